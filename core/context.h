@@ -1,0 +1,60 @@
+// What every op and rule is handed when it runs: kernels, scratch memory, threads, and where to say what went wrong.
+#pragma once
+
+#include "core/arena.h"
+#include "core/parallel.h"
+#include "core/status.h"
+#include "kernels/kernels.h"
+
+namespace vitrine {
+
+struct Context {
+  const Kernels* kernels = nullptr;
+  Arena* scratch = nullptr;          ///< for data that kernels touch; an op gives back what it takes (ArenaScope)
+  Arena* book = nullptr;             ///< for small arrays that ops and rules touch themselves (views); likewise
+  Parallel* parallel = nullptr;      ///< null: everything runs on the calling thread
+  bool training = false;             ///< dropout drops, batch norm uses the batch
+  std::uint64_t random_key = 0;      ///< stream of this run's random numbers; an op derives its own by node index
+  Failure* failure = nullptr;        ///< where to put the first failure's details; may be null
+
+  const Kernels* operator->() const noexcept { return kernels; }
+  int workers() const noexcept { return parallel != nullptr ? parallel->workers() : 1; }
+
+  /// Notes the first failure and returns its status.
+  Status fail(Status status, const char* what, Shape found = {}, Shape expected = {}) const noexcept {
+    if (failure != nullptr && failure->status == Status::ok) *failure = {status, "", what, found, expected, 0};
+    return status;
+  }
+
+  /// Cuts [0, n) into ranges of `grain` (the same ranges on any number of threads) and calls body(begin, end).
+  template <class Body>
+  void ranges(std::int64_t n, std::int64_t grain, Body&& body) const noexcept {
+    const std::int64_t tiles = (n + grain - 1) / grain;
+    run_tiles(parallel, tiles, [&](std::int64_t tile, int) noexcept {
+      const std::int64_t begin = tile * grain, end = begin + grain < n ? begin + grain : n;
+      body(begin, end);
+    });
+  }
+
+  /// Runs a tiled kernel: scratch from the arena, tiles over the threads.
+  template <class Args>
+  Status run(const kernels::Tiled<Args>& kernel, const Args& args) const noexcept {
+    const kernels::Work work = kernel.plan(args);
+    const ArenaScope scope(*scratch);
+    const std::size_t each = (work.scratch_bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
+    const int w = work.tiles < workers() ? static_cast<int>(work.tiles) : workers();
+    std::byte* shared = scratch->allocate(work.shared_bytes);
+    std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w > 0 ? w : 1));
+    if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, "needs more scratch memory");
+    kernel.pack(args, shared);
+    run_tiles(w > 1 ? parallel : nullptr, work.tiles, [&](std::int64_t tile, int worker) noexcept {
+      kernel.tile(args, shared, own + each * static_cast<std::size_t>(worker), tile);
+    });
+    return Status::ok;
+  }
+};
+
+/// Elements of cheap elementwise work that one tile takes: large enough to pay for waking a thread.
+inline constexpr std::int64_t elementwise_grain = 1 << 15;
+
+}  // namespace vitrine

@@ -1,0 +1,24 @@
+#include "core/op.h"
+
+namespace vitrine {
+
+const char* name(OpClass c) noexcept {
+  switch (c) {
+    case OpClass::affine: return "affine";
+    case OpClass::pointwise: return "pointwise";
+    case OpClass::route: return "route";
+    case OpClass::view: return "view";
+    case OpClass::product: return "product";
+    case OpClass::custom: return "custom";
+  }
+  return "unknown";
+}
+
+Status AffineOp::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                     std::span<const Sink> d_par) const noexcept {
+  for (std::size_t k = 0; k < d_in.size(); ++k)
+    if (d_in[k]) VITRINE_TRY(apply_t(ctx, io, raw_part, d_out, k, d_in[k]));
+  return parameter_gradient(ctx, io, d_out, d_par);
+}
+
+}  // namespace vitrine

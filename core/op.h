@@ -1,0 +1,163 @@
+// Ops and their classes. An op's author writes the few primitives of its class and gets every rule; a rule's author
+// writes one function a class and gets every op: N + M, never N x M.
+//
+// Ops are stateless: attributes (stride, padding), never activations. They live in the graph's arena and are never
+// destroyed. All work on memory goes through the kernel table of the Context, so that a dry run with a table that does
+// nothing measures the memory a run will need (core/plan.h).
+#pragma once
+
+#include <span>
+
+#include "core/context.h"
+
+namespace vitrine {
+
+enum class OpClass : std::uint8_t {
+  affine,     ///< z = A x + b in each input: conv, linear, average pool, add
+  pointwise,  ///< y_i = f(x_i)
+  route,      ///< each output is one chosen input: max pool
+  view,       ///< moves elements, changes none: concat, flatten, pad, dropout in evaluation
+  product,    ///< elementwise product of two inputs: gates, masks
+  custom,     ///< none of these: softmax, losses; has its own derivative, and rules only where it says so
+};
+
+const char* name(OpClass) noexcept;
+
+/// What a backward step reads of the forward run, beyond parameters. The planner keeps just that.
+struct Need {
+  bool in = false, out = false, aux = false;
+  friend constexpr Need operator|(Need a, Need b) noexcept { return {a.in || b.in, a.out || b.out, a.aux || b.aux}; }
+};
+
+/// One node of one run: its operands, result and private record (switches) as laid out by the plan.
+struct NodeIO {
+  std::span<const TensorView> in, par;
+  TensorView out;
+  void* aux = nullptr;
+  std::uint32_t node = 0;  ///< index in the graph: an op's own random stream
+};
+
+/// Visits an op's attributes, to save, load and print them without knowing the op.
+class AttributeVisitor {
+ public:
+  virtual void operator()(const char* key, std::int32_t& value) noexcept = 0;
+  virtual void operator()(const char* key, float& value) noexcept = 0;
+  virtual void operator()(const char* key, bool& value) noexcept = 0;
+
+ protected:
+  ~AttributeVisitor() = default;
+};
+
+class Op {
+ public:
+  virtual OpClass klass() const noexcept = 0;
+  virtual const char* name() const noexcept = 0;  ///< "conv2d": the name in files and messages
+  virtual void attributes(AttributeVisitor&) noexcept {}
+
+  /// Shape of the result for these operands (batch size 1 or more), and bytes of aux a run needs for it. Checks
+  /// everything that forward and vjp rely on; they check nothing again.
+  virtual Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                       std::size_t& aux_bytes) const noexcept = 0;
+  virtual Status forward(const Context&, const NodeIO&) const noexcept = 0;
+  /// d_in[k] (+)= J_k^T d_out and d_par[k] (+)= likewise; sinks without data are not wanted.
+  virtual Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+                     std::span<const Sink> d_par) const noexcept = 0;
+  /// What vjp reads; `parameters`: parameter gradients are wanted too.
+  virtual Need vjp_needs(bool parameters) const noexcept = 0;
+
+ protected:
+  constexpr Op() noexcept = default;
+  ~Op() = default;
+};
+
+/// Substitutions for one pass through an affine op: which function of input, weight and bias takes part.
+struct Row {
+  Substitute x, w, bias;
+};
+inline constexpr Substitute raw_part{}, positive_part{1, 0}, negative_part{0, 1}, nothing{0, 0};
+inline constexpr Substitute squared{1, 1, Substitute::square}, ones{1, 1, Substitute::one};
+
+class AffineOp : public Op {
+ public:
+  OpClass klass() const noexcept final { return OpClass::affine; }
+
+  /// z (+)= A(row.w) row.x(x) + row.bias(b), for any x of the inputs' shapes (the forward inputs are x = io.in).
+  virtual Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept = 0;
+  /// c (+)= A(w)^T s, the part of input k. By adjointness <apply x, s> = <x, apply_t s> for every substitution w.
+  virtual Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept = 0;
+  /// d_par (+)= gradient by the parameters; nothing for ops without any.
+  virtual Status parameter_gradient(const Context&, const NodeIO&, const TensorView&, std::span<const Sink>) const noexcept {
+    return Status::ok;
+  }
+  /// Whether apply and apply_t know this substitution of the weights.
+  virtual bool accepts(Substitute) const noexcept { return true; }
+  /// conv and linear: have a weight, so composites give them their rules; average pools and add have none.
+  virtual bool weighted() const noexcept { return false; }
+
+  Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
+    return apply(ctx, io, io.in, {}, {io.out, false});
+  }
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
+  Need vjp_needs(bool parameters) const noexcept override { return {parameters && weighted(), false, false}; }
+
+ protected:
+  ~AffineOp() = default;
+};
+
+class PointwiseOp : public Op {
+ public:
+  OpClass klass() const noexcept final { return OpClass::pointwise; }
+
+  /// y = f(x) at any points.
+  virtual Status evaluate(const Context&, const TensorView& x, const TensorView& y) const noexcept = 0;
+  /// d (+)= f'(x) * s, given x and y = f(x).
+  virtual Status slope(const Context&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept = 0;
+  /// Passes positive inputs unchanged and stops others: what deconvnet and guided backprop are defined on.
+  virtual bool rectifier() const noexcept { return false; }
+
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape>, Shape& out, std::size_t& aux) const noexcept override {
+    out = in[0];
+    aux = 0;
+    return Status::ok;
+  }
+  Status forward(const Context& ctx, const NodeIO& io) const noexcept override { return evaluate(ctx, io.in[0], io.out); }
+  Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink>) const noexcept override {
+    return d_in[0] ? slope(ctx, io.in[0], io.out, d_out, d_in[0]) : Status::ok;
+  }
+
+ protected:
+  ~PointwiseOp() = default;
+};
+
+class RouteOp : public Op {
+ public:
+  OpClass klass() const noexcept final { return OpClass::route; }
+
+  /// y = x at the chosen places of this run (any x of the input's shape).
+  virtual Status gather(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept = 0;
+  /// d (+)= s put back to the chosen places; where windows overlap, they add.
+  virtual Status scatter(const Context&, const NodeIO&, const TensorView& s, const Sink& d) const noexcept = 0;
+
+  Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink>) const noexcept override {
+    return d_in[0] ? scatter(ctx, io, d_out, d_in[0]) : Status::ok;
+  }
+  Need vjp_needs(bool) const noexcept override { return {false, false, true}; }
+
+ protected:
+  ~RouteOp() = default;
+};
+
+/// Views are linear and carry every signal alike, so their vjp serves all rules.
+class ViewOp : public Op {
+ public:
+  OpClass klass() const noexcept final { return OpClass::view; }
+  Need vjp_needs(bool) const noexcept override { return {}; }
+
+ protected:
+  ~ViewOp() = default;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,53 @@
+// Memory by plan: what a run will do is known before it runs, so where every value and signal lives is decided once.
+// A value is kept until its last reader: a later op, or a rule that declares that it needs it (Rule::needs). Buffers
+// whose lifetimes do not overlap share memory (greedy by size into one block).
+#pragma once
+
+#include <span>
+
+#include "core/graph.h"
+#include "core/observer.h"
+#include "core/rule.h"
+
+namespace vitrine {
+
+/// What a run is for.
+struct PlanRequest {
+  const Graph* graph = nullptr;
+  std::int32_t batch = 1;                    ///< the largest batch
+  std::span<const Rule* const> rules{};      ///< one a node; empty: forward only
+  std::int32_t channels = 1;                 ///< signals a value carries (2 for DeepLIFT's positive and negative)
+  bool reference = false;                    ///< a second trace, of the reference input, is kept beside the first
+  bool parameter_gradients = false;
+  Id until = no_id;                          ///< the value whose signal is wanted; no_id: none (training)
+  std::span<const Id> seeds{};               ///< where signals start; empty: at the output
+  std::span<const Id> keep_values{};         ///< stay readable to the end of the run
+  std::span<const Id> keep_signals{};
+  bool ledger = false;
+  Observer* observer = nullptr;              ///< called in every forward run and walk of the plan
+};
+
+inline constexpr std::size_t not_planned = ~std::size_t{0};
+
+/// Offsets in bytes from the start of the run's memory; not_planned where there is none.
+struct Plan {
+  PlanRequest request{};
+  std::span<std::size_t> values, reference_values;  ///< a value
+  std::span<std::size_t> signals;                   ///< value * channels + channel
+  std::span<std::size_t> aux, reference_aux;        ///< a node
+  std::span<bool> walked;                           ///< a node: a signal passes it
+  std::span<bool> wanted;                           ///< a value: its signal is wanted, itself or on the way
+  std::size_t planned_bytes = 0;                    ///< values and signals
+  std::size_t scratch_bytes = 0;                    ///< the most that any step takes for kernels
+  std::size_t book_bytes = 0;                       ///< likewise for the small arrays of ops and rules
+  std::size_t bytes() const noexcept { return planned_bytes + scratch_bytes + book_bytes + 3 * Arena::alignment; }
+};
+
+/// Why a step of this plan could not run, before anything runs: a rule refuses its op, or is missing.
+Status check_rules(const PlanRequest&, const Plan&, Failure*) noexcept;
+
+/// Lays out a run. `book` holds the plan's arrays (and some working memory, given back). `ctx` gives the number of
+/// workers and the kernels that scratch sizes depend on; nothing is computed.
+Status make_plan(const PlanRequest&, const Context& ctx, Arena& book, Plan&) noexcept;
+
+}  // namespace vitrine

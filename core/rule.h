@@ -1,0 +1,69 @@
+// What flows backward. A rule says, class by class, how the signal at an op's output becomes signals at its inputs. The
+// gradient is one rule; LRP, DeepLIFT, deconvnet and guided backprop (interp/rules) are others.
+#pragma once
+
+#include <span>
+
+#include "core/op.h"
+
+namespace vitrine {
+
+/// What a rule tells the ledger about one step beyond what can be read off the signals.
+struct StepReport {
+  double absorbed_by_bias = 0;        ///< relevance that went to the bias
+  double absorbed_by_stabiliser = 0;  ///< relevance that the stabiliser took
+};
+
+/// One step of a walk: one node, its forward record, the signal that arrives and where to put the signals that leave.
+struct Step {
+  const NodeIO& io;
+  const NodeIO* reference;            ///< the same node in the reference run, for rules that need one; else null
+  std::span<const TensorView> s_out;  ///< one a channel (Rule::channels)
+  std::span<const Sink> s_in;         ///< channel c, input k at c * inputs + k; a sink without data is not wanted
+  std::span<const Sink> d_par;        ///< parameter gradients (gradient only); may be empty
+  StepReport* report;                 ///< null: no ledger
+
+  /// The step of one channel alone.
+  std::span<const Sink> inputs(std::size_t channel) const noexcept { return s_in.subspan(channel * io.in.size(), io.in.size()); }
+};
+
+class Rule {
+ public:
+  virtual const char* name() const noexcept = 0;
+  /// Null if the rule has a meaning at this op; else the reason, as the end of a sentence ("has no meaning at tanh").
+  /// A walk asks for every node before it starts.
+  virtual const char* refuses(const Op&) const noexcept = 0;
+  /// What the step reads of the forward run (and of the reference run, if there is one).
+  virtual Need needs(const Op&) const noexcept = 0;
+  virtual bool needs_reference() const noexcept { return false; }
+
+  /// Sends the step to the op's class.
+  Status step(const Context&, const Op&, const Step&) const noexcept;
+
+ protected:
+  // Defaults: the gradient (channel by channel).
+  virtual Status affine(const Context&, const AffineOp&, const Step&) const noexcept;
+  virtual Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept;
+  virtual Status route(const Context&, const RouteOp&, const Step&) const noexcept;
+  virtual Status view(const Context&, const ViewOp&, const Step&) const noexcept;
+  virtual Status other(const Context&, const Op&, const Step&) const noexcept;
+  static Status gradient(const Context&, const Op&, const Step&) noexcept;
+  /// Adds (or writes) the signal unchanged: LRP at activations, views of equal shape.
+  static Status pass(const Context&, const Step&) noexcept;
+
+  ~Rule() = default;
+};
+
+/// d/d(input) of the seeded outputs; with parameter sinks, training's gradient too.
+class GradientRule final : public Rule {
+ public:
+  explicit constexpr GradientRule(bool parameters = false) noexcept : parameters_(parameters) {}
+  const char* name() const noexcept override { return "gradient"; }
+  const char* refuses(const Op&) const noexcept override { return nullptr; }
+  Need needs(const Op& op) const noexcept override { return op.vjp_needs(parameters_); }
+
+ private:
+  bool parameters_;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,249 @@
+#include "core/run.h"
+
+#include <algorithm>
+
+#include "kernels/silent.h"
+
+namespace vitrine {
+namespace {
+
+std::byte* align(std::byte* p) noexcept {
+  const auto a = reinterpret_cast<std::uintptr_t>(p);
+  return p + ((a + Arena::alignment - 1) / Arena::alignment * Arena::alignment - a);
+}
+
+}  // namespace
+
+Run::Run(const Plan& plan, std::byte* memory, real* parameters, real* parameter_gradients) noexcept
+    : plan_(plan), memory_(align(memory)), parameters_(parameters), gradients_(parameter_gradients),
+      scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes),
+      book_(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.book_bytes + Arena::alignment) {}
+
+Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book) noexcept
+    : plan_(plan), memory_(memory), parameters_(reinterpret_cast<real*>(memory)), gradients_(reinterpret_cast<real*>(memory)),
+      scratch_(scratch), book_(book) {}
+
+TensorView Run::place(std::size_t offset, Id value) const noexcept {
+  if (offset == not_planned) return {nullptr, plan_.request.graph->shape(value).with_batch(batch_)};
+  return {reinterpret_cast<real*>(memory_ + offset), plan_.request.graph->shape(value).with_batch(batch_)};
+}
+
+TensorView Run::value(Id v) const noexcept {
+  const ValueKind kind = plan_.request.graph->values[v].kind;
+  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? input_ : place(plan_.values[v], v);
+}
+
+TensorView Run::reference_value(Id v) const noexcept {
+  const ValueKind kind = plan_.request.graph->values[v].kind;
+  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? reference_input_ : place(plan_.reference_values[v], v);
+}
+
+TensorView Run::signal(Id v, std::int32_t channel) const noexcept {
+  const auto channels = static_cast<std::size_t>(plan_.request.channels);
+  return place(plan_.signals[v * channels + static_cast<std::size_t>(channel)], v);
+}
+
+TensorView Run::parameter(Id p) const noexcept {
+  const Value& v = plan_.request.graph->values[p];
+  return {parameters_ + v.offset, v.shape};
+}
+
+TensorView Run::parameter_gradient(Id p) const noexcept {
+  const Value& v = plan_.request.graph->values[p];
+  return {gradients_ != nullptr && v.trainable ? gradients_ + v.offset : nullptr, v.shape};
+}
+
+Context Run::with_scratch(const Context& ctx) noexcept {
+  Context own = ctx;
+  scratch_.rewind(0);
+  book_.rewind(0);
+  own.scratch = &scratch_;
+  own.book = &book_;
+  return own;
+}
+
+NodeIO Run::io(Id i, bool reference) noexcept {
+  const Node& node = plan_.request.graph->nodes[i];
+  TensorView* views = book_.array<TensorView>(node.in.size() + node.par.size());
+  if (views == nullptr) return {};
+  for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = reference ? reference_value(node.in[k]) : value(node.in[k]);
+  for (std::size_t k = 0; k < node.par.size(); ++k) views[node.in.size() + k] = parameter(node.par[k]);
+  const std::size_t aux = reference ? plan_.reference_aux[i] : plan_.aux[i];
+  return {{views, node.in.size()},
+          {views + node.in.size(), node.par.size()},
+          reference ? reference_value(node.out) : value(node.out),
+          aux == not_planned ? nullptr : memory_ + aux,
+          i};
+}
+
+Status Run::forward(const Context& ctx, const TensorView& input, Id first_node) noexcept {
+  const Graph& g = *plan_.request.graph;
+  const Shape expected = g.shape(g.input).with_batch(input.shape.n());
+  if (input.shape != expected || input.shape.n() < 1) return ctx.fail(Status::bad_shape, "the input does not fit the network", input.shape, g.shape(g.input));
+  if (input.shape.n() > plan_.request.batch) return ctx.fail(Status::bad_shape, "the batch is larger than planned", input.shape, g.shape(g.input).with_batch(plan_.request.batch));
+  input_ = input;
+  batch_ = input.shape.n();
+  return run_nodes(ctx, false, first_node);
+}
+
+Status Run::forward_reference(const Context& ctx, const TensorView& input) noexcept {
+  const Graph& g = *plan_.request.graph;
+  if (!plan_.request.reference) return ctx.fail(Status::bad_argument, "the plan has no reference run");
+  if (input.shape != g.shape(g.input).with_batch(input.shape.n()) || input.shape.n() > plan_.request.batch)
+    return ctx.fail(Status::bad_shape, "the reference does not fit the network", input.shape, g.shape(g.input));
+  reference_input_ = input;
+  batch_ = input.shape.n();
+  return run_nodes(ctx, true, 0);
+}
+
+Status Run::run_nodes(const Context& outer, bool reference, Id first_node) noexcept {
+  const Graph& g = *plan_.request.graph;
+  const Context ctx = with_scratch(outer);
+  for (Id i = first_node; i < g.nodes.size(); ++i) {
+    const ArenaScope scope(scratch_), book_scope(book_);
+    const NodeIO node = io(i, reference);
+    Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan") : g.nodes[i].op->forward(ctx, node);
+    if (Observer* const observer = plan_.request.observer; s == Status::ok && observer != nullptr) {
+      const NodeIO twin = plan_.request.reference && !reference ? io(i, true) : NodeIO{};
+      s = observer->after_forward(ctx, g, i, node, twin.in.empty() ? nullptr : &twin);
+    }
+    if (s != Status::ok) {
+      if (ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.nodes[i].name;
+      return s;
+    }
+  }
+  return Status::ok;
+}
+
+Status Run::walk_back(const Context& outer, Ledger* ledger) noexcept {
+  const PlanRequest& q = plan_.request;
+  const Graph& g = *q.graph;
+  const Context ctx = with_scratch(outer);
+  if (q.rules.empty()) return ctx.fail(Status::bad_argument, "the plan has no walk");
+  bool* flags = book_.array<bool>(g.values.size());
+  if (flags == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+  const std::span<bool> written{flags, g.values.size()};
+  std::fill(written.begin(), written.end(), false);
+  if (q.seeds.empty()) written[g.output] = true;
+  for (const Id seed : q.seeds) written[seed] = true;
+  for (Id i = static_cast<Id>(g.nodes.size()); i-- > 0;) {
+    if (!plan_.walked[i]) continue;
+    const ArenaScope scope(scratch_), book_scope(book_);
+    if (const Status s = step(ctx, i, written, ledger); s != Status::ok) {
+      if (ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.nodes[i].name;
+      return s;
+    }
+  }
+  return Status::ok;
+}
+
+Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledger) noexcept {
+  const PlanRequest& q = plan_.request;
+  const Node& node = q.graph->nodes[i];
+  const auto channels = static_cast<std::size_t>(q.channels);
+  const NodeIO run_io = io(i, false);
+  const NodeIO reference_io = q.reference ? io(i, true) : NodeIO{};
+  TensorView* arriving = book_.array<TensorView>(channels);
+  Sink* leaving = book_.array<Sink>(channels * node.in.size());
+  Sink* parameter_sinks = book_.array<Sink>(node.par.size());
+  if (run_io.in.empty() || arriving == nullptr || leaving == nullptr || parameter_sinks == nullptr)
+    return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+  const std::span<const TensorView> signals{arriving, channels};
+  for (std::size_t c = 0; c < channels; ++c) arriving[c] = signal(node.out, static_cast<std::int32_t>(c));
+
+  // The first writer of a signal overwrites, later ones add: fan-out sums up without anyone clearing memory first. The
+  // ledger wants to see this step's share alone, so there a later writer goes through a buffer of its own.
+  for (std::size_t c = 0; c < channels; ++c)
+    for (std::size_t k = 0; k < node.in.size(); ++k) {
+      const Id v = node.in[k];
+      Sink& sink = *::new (&leaving[c * node.in.size() + k]) Sink{};
+      if (!plan_.wanted[v]) continue;
+      bool earlier = written[v];
+      for (std::size_t j = 0; j < k; ++j) earlier = earlier || node.in[j] == v;
+      static_cast<TensorView&>(sink) = signal(v, static_cast<std::int32_t>(c));
+      sink.add = earlier;
+      if (ledger != nullptr && earlier) {
+        sink.data = scratch_.array<real>(static_cast<std::size_t>(sink.size()));
+        if (sink.data == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+        sink.add = false;
+      }
+    }
+  for (std::size_t k = 0; k < node.par.size(); ++k) {
+    Sink& sink = *::new (&parameter_sinks[k]) Sink{};
+    if (!q.parameter_gradients) continue;
+    static_cast<TensorView&>(sink) = parameter_gradient(node.par[k]);
+    sink.add = written[node.par[k]];
+  }
+
+  if (q.observer != nullptr) VITRINE_TRY(q.observer->before_step(ctx, *q.graph, i, signals));
+  StepReport report;
+  const Step step{run_io, q.reference ? &reference_io : nullptr, signals, {leaving, channels * node.in.size()},
+                  {parameter_sinks, q.parameter_gradients ? node.par.size() : 0}, ledger != nullptr ? &report : nullptr};
+  const double start = ledger != nullptr && ledger->clock != nullptr ? ledger->clock() : 0;
+  VITRINE_TRY(q.rules[i]->step(ctx, *node.op, step));
+
+  if (ledger != nullptr && i < ledger->lines.size()) {
+    LedgerLine& line = ledger->lines[i];
+    line = {true, q.rules[i]->name(), {}, {}, report, ledger->clock != nullptr ? ledger->clock() - start : 0, 0};
+    const auto add = [&](kernels::Stats& total, const TensorView& t) {
+      const kernels::Stats s = ctx->stats(t.data, t.size());
+      total.sum += s.sum;
+      total.abs_sum += s.abs_sum;
+      total.abs_max = std::max(total.abs_max, s.abs_max);
+      total.non_finite += s.non_finite;
+      line.bytes += static_cast<std::size_t>(t.size()) * sizeof(real);
+    };
+    for (const TensorView& t : signals) add(line.out, t);
+    for (std::size_t c = 0; c < channels; ++c)
+      for (std::size_t k = 0; k < node.in.size(); ++k) {
+        const Sink& sink = leaving[c * node.in.size() + k];
+        if (!sink) continue;
+        add(line.in, sink);
+        const TensorView target = signal(node.in[k], static_cast<std::int32_t>(c));
+        if (target.data != sink.data) ctx->scale(real{1}, sink.data, target.data, sink.size(), true);
+      }
+  }
+  for (const Id v : node.in) written[v] = written[v] || plan_.wanted[v];
+  for (const Id p : node.par) written[p] = true;
+  return Status::ok;
+}
+
+namespace {
+
+// As many workers as the real threads, and no work.
+class Idle final : public Parallel {
+ public:
+  explicit Idle(int workers) noexcept : workers_(workers) {}
+  int workers() const noexcept override { return workers_; }
+  void run(std::int64_t, TileBody) noexcept override {}
+
+ private:
+  int workers_;
+};
+
+}  // namespace
+
+Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
+  std::byte* const nowhere = reinterpret_cast<std::byte*>(std::uintptr_t{1} << (8 * sizeof(void*) - 16));
+  const Kernels silent = kernels::silenced(*outer.kernels);
+  Idle idle(outer.workers());
+  Context ctx = outer;
+  ctx.kernels = &silent;
+  ctx.parallel = &idle;
+  const PlanRequest& q = plan.request;
+  Run dry(plan, nowhere, Arena(nowhere, ~std::size_t{0} / 4), book.rest());
+  // Smaller batches may be cut into other tiles and then need more: each size is measured, in large batches a sample.
+  const std::int32_t step = 1 + q.batch / 1024;
+  for (std::int32_t batch = q.batch; batch > 0; batch -= step) {
+    const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};
+    if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, input));
+    VITRINE_TRY(dry.forward(ctx, input));
+    Ledger ledger;
+    if (!q.rules.empty()) VITRINE_TRY(dry.walk_back(ctx, q.ledger ? &ledger : nullptr));
+  }
+  plan.scratch_bytes = dry.scratch_.peak();
+  plan.book_bytes = dry.book_.peak();
+  return Status::ok;
+}
+
+}  // namespace vitrine

@@ -1,0 +1,189 @@
+#include "interp/predict/explain.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "interp/predict/method.h"
+
+namespace vitrine {
+namespace {
+
+std::span<const MethodEntry> entries() {
+  // A function-local table: the settings live in other files, whose order of initialisation is not ours to choose.
+  static const MethodEntry list[] = {
+      {"gradient", "derivative of the target's logit", "Simonyan et al. 2014", false, true, {}},
+      {"input-x-gradient", "input times gradient", "Shrikumar et al. 2016", false, true, {}},
+      {"integrated-gradients", "mean gradient along the path from a baseline, times the difference", "Sundararajan et al. 2017", true, true, integrated_settings},
+      {"smoothgrad", "any method, averaged over noisy copies of the input", "Smilkov et al. 2017", true, true, smoothgrad_settings},
+      {"guided-backprop", "gradient rectified by signal and input", "Springenberg et al. 2015", false, true, reversed_settings},
+      {"deconvnet", "gradient rectified by signal", "Zeiler & Fergus 2014", false, true, reversed_settings},
+      {"grad-cam", "maps of a node weighted by their mean gradients", "Selvaraju et al. 2017", false, true, grad_cam_settings},
+      {"guided-grad-cam", "Grad-CAM times guided backprop", "Selvaraju et al. 2017", false, false, guided_grad_cam_settings},
+      {"occlusion", "fall of the score when windows are replaced", "Zeiler & Fergus 2014", false, false, occlusion_settings},
+      {"deeplift", "differences from a baseline, by multipliers", "Shrikumar et al. 2017", true, true, deeplift_settings},
+      {"lrp", "layer-wise relevance propagation by a composite of rules", "Bach et al. 2015", false, true, lrp_settings},
+  };
+  return list;
+}
+
+const MethodEntry& find(const std::string& name) {
+  std::string known;
+  for (const MethodEntry& e : entries()) {
+    if (name == e.name) return e;
+    known += (known.empty() ? "" : ", ") + std::string(e.name);
+  }
+  throw Error("unknown method '" + name + "': expected one of " + known, Error::usage);
+}
+
+Images make_baseline(const Images& x, const ExplainRequest& request) {
+  Images b{x.shape, std::vector<real>(x.data.size(), 0)};
+  const std::int64_t each = x.shape.per_image(), pixels = x.shape.pixels();
+  if (request.baseline_images) {
+    const Images& given = *request.baseline_images;
+    if (given.shape.with_batch(1) != x.shape.with_batch(1) || (given.shape.n() != 1 && given.shape.n() != x.shape.n()))
+      throw Error("the baseline has shape " + text(given.shape) + ", expected " + text(x.shape) + " or " + text(x.shape.with_batch(1)), Error::input);
+    for (std::int32_t n = 0; n < x.shape.n(); ++n)
+      std::copy_n(given.data.begin() + (given.shape.n() == 1 ? 0 : n * each), each, b.data.begin() + n * each);
+    return b;
+  }
+  if (request.baseline == "zero") return b;
+  if (request.baseline == "mean") {
+    for (std::int64_t plane = 0; plane < std::int64_t{x.shape.n()} * x.shape.c(); ++plane) {
+      double sum = 0;
+      for (std::int64_t p = 0; p < pixels; ++p) sum += x.data[static_cast<std::size_t>(plane * pixels + p)];
+      std::fill_n(b.data.begin() + plane * pixels, pixels, static_cast<real>(sum / static_cast<double>(pixels)));
+    }
+    return b;
+  }
+  if (request.baseline != "blur") throw Error("unknown baseline '" + request.baseline + "': expected zero, mean, blur or a .npy file", Error::usage);
+  // Gaussian of an eighth of the shorter side, cut at 3 sigma, edges repeated; rows, then columns.
+  const std::int32_t H = x.shape.h(), W = x.shape.w();
+  const double sigma = std::max(1.0, std::min(H, W) / 8.0);
+  const auto radius = static_cast<std::int32_t>(std::ceil(3 * sigma));
+  std::vector<double> kernel;
+  double total = 0;
+  for (std::int32_t d = -radius; d <= radius; ++d) total += kernel.emplace_back(std::exp(-0.5 * d * d / (sigma * sigma)));
+  std::vector<double> rows(static_cast<std::size_t>(pixels));
+  for (std::int64_t plane = 0; plane < std::int64_t{x.shape.n()} * x.shape.c(); ++plane) {
+    const real* const in = x.data.data() + plane * pixels;
+    for (std::int32_t i = 0; i < H; ++i)
+      for (std::int32_t j = 0; j < W; ++j) {
+        double v = 0;
+        for (std::int32_t d = -radius; d <= radius; ++d) v += kernel[static_cast<std::size_t>(d + radius)] * in[i * W + std::clamp(j + d, 0, W - 1)];
+        rows[static_cast<std::size_t>(i * W + j)] = v / total;
+      }
+    for (std::int32_t i = 0; i < H; ++i)
+      for (std::int32_t j = 0; j < W; ++j) {
+        double v = 0;
+        for (std::int32_t d = -radius; d <= radius; ++d) v += kernel[static_cast<std::size_t>(d + radius)] * rows[static_cast<std::size_t>(std::clamp(i + d, 0, H - 1) * W + j)];
+        b.data[static_cast<std::size_t>(plane * pixels + i * W + j)] = static_cast<real>(v / total);
+      }
+  }
+  return b;
+}
+
+void check_images(const Model& model, const Images& x) {
+  const Shape expected = model.image_shape();
+  if (x.shape.with_batch(1) != expected || x.shape.n() < 1)
+    throw Error("the input has shape " + text(x.shape) + ", but the network takes (N," + text(expected).substr(3));
+  for (std::size_t i = 0; i < x.data.size(); ++i)
+    if (!std::isfinite(x.data[i])) throw Error("the input is not finite at element " + std::to_string(i) + ": relevance of NaN or infinity has no meaning");
+}
+
+}  // namespace
+
+std::span<const MethodEntry> method_entries() { return entries(); }
+
+void in_batches(const MethodContext& c, std::int32_t n, std::int32_t batch, const std::function<void(std::int32_t, std::int32_t)>& body) {
+  for (std::int32_t first = 0; first < n; first += batch) {
+    if (c.request.stop && c.request.stop()) throw Error("stopped");
+    body(first, std::min(batch, n - first));
+  }
+}
+
+std::unique_ptr<Method> make_method(const MethodContext& c, const std::string& name, const std::map<std::string, std::string>& given) {
+  const MethodEntry& entry = find(name);
+  std::map<std::string, std::string> own = given;
+  if (name == "smoothgrad") std::erase_if(own, [](const auto& pair) { return pair.first.starts_with("of."); });
+  const Settings s("method " + name, entry.settings, own);
+  if (!c.request.rules.empty() && !entry.takes_rules) throw Error("method " + name + " walks with fixed rules: it takes no --rule", Error::usage);
+  if (name == "integrated-gradients") return make_integrated_gradients(c, s);
+  if (name == "smoothgrad") return make_smoothgrad(c, s);
+  if (name == "grad-cam" || name == "guided-grad-cam") return make_grad_cam(c, s, name == "guided-grad-cam");
+  if (name == "occlusion") return make_occlusion(c, s);
+  return make_walk_method(c, name, s);
+}
+
+std::vector<real> predict(const Model& model, const Engine& engine, const Images& x, std::size_t budget) {
+  check_images(model, x);
+  const Id keep[] = {model.graph().output};
+  PlanRequest request;
+  request.graph = &model.graph();
+  request.keep_values = keep;
+  real* const parameters = const_cast<real*>(model.parameters.data());  // forward runs in evaluation write none
+  {
+    Session one(engine, request, parameters);
+    request.batch = fitting_batch(one.plan().bytes(), budget);
+  }
+  Session session(engine, request, parameters);
+  std::vector<real> out;
+  for (std::int32_t first = 0; first < x.shape.n(); first += request.batch) {
+    session.forward(x.view().images(first, std::min(request.batch, x.shape.n() - first)));
+    const TensorView y = session.run().value(model.graph().output);
+    out.insert(out.end(), y.data, y.data + y.size());
+  }
+  return out;
+}
+
+Explanation explain(const Model& model, const Engine& engine, const Images& x, const ExplainRequest& request) {
+  const MethodContext context{model, engine, request};
+  const std::unique_ptr<Method> method = make_method(context, request.method, request.settings);
+  check_images(model, x);
+  const int classes = static_cast<int>(model.graph().shape(model.logits()).per_image());
+  if (request.target && (*request.target < 0 || *request.target >= classes))
+    throw Error("target " + std::to_string(*request.target) + " is no class: expected 0 to " + std::to_string(classes - 1), Error::usage);
+
+  // Scores come from the logits, also where the network ends in a softmax.
+  const Id logits = model.logits();
+  const auto scores_of = [&](const Images& images) {
+    const Id keep[] = {logits};
+    PlanRequest plan;
+    plan.graph = &model.graph();
+    plan.keep_values = keep;
+    plan.batch = std::min(images.shape.n(), 16);
+    Session session(engine, plan, const_cast<real*>(model.parameters.data()));
+    std::vector<real> out;
+    for (std::int32_t first = 0; first < images.shape.n(); first += plan.batch) {
+      session.forward(images.view().images(first, std::min(plan.batch, images.shape.n() - first)));
+      const TensorView y = session.run().value(logits);
+      out.insert(out.end(), y.data, y.data + y.size());
+    }
+    return out;
+  };
+
+  Explanation e;
+  e.shape = x.shape;
+  const std::vector<real> scores = scores_of(x);
+  for (std::int32_t n = 0; n < x.shape.n(); ++n) {
+    const real* const row = scores.data() + std::int64_t{n} * classes;
+    e.target.push_back(request.target ? *request.target : static_cast<int>(std::max_element(row, row + classes) - row));
+    e.score.push_back(row[e.target.back()]);
+  }
+  Images baseline;
+  if (method->has_baseline()) {
+    baseline = make_baseline(x, request);
+    const std::vector<real> at = scores_of(baseline);
+    for (std::int32_t n = 0; n < x.shape.n(); ++n) e.baseline_score.push_back(at[static_cast<std::size_t>(n) * static_cast<std::size_t>(classes) + static_cast<std::size_t>(e.target[static_cast<std::size_t>(n)])]);
+  } else if (request.baseline_images || request.baseline != "zero") {
+    throw Error("method " + request.method + " has no baseline", Error::usage);
+  }
+  e.relevance.resize(x.data.size());
+  method->attribute(x.view(), e.target, baseline.view(), e.relevance.data());
+  e.complete = method->complete();
+  for (LedgerRow& row : method->ledger)
+    if (!row.node.empty()) e.ledger.push_back(std::move(row));
+  if (request.ledger && e.ledger.empty()) throw Error("method " + request.method + " does not walk once over the graph, so it has no ledger", Error::usage);
+  return e;
+}
+
+}  // namespace vitrine

@@ -1,0 +1,73 @@
+// Explanations of predictions: methods by name, each from inputs to a relevance of the inputs' shape.
+//
+// All methods read the same graph through the same walk; what differs is the rule (gradient, LRP, DeepLIFT, reversed
+// networks), or what is done around a walk (paths, noise, maps of an inner node) or around forward runs (occlusion).
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "interp/predict/rule_table.h"
+
+namespace vitrine {
+
+/// Images as a network takes them: (N,C,H,W), prepared.
+struct Images {
+  Shape shape{};
+  std::vector<real> data;
+  TensorView view() const noexcept { return {const_cast<real*>(data.data()), shape}; }
+};
+
+struct ExplainRequest {
+  std::string method = "gradient";
+  std::map<std::string, std::string> settings;
+  std::vector<RuleChoice> rules;        ///< override single nodes, in order
+  std::optional<int> target;            ///< class; none: each image's predicted class
+  std::string baseline = "zero";        ///< zero, mean (each image's channel means), blur (Gaussian, sigma = side/8)
+  std::optional<Images> baseline_images;  ///< instead: one image, or one for each input
+  bool ledger = false;                  ///< of methods that walk once
+  std::size_t memory_budget = std::size_t{512} << 20;  ///< bytes; inputs are explained in batches that fit
+  std::function<void(double)> progress;  ///< share done, for methods that run long; may be empty
+  std::function<bool()> stop;            ///< asked between batches; true ends with an Error
+};
+
+/// A line of the ledger over all images explained. Sums are of relevance (or gradient, or multipliers).
+struct LedgerRow {
+  std::string node, op, rule;
+  kernels::Stats out, in;
+  double absorbed_by_bias = 0, absorbed_by_stabiliser = 0, seconds = 0;
+  std::size_t bytes = 0;
+  /// What neither arrived nor was absorbed: 0 for conserving rules; alpha-beta without a negative part, for one, makes some.
+  double unplaced() const noexcept { return out.sum - in.sum - absorbed_by_bias - absorbed_by_stabiliser; }
+};
+
+struct Explanation {
+  Shape shape{};
+  std::vector<real> relevance;       ///< of the inputs' shape; raw, never normalised or clipped
+  std::vector<int> target;           ///< an image
+  std::vector<double> score;         ///< the target's logit, an image
+  std::vector<double> baseline_score;  ///< likewise at the baseline, where the method has one; else empty
+  bool complete = false;             ///< whether the method promises sum of relevance = score - baseline_score
+  std::vector<LedgerRow> ledger;
+};
+
+struct MethodEntry {
+  const char* name;
+  const char* summary;
+  const char* source;
+  bool takes_baseline, takes_rules;
+  std::span<const Setting> settings;
+};
+
+std::span<const MethodEntry> method_entries();
+
+/// Explains all images. Throws a usage Error for unknown methods, settings, nodes, classes, and rules without meaning,
+/// before anything runs; an Error if images do not fit the model or are not finite.
+Explanation explain(const Model&, const Engine&, const Images&, const ExplainRequest&);
+
+/// Logits of all images, (N,K).
+std::vector<real> predict(const Model&, const Engine&, const Images&, std::size_t memory_budget = std::size_t{512} << 20);
+
+}  // namespace vitrine

@@ -1,0 +1,83 @@
+// The inside of explain.h: what a method is, and the pieces that several methods share.
+#pragma once
+
+#include "interp/predict/explain.h"
+
+namespace vitrine {
+
+/// Nodes and weights of a quadrature on [0,1], weights summing to 1 (attribution spec 2.4).
+struct Quadrature {
+  std::vector<double> at, weight;
+};
+Quadrature make_quadrature(const std::string& rule, int steps);
+
+/// One explanation method, bound to a model.
+class Method {
+ public:
+  virtual ~Method() = default;
+  /// Writes the relevance of `x` (all images at once, any number), for one target class an image. `baseline` has x's
+  /// shape; methods without a baseline ignore it.
+  virtual void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) = 0;
+  virtual bool complete() const { return false; }
+  virtual bool has_baseline() const { return false; }
+  std::vector<LedgerRow> ledger;
+};
+
+/// A session for one walk from the logits to `until`, in batches that fit the budget.
+class Walk {
+ public:
+  struct Options {
+    Id until = no_id;                    ///< default: the input
+    std::vector<Id> keep;                ///< values that stay readable
+    bool reference = false, ledger = false;
+    int channels = 1;
+    Observer* observer = nullptr;
+    std::int32_t batch = 0;              ///< 0: as many as fit
+  };
+  Walk(const Model&, const Engine&, const std::vector<const Rule*>& rules, Options, std::size_t budget);
+
+  /// Runs one batch (at most batch()) forward and back. The seed is `seed(logit)` at each image's target, else 0.
+  enum class Seed { one, logit };
+  void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed);
+  std::int32_t batch() const noexcept { return options_.batch; }
+  TensorView signal(int channel = 0) const { return session_->run().signal(options_.until, channel); }
+  Session& session() noexcept { return *session_; }
+  void collect(std::vector<LedgerRow>&) const;
+
+ private:
+  const Model& model_;
+  Options options_;
+  Id logits_;
+  std::vector<const Rule*> rules_;
+  std::unique_ptr<Session> session_;
+  std::vector<LedgerLine> lines_;
+};
+
+/// The largest batch whose plan fits the budget (at least 1, at most 64).
+std::int32_t fitting_batch(std::size_t bytes_of_one, std::size_t budget);
+
+/// What methods are made from.
+struct MethodContext {
+  const Model& model;
+  const Engine& engine;
+  const ExplainRequest& request;
+};
+
+// One file a family: walks.cpp (gradient, LRP, DeepLIFT, reversed networks), wrappers.cpp (integrated gradients,
+// SmoothGrad), maps.cpp (Grad-CAM), occlusion.cpp.
+std::unique_ptr<Method> make_walk_method(const MethodContext&, const std::string& name, const Settings&);
+std::unique_ptr<Method> make_integrated_gradients(const MethodContext&, const Settings&);
+std::unique_ptr<Method> make_smoothgrad(const MethodContext&, const Settings&);
+std::unique_ptr<Method> make_grad_cam(const MethodContext&, const Settings&, bool guided);
+std::unique_ptr<Method> make_occlusion(const MethodContext&, const Settings&);
+
+/// Any method by name.
+std::unique_ptr<Method> make_method(const MethodContext&, const std::string& name, const std::map<std::string, std::string>& settings);
+
+/// Calls body(first, count) for batches of at most `batch` images of n, reporting progress and honouring stop.
+void in_batches(const MethodContext&, std::int32_t n, std::int32_t batch, const std::function<void(std::int32_t, std::int32_t)>& body);
+
+extern const std::span<const Setting> lrp_settings, deeplift_settings, reversed_settings, integrated_settings, smoothgrad_settings,
+    grad_cam_settings, guided_grad_cam_settings, occlusion_settings;
+
+}  // namespace vitrine

@@ -1,0 +1,115 @@
+// Occlusion [Zeiler & Fergus 2014]: how much the score falls when a window of the image is replaced. Positions and
+// averaging as in Captum: windows step by `stride` from the top left corner, the last one is cut at the border, and every
+// pixel gets the mean of the differences of all windows that cover it. Attribution spec 9.1.
+#include <algorithm>
+#include <array>
+
+#include "interp/predict/method.h"
+
+namespace vitrine {
+namespace {
+
+constexpr Setting occlusion_list[] = {
+    {Setting::text, "window", "", "H or HxW in pixels (default: an eighth of the height, at least 3)"},
+    {Setting::text, "stride", "", "likewise (default: half the window)"},
+    {Setting::numbers, "fill", "0", "value in network space, one or one a channel (0: the mean colour of prepared data)"},
+};
+
+std::array<std::int32_t, 2> pair(const Settings& s, const char* key, std::array<std::int32_t, 2> initial, std::int32_t max_h, std::int32_t max_w) {
+  const std::string& text = s.text(key);
+  if (text.empty()) return initial;
+  const std::size_t x = text.find('x');
+  double h = 0, w = 0;
+  const std::string expected = "H or HxW, whole numbers from 1 to " + std::to_string(max_h) + "x" + std::to_string(max_w);
+  const auto whole = [](double v, std::int32_t max) { return v >= 1 && v <= max && v == static_cast<std::int32_t>(v); };
+  if (!parse_number(text.substr(0, x), h) || !whole(h, max_h)) s.refuse(key, expected);
+  w = h;
+  if (x != std::string::npos && !parse_number(text.substr(x + 1), w)) s.refuse(key, expected);
+  if (!whole(w, max_w)) s.refuse(key, expected);
+  return {static_cast<std::int32_t>(h), static_cast<std::int32_t>(w)};
+}
+
+class Occlusion final : public Method {
+ public:
+  Occlusion(const MethodContext& c, const Settings& s) : context_(c), logits_(c.model.logits()), keep_{logits_} {
+    const Shape image = c.model.image_shape();
+    const std::int32_t side = std::max(3, image.h() / 8);
+    window_ = pair(s, "window", {std::min(side, image.h()), std::min(side, image.w())}, image.h(), image.w());
+    stride_ = pair(s, "stride", {std::max(1, window_[0] / 2), std::max(1, window_[1] / 2)}, 1 << 20, 1 << 20);
+    fill_ = s.numbers("fill");
+    if (fill_.size() == 1) fill_.assign(static_cast<std::size_t>(image.c()), fill_[0]);
+    if (fill_.size() != static_cast<std::size_t>(image.c())) s.refuse("fill", "one number, or " + std::to_string(image.c()) + " (one a channel)");
+    PlanRequest request;
+    request.graph = &c.model.graph();
+    request.keep_values = keep_;
+    real* const parameters = const_cast<real*>(c.model.parameters.data());  // forward runs in evaluation write none
+    {
+      Session one(c.engine, request, parameters);
+      request.batch = fitting_batch(one.plan().bytes() + static_cast<std::size_t>(image.size()) * sizeof(real), c.request.memory_budget);
+    }
+    session_ = std::make_unique<Session>(c.engine, request, parameters);
+  }
+
+  void attribute(const TensorView& x, std::span<const int> targets, const TensorView&, real* relevance) override {
+    const std::int32_t H = x.shape.h(), W = x.shape.w(), C = x.shape.c(), batch = session_->plan().request.batch;
+    const auto positions = [](std::int32_t size, std::int32_t window, std::int32_t stride) { return (size - window + stride - 1) / stride + 1; };
+    const std::int32_t rows = positions(H, window_[0], stride_[0]), columns = positions(W, window_[1], stride_[1]);
+    const std::int64_t pixels = x.shape.pixels();
+    Images occluded{x.shape.with_batch(batch), {}};
+    occluded.data.resize(static_cast<std::size_t>(occluded.shape.size()));
+    std::vector<double> sum(static_cast<std::size_t>(pixels)), count(sum.size());
+    for (std::int32_t n = 0; n < x.shape.n(); ++n) {
+      const real* const image = x.data + n * x.shape.per_image();
+      const int target = targets[static_cast<std::size_t>(n)];
+      std::copy(image, image + x.shape.per_image(), occluded.data.begin());
+      const double score = scores(occluded.view().images(0, 1), target)[0];
+      std::fill(sum.begin(), sum.end(), 0.0);
+      std::fill(count.begin(), count.end(), 0.0);
+      in_batches(context_, rows * columns, batch, [&](std::int32_t first, std::int32_t number) {
+        const auto each = [&](std::int32_t k, auto&& body) {
+          const std::int32_t y0 = (first + k) / columns * stride_[0], x0 = (first + k) % columns * stride_[1];
+          for (std::int32_t y = y0; y < std::min(H, y0 + window_[0]); ++y)
+            for (std::int32_t xx = x0; xx < std::min(W, x0 + window_[1]); ++xx) body(static_cast<std::size_t>(y) * static_cast<std::size_t>(W) + static_cast<std::size_t>(xx));
+        };
+        for (std::int32_t k = 0; k < number; ++k) {
+          real* const copy = occluded.data.data() + k * x.shape.per_image();
+          std::copy(image, image + x.shape.per_image(), copy);
+          for (std::int32_t c = 0; c < C; ++c) each(k, [&](std::size_t p) { copy[static_cast<std::size_t>(c * pixels) + p] = fill_[static_cast<std::size_t>(c)]; });
+        }
+        const std::vector<double> s = scores(occluded.view().images(0, number), target);
+        for (std::int32_t k = 0; k < number; ++k)
+          each(k, [&](std::size_t p) {
+            sum[p] += score - s[static_cast<std::size_t>(k)];
+            count[p] += 1;
+          });
+      });
+      for (std::int32_t c = 0; c < C; ++c)
+        for (std::size_t p = 0; p < sum.size(); ++p)
+          relevance[n * x.shape.per_image() + c * pixels + static_cast<std::int64_t>(p)] = static_cast<real>(count[p] > 0 ? sum[p] / count[p] : 0);
+    }
+  }
+
+ private:
+  std::vector<double> scores(const TensorView& x, int target) {
+    session_->forward(x);
+    const TensorView out = session_->run().value(logits_);
+    std::vector<double> s;
+    for (std::int32_t n = 0; n < x.shape.n(); ++n) s.push_back(out.data[n * out.shape.per_image() + target]);
+    return s;
+  }
+
+  MethodContext context_;
+  Id logits_;
+  std::array<Id, 1> keep_;
+  std::array<std::int32_t, 2> window_, stride_;
+  std::vector<float> fill_;
+  std::unique_ptr<Session> session_;
+};
+
+}  // namespace
+
+const std::span<const Setting> occlusion_settings = occlusion_list;
+
+std::unique_ptr<Method> make_occlusion(const MethodContext& c, const Settings& s) { return std::make_unique<Occlusion>(c, s); }
+
+}  // namespace vitrine

@@ -1,0 +1,276 @@
+// Methods that are one walk: gradient, input x gradient, deconvnet, guided backprop, LRP, DeepLIFT.
+#include <algorithm>
+#include <chrono>
+
+#include "interp/predict/method.h"
+#include "interp/rules/deeplift.h"
+#include "interp/rules/signal.h"
+
+namespace vitrine {
+namespace {
+
+double seconds() noexcept { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+constexpr Setting lrp_list[] = {
+    {Setting::choice, "composite", "epsilon-plus", "which rule at which node (Zennit's composites)",
+     "epsilon-plus|epsilon-plus-flat|epsilon-gamma-box|epsilon-alpha2-beta1|epsilon-alpha2-beta1-flat|excitation-backprop|"
+     "uniform-zero|uniform-epsilon|uniform-gamma|uniform-alpha-beta|uniform-z-plus|uniform-z-box|uniform-w-square|uniform-flat"},
+    {Setting::number, "epsilon", "1e-6", "of the epsilon rule", "", 0, 1e30},
+    {Setting::number, "gamma", "0.25", "of the gamma rule", "", 0, 1e30},
+    {Setting::number, "alpha", "2", "of uniform-alpha-beta; alpha - beta = 1", "", 1, 1e30},
+    {Setting::number, "beta", "", "of uniform-alpha-beta (default: alpha - 1)", "", 0, 1e30},
+    {Setting::numbers, "low", "", "smallest input, one or one a channel (default: black)"},
+    {Setting::numbers, "high", "", "largest input, one or one a channel (default: white)"},
+    {Setting::number, "stabilizer", "1e-6", "guard of all other rules", "", 1e-30, 1e30},
+    {Setting::choice, "stabilise", "offset", "how guards act: z + eps sgn(z), or sgn(z) max(|z|, eps)", "offset|clip"},
+    {Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs", "kept|dropped|shared"},
+};
+constexpr Setting deeplift_list[] = {
+    {Setting::choice, "rule", "rescale", "at activations; genomics-default: reveal-cancel after linear layers, else rescale", "rescale|reveal-cancel|genomics-default"},
+};
+constexpr Setting reversed_list[] = {
+    {Setting::choice, "other", "refuse", "at activations that are no rectifiers", "refuse|gradient"},
+};
+
+CompositeOptions composite_options(const MethodContext& c, const Settings& s, Assignment& assignment) {
+  CompositeOptions o;
+  const std::string& name = s.text("composite");
+  if (name == "epsilon-plus") o.composite = Composite::epsilon_plus;
+  else if (name == "epsilon-plus-flat") o.composite = Composite::epsilon_plus_flat;
+  else if (name == "epsilon-gamma-box") o.composite = Composite::epsilon_gamma_box;
+  else if (name == "epsilon-alpha2-beta1") o.composite = Composite::epsilon_alpha2_beta1;
+  else if (name == "epsilon-alpha2-beta1-flat") o.composite = Composite::epsilon_alpha2_beta1_flat;
+  else if (name == "excitation-backprop") o.composite = Composite::excitation_backprop;
+  else o.composite = Composite::uniform;
+  const std::string rule = o.composite == Composite::uniform ? name.substr(8) : "";
+  o.rule.kind = rule == "zero" ? LrpKind::zero : rule == "gamma" ? LrpKind::gamma : rule == "alpha-beta" ? LrpKind::alpha_beta
+      : rule == "z-plus" ? LrpKind::z_plus : rule == "z-box" ? LrpKind::z_box : rule == "w-square" ? LrpKind::w_square
+      : rule == "flat" ? LrpKind::flat : LrpKind::epsilon;
+  o.rule.epsilon = static_cast<float>(s.number("epsilon"));
+  o.rule.gamma = static_cast<float>(s.number("gamma"));
+  o.rule.alpha = static_cast<float>(s.number("alpha"));
+  o.rule.beta = s.given("beta") ? static_cast<float>(s.number("beta")) : o.rule.alpha - 1;
+  o.rule.stabilizer = static_cast<float>(s.number("stabilizer"));
+  o.rule.stabilise = s.text("stabilise") == "clip" ? kernels::Stabilise::clip : kernels::Stabilise::offset;
+  o.rule.bias = s.text("bias") == "dropped" ? BiasMode::dropped : s.text("bias") == "shared" ? BiasMode::shared : BiasMode::kept;
+  std::vector<float> low, high;
+  input_box(c.model, low, high);
+  o.rule.low = assignment.keep(s.given("low") ? s.numbers("low") : low);
+  o.rule.high = assignment.keep(s.given("high") ? s.numbers("high") : high);
+  const auto channels = static_cast<std::size_t>(c.model.image_shape().c());
+  for (const char* key : {"low", "high"})
+    if (const std::size_t n = (key[0] == 'l' ? o.rule.low : o.rule.high).size(); n != 1 && n != channels)
+      s.refuse(key, "one number, or " + std::to_string(channels) + " (one a channel)");
+  return o;
+}
+
+// One walk with one signal a value.
+class WalkMethod : public Method {
+ public:
+  WalkMethod(const MethodContext& c, Walk::Seed seed, bool times_input)
+      : context_(c), assignment_(c.model), seed_(seed), times_input_(times_input) {}
+
+  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
+    in_batches(context_, x.shape.n(), walk_->batch(), [&](std::int32_t first, std::int32_t count) {
+      const TensorView part = x.images(first, count);
+      const TensorView reference = has_baseline() ? baseline.images(first, count) : TensorView{};
+      walk_->run(part, has_baseline() ? &reference : nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), seed_);
+      walk_->collect(ledger);
+      finish(part, reference, relevance + first * x.shape.per_image());
+    });
+  }
+
+ protected:
+  void start(Walk::Options options) {
+    options.ledger = context_.request.ledger;
+    walk_ = std::make_unique<Walk>(context_.model, context_.engine, assignment_.rules, options, context_.request.memory_budget);
+  }
+
+  virtual void finish(const TensorView& x, const TensorView& reference, real* out) {
+    const TensorView s = walk_->signal();
+    for (std::int64_t i = 0; i < x.size(); ++i) {
+      const real factor = !times_input_ ? 1 : reference ? x.data[i] - reference.data[i] : x.data[i];
+      out[i] = s.data[i] * factor;
+    }
+  }
+
+  MethodContext context_;
+  Assignment assignment_;
+  Walk::Seed seed_;
+  bool times_input_;
+  std::unique_ptr<Walk> walk_;
+  friend std::unique_ptr<Method> vitrine::make_walk_method(const MethodContext&, const std::string&, const Settings&);
+};
+
+class Rescale final : public WalkMethod {
+ public:
+  explicit Rescale(const MethodContext& c) : WalkMethod(c, Walk::Seed::one, true) {
+    assignment_.fill(&rule_);
+    start({.keep = {}, .reference = true});
+  }
+  bool complete() const override { return true; }
+  bool has_baseline() const override { return true; }
+
+ private:
+  DeepLiftRescale rule_;
+};
+
+class RevealCancel final : public WalkMethod {
+ public:
+  RevealCancel(const MethodContext& c, std::vector<char> reveal)
+      : WalkMethod(c, Walk::Seed::one, true), reveal_(std::move(reveal)) {
+    const Graph& g = c.model.graph();
+    std::size_t bytes = 1 << 16;
+    for (const Value& v : g.values) bytes += v.kind == ValueKind::parameter ? 64 : 2 * (static_cast<std::size_t>(v.shape.size()) * sizeof(real) + 128);
+    // Parts and plan alike grow with the batch; half of the budget each is a safe split.
+    const std::int32_t batch = fitting_batch(bytes, c.request.memory_budget / 2);
+    memory_ = Memory(bytes * static_cast<std::size_t>(batch));
+    Arena arena(memory_.data(), memory_.bytes());
+    DeepLiftParts parts;
+    if (make_deeplift_parts(g, batch, arena, parts) != Status::ok) throw Error("deeplift: the parts of all values do not fit in memory");
+    rule_ = std::make_unique<DeepLiftRevealCancel>(g, parts, std::span<const bool>(reinterpret_cast<const bool*>(reveal_.data()), reveal_.size()));
+    assignment_.fill(rule_.get());
+    start({.keep = {}, .reference = true, .channels = 2, .observer = rule_.get(), .batch = batch});
+  }
+  bool complete() const override { return true; }
+  bool has_baseline() const override { return true; }
+
+ protected:
+  void finish(const TensorView& x, const TensorView&, real* out) override {
+    walk_->session().check([&](const Context& ctx) {
+      return rule_->contribution(ctx, walk_->session().run(), context_.model.graph().input, {out, x.shape});
+    });
+  }
+
+ private:
+  std::vector<char> reveal_;
+  Memory memory_;
+  std::unique_ptr<DeepLiftRevealCancel> rule_;
+};
+
+// Which pointwise nodes use RevealCancel.
+std::vector<char> reveal_nodes(const MethodContext& c, const std::string& rule) {
+  const Graph& g = c.model.graph();
+  std::vector<char> reveal(g.nodes.size(), 0);
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    if (g.nodes[i].op->klass() != OpClass::pointwise) continue;
+    const Id producer = g.values[g.nodes[i].in[0]].producer;
+    const bool dense = producer != no_id && matches("linear", g.nodes[producer].op->name());
+    reveal[i] = rule == "reveal-cancel" || (rule == "genomics-default" && dense);
+  }
+  for (const RuleChoice& choice : c.request.rules) {
+    if (choice.rule != "rescale" && choice.rule != "reveal-cancel")
+      throw Error("rule " + choice.rule + " carries no multipliers: method deeplift takes rescale and reveal-cancel", Error::usage);
+    bool matched = false;
+    for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+      if (!matches(choice.pattern.c_str(), g.nodes[i].name)) continue;
+      if (g.nodes[i].op->klass() != OpClass::pointwise)
+        throw Error("rule " + choice.rule + " at " + g.nodes[i].name + " (" + g.nodes[i].op->name() + "): is no activation, where alone it has a meaning", Error::usage);
+      reveal[i] = choice.rule == "reveal-cancel";
+      matched = true;
+    }
+    if (!matched) throw Error("--rule: pattern '" + choice.pattern + "' matches no node", Error::usage);
+  }
+  return reveal;
+}
+
+}  // namespace
+
+const std::span<const Setting> lrp_settings = lrp_list, deeplift_settings = deeplift_list, reversed_settings = reversed_list;
+
+Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rule*>& rules, Options options, std::size_t budget)
+    : model_(model), options_(std::move(options)), logits_(model.logits()), rules_(rules) {
+  if (options_.until == no_id) options_.until = model.graph().input;
+  options_.keep.push_back(logits_);
+  PlanRequest request;
+  request.graph = &model.graph();
+  request.rules = rules_;
+  request.channels = options_.channels;
+  request.reference = options_.reference;
+  request.until = options_.until;
+  request.seeds = {&logits_, 1};
+  request.keep_values = options_.keep;
+  request.ledger = options_.ledger;
+  request.observer = options_.observer;
+  real* const parameters = const_cast<real*>(model.parameters.data());  // no walk without parameter gradients writes them
+  if (options_.batch == 0) {
+    const Session one(engine, request, parameters);
+    options_.batch = fitting_batch(const_cast<Session&>(one).plan().bytes(), budget);
+  }
+  request.batch = options_.batch;
+  session_ = std::make_unique<Session>(engine, request, parameters);
+  if (options_.ledger) lines_.resize(model.graph().nodes.size());
+}
+
+void Walk::run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed how) {
+  if (reference != nullptr) session_->forward_reference(*reference);
+  session_->forward(x);
+  const TensorView out = session_->run().value(logits_);
+  const std::int64_t classes = out.shape.per_image();
+  for (int c = 0; c < options_.channels; ++c) {
+    const TensorView seed = session_->run().signal(logits_, c);
+    std::fill(seed.data, seed.data + seed.size(), real{0});
+    for (std::int32_t n = 0; n < x.shape.n(); ++n) {
+      const std::int64_t at = n * classes + targets[static_cast<std::size_t>(n)];
+      seed.data[at] = how == Seed::one ? 1 : out.data[at];
+    }
+  }
+  std::fill(lines_.begin(), lines_.end(), LedgerLine{});
+  Ledger ledger{lines_, seconds};
+  session_->walk_back(options_.ledger ? &ledger : nullptr);
+}
+
+void Walk::collect(std::vector<LedgerRow>& rows) const {
+  if (lines_.empty()) return;
+  const Graph& g = model_.graph();
+  if (rows.empty()) rows.resize(g.nodes.size());
+  const auto add = [](kernels::Stats& total, const kernels::Stats& s) {
+    total.sum += s.sum;
+    total.abs_sum += s.abs_sum;
+    total.abs_max = std::max(total.abs_max, s.abs_max);
+    total.non_finite += s.non_finite;
+  };
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    const LedgerLine& line = lines_[i];
+    if (!line.filled) continue;
+    LedgerRow& row = rows[i];
+    row.node = g.nodes[i].name;
+    row.op = g.nodes[i].op->name();
+    row.rule = line.rule;
+    add(row.out, line.out);
+    add(row.in, line.in);
+    row.absorbed_by_bias += line.absorbed.absorbed_by_bias;
+    row.absorbed_by_stabiliser += line.absorbed.absorbed_by_stabiliser;
+    row.seconds += line.seconds;
+    row.bytes += line.bytes;
+  }
+}
+
+std::int32_t fitting_batch(std::size_t bytes_of_one, std::size_t budget) {
+  return static_cast<std::int32_t>(std::clamp<std::size_t>(budget / std::max<std::size_t>(1, bytes_of_one), 1, 64));
+}
+
+std::unique_ptr<Method> make_walk_method(const MethodContext& c, const std::string& name, const Settings& s) {
+  if (name == "deeplift") {
+    const std::vector<char> reveal = reveal_nodes(c, s.text("rule"));
+    if (std::find(reveal.begin(), reveal.end(), 1) == reveal.end()) return std::make_unique<Rescale>(c);
+    return std::make_unique<RevealCancel>(c, reveal);
+  }
+  const bool lrp = name == "lrp";
+  auto m = std::make_unique<WalkMethod>(c, lrp ? Walk::Seed::logit : Walk::Seed::one, name == "input-x-gradient");
+  Assignment& a = m->assignment_;
+  if (lrp) {
+    a.compose(composite_options(c, s, a));
+  } else if (name == "deconvnet" || name == "guided-backprop") {
+    RuleSet set(a.arena());
+    a.fill(set.make<RectifyRule>(name == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided, s.text("other") == "refuse"));
+  } else {
+    RuleSet set(a.arena());
+    a.fill(set.make<GradientRule>());
+  }
+  a.override_with(c.request.rules);
+  m->start({});
+  return m;
+}
+
+}  // namespace vitrine

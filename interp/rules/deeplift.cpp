@@ -1,0 +1,275 @@
+#include "interp/rules/deeplift.h"
+
+namespace vitrine {
+namespace {
+
+constexpr const char* too_small = "the run's memory is smaller than its plan";
+
+Status scratch_like(const Context& ctx, const Shape& shape, TensorView& out) noexcept {
+  out = {ctx.scratch->array<real>(static_cast<std::size_t>(shape.size())), shape};
+  return out ? Status::ok : ctx.fail(Status::out_of_arena, too_small);
+}
+
+const char* refusal(const Op& op) noexcept {
+  switch (op.klass()) {
+    case OpClass::affine:
+    case OpClass::pointwise:
+    case OpClass::route:
+    case OpClass::view: return nullptr;
+    case OpClass::product:
+    case OpClass::custom: break;
+  }
+  return "is no op that DeepLIFT passes: start at the logits before it";
+}
+
+// The images of a part that this run's batch has.
+TensorView of_batch(const TensorView& part, const TensorView& like) noexcept { return {part.data, like.shape}; }
+
+// Rescale at an activation: m_x = m_y dy/dx, or by the derivative at the reference where dx is too small to divide by.
+Status rescale(const Context& ctx, const PointwiseOp& op, const Step& s, const TensorView& m, const Sink& d) noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  const NodeIO &io = s.io, &ref = *s.reference;
+  TensorView one, slope;
+  VITRINE_TRY(scratch_like(ctx, m.shape, one));
+  VITRINE_TRY(scratch_like(ctx, m.shape, slope));
+  ctx->fill(real{1}, one.data, one.size());
+  VITRINE_TRY(op.slope(ctx, ref.in[0], ref.out, one, {slope, false}));
+  ctx.ranges(d.size(), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
+    ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + b, io.out.data + b, ref.out.data + b, slope.data + b, m.data + b, d.data + b, e - b, d.add);
+  });
+  return Status::ok;
+}
+
+// A max pool's way back: with M = max(y, y0), the mass m (M - y0) goes to the actual run's winner and m (y - M) to the
+// reference run's. Where mass arrives, |dx| is at least that of the share, so dividing by dx is safe and the sum exact.
+Status cross_max(const Context& ctx, const RouteOp& op, const Step& s, const TensorView& m, const Sink& d) noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  const NodeIO &io = s.io, &ref = *s.reference;
+  TensorView to_actual, to_reference, mass, dx;
+  VITRINE_TRY(scratch_like(ctx, m.shape, to_actual));
+  VITRINE_TRY(scratch_like(ctx, m.shape, to_reference));
+  VITRINE_TRY(scratch_like(ctx, d.shape, mass));
+  VITRINE_TRY(scratch_like(ctx, d.shape, dx));
+  ctx->cross_max(io.out.data, ref.out.data, m.data, to_actual.data, to_reference.data, m.size());
+  VITRINE_TRY(op.scatter(ctx, io, to_actual, {mass, false}));
+  VITRINE_TRY(op.scatter(ctx, ref, to_reference, {mass, true}));
+  ctx->combine(real{1}, io.in[0].data, real{-1}, ref.in[0].data, dx.data, dx.size());
+  ctx->safe_divide(mass.data, dx.data, d.data, d.size(), d.add);
+  return Status::ok;
+}
+
+}  // namespace
+
+const char* DeepLiftRescale::refuses(const Op& op) const noexcept { return refusal(op); }
+
+Need DeepLiftRescale::needs(const Op& op) const noexcept {
+  switch (op.klass()) {
+    case OpClass::pointwise: return {true, true, false};
+    case OpClass::route: return {true, true, true};
+    default: return op.vjp_needs(false);
+  }
+}
+
+Status DeepLiftRescale::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
+  return s.s_in[0] ? rescale(ctx, op, s, s.s_out[0], s.s_in[0]) : Status::ok;
+}
+
+Status DeepLiftRescale::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept {
+  return s.s_in[0] ? cross_max(ctx, op, s, s.s_out[0], s.s_in[0]) : Status::ok;
+}
+
+Status make_deeplift_parts(const Graph& g, std::int32_t batch, Arena& arena, DeepLiftParts& parts) noexcept {
+  TensorView* const views = arena.array<TensorView>(2 * g.values.size());
+  if (views == nullptr) return Status::out_of_arena;
+  parts = {{views, g.values.size()}, {views + g.values.size(), g.values.size()}};
+  for (std::size_t v = 0; v < g.values.size(); ++v) {
+    parts.positive[v] = parts.negative[v] = {};
+    if (g.values[v].kind == ValueKind::parameter) continue;
+    const Shape shape = g.values[v].shape.with_batch(batch);
+    parts.positive[v] = {arena.array<real>(static_cast<std::size_t>(shape.size())), shape};
+    parts.negative[v] = {arena.array<real>(static_cast<std::size_t>(shape.size())), shape};
+    if (!parts.positive[v] || !parts.negative[v]) return Status::out_of_arena;
+  }
+  return Status::ok;
+}
+
+const char* DeepLiftRevealCancel::refuses(const Op& op) const noexcept { return refusal(op); }
+
+Need DeepLiftRevealCancel::needs(const Op& op) const noexcept {
+  switch (op.klass()) {
+    case OpClass::pointwise: return {true, true, false};
+    case OpClass::route: return {true, true, true};
+    case OpClass::affine: return {static_cast<const AffineOp&>(op).weighted(), false, false};
+    default: return op.vjp_needs(false);
+  }
+}
+
+Status DeepLiftRevealCancel::input_parts(const Context& ctx, const TensorView& x, const TensorView& x0) noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  TensorView d;
+  VITRINE_TRY(scratch_like(ctx, x.shape, d));
+  ctx->combine(real{1}, x.data, real{-1}, x0.data, d.data, d.size());
+  ctx->substitute(positive_part, d.data, parts_.positive[graph_.input].data, d.size(), false);
+  ctx->substitute(negative_part, d.data, parts_.negative[graph_.input].data, d.size(), false);
+  return Status::ok;
+}
+
+// The average over the two orders of adding the positive and the negative part [Shrikumar et al. 2017, section 3.5.2].
+Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp& op, const NodeIO& ref, Id in, Id out) noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  const TensorView& r = ref.in[0];
+  const std::int64_t n = r.size();
+  const TensorView p = of_batch(parts_.positive[in], r), q = of_batch(parts_.negative[in], r);
+  TensorView at, plus, minus, both, pseudo;
+  for (TensorView* t : {&at, &plus, &minus, &both, &pseudo}) VITRINE_TRY(scratch_like(ctx, r.shape, *t));
+  ctx->pseudo_count(p.data, pseudo.data, n);
+  ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + p
+  VITRINE_TRY(op.evaluate(ctx, at, plus));
+  ctx->pseudo_count(q.data, pseudo.data, n);
+  ctx->scale(real{1}, pseudo.data, at.data, n, true);               // r + p + q
+  VITRINE_TRY(op.evaluate(ctx, at, both));
+  ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + q
+  VITRINE_TRY(op.evaluate(ctx, at, minus));
+  // dy+ = ((f(r+p) - f(r)) + (f(r+p+q) - f(r+q))) / 2 and dy- with the roles swapped.
+  real* const dp = parts_.positive[out].data;
+  real* const dq = parts_.negative[out].data;
+  ctx->combine(real{0.5}, plus.data, real{-0.5}, ref.out.data, dp, n);
+  ctx->combine(real{0.5}, both.data, real{-0.5}, minus.data, at.data, n);
+  ctx->scale(real{1}, at.data, dp, n, true);
+  ctx->combine(real{0.5}, minus.data, real{-0.5}, ref.out.data, dq, n);
+  ctx->combine(real{0.5}, both.data, real{-0.5}, plus.data, at.data, n);
+  ctx->scale(real{1}, at.data, dq, n, true);
+  return Status::ok;
+}
+
+Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, Id i, const NodeIO& io, const NodeIO* ref) noexcept {
+  if (ref == nullptr) return Status::ok;  // the reference run itself
+  const Node& node = g.nodes[i];
+  const ArenaScope scope(*ctx.scratch), book_scope(*ctx.book);
+  for (std::size_t k = 0; k < node.in.size(); ++k)
+    if (node.in[k] == g.input) VITRINE_TRY(input_parts(ctx, io.in[k], ref->in[k]));
+  const TensorView positive = of_batch(parts_.positive[node.out], io.out), negative = of_batch(parts_.negative[node.out], io.out);
+  const Id in = node.in[0];
+  switch (node.op->klass()) {
+    case OpClass::affine: {
+      const auto& op = static_cast<const AffineOp&>(*node.op);
+      TensorView* const views = ctx.book->array<TensorView>(node.in.size());
+      if (views == nullptr) return ctx.fail(Status::out_of_arena, too_small);
+      if (!op.weighted()) {  // all weights are positive: the parts go through as they are
+        for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
+        VITRINE_TRY(op.apply(ctx, io, {views, node.in.size()}, {raw_part, raw_part, nothing}, {positive, false}));
+        for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.negative[node.in[k]], io.in[k]);
+        return op.apply(ctx, io, {views, node.in.size()}, {raw_part, raw_part, nothing}, {negative, false});
+      }
+      for (std::size_t k = 0; k < node.in.size(); ++k) {
+        VITRINE_TRY(scratch_like(ctx, io.in[k].shape, views[k]));
+        ctx->combine(real{1}, io.in[k].data, real{-1}, ref->in[k].data, views[k].data, views[k].size());
+      }
+      const std::span<const TensorView> d{views, node.in.size()};
+      VITRINE_TRY(op.apply(ctx, io, d, {positive_part, positive_part, nothing}, {positive, false}));
+      VITRINE_TRY(op.apply(ctx, io, d, {negative_part, negative_part, nothing}, {positive, true}));
+      VITRINE_TRY(op.apply(ctx, io, d, {positive_part, negative_part, nothing}, {negative, false}));
+      return op.apply(ctx, io, d, {negative_part, positive_part, nothing}, {negative, true});
+    }
+    case OpClass::pointwise:
+      if (reveal_[i]) return reveal_parts(ctx, static_cast<const PointwiseOp&>(*node.op), *ref, in, node.out);
+      {
+        // Rescale: both parts grow by the same factor dy/dx.
+        const auto& op = static_cast<const PointwiseOp&>(*node.op);
+        TensorView slope, one;
+        VITRINE_TRY(scratch_like(ctx, io.out.shape, one));
+        VITRINE_TRY(scratch_like(ctx, io.out.shape, slope));
+        ctx->fill(real{1}, one.data, one.size());
+        VITRINE_TRY(op.slope(ctx, ref->in[0], ref->out, one, {slope, false}));
+        const std::int64_t n = io.out.size();
+        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data, parts_.positive[in].data, positive.data, n, false);
+        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data, parts_.negative[in].data, negative.data, n, false);
+      }
+      return Status::ok;
+    case OpClass::view: {
+      // A view moves elements alike in every run, so it can be run on the parts.
+      NodeIO part = io;
+      TensorView* const views = ctx.book->array<TensorView>(node.in.size());
+      if (views == nullptr) return ctx.fail(Status::out_of_arena, too_small);
+      part.in = {views, node.in.size()};
+      for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
+      part.out = positive;
+      VITRINE_TRY(node.op->forward(ctx, part));
+      for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.negative[node.in[k]], io.in[k]);
+      part.out = negative;
+      return node.op->forward(ctx, part);
+    }
+    case OpClass::route:
+    case OpClass::product:
+    case OpClass::custom: break;
+  }
+  // Elsewhere the parts of the result are the signs of its difference.
+  TensorView d;
+  VITRINE_TRY(scratch_like(ctx, io.out.shape, d));
+  ctx->combine(real{1}, io.out.data, real{-1}, ref->out.data, d.data, d.size());
+  ctx->substitute(positive_part, d.data, positive.data, d.size(), false);
+  ctx->substitute(negative_part, d.data, negative.data, d.size(), false);
+  return Status::ok;
+}
+
+Status DeepLiftRevealCancel::affine(const Context& ctx, const AffineOp& op, const Step& s) const noexcept {
+  if (!op.weighted()) return gradient(ctx, op, s);
+  const ArenaScope scope(*ctx.scratch);
+  for (std::size_t k = 0; k < s.io.in.size(); ++k) {
+    const Sink &positive = s.inputs(0)[k], &negative = s.inputs(1)[k];
+    if (!positive) continue;
+    TensorView same, crossed, d;
+    for (TensorView* t : {&same, &crossed, &d}) VITRINE_TRY(scratch_like(ctx, positive.shape, *t));
+    VITRINE_TRY(op.apply_t(ctx, s.io, positive_part, s.s_out[0], k, {same, false}));
+    VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[1], k, {same, true}));
+    VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[0], k, {crossed, false}));
+    VITRINE_TRY(op.apply_t(ctx, s.io, positive_part, s.s_out[1], k, {crossed, true}));
+    ctx->combine(real{1}, s.io.in[k].data, real{-1}, s.reference->in[k].data, d.data, d.size());
+    ctx->select_by_sign(d.data, same.data, crossed.data, positive.data, d.size(), positive.add);
+    ctx->select_by_sign(d.data, same.data, crossed.data, negative.data, d.size(), negative.add);
+  }
+  return Status::ok;
+}
+
+Status DeepLiftRevealCancel::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
+  if (!s.s_in[0]) return Status::ok;
+  if (!reveal_[s.io.node]) {
+    VITRINE_TRY(rescale(ctx, op, s, s.s_out[0], s.inputs(0)[0]));
+    return rescale(ctx, op, s, s.s_out[1], s.inputs(1)[0]);
+  }
+  const Node& node = graph_.nodes[s.io.node];
+  const ArenaScope scope(*ctx.scratch);
+  TensorView dx, ratio;
+  VITRINE_TRY(scratch_like(ctx, s.s_in[0].shape, dx));
+  VITRINE_TRY(scratch_like(ctx, s.s_in[0].shape, ratio));
+  const auto part = [&](const TensorView& x, const TensorView& y, const TensorView& m, const Sink& d) noexcept {
+    ctx->pseudo_count(x.data, dx.data, d.size());
+    ctx->safe_divide(y.data, dx.data, ratio.data, d.size(), false);
+    ctx->multiply(ratio.data, m.data, d.data, d.size(), d.add);
+  };
+  part(parts_.positive[node.in[0]], parts_.positive[node.out], s.s_out[0], s.inputs(0)[0]);
+  part(parts_.negative[node.in[0]], parts_.negative[node.out], s.s_out[1], s.inputs(1)[0]);
+  return Status::ok;
+}
+
+Status DeepLiftRevealCancel::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept {
+  if (!s.s_in[0]) return Status::ok;
+  // The parts of a pool's result are the signs of its difference, so the multiplier is the one of that sign. What goes
+  // back is one multiplier of the input's total difference, which both channels carry.
+  const ArenaScope scope(*ctx.scratch);
+  TensorView d, m;
+  VITRINE_TRY(scratch_like(ctx, s.io.out.shape, d));
+  VITRINE_TRY(scratch_like(ctx, s.io.out.shape, m));
+  ctx->combine(real{1}, s.io.out.data, real{-1}, s.reference->out.data, d.data, d.size());
+  ctx->select_by_sign(d.data, s.s_out[0].data, s.s_out[1].data, m.data, m.size(), false);
+  VITRINE_TRY(cross_max(ctx, op, s, m, s.inputs(0)[0]));
+  return cross_max(ctx, op, s, m, s.inputs(1)[0]);
+}
+
+Status DeepLiftRevealCancel::contribution(const Context& ctx, const Run& run, Id value, const TensorView& out) const noexcept {
+  ctx->multiply(run.signal(value, 0).data, parts_.positive[value].data, out.data, out.size(), false);
+  ctx->multiply(run.signal(value, 1).data, parts_.negative[value].data, out.data, out.size(), true);
+  return Status::ok;
+}
+
+}  // namespace vitrine

@@ -1,0 +1,65 @@
+// DeepLIFT [Shrikumar et al. 2017]: multipliers m with sum of m * (x - x0) = f(x) - f(x0), on every node. Two runs (actual
+// and reference) stand side by side; nothing is stacked into the batch, so batch mates never mix.
+//
+// Rescale needs one multiplier a value. RevealCancel needs two, for the positive and the negative part of a difference,
+// and these parts themselves, which flow forward beside the actual run (the rule observes it). Attribution spec section 5.
+#pragma once
+
+#include "core/run.h"
+
+namespace vitrine {
+
+/// One multiplier a value: positive and negative parts share it. Completeness holds also for overlapping max pools and for
+/// sums: a pool's contribution goes to the two runs' winners (cross-max), and windows add.
+class DeepLiftRescale final : public Rule {
+ public:
+  const char* name() const noexcept override { return "rescale"; }
+  const char* refuses(const Op&) const noexcept override;
+  Need needs(const Op&) const noexcept override;
+  bool needs_reference() const noexcept override { return true; }
+
+ protected:
+  Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
+  Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
+};
+
+/// The positive and negative parts of every value's difference from the reference (sums of positive and of negative
+/// contributions, not the sign of the total). Both views of a value have its shape at the planned batch size.
+struct DeepLiftParts {
+  std::span<TensorView> positive, negative;  ///< one a value of the graph; those of parameters are empty
+};
+
+/// Lays out the parts for one batch size in an arena: 2 x (sum of all values' sizes).
+Status make_deeplift_parts(const Graph&, std::int32_t batch, Arena&, DeepLiftParts&) noexcept;
+
+/// Two multipliers a value (a walk of two channels). `reveal[i]` says whether pointwise node i uses RevealCancel; else
+/// Rescale. Give the same object to every node of the plan, and to the plan as its observer.
+class DeepLiftRevealCancel final : public Rule, public Observer {
+ public:
+  DeepLiftRevealCancel(const Graph& graph, DeepLiftParts parts, std::span<const bool> reveal) noexcept
+      : graph_(graph), parts_(parts), reveal_(reveal) {}
+  const char* name() const noexcept override { return "reveal-cancel"; }
+  const char* refuses(const Op&) const noexcept override;
+  Need needs(const Op&) const noexcept override;
+  bool needs_reference() const noexcept override { return true; }
+
+  Status after_forward(const Context&, const Graph&, Id node, const NodeIO&, const NodeIO* reference) noexcept override;
+
+  /// R = m+ dx+ + m- dx- at a value, once the walk has set its signals.
+  Status contribution(const Context&, const Run&, Id value, const TensorView& out) const noexcept;
+
+ protected:
+  Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
+  Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
+  Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
+
+ private:
+  Status input_parts(const Context&, const TensorView& x, const TensorView& x0) noexcept;
+  Status reveal_parts(const Context&, const PointwiseOp&, const NodeIO& reference, Id in, Id out) noexcept;
+
+  const Graph& graph_;
+  DeepLiftParts parts_;
+  std::span<const bool> reveal_;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,263 @@
+#include "interp/rules/lrp.h"
+
+namespace vitrine {
+namespace {
+
+constexpr const char* too_small = "the run's memory is smaller than its plan";
+
+Status scratch_like(const Context& ctx, const Shape& shape, TensorView& out) noexcept {
+  out = {ctx.scratch->array<real>(static_cast<std::size_t>(shape.size())), shape};
+  return out ? Status::ok : ctx.fail(Status::out_of_arena, too_small);
+}
+
+constexpr Substitute favour_positive(float gamma) noexcept { return {1 + gamma, 1}; }
+constexpr Substitute favour_negative(float gamma) noexcept { return {1, 1 + gamma}; }
+
+}  // namespace
+
+void LrpRule::add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source) noexcept {
+  if (options_.bias == BiasMode::dropped) bias = nothing;
+  rows_[row_count_++] = {{x, w, bias}, source, share, group};
+}
+
+LrpRule::LrpRule(const LrpOptions& o, bool nonnegative) noexcept : options_(o) {
+  const Substitute p = positive_part, n = negative_part;
+  stabilise_ = {o.stabilizer, o.stabilise};
+  // Rows that read x- are left out where there is no negative input.
+  const bool both = !nonnegative;
+  switch (o.kind) {
+    case LrpKind::zero:
+    case LrpKind::epsilon:
+    case LrpKind::norm:
+      stabilise_.eps = o.kind == LrpKind::zero ? 0 : o.kind == LrpKind::epsilon ? o.epsilon : o.stabilizer;
+      add(raw_part, raw_part, raw_part, 1, 0);
+      break;
+    case LrpKind::z_plus:
+      add(p, p, p, 1, 0);
+      if (both) add(n, n, nothing, 1, 0);
+      break;
+    case LrpKind::alpha_beta:
+      add(p, p, p, o.alpha, 0);
+      if (both) add(n, n, nothing, o.alpha, 0);
+      if (o.beta == 0) break;
+      group_count_ = 2;
+      add(p, n, n, -o.beta, 1);
+      if (both) add(n, p, nothing, -o.beta, 1);
+      break;
+    case LrpKind::gamma: {
+      const Substitute up = favour_positive(o.gamma), down = favour_negative(o.gamma);
+      group_count_ = 2;
+      where_[0] = kernels::Where::positive;
+      where_[1] = kernels::Where::negative;
+      add(p, up, up, 1, 0);
+      if (both) add(n, down, nothing, 1, 0);
+      add(p, down, down, 1, 1);
+      if (both) add(n, up, nothing, 1, 1);
+      break;
+    }
+    case LrpKind::z_box:
+      // The bias cancels: b - b+ - b-. The minus signs of the box terms sit in their weights.
+      add(raw_part, raw_part, nothing, 1, 0);
+      add(raw_part, {-1, 0}, nothing, 1, 0, Source::low);
+      add(raw_part, {0, -1}, nothing, 1, 0, Source::high);
+      break;
+    case LrpKind::w_square: add(ones, squared, squared, 1, 0); break;
+    case LrpKind::flat: add(ones, ones, nothing, 1, 0); break;
+  }
+}
+
+const char* LrpRule::check(const LrpOptions& o) noexcept {
+  // Written so that NaN fails too.
+  if (!(o.epsilon >= 0)) return "needs epsilon of at least 0";
+  if (!(o.gamma >= 0)) return "needs gamma of at least 0";
+  if (!(o.stabilizer > 0)) return "needs a stabilizer above 0";
+  if (o.kind == LrpKind::alpha_beta) {
+    const float difference = o.alpha - o.beta - 1;
+    if (!(o.alpha >= 1 && o.beta >= 0 && difference < 1e-5f && difference > -1e-5f))
+      return "needs alpha - beta = 1 with alpha of at least 1 and beta of at least 0";
+  }
+  if (o.kind == LrpKind::z_box) {
+    if (o.low.empty() || o.high.empty()) return "needs low and high";
+    if (o.low.size() != o.high.size()) return "needs as many values of low as of high";
+    for (std::size_t c = 0; c < o.low.size(); ++c)
+      if (!(o.low[c] <= o.high[c])) return "needs low of at most high";
+  }
+  return nullptr;
+}
+
+const char* LrpRule::name() const noexcept {
+  switch (options_.kind) {
+    case LrpKind::zero: return "lrp-0";
+    case LrpKind::epsilon: return "epsilon";
+    case LrpKind::gamma: return "gamma";
+    case LrpKind::alpha_beta: return "alpha-beta";
+    case LrpKind::z_plus: return "z-plus";
+    case LrpKind::z_box: return "z-box";
+    case LrpKind::w_square: return "w-square";
+    case LrpKind::flat: return "flat";
+    case LrpKind::norm: return "norm";
+  }
+  return "lrp";
+}
+
+const char* LrpRule::refuses(const Op& op) const noexcept {
+  if (op.klass() == OpClass::product) return "has two factors, between which this LRP rule does not know how to split relevance";
+  if (op.klass() == OpClass::custom) return "is no op that LRP passes: start at the logits before it";
+  if (op.klass() != OpClass::affine) return nullptr;
+  const auto& affine = static_cast<const AffineOp&>(op);
+  for (std::uint8_t k = 0; k < row_count_; ++k)
+    if (!affine.accepts(rows_[k].row.w)) return "has no weights to square or flatten: use norm or epsilon there";
+  return nullptr;
+}
+
+bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
+  int rows = 0;
+  bool raw = true;
+  for (std::uint8_t k = 0; k < row_count_; ++k)
+    if (rows_[k].group == group) {
+      ++rows;
+      raw = raw && rows_[k].source == Source::input && rows_[k].row.x.raw() && rows_[k].row.w.raw() && rows_[k].row.bias.raw();
+    }
+  return rows == 1 && raw;
+}
+
+Need LrpRule::needs(const Op& op) const noexcept {
+  if (op.klass() == OpClass::pointwise) return {};
+  if (op.klass() != OpClass::affine) return op.vjp_needs(false);
+  bool out = false;
+  for (std::uint8_t g = 0; g < group_count_; ++g) out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
+  return {true, out, false};
+}
+
+Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept {
+  const auto channels = static_cast<std::size_t>(like.shape.c());
+  if (values.size() != 1 && values.size() != channels) return ctx.fail(Status::bad_argument, "needs one value of low and high, or one a channel");
+  VITRINE_TRY(scratch_like(ctx, like.shape, out));
+  const std::int64_t pixels = like.shape.pixels();
+  for (std::int32_t n = 0; n < like.shape.n(); ++n)
+    for (std::size_t c = 0; c < channels; ++c)
+      ctx->fill(values[values.size() == 1 ? 0 : c], out.data + (n * static_cast<std::int64_t>(channels) + static_cast<std::int64_t>(c)) * pixels, pixels);
+  return Status::ok;
+}
+
+Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const NodeIO& io, std::span<const TensorView> sources,
+                            std::uint8_t group, const TensorView& z) const noexcept {
+  bool add = false;
+  for (std::uint8_t k = 0; k < row_count_; ++k) {
+    const TableRow& r = rows_[k];
+    if (r.group != group) continue;
+    const std::size_t inputs = io.in.size();
+    VITRINE_TRY(op.apply(ctx, io, sources.subspan(static_cast<std::size_t>(r.source) * inputs, inputs), r.row, {z, add}));
+    add = true;
+  }
+  return Status::ok;
+}
+
+Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step) const noexcept {
+  const NodeIO& io = step.io;
+  const std::size_t inputs = io.in.size();
+  const TensorView& relevance = step.s_out[0];
+  const ArenaScope scope(*ctx.scratch), book_scope(*ctx.book);
+  // What rows read: the inputs themselves, then the constant images low and high of the box rule.
+  const bool box = options_.kind == LrpKind::z_box;
+  TensorView* const sources = ctx.book->array<TensorView>(3 * inputs);
+  bool* const written = ctx.book->array<bool>(inputs);
+  if (sources == nullptr || written == nullptr) return ctx.fail(Status::out_of_arena, too_small);
+  for (std::size_t k = 0; k < inputs; ++k) {
+    sources[k] = io.in[k];
+    sources[inputs + k] = sources[2 * inputs + k] = {};
+    written[k] = step.s_in[k].add;
+    if (!box) continue;
+    VITRINE_TRY(bounds(ctx, io.in[k], options_.low, sources[inputs + k]));
+    VITRINE_TRY(bounds(ctx, io.in[k], options_.high, sources[2 * inputs + k]));
+  }
+
+  for (std::uint8_t g = 0; g < group_count_; ++g) {
+    const ArenaScope group_scope(*ctx.scratch);
+    TensorView z = io.out, s;
+    if (!reads_forward_output(g)) {
+      VITRINE_TRY(scratch_like(ctx, io.out.shape, z));
+      VITRINE_TRY(denominator(ctx, op, io, {sources, 3 * inputs}, g, z));
+    }
+    VITRINE_TRY(scratch_like(ctx, io.out.shape, s));
+    ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      const real* const out = io.out.data != nullptr ? io.out.data + begin : nullptr;
+      ctx->relevance_quotient(stabilise_, where_[g], relevance.data + begin, z.data + begin, out, s.data + begin, end - begin);
+    });
+    if (step.report != nullptr) VITRINE_TRY(report(ctx, op, step, g, z, s));
+    for (std::uint8_t k = 0; k < row_count_; ++k) {
+      const TableRow& r = rows_[k];
+      if (r.group != g) continue;
+      for (std::size_t i = 0; i < inputs; ++i) {
+        const Sink& sink = step.s_in[i];
+        if (!sink) continue;
+        const ArenaScope row_scope(*ctx.scratch);
+        TensorView c;
+        VITRINE_TRY(scratch_like(ctx, sink.shape, c));
+        VITRINE_TRY(op.apply_t(ctx, io, r.row.w, s, i, {c, false}));
+        const real* const x = sources[static_cast<std::size_t>(r.source) * inputs + i].data;
+        const bool add = written[i];
+        ctx.ranges(sink.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+          ctx->relevance_product(r.share, r.row.x, x + begin, c.data + begin, sink.data + begin, end - begin, add);
+        });
+        written[i] = true;
+      }
+      if (options_.bias == BiasMode::shared && !r.row.bias.zero()) VITRINE_TRY(share_bias(ctx, op, step, r, s, {written, inputs}));
+    }
+  }
+  return Status::ok;
+}
+
+// R_i += share * sum_j s_j b_j / (number of inputs of neuron j), over the inputs i of j that lie inside the image.
+Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& step, const TableRow& r, const TensorView& s, std::span<bool> written) const noexcept {
+  if (!op.weighted()) return Status::ok;
+  const NodeIO& io = step.io;
+  const ArenaScope scope(*ctx.scratch);
+  TensorView bias, taps, t;
+  VITRINE_TRY(scratch_like(ctx, io.out.shape, bias));
+  VITRINE_TRY(scratch_like(ctx, io.out.shape, taps));
+  VITRINE_TRY(scratch_like(ctx, io.out.shape, t));
+  VITRINE_TRY(op.apply(ctx, io, io.in, {nothing, raw_part, r.row.bias}, {bias, false}));
+  VITRINE_TRY(op.apply(ctx, io, io.in, {ones, ones, nothing}, {taps, false}));
+  ctx->safe_divide(bias.data, taps.data, t.data, t.size(), false);
+  ctx->multiply(t.data, s.data, bias.data, t.size(), false);
+  for (std::size_t i = 0; i < io.in.size(); ++i) {
+    const Sink& sink = step.s_in[i];
+    if (!sink) continue;
+    TensorView c;
+    VITRINE_TRY(scratch_like(ctx, sink.shape, c));
+    VITRINE_TRY(op.apply_t(ctx, io, ones, bias, i, {c, false}));
+    ctx->scale(r.share, c.data, sink.data, sink.size(), written[i]);
+    written[i] = true;
+  }
+  return Status::ok;
+}
+
+Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept {
+  const NodeIO& io = step.io;
+  const ArenaScope scope(*ctx.scratch);
+  TensorView t;
+  VITRINE_TRY(scratch_like(ctx, io.out.shape, t));
+  float share = 1;
+  bool bias = false;
+  for (std::uint8_t k = 0; k < row_count_; ++k) {
+    const TableRow& r = rows_[k];
+    if (r.group != group) continue;
+    share = r.share;
+    if (r.row.bias.zero() || !op.weighted() || options_.bias == BiasMode::shared) continue;
+    VITRINE_TRY(op.apply(ctx, io, io.in, {nothing, raw_part, r.row.bias}, {t, bias}));
+    bias = true;
+  }
+  if (bias) step.report->absorbed_by_bias += share * ctx->dot(s.data, t.data, t.size());
+  // Without any guard the quotients would place all of R (where z is not 0): the rest went into the guard.
+  ctx->relevance_quotient({0, kernels::Stabilise::offset}, where_[group], step.s_out[0].data, z.data, io.out.data, t.data, t.size());
+  step.report->absorbed_by_stabiliser += share * (ctx->dot(t.data, z.data, t.size()) - ctx->dot(s.data, z.data, t.size()));
+  return Status::ok;
+}
+
+const char* PassRule::refuses(const Op& op) const noexcept {
+  if (op.klass() == OpClass::pointwise || op.klass() == OpClass::view || op.klass() == OpClass::route) return nullptr;
+  return "mixes elements, so relevance cannot pass it unchanged";
+}
+
+}  // namespace vitrine

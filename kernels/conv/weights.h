@@ -1,0 +1,233 @@
+// The weight gradient: dW[m][j] = sum over images and pixels of y[m][pixel] * x[j][pixel], j = (channel, tap). Both
+// operands run along the pixels, so vectors do too: each (m, j) of a register block keeps one vector of partial sums
+// over all images and is added up across lanes once, at the end. Nothing is transposed, and for wide rows not even
+// packed: x[j] is the staged channel at the tap's offset.
+//
+// A tile is a block of output channels times a block of j, over all images in order, so no partial results exist.
+#pragma once
+
+#include "kernels/conv/geometry.h"
+
+namespace vitrine::kernels {
+namespace {
+
+/// `rows` stretches of `len` pixels.
+struct Stretch {
+  std::int64_t rows, len, y_step, x_step;
+};
+
+/// sums[r][j] += y[r] * x[j], vectors of partial sums, r < R, j < J.
+template <class V, int R, int J>
+void weight_block(const Stretch& g, const float* y, std::int64_t ld_y, const float* const* x_rows, float* sums,
+                  std::int64_t ld_sums) {
+  V acc[R][J];
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j] = V::load(sums + r * ld_sums + j * V::width); });
+  });
+  const float* x[J];
+  unroll<J>([&](auto j) __attribute__((always_inline)) { x[j] = x_rows[j]; });
+  const auto step = [&](std::int64_t y_at, std::int64_t x_at, auto whole) __attribute__((always_inline)) {
+    V b[J];
+    unroll<J>([&](auto j) __attribute__((always_inline)) { b[j] = load<V>(x[j] + x_at, whole).held(); });
+    unroll<R>([&](auto r) __attribute__((always_inline)) {
+      const V a = load<V>(y + r * ld_y + y_at, whole).held();
+      unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j] = V::fma(a, b[j], acc[r][j]); });
+    });
+  };
+  const std::int64_t len = g.len, full = len / V::width * V::width;
+  for (std::int64_t i = 0; i < g.rows; ++i) {
+    const std::int64_t y_row = i * g.y_step, x_row = i * g.x_step;
+    for (std::int64_t p = 0; p < full; p += V::width) step(y_row + p, x_row + p, Whole{});
+    if (full < len) step(y_row + full, x_row + full, Part{len - full});
+  }
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j].store(sums + r * ld_sums + j * V::width); });
+  });
+}
+
+template <class V>
+struct WeightGradient {
+  using Args = ConvArgs<float>;
+  static constexpr int kRows = V::registers == 32 ? 6 : 3, kColumns = V::registers == 32 ? 4 : 3;
+  static constexpr std::int64_t kStaged = 32 * 1024;  ///< staged or packed floats, about
+  static constexpr std::int64_t kSums = 2048;         ///< vectors of partial sums of a tile, about
+
+  using Function = void (*)(const Stretch&, const float*, std::int64_t, const float* const*, float*, std::int64_t);
+  struct Functions {
+    Function f[kRows + 1][kColumns + 1] = {};
+  };
+  template <int R, int... J>
+  static constexpr void enter(Functions& t, std::integer_sequence<int, J...>) {
+    ((t.f[R][J + 1] = &weight_block<V, R, J + 1>), ...);
+  }
+  template <int... R>
+  static constexpr Functions functions(std::integer_sequence<int, R...>) {
+    Functions t;
+    (enter<R + 1>(t, std::make_integer_sequence<int, kColumns>{}), ...);
+    return t;
+  }
+
+  ConvShape s;
+  Taps ty, tx;
+  std::int64_t cg, og, taps, j_count, pixels;
+  bool direct;
+  std::int64_t m_per, m_blocks, j_per, j_blocks;
+  std::int64_t channels_per;  ///< most channels that a block of j touches
+  std::int64_t rows_per;      ///< output rows handled at once
+  std::int64_t images_per;    ///< packed images handled at once, so that small ones do not reload the sums each time
+
+  explicit WeightGradient(const Args& a) : s(flattened(a.s)) {
+    ty = forward_taps(s.kh, s.pad_top, s.dilation_h);
+    tx = forward_taps(s.kw, s.pad_left, s.dilation_w);
+    cg = s.c / s.groups;
+    og = s.oc / s.groups;
+    taps = std::int64_t{s.kh} * s.kw;
+    j_count = cg * taps;
+    pixels = std::int64_t{s.oh} * s.ow;
+    direct = rows_fill_vectors<V>(s.ow) || !whole_image_fits();
+    m_per = smaller(og, std::int64_t{16} * kRows);
+    m_per = ceil_div(og, ceil_div(og, m_per));
+    j_per = smaller(j_count, larger<std::int64_t>(kColumns, round_up(kSums / m_per, kColumns)));
+    if (!direct)
+      j_per = smaller(j_per, larger<std::int64_t>(kColumns, kStaged / padded_pixels() / kColumns * kColumns));
+    images_per = direct ? 1 : smaller<std::int64_t>(s.n, ceil_div(512, padded_pixels()));
+    while (images_per > 1 && j_per * images_per * padded_pixels() > 2 * kStaged) --images_per;
+    // More tiles while each keeps about 2 Mflop.
+    const std::int64_t flops = 2 * s.n * pixels;
+    while (tiles() < 16 && j_per > 2 * kColumns && flops * m_per * j_per > (1 << 22)) {
+      j_per = round_up(ceil_div(j_per, 2), kColumns);
+    }
+    while (tiles() < 16 && m_per > 2 * kRows && flops * m_per * j_per > (1 << 22)) {
+      m_per = round_up(ceil_div(m_per, 2), kRows);
+    }
+    m_blocks = ceil_div(og, m_per);
+    j_blocks = ceil_div(j_count, j_per);
+    channels_per = smaller(cg, ceil_div(j_per - 1, taps) + 1);
+    rows_per = direct ? larger<std::int64_t>(1, smaller<std::int64_t>(s.oh, 1024 / s.ow)) : s.oh;
+    while (rows_per > 1 && (rows_per * s.stride_h + s.kh) * (s.w + s.kw) * channels_per > kStaged) --rows_per;
+    if (!direct) rows_per = s.oh;
+  }
+
+  std::int64_t tiles() const { return s.groups * ceil_div(og, m_per) * ceil_div(j_count, j_per); }
+  std::int64_t padded_pixels() const { return round_up(pixels, V::width); }
+  bool whole_image_fits() const { return padded_pixels() * kColumns <= kStaged; }
+
+  Stage stage(std::int64_t r0, std::int64_t r1) const {
+    return {ty, tx, s.h, s.w, s.stride_h, s.stride_w, r0, r1, s.ow};
+  }
+
+  struct Scratch {
+    std::int64_t staged, packed, sums, total;
+  };
+  Scratch scratch() const {
+    Scratch t{};
+    t.staged = round_up(channels_per * stage(0, rows_per).plane + V::width, 16);
+    t.packed = direct ? 0 : round_up(j_per * images_per * padded_pixels() + V::width, 16);
+    t.sums = m_per * j_per * V::width;
+    t.total = t.staged + t.packed + t.sums;
+    return t;
+  }
+
+  static Work plan(const Args& a) noexcept {
+    if (a.s.c <= 0 || a.s.oc <= 0 || a.s.kh <= 0 || a.s.kw <= 0) return {0, 0, 0};
+    if (a.s.oh <= 0 || a.s.ow <= 0) return {1, 0, 0};
+    const WeightGradient g(a);
+    return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
+  }
+
+  static void pack(const Args&, std::byte*) noexcept {}
+
+  static void tile(const Args& a, const std::byte*, std::byte* memory, std::int64_t index) noexcept {
+    if (a.s.oh <= 0 || a.s.ow <= 0) {
+      const std::int64_t size = std::int64_t{a.s.oc} * (a.s.c / a.s.groups) * a.s.kh * a.s.kw;
+      if (!a.add) Stage::zero<V>(a.w_out, size);
+      return;
+    }
+    const WeightGradient g(a);
+    g.run_tile(a, reinterpret_cast<float*>(memory), index);
+  }
+
+  void run_tile(const Args& a, float* memory, std::int64_t index) const {
+    static constexpr Functions table = functions(std::make_integer_sequence<int, kRows>{});
+    const std::int64_t j_block = index % j_blocks, m_block = index / j_blocks % m_blocks,
+                       group = index / j_blocks / m_blocks;
+    const std::int64_t j0 = j_block * j_per, j1 = smaller(j_count, j0 + j_per), nj = j1 - j0;
+    const std::int64_t m0 = m_block * m_per, nm = smaller(m_per, og - m0);
+    const std::int64_t c0 = j0 / taps, c1 = (j1 - 1) / taps + 1;
+    const Scratch part = scratch();
+    float *staged = memory, *packed = staged + part.staged, *sums = packed + part.packed;
+    const std::int64_t ld_sums = nj * V::width;
+    Stage::zero<V>(sums, nm * ld_sums);
+    const std::int64_t m_steps = ceil_div(nm, kRows), j_steps = ceil_div(nj, kColumns);
+
+    for (std::int64_t image = 0; image < s.n; image += images_per) {
+      const std::int64_t images = smaller<std::int64_t>(images_per, s.n - image);
+      for (std::int64_t r0 = 0; r0 < s.oh; r0 += rows_per) {
+        const std::int64_t r1 = smaller<std::int64_t>(s.oh, r0 + rows_per);
+        const Stage st = stage(r0, r1);
+        for (std::int64_t i = 0; i < images; ++i) {
+          for (std::int64_t c = c0; c < c1; ++c) {
+            st.fill<V>(a.x_sub, a.x + (((image + i) * s.groups + group) * cg + c) * s.h * s.w,
+                       staged + (c - c0) * st.plane);
+          }
+          if (!direct) pack_rows(st, staged, j0, j1, c0, packed + i * padded_pixels());
+        }
+        const float* y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
+        const Stretch stretch = direct ? Stretch{r1 - r0, s.ow, s.ow, st.row_offset(1)}
+                                       : Stretch{images, pixels, s.oc * pixels, padded_pixels()};
+        for (std::int64_t mi = 0; mi < m_steps; ++mi) {
+          const std::int64_t m = mi * nm / m_steps, rows = (mi + 1) * nm / m_steps - m;
+          for (std::int64_t ji = 0; ji < j_steps; ++ji) {
+            const std::int64_t j = ji * nj / j_steps, columns = (ji + 1) * nj / j_steps - j;
+            const float* x[kColumns];
+            for (std::int64_t i = 0; i < columns; ++i) {
+              x[i] = direct ? staged + tap_at(st, j0 + j + i, c0) : packed + (j + i) * images_per * padded_pixels();
+            }
+            table.f[rows][columns](stretch, y + m * pixels, pixels, x, sums + m * ld_sums + j * V::width, ld_sums);
+          }
+        }
+      }
+    }
+    for (std::int64_t m = 0; m < nm; ++m) {
+      float* to = a.w_out + (group * og + m0 + m) * j_count + j0;
+      for (std::int64_t j = 0; j < nj; j += V::width) {
+        const std::int64_t n = smaller<std::int64_t>(V::width, nj - j);
+        V lanes[V::width];
+        for (std::int64_t i = 0; i < V::width; ++i)
+          lanes[i] = V::load(sums + m * ld_sums + smaller(j + i, nj - 1) * V::width);
+        store(lane_sums(lanes), to + j, a.add, Part{n});
+      }
+    }
+  }
+
+  std::int64_t tap_at(const Stage& st, std::int64_t j, std::int64_t c0) const {
+    const std::int64_t c = j / taps, t = j % taps;
+    return (c - c0) * st.plane + st.tap_offset(t / s.kw, t % s.kw);
+  }
+
+  /// packed[j] = the pixels of the image under tap j, one behind another, zeros up to a whole vector.
+  void pack_rows(const Stage& st, const float* staged, std::int64_t j0, std::int64_t j1, std::int64_t c0,
+                 float* packed) const {
+    for (std::int64_t j = j0; j < j1; ++j, packed += images_per * padded_pixels()) {
+      const float* from = staged + tap_at(st, j, c0);
+      float* to = packed;
+      float* const end = packed + padded_pixels();
+      for (std::int64_t row = 0; row < s.oh; ++row, to += s.ow) {
+        const float* x = from + st.row_offset(row);
+        for (std::int64_t i = 0; i < s.ow; i += V::width) {
+          // Whole vectors where that stays within this image: what one writes too far is overwritten next.
+          const V v = V::load(x + i);
+          if (to + i + V::width <= end) {
+            v.store(to + i);
+          } else {
+            v.store_n(to + i, s.ow - i);
+          }
+        }
+      }
+      if (to < end) V::zero().store_n(to, end - to);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace vitrine::kernels

@@ -1,0 +1,144 @@
+// The register block at the bottom of every matrix product and convolution: R rows of a packed left operand times NV
+// vectors of columns, summed over k in registers.
+#pragma once
+
+#include "kernels/simd/common.h"
+
+namespace vitrine::kernels {
+namespace {
+
+/// Where the k-th row of the right operand lies relative to the first: at a fixed stride, or wherever a table says.
+struct Strided {
+  std::int64_t stride;
+  VITRINE_INLINE std::int64_t operator()(std::int64_t k) const { return k * stride; }
+};
+struct Indirect {
+  const std::int32_t* offset;
+  VITRINE_INLINE std::int64_t operator()(std::int64_t k) const { return offset[k]; }
+};
+
+/// One block. `a` is packed [k][R]. Vector v of row k of the right operand is read whole at b[v] + rows(k). Its first
+/// n[v] columns go to c[v] + r*ldc: C (+)= sum (+ bias[r]).
+template <class Rows>
+struct Block {
+  std::int64_t k;
+  const float* a;
+  const float* const* b;
+  Rows rows;
+  float* const* c;
+  const std::int64_t* n;
+  std::int64_t ldc;
+  const float* bias;
+  bool add;
+};
+
+template <class V, int R, int NV, class Rows>
+void multiply_block(const Block<Rows>& g) {
+  V acc[R][NV];
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::zero(); });
+  });
+  const float* b[NV];
+  unroll<NV>([&](auto v) __attribute__((always_inline)) { b[v] = g.b[v]; });
+  const float* a = g.a;
+  const Rows rows = g.rows;
+  const std::int64_t depth = g.k;
+  for (std::int64_t k = 0; k < depth; ++k, a += R) {
+    const std::int64_t at = rows(k);
+    if constexpr (NV > R) {
+      V x[R];
+      unroll<R>([&](auto r) __attribute__((always_inline)) { x[r] = V::set(a[r]); });
+      unroll<NV>([&](auto v) __attribute__((always_inline)) {
+        const V y = V::load(b[v] + at).held();
+        unroll<R>([&](auto r) __attribute__((always_inline)) { acc[r][v] = V::fma(x[r], y, acc[r][v]); });
+      });
+    } else {
+      V y[NV];
+      unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b[v] + at).held(); });
+      unroll<R>([&](auto r) __attribute__((always_inline)) {
+        const V x = V::set(a[r]);
+        unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
+      });
+    }
+  }
+  unroll<NV>([&](auto v) __attribute__((always_inline)) {
+    const std::int64_t n = g.n[v];
+    float* c = g.c[v];
+    unroll<R>([&](auto r) __attribute__((always_inline)) {
+      V sum = acc[r][v];
+      float* to = c + r * g.ldc;
+      if (g.bias) sum = sum + V::set(g.bias[r]);
+      if (n >= V::width) {
+        store(sum, to, g.add, Whole{});
+      } else if (n > 0) {
+        store(sum, to, g.add, Part{n});
+      }
+    });
+  });
+}
+
+/// How many rows and vectors fit the registers. Few rows take more vectors, so that enough sums are in flight to hide
+/// the latency of the multiply-adds.
+template <class V>
+struct Blocking {
+  static constexpr bool many = V::registers == 32;
+  static constexpr int max_rows = many ? 14 : 6;
+  static constexpr int max_vectors = 8;
+  static constexpr int vectors(int rows) {
+    if (many) return rows <= 3 ? 8 : rows <= 7 ? 4 : 2;
+    return rows <= 1 ? 8 : rows <= 3 ? 4 : 2;
+  }
+};
+
+template <class V, class Rows>
+using BlockFunction = void (*)(const Block<Rows>&);
+
+/// Rows are cut into panels of nearly equal height, because a last panel of one or two rows would waste the registers.
+struct Panels {
+  std::int64_t rows, count;
+  VITRINE_INLINE std::int64_t begin(std::int64_t p) const {
+    const std::int64_t low = rows / count, extra = rows % count;
+    return p * low + smaller(p, extra);
+  }
+  VITRINE_INLINE int height(std::int64_t p) const { return static_cast<int>(begin(p + 1) - begin(p)); }
+};
+
+template <class V>
+VITRINE_INLINE Panels panels_of(std::int64_t rows) {
+  return {rows, larger<std::int64_t>(1, ceil_div(rows, Blocking<V>::max_rows))};
+}
+
+VITRINE_INLINE constexpr int slot_of(int vectors) { return vectors == 8 ? 3 : vectors == 4 ? 2 : vectors - 1; }
+
+template <class V, class Rows>
+struct BlockTable {
+  BlockFunction<V, Rows> f[Blocking<V>::max_rows + 1][4] = {};
+};
+
+template <class V, int R, class Rows>
+constexpr void enter(BlockTable<V, Rows>& t) {
+  constexpr int own = Blocking<V>::vectors(R), next = Blocking<V>::vectors(R + 1);
+  t.f[R][0] = &multiply_block<V, R, 1, Rows>;
+  t.f[R][1] = &multiply_block<V, R, 2, Rows>;
+  t.f[R][slot_of(own)] = &multiply_block<V, R, own, Rows>;
+  t.f[R][slot_of(next)] = &multiply_block<V, R, next, Rows>;
+}
+
+template <class V, class Rows, int... R>
+constexpr BlockTable<V, Rows> block_table(std::integer_sequence<int, R...>) {
+  BlockTable<V, Rows> t;
+  (enter<V, R + 1>(t), ...);
+  return t;
+}
+
+/// The block function for `rows` rows and nv = 1, 2, vectors(rows) or vectors(rows + 1): neighbouring panels differ in
+/// height by at most one and share the column group of the higher one.
+template <class V, class Rows>
+VITRINE_INLINE BlockFunction<V, Rows> block_function(int rows, int nv) {
+  static constexpr BlockTable<V, Rows> table =
+      block_table<V, Rows>(std::make_integer_sequence<int, Blocking<V>::max_rows>{});
+  return table.f[rows][slot_of(nv)];
+}
+
+}  // namespace
+}  // namespace vitrine::kernels

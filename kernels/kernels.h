@@ -1,0 +1,261 @@
+// The kernel table: every loop over memory that Vitrine runs, as one struct of function pointers.
+//
+// Kernels know pointers and sizes only: no tensors, no graph, no heap, no exceptions, no threads. There is one table per
+// instruction set; each is filled narrow to wide (reference, AVX2, AVX-512), so a slot without a fast version keeps the
+// reference. The slots are listed once, in VITRINE_KERNEL_SLOTS: the table, the self-check (tests/kernels) and the
+// benchmarks all iterate that list, so a slot that nobody checks cannot exist.
+//
+// Conventions, for every slot:
+//  - Arrays are dense and row-major; images are NCHW. Sizes are in elements unless a name says bytes.
+//  - No pointer needs more alignment than its element type. Inputs and outputs must not overlap unless a slot says so.
+//  - `add == false` overwrites the output (its old content, NaN included, is never read); `add == true` accumulates.
+//  - Nothing outside the given extents is read or written.
+//  - The order of additions into one output element does not depend on how the caller cuts the work into tiles, rows or
+//    ranges, so results do not depend on the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace vitrine {
+
+/// The scalar of every tensor. Tests build the library a second time with VITRINE_REAL=double, where only the reference
+/// kernels exist, to hold gradients and laws to double precision.
+#ifndef VITRINE_REAL
+#define VITRINE_REAL float
+#endif
+using real = VITRINE_REAL;
+
+/// A map applied to each element of an operand while it is read: how LRP rules substitute weights and inputs without
+/// ever copying or mutating them. `signs` covers raw (1,1), positive part (1,0), negative part (0,1), |v| (1,-1) and the
+/// gamma rule's w + g*w+ (1+g,1).
+struct Substitute {
+  enum Kind : std::uint8_t { signs, square, one };
+  float p = 1;         ///< factor of max(v,0)
+  float n = 1;         ///< factor of min(v,0)
+  Kind kind = signs;   ///< square: v*v; one: 1 (padding stays 0 under every kind); p and n are then ignored
+  constexpr bool raw() const noexcept { return kind == signs && p == 1 && n == 1; }
+  constexpr bool zero() const noexcept { return kind == signs && p == 0 && n == 0; }
+  friend constexpr bool operator==(const Substitute&, const Substitute&) = default;
+};
+
+namespace kernels {
+
+/// What a tiled kernel needs. Tiles may run in any order, on any thread; two tiles never write the same element.
+struct Work {
+  std::int64_t tiles = 0;
+  std::size_t shared_bytes = 0;   ///< written once by `pack`, read by every tile (packed weights)
+  std::size_t scratch_bytes = 0;  ///< private to each concurrently running tile
+};
+
+/// A kernel large enough to be cut into tiles. Call `plan`, provide memory aligned to 64 bytes, call `pack` once, then
+/// `tile` for 0 <= index < tiles. `plan` looks only at sizes and flags, never at data, so plans can be made beforehand.
+template <class Args>
+struct Tiled {
+  Work (*plan)(const Args&) noexcept = nullptr;
+  void (*pack)(const Args&, std::byte* shared) noexcept = nullptr;
+  void (*tile)(const Args&, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept = nullptr;
+};
+
+/// C (+)= sub(op(A)) sub(op(B)) + sub(bias): A is m x k, B is k x n, C is m x n after op (op = transpose if the flag is
+/// set). lda, ldb, ldc are row strides of the matrices as stored. bias (n values, one a column) may be null.
+template <class T>
+struct GemmArgs {
+  std::int64_t m = 0, n = 0, k = 0;
+  const T* a = nullptr; std::int64_t lda = 0; bool a_transposed = false; Substitute a_sub;
+  const T* b = nullptr; std::int64_t ldb = 0; bool b_transposed = false; Substitute b_sub;
+  const T* bias = nullptr; Substitute bias_sub;
+  T* c = nullptr; std::int64_t ldc = 0;
+  bool add = false;
+};
+
+/// Shape of a 2-D convolution (cross-correlation). Input n x c x h x w, weights oc x c/groups x kh x kw, output
+/// n x oc x oh x ow. Padding at the bottom and right follows from oh and ow.
+struct ConvShape {
+  std::int32_t n = 1, c = 1, h = 1, w = 1;
+  std::int32_t oc = 1, kh = 1, kw = 1, oh = 1, ow = 1;
+  std::int32_t stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1, groups = 1;
+};
+
+/// One set of arguments for the three convolution kernels; `x`, `w`, `y` are data or signals by role:
+///  forward           y (+)= conv(sub(x), sub(w)) + sub(bias)       reads x, w, bias, writes y
+///  backward_data     x (+)= conv^T(y, sub(w))                      reads y, w, writes x (through x_out)
+///  backward_weights  w (+)= sum over images of sub(x) (*) y        reads x, y, writes w (through w_out)
+template <class T>
+struct ConvArgs {
+  ConvShape s;
+  const T* x = nullptr; Substitute x_sub;
+  const T* w = nullptr; Substitute w_sub;
+  const T* bias = nullptr; Substitute bias_sub;   ///< oc values, or null
+  const T* y = nullptr;
+  T* x_out = nullptr;
+  T* w_out = nullptr;
+  T* y_out = nullptr;
+  bool add = false;
+};
+
+/// A 2-D pool over `planes` planes (images times channels) of h x w. Window (i,j) starts at i*stride - pad and is cut at
+/// the borders; with `adaptive`, window i covers floor(i*h/oh) .. ceil((i+1)*h/oh) and stride, kernel, pad are ignored.
+struct PoolShape {
+  std::int64_t planes = 1;
+  std::int32_t h = 1, w = 1, oh = 1, ow = 1;
+  std::int32_t kh = 1, kw = 1, stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1;
+  bool adaptive = false;
+  bool count_padding = true;  ///< average pools: divide by kh*kw also at the borders (positions beyond pad excluded)
+  std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; ceil mode may reach past it, which never counts
+};
+
+/// The winner of a max-pool window: kh_index * kw + kw_index. Ties go to the first; NaN wins over everything.
+using Switch = std::uint16_t;
+
+/// Elementwise functions y = f(x). `a` is the parameter where there is one (leaky slope).
+enum class Map : std::uint8_t { relu, leaky_relu, tanh, sigmoid, count_ };
+
+/// How a signal passes a rectifier backward (Springenberg et al. 2015, fig. 1; attribution spec 10.1).
+enum class Rectify : std::uint8_t {
+  deconvnet,  ///< s+ : by the sign of the signal
+  guided,     ///< s+ where x > 0 : by both
+};
+
+/// A 4-D block copy with any strides (in elements): dst[i] (+)= src[i]. Serves concat, pad, slice, transpose.
+template <class T>
+struct CopyArgs {
+  std::int64_t size[4] = {1, 1, 1, 1};
+  const T* src = nullptr; std::int64_t src_stride[4] = {};
+  T* dst = nullptr; std::int64_t dst_stride[4] = {};
+  bool add = false;
+};
+
+/// s = r / stabilised(z), attribution spec 0.4. sgn(0) = +1.
+struct Stabilise {
+  enum Mode : std::uint8_t {
+    offset,   ///< z + eps*sgn(z)
+    clip,     ///< sgn(z)*max(|z|, eps)
+  };
+  float eps = 1e-6f;     ///< eps == 0: where z == 0 the quotient is 0 (LRP-0)
+  Mode mode = offset;
+};
+
+/// Which outputs of a neuron a group of an LRP table speaks for: all, or those with z > 0 or z < 0 (generalised gamma).
+enum class Where : std::uint8_t { always, positive, negative };
+
+/// What the ledger writes down of a signal. Sums are in double, in a fixed order.
+struct Stats {
+  double sum = 0, abs_sum = 0, abs_max = 0;  ///< of the finite elements
+  std::int64_t non_finite = 0;
+};
+
+template <class T>
+struct SgdArgs {
+  T* value = nullptr; const T* grad = nullptr; T* momentum_buffer = nullptr;  ///< buffer may be null if momentum == 0
+  std::int64_t n = 0;
+  float lr = 0, momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+};
+
+template <class T>
+struct AdamArgs {
+  T* value = nullptr; const T* grad = nullptr; T* m = nullptr; T* v = nullptr;
+  std::int64_t n = 0;
+  float lr = 0, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
+  std::int64_t step = 1;       ///< counts from 1; bias correction as in Kingma & Ba 2015
+  bool decoupled = false;      ///< true: AdamW (decay applied to the value); false: L2 added to the gradient
+};
+
+// clang-format off
+/// X(name, type): the slots. Elementwise slots take a count n; `T` is the table's scalar.
+#define VITRINE_KERNEL_SLOTS(X)                                                                                         \
+  /* gemm, conv: tiled */                                                                                               \
+  X(gemm,                  Tiled<GemmArgs<T>>)                                                                          \
+  X(conv_forward,          Tiled<ConvArgs<T>>)                                                                          \
+  X(conv_backward_data,    Tiled<ConvArgs<T>>)                                                                          \
+  X(conv_backward_weights, Tiled<ConvArgs<T>>)                                                                          \
+  /* pool */                                                                                                            \
+  /* y = max over the window, switches = its place (switches may be null) */                                            \
+  X(max_pool_forward,  void (*)(const PoolShape&, const T* x, T* y, Switch* switches) noexcept)                         \
+  /* y = x at the switches */                                                                                           \
+  X(max_pool_gather,   void (*)(const PoolShape&, const T* x, const Switch* switches, T* y) noexcept)                   \
+  /* x (+)= y scattered to the switches; overlapping windows add */                                                     \
+  X(max_pool_scatter,  void (*)(const PoolShape&, const T* y, const Switch* switches, T* x, bool add) noexcept)         \
+  X(avg_pool_forward,  void (*)(const PoolShape&, const T* x, T* y) noexcept)                                           \
+  X(avg_pool_backward, void (*)(const PoolShape&, const T* y, T* x, bool add) noexcept)                                 \
+  /* eltwise */                                                                                                         \
+  X(map_forward,       void (*)(Map, float a, const T* x, T* y, std::int64_t n) noexcept)                               \
+  /* d (+)= f'(x) * s; relu, tanh, sigmoid go by y (x may be y), leaky_relu by x (y may be x); relu'(0) = 0 */          \
+  X(map_backward,      void (*)(Map, float a, const T* x, const T* y, const T* s, T* d, std::int64_t n, bool add) noexcept) \
+  X(rectify_backward,  void (*)(Rectify, const T* x, const T* s, T* d, std::int64_t n, bool add) noexcept)              \
+  X(fill,              void (*)(T value, T* y, std::int64_t n) noexcept)                                                \
+  /* y (+)= a*x */                                                                                                      \
+  X(scale,             void (*)(T a, const T* x, T* y, std::int64_t n, bool add) noexcept)                              \
+  /* z (+)= x*y */                                                                                                      \
+  X(multiply,          void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)                       \
+  /* z = a*x + b*y */                                                                                                   \
+  X(combine,           void (*)(T a, const T* x, T b, const T* y, T* z, std::int64_t n) noexcept)                       \
+  /* y (+)= sub(x) */                                                                                                   \
+  X(substitute,        void (*)(Substitute, const T* x, T* y, std::int64_t n, bool add) noexcept)                       \
+  X(copy,              void (*)(const CopyArgs<T>&) noexcept)                                                           \
+  /* y = keep(i) ? x/(1-p) : 0 ; keep is a pure function of (key, first + i): see philox.h. Its own gradient. */        \
+  X(dropout,           void (*)(float p, std::uint64_t key, std::uint64_t first, const T* x, T* y, std::int64_t n, bool add) noexcept) \
+  /* reduce */                                                                                                          \
+  X(stats,             Stats (*)(const T* x, std::int64_t n) noexcept)                                                  \
+  X(dot,               double (*)(const T* x, const T* y, std::int64_t n) noexcept)                                     \
+  /* y[c] (+)= sum over images and pixels of x[n][c][p] */                                                              \
+  X(channel_sum,       void (*)(const T* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, T* y, bool add) noexcept) \
+  /* softmax over rows of n x k */                                                                                      \
+  X(softmax_forward,   void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept)                             \
+  /* d (+)= y * (s - sum(s*y)) */                                                                                       \
+  X(softmax_backward,  void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept)       \
+  /* row losses -sum_k t_k log softmax(x)_k in double, d = scale * (sum(t)*softmax(x) - t); d may be null */            \
+  X(cross_entropy,     void (*)(const T* x, const T* target, std::int64_t n, std::int64_t k, T scale, double* loss, T* d) noexcept) \
+  /* optim: one pass over a flat block */                                                                               \
+  X(sgd,               void (*)(const SgdArgs<T>&) noexcept)                                                            \
+  X(adam,              void (*)(const AdamArgs<T>&) noexcept)                                                           \
+  /* explain */                                                                                                         \
+  /* s = where(out) ? r / stabilised(z) : 0 ; out is read unless where == always. s may be r. */                        \
+  X(relevance_quotient, void (*)(Stabilise, Where, const T* r, const T* z, const T* out, T* s, std::int64_t n) noexcept) \
+  /* d (+)= factor * sub(x) * c */                                                                                      \
+  X(relevance_product, void (*)(T factor, Substitute, const T* x, const T* c, T* d, std::int64_t n, bool add) noexcept) \
+  /* Rescale (DeepLIFT eq. 11-13): d (+)= s * (y-y0)/(x-x0), or s * slope where |x-x0| < 1e-7; slope may be x0-derivative */ \
+  X(rescale_multiplier, void (*)(const T* x, const T* x0, const T* y, const T* y0, const T* slope, const T* s, T* d, std::int64_t n, bool add) noexcept) \
+  /* a = s * (max(y,y0) - y0), b = s * (y - max(y,y0)): the shares of the two winners of a pool window */            \
+  X(cross_max,         void (*)(const T* y, const T* y0, const T* s, T* a, T* b, std::int64_t n) noexcept)              \
+  /* z (+)= d > 0 ? p : d < 0 ? q : (p + q)/2 : DeepLIFT's linear rule, by the sign of the input's difference */        \
+  X(select_by_sign,    void (*)(const T* d, const T* p, const T* q, T* z, std::int64_t n, bool add) noexcept)           \
+  /* y = x, but where |x| < 0.5e-7: 1e-7 with x's sign (sgn(0) = +1): DeepLIFT's pseudo-count */                        \
+  X(pseudo_count,      void (*)(const T* x, T* y, std::int64_t n) noexcept)                                             \
+  /* z (+)= x/y where y is not 0, else 0 */                                                                             \
+  X(safe_divide,       void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)
+// clang-format on
+
+/// One instruction set's kernels.
+template <class T>
+struct Table {
+#define VITRINE_SLOT(name, ...) std::type_identity_t<__VA_ARGS__> name = {};
+  VITRINE_KERNEL_SLOTS(VITRINE_SLOT)
+#undef VITRINE_SLOT
+};
+
+/// Instruction sets, narrow to wide.
+enum class Isa : std::uint8_t { reference, avx2, avx512 };
+
+const char* name(Isa) noexcept;
+
+/// The widest set that this build holds, this CPU has and the operating system saves the registers of.
+Isa detected() noexcept;
+
+/// detected(), capped by the environment variable VITRINE_ISA=ref|avx2|avx512 where there is an environment.
+Isa active() noexcept;
+
+/// The table of one set; a set above detected() gives the table of detected().
+const Table<real>& table(Isa) noexcept;
+
+/// The reference kernels in any precision: what the self-check compares with.
+template <class T>
+const Table<T>& reference() noexcept;
+
+}  // namespace kernels
+
+using Kernels = kernels::Table<real>;
+
+}  // namespace vitrine

@@ -1,0 +1,284 @@
+// Vector pools. Vectors run along the outputs of a row: those whose windows lie inside the input in the middle, the
+// rest one by one. The 2x2 pool of stride 2, by far the most common, has its own loops.
+#pragma once
+
+#include "kernels/pool/window.h"
+#include "kernels/simd/common.h"
+
+namespace vitrine::kernels {
+namespace {
+
+/// Outputs [first, last) of a row have windows wholly inside the input, along x.
+struct Middle {
+  std::int64_t first, last;
+};
+
+VITRINE_INLINE Middle middle(const PoolShape& s) {
+  if (s.adaptive || s.stride_w > 2) return {0, 0};
+  Middle m{ceil_div(s.pad_left, s.stride_w), 0};
+  const std::int64_t room = std::int64_t{s.w} - (std::int64_t{s.kw} - 1) * s.dilation_w - 1 + s.pad_left;
+  m.last = room < 0 ? 0 : smaller<std::int64_t>(s.ow, room / s.stride_w + 1);
+  m.first = smaller<std::int64_t>(m.first, s.ow);
+  if (m.last < m.first) m.last = m.first;
+  return m;
+}
+
+VITRINE_INLINE bool is_2x2(const PoolShape& s) {
+  return !s.adaptive && s.kh == 2 && s.kw == 2 && s.stride_h == 2 && s.stride_w == 2 && s.pad_top == 0 &&
+         s.pad_left == 0 && s.dilation_h == 1 && s.dilation_w == 1 && 2 * s.oh <= s.h && 2 * s.ow <= s.w;
+}
+
+/// Elements p[0], p[stride], ... for n outputs; reads nothing beyond the last.
+template <class V>
+VITRINE_INLINE V load_strided(const float* p, std::int64_t stride, std::int64_t n) {
+  if (stride == 1) return V::load_n(p, n);
+  const std::int64_t reach = 2 * n - 1;
+  return V::even(V::load_n(p, smaller<std::int64_t>(reach, V::width)),
+                 V::load_n(p + (reach > V::width ? V::width : 0), larger<std::int64_t>(0, reach - V::width)));
+}
+
+template <class V>
+VITRINE_INLINE void take_larger(V v, V tap, V& best, V& at) {
+  const auto wins = (v > best) | (v.is_nan() & !best.is_nan());
+  best = V::select(wins, v, best);
+  at = V::select(wins, tap, at);
+}
+
+template <class V>
+void max_pool_2x2(const PoolShape& s, const float* x, float* y, Switch* switches) {
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+    for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow, switches += switches ? s.ow : 0) {
+      const float *top = x + 2 * i * s.w, *bottom = top + s.w;
+      for (std::int64_t j = 0; j < s.ow; j += V::width) {
+        const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - j),
+                           n1 = larger<std::int64_t>(0, 2 * n - V::width);
+        const std::int64_t second = n1 > 0 ? V::width : 0;
+        const V a = V::load_n(top + 2 * j, 2 * n), b = V::load_n(top + 2 * j + second, n1);
+        const V c = V::load_n(bottom + 2 * j, 2 * n), d = V::load_n(bottom + 2 * j + second, n1);
+        V best = V::even(a, b), at = V::zero();
+        take_larger(V::odd(a, b), V::set(1), best, at);
+        take_larger(V::even(c, d), V::set(2), best, at);
+        take_larger(V::odd(c, d), V::set(3), best, at);
+        best.store_n(y + j, n);
+        if (switches) at.store_u16_n(switches + j, n);
+      }
+    }
+  }
+}
+
+VITRINE_INLINE void max_of_window(const PoolShape& s, const float* x, const Window& a, const Window& b, float& y,
+                                  Switch* to) {
+  float best = 0;
+  Switch at = 0;
+  bool any = false;
+  for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+    const float* row = x + (a.begin + ty * a.dilation) * s.w + b.begin;
+    for (std::int64_t tx = b.first; tx < b.last; ++tx) {
+      const float v = row[tx * b.dilation];
+      if (any && !(v > best) && !(v != v && best == best)) continue;
+      any = true;
+      best = v;
+      at = static_cast<Switch>(ty * b.span + tx);
+    }
+  }
+  y = best;
+  if (to) *to = at;
+}
+
+template <class V>
+void max_pool_forward(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
+  if (is_2x2(s)) return max_pool_2x2<V>(s, x, y, switches);
+  const Middle mid = middle(s);
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+    for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow, switches += switches ? s.ow : 0) {
+      const Window a = window_y(s, i);
+      for (std::int64_t j = 0; j < s.ow; ++j) {
+        if (j == mid.first && a.first < a.last) j = mid.last;
+        if (j < s.ow) max_of_window(s, x, a, window_x(s, j), y[j], switches ? switches + j : nullptr);
+      }
+      if (a.first >= a.last) continue;
+      for (std::int64_t j = mid.first; j < mid.last; j += V::width) {
+        const std::int64_t n = smaller<std::int64_t>(V::width, mid.last - j);
+        V best = V::zero(), at = V::zero();
+        for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+          const float* row = x + (a.begin + ty * a.dilation) * s.w + j * s.stride_w - s.pad_left;
+          for (std::int64_t tx = 0; tx < s.kw; ++tx) {
+            const V v = load_strided<V>(row + tx * s.dilation_w, s.stride_w, n);
+            const V tap = V::set(static_cast<float>(ty * s.kw + tx));
+            if (ty == a.first && tx == 0) {
+              best = v;
+              at = tap;
+            } else {
+              take_larger(v, tap, best, at);
+            }
+          }
+        }
+        best.store_n(y + j, n);
+        if (switches) at.store_u16_n(switches + j, n);
+      }
+    }
+  }
+}
+
+/// f(input place in its plane or -1, output index) for every output of every plane, with x moved to the plane.
+template <class X, class F>
+VITRINE_INLINE void for_each_winner(const PoolShape& s, X* x, const Switch* switches, F f) {
+  const bool simple = !s.adaptive && s.pad_top == 0 && s.pad_left == 0 &&
+                      (s.oh - 1) * s.stride_h + (s.kh - 1) * s.dilation_h < s.h &&
+                      (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w < s.w;
+  std::int64_t o = 0;
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+    for (std::int64_t i = 0; i < s.oh; ++i) {
+      const Window a = window_y(s, i);
+      for (std::int64_t j = 0; j < s.ow; ++j, ++o) {
+        if (simple) {
+          const std::uint32_t at = switches[o], k = static_cast<std::uint32_t>(s.kw);
+          f(x,
+            (a.begin + std::int64_t{at / k} * s.dilation_h) * s.w + j * s.stride_w +
+                std::int64_t{at % k} * s.dilation_w,
+            o);
+        } else {
+          f(x, winner(s, a, window_x(s, j), switches[o]), o);
+        }
+      }
+    }
+  }
+}
+
+template <class V>
+void max_pool_gather(const PoolShape& s, const float* x, const Switch* switches, float* y) noexcept {
+  for_each_winner(
+      s, x, switches, [&](const float* plane, std::int64_t at, std::int64_t o) __attribute__((always_inline)) {
+        y[o] = at < 0 ? 0.0f : plane[at];
+      });
+}
+
+/// Writes a row of outputs back to the pairs of inputs they came from: even from `a`, odd from `b`.
+template <class V>
+VITRINE_INLINE void store_pairs(V a, V b, float* x, std::int64_t n, bool add) {
+  const Part low{smaller<std::int64_t>(V::width, 2 * n)}, high{larger<std::int64_t>(0, 2 * n - V::width)};
+  store(V::zip_low(a, b), x, add, low);
+  if (high.n > 0) store(V::zip_high(a, b), x + V::width, add, high);
+}
+
+/// Zeroes what 2x2 windows do not cover: a last odd column and the rows below.
+template <class V>
+VITRINE_INLINE void zero_rest(const PoolShape& s, float* x) {
+  for (std::int64_t i = 0; i < s.h; ++i) {
+    const std::int64_t from = i < 2 * s.oh ? 2 * s.ow : 0;
+    stream<V>(s.w - from, [&](std::int64_t j, auto step) { store(V::zero(), x + i * s.w + from + j, step); });
+  }
+}
+
+template <class V>
+void max_pool_scatter(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) noexcept {
+  if (is_2x2(s)) {
+    for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+      if (!add) zero_rest<V>(s, x);
+      for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow, switches += s.ow) {
+        for (std::int64_t j = 0; j < s.ow; j += V::width) {
+          const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - j);
+          const V v = V::load_n(y + j, n), at = V::load_u16_n(switches + j, n), z = V::zero();
+          float* to = x + 2 * i * s.w + 2 * j;
+          store_pairs(V::select(at == z, v, z), V::select(at == V::set(1), v, z), to, n, add);
+          store_pairs(V::select(at == V::set(2), v, z), V::select(at == V::set(3), v, z), to + s.w, n, add);
+        }
+      }
+    }
+    return;
+  }
+  if (!add) {
+    stream<V>(s.planes * s.h * s.w, [&](std::int64_t i, auto step) { store(V::zero(), x + i, step); });
+  }
+  for_each_winner(
+      s, x, switches, [&](float* plane, std::int64_t at, std::int64_t o) __attribute__((always_inline)) {
+        if (at >= 0) plane[at] += y[o];
+      });
+}
+
+template <class V>
+VITRINE_INLINE float sum_of_window(const PoolShape& s, const float* x, const Window& a, const Window& b) {
+  V lanes = V::zero();
+  float sum = 0;
+  const std::int64_t n = b.last - b.first;
+  for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+    const float* row = x + (a.begin + ty * a.dilation) * s.w + b.begin + b.first * b.dilation;
+    if (b.dilation == 1 && n >= 4) {
+      stream<V>(n, [&](std::int64_t j, auto step) { lanes = lanes + load<V>(row + j, step); });
+    } else {
+      for (std::int64_t tx = 0; tx < n; ++tx) sum += row[tx * b.dilation];
+    }
+  }
+  return sum + lanes.sum();
+}
+
+template <class V>
+void avg_pool_forward(const PoolShape& s, const float* x, float* y) noexcept {
+  const Middle mid = middle(s);
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+    for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow) {
+      const Window a = window_y(s, i);
+      const bool wide = mid.last - mid.first >= 4;
+      for (std::int64_t j = 0; j < s.ow; ++j) {
+        if (wide && j == mid.first) j = mid.last;
+        if (j >= s.ow) break;
+        const Window b = window_x(s, j);
+        const std::int64_t count = divisor(s, a, b);
+        y[j] = count ? sum_of_window<V>(s, x, a, b) / static_cast<float>(count) : 0.0f;
+      }
+      for (std::int64_t j = mid.first; wide && j < mid.last; j += V::width) {
+        const std::int64_t n = smaller<std::int64_t>(V::width, mid.last - j), count = divisor(s, a, window_x(s, j));
+        V sum = V::zero();
+        for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+          const float* row = x + (a.begin + ty * a.dilation) * s.w + j * s.stride_w - s.pad_left;
+          for (std::int64_t tx = 0; tx < s.kw; ++tx)
+            sum = sum + load_strided<V>(row + tx * s.dilation_w, s.stride_w, n);
+        }
+        (count ? sum / V::set(static_cast<float>(count)) : V::zero()).store_n(y + j, n);
+      }
+    }
+  }
+}
+
+template <class V>
+void avg_pool_backward(const PoolShape& s, const float* y, float* x, bool add) noexcept {
+  if (is_2x2(s)) {
+    for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+      if (!add) zero_rest<V>(s, x);
+      for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow) {
+        for (std::int64_t j = 0; j < s.ow; j += V::width) {
+          const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - j);
+          const V v = V::load_n(y + j, n) * V::set(0.25f);
+          store_pairs(v, v, x + 2 * i * s.w + 2 * j, n, add);
+          store_pairs(v, v, x + (2 * i + 1) * s.w + 2 * j, n, add);
+        }
+      }
+    }
+    return;
+  }
+  if (!add) {
+    stream<V>(s.planes * s.h * s.w, [&](std::int64_t i, auto step) { store(V::zero(), x + i, step); });
+  }
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+    for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow) {
+      const Window a = window_y(s, i);
+      for (std::int64_t j = 0; j < s.ow; ++j) {
+        const Window b = window_x(s, j);
+        const std::int64_t count = divisor(s, a, b), n = b.last - b.first;
+        if (!count) continue;
+        const float v = y[j] / static_cast<float>(count);
+        for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+          float* row = x + (a.begin + ty * a.dilation) * s.w + b.begin + b.first * b.dilation;
+          if (b.dilation == 1 && n >= V::width / 2) {
+            stream<V>(n, [&](std::int64_t k, auto step) { store(V::set(v), row + k, true, step); });
+          } else {
+            for (std::int64_t k = 0; k < n; ++k) row[k * b.dilation] += v;
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace vitrine::kernels

@@ -1,0 +1,220 @@
+#include "layers/pool.h"
+
+namespace vitrine {
+namespace {
+
+// Planes are independent: cut them so that a tile is worth a thread.
+template <class Body>
+void planes(const Context& ctx, const kernels::PoolShape& p, Body&& body) noexcept {
+  const std::int64_t grain = elementwise_grain / (std::int64_t{p.h} * p.w) + 1;
+  ctx.ranges(p.planes, grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+    kernels::PoolShape part = p;
+    part.planes = end - begin;
+    body(part, begin * p.h * p.w, begin * p.oh * p.ow);
+  });
+}
+
+Status extent(const Context& ctx, const Shape& in, std::int64_t size, std::int64_t front, std::int64_t back, std::int64_t kernel,
+              std::int64_t dilation, std::int64_t stride, bool ceil_mode, std::int32_t& out) noexcept {
+  const std::int64_t span = size + front + back - dilation * (kernel - 1) - 1;
+  if (span < 0) return ctx.fail(Status::bad_shape, "has a window larger than its padded input", in, in);
+  std::int64_t n = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  if (ceil_mode && (n - 1) * stride >= size + front) --n;  // the last window would lie in the padding alone
+  out = static_cast<std::int32_t>(n);
+  return Status::ok;
+}
+
+}  // namespace
+
+void Window::attributes(AttributeVisitor& v) noexcept {
+  v("kernel_h", kernel_h);
+  v("kernel_w", kernel_w);
+  v("stride_h", stride_h);
+  v("stride_w", stride_w);
+  v("pad_top", pad_top);
+  v("pad_left", pad_left);
+  v("pad_bottom", pad_bottom);
+  v("pad_right", pad_right);
+  v("dilation_h", dilation_h);
+  v("dilation_w", dilation_w);
+  v("ceil_mode", ceil_mode);
+}
+
+Status Window::infer(const Context& ctx, const Shape& in, Shape& out) const noexcept {
+  if (kernel_h < 1 || kernel_w < 1 || stride_h < 1 || stride_w < 1 || dilation_h < 1 || dilation_w < 1)
+    return ctx.fail(Status::bad_argument, "needs kernel, stride and dilation of at least 1");
+  if (std::int64_t{kernel_h} * kernel_w > 65535) return ctx.fail(Status::bad_argument, "has a window of more than 65535 places");
+  // A window that can lie in the padding alone would have no maximum.
+  const std::int32_t reach_h = dilation_h * (kernel_h - 1) + 1, reach_w = dilation_w * (kernel_w - 1) + 1;
+  if (pad_top < 0 || pad_left < 0 || pad_bottom < 0 || pad_right < 0 || pad_top >= reach_h || pad_bottom >= reach_h || pad_left >= reach_w || pad_right >= reach_w)
+    return ctx.fail(Status::bad_argument, "needs padding of at least 0 and less than the window");
+  out = in;
+  VITRINE_TRY(extent(ctx, in, in.h(), pad_top, pad_bottom, kernel_h, dilation_h, stride_h, ceil_mode, out.d[2]));
+  return extent(ctx, in, in.w(), pad_left, pad_right, kernel_w, dilation_w, stride_w, ceil_mode, out.d[3]);
+}
+
+kernels::PoolShape Window::shape(const Shape& in, const Shape& out) const noexcept {
+  kernels::PoolShape p;
+  p.planes = std::int64_t{in.n()} * in.c();
+  p.h = in.h();
+  p.w = in.w();
+  p.oh = out.h();
+  p.ow = out.w();
+  p.kh = kernel_h;
+  p.kw = kernel_w;
+  p.stride_h = stride_h;
+  p.stride_w = stride_w;
+  p.pad_top = pad_top;
+  p.pad_left = pad_left;
+  p.pad_bottom = pad_bottom;
+  p.pad_right = pad_right;
+  p.dilation_h = dilation_h;
+  p.dilation_w = dilation_w;
+  return p;
+}
+
+Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  VITRINE_TRY(window.infer(ctx, in[0], out));
+  aux = static_cast<std::size_t>(out.per_image()) * sizeof(kernels::Switch);
+  return Status::ok;
+}
+
+Status MaxPool::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  auto* const switches = static_cast<kernels::Switch*>(io.aux);
+  planes(ctx, window.shape(io.in[0].shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+    ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
+  });
+  return Status::ok;
+}
+
+Status MaxPool::gather(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& y) const noexcept {
+  const auto* const switches = static_cast<const kernels::Switch*>(io.aux);
+  planes(ctx, window.shape(x.shape, y.shape), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+    ctx->max_pool_gather(p, x.data + in, switches + out, y.data + out);
+  });
+  return Status::ok;
+}
+
+Status MaxPool::scatter(const Context& ctx, const NodeIO& io, const TensorView& s, const Sink& d) const noexcept {
+  const auto* const switches = static_cast<const kernels::Switch*>(io.aux);
+  planes(ctx, window.shape(d.shape, s.shape), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+    ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);
+  });
+  return Status::ok;
+}
+
+Status AveragePool::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+  // z (+)= p * pool(sub(x)): the substituted input and, for z that adds or p != 1, the result pass through scratch.
+  const ArenaScope scope(*ctx.scratch);
+  const real weight = row.w.p;
+  const TensorView& in = x[0];
+  const real* source = in.data;
+  if (!row.x.raw()) {
+    real* const copy = ctx.scratch->array<real>(static_cast<std::size_t>(in.size()));
+    if (copy == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+    ctx.ranges(in.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      ctx->substitute(row.x, in.data + begin, copy + begin, end - begin, false);
+    });
+    source = copy;
+  }
+  const bool direct = !z.add && weight == 1;
+  real* const target = direct ? z.data : ctx.scratch->array<real>(static_cast<std::size_t>(z.size()));
+  if (target == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+  planes(ctx, shape(in.shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t from, std::int64_t to) noexcept {
+    ctx->avg_pool_forward(p, source + from, target + to);
+  });
+  if (!direct) ctx->scale(weight, target, z.data, z.size(), z.add);
+  return Status::ok;
+}
+
+Status AveragePool::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  const real* source = s.data;
+  if (w.p != 1) {
+    real* const scaled = ctx.scratch->array<real>(static_cast<std::size_t>(s.size()));
+    if (scaled == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+    ctx->scale(w.p, s.data, scaled, s.size(), false);
+    source = scaled;
+  }
+  planes(ctx, shape(c.shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t to, std::int64_t from) noexcept {
+    ctx->avg_pool_backward(p, source + from, c.data + to, c.add);
+  });
+  return Status::ok;
+}
+
+Status AvgPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+  aux = 0;
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  if (window.dilation_h != 1 || window.dilation_w != 1) return ctx.fail(Status::bad_argument, "knows no dilation");
+  return window.infer(ctx, in[0], out);
+}
+
+kernels::PoolShape AvgPool::shape(const Shape& in, const Shape& out) const noexcept {
+  kernels::PoolShape p = window.shape(in, out);
+  p.count_padding = count_padding;
+  return p;
+}
+
+Status AdaptiveAvgPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+  aux = 0;
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  if (out_h < 1 || out_w < 1) return ctx.fail(Status::bad_argument, "needs an output of at least 1 x 1");
+  out = {in[0].n(), in[0].c(), out_h, out_w};
+  return Status::ok;
+}
+
+kernels::PoolShape AdaptiveAvgPool::shape(const Shape& in, const Shape& out) const noexcept {
+  kernels::PoolShape p;
+  p.planes = std::int64_t{in.n()} * in.c();
+  p.h = in.h();
+  p.w = in.w();
+  p.oh = out.h();
+  p.ow = out.w();
+  p.adaptive = true;
+  return p;
+}
+
+namespace {
+
+Window window(const PoolOptions& o) noexcept {
+  Window w;
+  w.kernel_h = w.kernel_w = o.kernel;
+  w.stride_h = w.stride_w = o.stride != 0 ? o.stride : o.kernel;
+  w.pad_top = w.pad_left = w.pad_bottom = w.pad_right = o.padding;
+  w.ceil_mode = o.ceil_mode;
+  return w;
+}
+
+}  // namespace
+
+Id max_pool(GraphBuilder& g, Id x, const PoolOptions& o, const char* name) noexcept {
+  MaxPool* op = g.make<MaxPool>();
+  if (op != nullptr) op->window = window(o);
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+Id avg_pool(GraphBuilder& g, Id x, const PoolOptions& o, const char* name) noexcept {
+  AvgPool* op = g.make<AvgPool>();
+  if (op != nullptr) {
+    op->window = window(o);
+    op->count_padding = o.count_padding;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+Id adaptive_avg_pool(GraphBuilder& g, Id x, std::int32_t out_h, std::int32_t out_w, const char* name) noexcept {
+  AdaptiveAvgPool* op = g.make<AdaptiveAvgPool>();
+  if (op != nullptr) {
+    op->out_h = out_h;
+    op->out_w = out_w;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+Id global_avg_pool(GraphBuilder& g, Id x, const char* name) noexcept { return adaptive_avg_pool(g, x, 1, 1, name); }
+
+}  // namespace vitrine

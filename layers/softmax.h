@@ -1,0 +1,21 @@
+// Softmax over the channels of a vector (N,K,1,1). Training and explanation start at the logits before it (attribution
+// spec 0.3), so rules other than the gradient have no meaning here.
+#pragma once
+
+#include "core/graph.h"
+
+namespace vitrine {
+
+class Softmax final : public Op {
+ public:
+  OpClass klass() const noexcept override { return OpClass::custom; }
+  const char* name() const noexcept override { return "softmax"; }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status forward(const Context&, const NodeIO&) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Need vjp_needs(bool) const noexcept override { return {false, true, false}; }
+};
+
+Id softmax(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+
+}  // namespace vitrine

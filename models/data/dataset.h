@@ -1,0 +1,48 @@
+// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y and the built-in partshapes.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/io/error.h"
+#include "core/shape.h"
+
+namespace vitrine::data {
+
+/// Per channel, in units of [0,1] pixels; empty: images are taken as they are.
+struct Preprocessing {
+  std::vector<float> mean, std;
+};
+
+/// Images with labels. Reading is thread-safe: loaders read from several threads.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual std::int64_t size() const = 0;
+  virtual Shape image_shape() const = 0;  ///< (1,C,H,W)
+  virtual int classes() const = 0;
+  virtual std::string class_name(int k) const { return std::to_string(k); }
+  virtual int label(std::int64_t i) const = 0;
+  /// C*H*W values: pixels in [0,1], or numbers as stored where the set is npy.
+  virtual void image(std::int64_t i, float* chw) const = 0;
+  /// A distribution over the classes; one-hot unless the set has soft targets.
+  virtual void target(std::int64_t i, float* distribution) const;
+  /// Where the object is (1) and which part (ids of the set), H*W each; false where the set has no masks.
+  virtual bool masks(std::int64_t, std::uint8_t* /*object*/, std::uint8_t* /*parts*/) const { return false; }
+  virtual Preprocessing suggested() const { return {}; }
+};
+
+struct TrainTest {
+  std::unique_ptr<Dataset> train, test;
+  std::string note;  ///< what a user should know of the split; may be empty
+};
+
+/// Both parts of a data set. A set without a split of its own gives every tenth image of each class to the test part, and
+/// says so in `note`. A usage Error lists the known kinds.
+TrainTest open_for_training(const std::string& spec);
+
+/// The test part; all of a set that has no split.
+std::unique_ptr<Dataset> open_for_evaluation(const std::string& spec);
+
+}  // namespace vitrine::data

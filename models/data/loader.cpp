@@ -1,0 +1,150 @@
+#include "models/data/loader.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "kernels/philox.h"
+
+namespace vitrine::data {
+
+struct Loader::State {
+  const Dataset& data;
+  LoaderOptions o;
+  std::int64_t batches = 0;
+
+  std::mutex mutex;
+  std::condition_variable work, ready;
+  std::shared_ptr<const std::vector<std::int64_t>> order;
+  int epoch = 0;
+  std::uint64_t generation = 0;               // of the epoch: late batches of a given-up one are thrown away
+  std::int64_t to_make = 0, to_give = 0;      // next batch that a thread takes, next that is asked for
+  std::map<std::int64_t, Batch> done;
+  std::exception_ptr failure;
+  bool quit = false;
+  std::vector<std::thread> threads;
+
+  State(const Dataset& d, const LoaderOptions& options) : data(d), o(options) {
+    batches = o.drop_last ? data.size() / o.batch : (data.size() + o.batch - 1) / o.batch;
+    to_make = to_give = batches;
+  }
+
+  void make(std::int64_t index, int of_epoch, const std::vector<std::int64_t>& in_order, Batch& b) const {
+    const Shape s = data.image_shape();
+    const std::int64_t first = index * o.batch, pixels = s.pixels();
+    b.count = static_cast<int>(std::min<std::int64_t>(o.batch, data.size() - first));
+    b.images.resize(static_cast<std::size_t>(b.count * s.per_image()));
+    b.targets.resize(static_cast<std::size_t>(b.count) * static_cast<std::size_t>(data.classes()));
+    b.labels.resize(static_cast<std::size_t>(b.count));
+    b.indices.resize(static_cast<std::size_t>(b.count));
+    std::vector<float> raw(static_cast<std::size_t>(s.per_image()));
+    const bool augmented = o.augment.shift > 0 || o.augment.flip || o.augment.crop_padding > 0;
+    for (int k = 0; k < b.count; ++k) {
+      const std::int64_t i = in_order[static_cast<std::size_t>(first + k)];
+      b.indices[static_cast<std::size_t>(k)] = i;
+      b.labels[static_cast<std::size_t>(k)] = data.label(i);
+      data.target(i, b.targets.data() + static_cast<std::ptrdiff_t>(k) * data.classes());
+      float* const out = b.images.data() + k * s.per_image();
+      data.image(i, augmented ? raw.data() : out);
+      if (augmented) {
+        const std::uint64_t key = derive_key(derive_key(o.seed, 1 + static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(i));
+        const int reach = o.augment.shift + o.augment.crop_padding;
+        const auto offset = [&](std::uint64_t draw) { return reach == 0 ? 0 : static_cast<int>(philox_word(key, draw) % static_cast<std::uint32_t>(2 * reach + 1)) - reach; };
+        const int dy = offset(0), dx = offset(1);
+        const bool flip = o.augment.flip && (philox_word(key, 2) & 1) != 0;
+        for (std::int32_t c = 0; c < s.c(); ++c)
+          for (std::int32_t y = 0; y < s.h(); ++y)
+            for (std::int32_t x = 0; x < s.w(); ++x) {
+              const std::int32_t from_y = y + dy, from_x = (flip ? s.w() - 1 - x : x) + dx;
+              const bool inside = from_y >= 0 && from_y < s.h() && from_x >= 0 && from_x < s.w();
+              out[c * pixels + y * s.w() + x] = inside ? raw[static_cast<std::size_t>(c * pixels + from_y * s.w() + from_x)] : 0;
+            }
+      }
+      for (std::size_t c = 0; c < o.normalise.mean.size(); ++c) {
+        const float mean = o.normalise.mean[c], scale = 1 / o.normalise.std[c];
+        float* const plane = out + static_cast<std::int64_t>(c) * pixels;
+        for (std::int64_t p = 0; p < pixels; ++p) plane[p] = (plane[p] - mean) * scale;
+      }
+    }
+  }
+
+  void run() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      work.wait(lock, [&] { return quit || (to_make < batches && to_make < to_give + o.prefetch && !failure); });
+      if (quit) return;
+      const std::int64_t index = to_make++;
+      const std::uint64_t mine = generation;
+      const int of_epoch = epoch;
+      const auto in_order = order;
+      lock.unlock();
+      Batch b;
+      std::exception_ptr met;
+      try {
+        make(index, of_epoch, *in_order, b);
+      } catch (...) {
+        met = std::current_exception();
+      }
+      lock.lock();
+      if (mine != generation) continue;
+      if (met) failure = met;
+      else done.emplace(index, std::move(b));
+      ready.notify_all();
+    }
+  }
+};
+
+Loader::Loader(const Dataset& data, const LoaderOptions& options) : state_(std::make_unique<State>(data, options)) {
+  for (int t = 0; t < std::max(1, options.threads); ++t) state_->threads.emplace_back([s = state_.get()] { s->run(); });
+}
+
+Loader::~Loader() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->quit = true;
+  }
+  state_->work.notify_all();
+  for (std::thread& t : state_->threads) t.join();
+}
+
+std::int64_t Loader::batches() const noexcept { return state_->batches; }
+
+void Loader::start_epoch(int epoch, std::int64_t first_batch) {
+  State& s = *state_;
+  const std::lock_guard lock(s.mutex);
+  std::vector<std::int64_t> order(static_cast<std::size_t>(s.data.size()));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  if (s.o.shuffle) {
+    // Fisher and Yates; 64 bits a draw make the bias of the remainder negligible.
+    const std::uint64_t key = derive_key(derive_key(s.o.seed, 0), static_cast<std::uint64_t>(epoch));
+    for (std::size_t i = order.size(); i > 1; --i) {
+      const std::uint64_t draw = std::uint64_t{philox_word(key, 2 * i)} << 32 | philox_word(key, 2 * i + 1);
+      std::swap(order[i - 1], order[draw % i]);
+    }
+  }
+  s.order = std::make_shared<const std::vector<std::int64_t>>(std::move(order));
+  s.epoch = epoch;
+  ++s.generation;
+  s.done.clear();
+  s.failure = nullptr;
+  s.to_make = s.to_give = first_batch;
+  s.work.notify_all();
+}
+
+bool Loader::next(Batch& out) {
+  State& s = *state_;
+  std::unique_lock lock(s.mutex);
+  if (s.to_give >= s.batches) return false;
+  s.ready.wait(lock, [&] { return s.failure || s.done.contains(s.to_give); });
+  if (s.failure) std::rethrow_exception(s.failure);
+  out = std::move(s.done.extract(s.to_give).mapped());
+  ++s.to_give;
+  s.work.notify_all();
+  return true;
+}
+
+}  // namespace vitrine::data

@@ -1,0 +1,54 @@
+// Batches, made in the background while the network works on the last one.
+//
+// Everything is a pure function of (seed, epoch, position): the order comes from a counter-based stream, and so does each
+// image's augmentation. Threads and interruptions change nothing.
+#pragma once
+
+#include <memory>
+
+#include "models/data/dataset.h"
+
+namespace vitrine::data {
+
+struct Augment {
+  int shift = 0;         ///< up to this many pixels in both axes, black moving in
+  bool flip = false;     ///< left and right, with probability 1/2
+  int crop_padding = 0;  ///< pad by this and crop the old size at random: a shift, by the name CIFAR recipes know
+};
+
+struct LoaderOptions {
+  int batch = 64;
+  std::uint64_t seed = 1;
+  bool shuffle = false, drop_last = false;
+  Preprocessing normalise;  ///< (pixel - mean) / std; empty: as it is
+  Augment augment;
+  int threads = 1, prefetch = 4;
+};
+
+struct Batch {
+  int count = 0;
+  std::vector<float> images;   ///< (count,C,H,W)
+  std::vector<float> targets;  ///< (count,classes)
+  std::vector<int> labels;
+  std::vector<std::int64_t> indices;
+};
+
+class Loader {
+ public:
+  Loader(const Dataset&, const LoaderOptions&);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Starts an epoch at one of its batches, giving up what is left of the last.
+  void start_epoch(int epoch, std::int64_t first_batch = 0);
+  /// The next batch; false at the end of the epoch. Rethrows what a background thread met.
+  bool next(Batch& out);
+  std::int64_t batches() const noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace vitrine::data

@@ -1,0 +1,36 @@
+// The kinds of data sets, one function each: what dataset.h chooses from by the spec's prefix.
+#pragma once
+
+#include "models/data/dataset.h"
+
+namespace vitrine::data {
+
+enum class Part { train, test, all };
+
+/// Images held in memory as bytes: what most file formats become.
+struct ByteImages {
+  Shape shape{};                       ///< (1,C,H,W)
+  std::vector<std::uint8_t> pixels;    ///< N x C x H x W
+  std::vector<int> labels;
+  std::vector<std::string> names;      ///< of the classes
+  int classes = 0;
+  Preprocessing suggested;
+};
+std::unique_ptr<Dataset> make_byte_dataset(ByteImages);
+
+/// MNIST's IDX files (plain or .gz) in a folder: train-images-idx3-ubyte, ..., t10k-labels-idx1-ubyte. Fashion-MNIST has
+/// the same layout; of a first part only (train10k-...), that is taken.
+std::unique_ptr<Dataset> open_idx(const std::string& folder, Part, bool fashion);
+/// CIFAR-10's binary batches (plain or .gz): those of data_batch_1 ... 5 that are there, and test_batch.
+std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Part);
+/// A folder a class, of .png and .jpg; with subfolders train and test (or val), these are the split.
+std::unique_ptr<Dataset> open_folder(const std::string& spec, Part, bool& has_split);
+/// "X,Y[,XTEST,YTEST]": arrays (N,C,H,W) and (N).
+std::unique_ptr<Dataset> open_npy(const std::string& spec, Part, bool& has_split);
+/// "[variant,...]" of the procedural set (partshapes.h).
+std::unique_ptr<Dataset> open_partshapes(const std::string& spec, Part);
+
+/// Every tenth image of each class, or the other nine.
+std::unique_ptr<Dataset> tenth(std::shared_ptr<const Dataset>, bool test);
+
+}  // namespace vitrine::data

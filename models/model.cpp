@@ -1,0 +1,269 @@
+#include "models/model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "core/io/safetensors.h"
+#include "layers/registry.h"
+
+namespace vitrine {
+namespace {
+
+constexpr const char* format = "vitrine/1";
+
+class AttributeWriter final : public AttributeVisitor {
+ public:
+  void operator()(const char* key, std::int32_t& v) noexcept override { json[key] = v; }
+  void operator()(const char* key, float& v) noexcept override { json[key] = v; }
+  void operator()(const char* key, bool& v) noexcept override { json[key] = v; }
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+};
+
+class AttributeReader final : public AttributeVisitor {
+ public:
+  explicit AttributeReader(const nlohmann::json& json) : json_(json) {}
+  void operator()(const char* key, std::int32_t& v) noexcept override {
+    const nlohmann::json* j = find(key);
+    if (j == nullptr) return;
+    if (!j->is_number_integer() || *j < -(1 << 30) || *j > (1 << 30)) return bad(key, "a whole number");
+    v = j->get<std::int32_t>();
+  }
+  void operator()(const char* key, float& v) noexcept override {
+    const nlohmann::json* j = find(key);
+    if (j == nullptr) return;
+    if (!j->is_number()) return bad(key, "a number");
+    v = j->get<float>();
+  }
+  void operator()(const char* key, bool& v) noexcept override {
+    const nlohmann::json* j = find(key);
+    if (j == nullptr) return;
+    if (!j->is_boolean()) return bad(key, "true or false");
+    v = j->get<bool>();
+  }
+  std::string error;
+  std::size_t seen = 0;
+
+ private:
+  const nlohmann::json* find(const char* key) noexcept {
+    ++seen;
+    const auto it = json_.find(key);
+    if (it != json_.end()) return &*it;
+    if (error.empty()) error = std::string("lacks the attribute '") + key + "'";
+    return nullptr;
+  }
+  void bad(const char* key, const char* expected) noexcept {
+    if (error.empty()) error = std::string("has an attribute '") + key + "' that is not " + expected;
+  }
+  const nlohmann::json& json_;
+};
+
+std::vector<std::int64_t> file_shape(const Value& v) {
+  std::vector<std::int64_t> s;
+  for (std::uint8_t d = 0; d < v.rank; ++d) s.push_back(v.shape.d[d]);
+  return s;
+}
+
+}  // namespace
+
+void Model::lay_out(std::size_t nodes, const std::function<void(GraphBuilder&)>& write) {
+  arena_ = Memory((std::size_t{1} << 20) + nodes * 4096);
+  Arena arena(arena_.data(), arena_.bytes());
+  GraphBuilder g(arena, nodes, nodes * 8 + 8);
+  write(g);
+  if (g.build(graph_) != Status::ok) throw Error(sentence(g.failure()));
+  parameters.assign(static_cast<std::size_t>(graph_.parameter_size), real{0});
+}
+
+Model::Model(std::string name, Shape image, const std::function<Id(GraphBuilder&, Id)>& body) : architecture(std::move(name)) {
+  lay_out(4096, [&](GraphBuilder& g) {
+    const Id x = g.input(image);
+    g.output(body(g, x));
+  });
+}
+
+Id Model::node(const std::string& name) const {
+  const Id i = graph_.find(name.c_str());
+  if (i != no_id) return i;
+  std::string known;
+  for (const Node& n : graph_.nodes) known += (known.empty() ? "" : ", ") + std::string(n.name);
+  throw Error("no node is called '" + name + "': the nodes are " + known, Error::usage);
+}
+
+Id Model::logits() const noexcept {
+  const Node& last = graph_.nodes[graph_.values[graph_.output].producer];
+  return matches("softmax", last.op->name()) ? last.in[0] : graph_.output;
+}
+
+std::int64_t Model::parameter_count() const noexcept {
+  std::int64_t n = 0;
+  for (const Value& v : graph_.values) n += v.kind == ValueKind::parameter ? v.shape.size() : 0;
+  return n;
+}
+
+std::string Model::class_name(int k) const {
+  const auto i = static_cast<std::size_t>(k);
+  return i < class_names.size() ? class_names[i] : std::to_string(k);
+}
+
+std::string model_to_json(const Model& m) {
+  const Graph& g = m.graph();
+  nlohmann::ordered_json nodes = nlohmann::ordered_json::array();
+  nlohmann::ordered_json frozen = nlohmann::ordered_json::array();
+  for (const Node& node : g.nodes) {
+    AttributeWriter attributes;
+    node.op->attributes(attributes);
+    std::vector<std::string> in, parameters;
+    for (const Id v : node.in) in.emplace_back(g.values[v].name);
+    for (const Id p : node.par) parameters.emplace_back(g.values[p].name);
+    nodes.push_back({{"name", node.name}, {"op", node.op->name()}, {"in", in}, {"parameters", parameters}, {"attributes", attributes.json}});
+  }
+  for (const Value& v : g.values)
+    if (v.kind == ValueKind::parameter && !v.trainable) frozen.push_back(v.name);
+  const Shape s = m.image_shape();
+  nlohmann::ordered_json notes = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : m.notes) notes[key] = value;
+  return nlohmann::ordered_json{{"format", format},
+                                {"architecture", m.architecture},
+                                {"input", {s.c(), s.h(), s.w()}},
+                                {"output", g.values[g.output].name},
+                                {"nodes", nodes},
+                                {"frozen", frozen},
+                                {"preparation", {{"mean", m.preparation.mean}, {"std", m.preparation.std}}},
+                                {"classes", m.class_names},
+                                {"notes", notes}}
+      .dump();
+}
+
+Model model_from_json(const std::string& text, const std::string& path,
+                      const std::function<bool(const std::string&, std::vector<std::int64_t>&)>& shape_of) {
+  const auto fail = [&](const std::string& what) -> void { throw Error(path + ": " + what); };
+  Model m;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(text);
+    if (const auto f = json.at("format").get<std::string>(); f != format) fail("has model format '" + f + "', expected '" + format + "'");
+    m.architecture = json.at("architecture").get<std::string>();
+    m.class_names = json.at("classes").get<std::vector<std::string>>();
+    m.preparation.mean = json.at("preparation").at("mean").get<std::vector<float>>();
+    m.preparation.std = json.at("preparation").at("std").get<std::vector<float>>();
+    for (const auto& [key, value] : json.at("notes").items()) m.notes.emplace_back(key, value.get<std::string>());
+    const auto image = json.at("input").get<std::vector<std::int64_t>>();
+    if (image.size() != 3) fail("field 'input' has " + std::to_string(image.size()) + " sizes, expected channels, height and width");
+    for (const std::int64_t d : image)
+      if (d < 1 || d > (1 << 20)) fail("field 'input' has a size of " + std::to_string(d) + ", expected 1 to 1048576");
+    const std::size_t channels = static_cast<std::size_t>(image[0]);
+    if (m.preparation.mean.size() != m.preparation.std.size() || (!m.preparation.mean.empty() && m.preparation.mean.size() != channels))
+      fail("field 'preparation' needs one mean and one std a channel");
+    for (const float s : m.preparation.std)
+      if (!(s > 0) || !std::isfinite(s)) fail("field 'preparation' has a std that is not above 0");
+    const auto& nodes = json.at("nodes");
+    if (!nodes.is_array() || nodes.empty() || nodes.size() > 100000) fail("field 'nodes' is no list of 1 to 100000 nodes");
+    const auto frozen = json.contains("frozen") ? json.at("frozen").get<std::vector<std::string>>() : std::vector<std::string>{};
+
+    m.lay_out(nodes.size(), [&](GraphBuilder& g) {
+      const auto size = [&](std::size_t k) { return static_cast<std::int32_t>(image[k]); };
+      g.input({1, size(0), size(1), size(2)});
+      const auto find = [&](const std::string& name) -> Id {
+        for (std::size_t v = g.values().size(); v-- > 0;)
+          if (name == g.values()[v].name) return static_cast<Id>(v);
+        return no_id;
+      };
+      for (const auto& node : nodes) {
+        const auto name = node.at("name").get<std::string>(), op_name = node.at("op").get<std::string>();
+        const OpEntry* entry = find_op(op_name.c_str());
+        if (entry == nullptr) fail("node '" + name + "' is of unknown op '" + op_name + "'");
+        Op* const op = entry->make(g);
+        if (op == nullptr) return;
+        AttributeReader reader(node.at("attributes"));
+        op->attributes(reader);
+        if (reader.error.empty() && reader.seen != node.at("attributes").size()) reader.error = "has attributes that op '" + op_name + "' does not know";
+        if (!reader.error.empty()) fail("node '" + name + "' " + reader.error);
+        std::vector<Id> in;
+        for (const auto& v : node.at("in")) {
+          const auto from = v.get<std::string>();
+          const Id id = find(from);
+          if (id == no_id || g.values()[id].kind == ValueKind::parameter) fail("node '" + name + "' reads '" + from + "', which no earlier node makes");
+          in.push_back(id);
+        }
+        std::vector<GraphBuilder::Parameter> own;
+        std::vector<std::string> suffixes;
+        std::vector<Id> shared;
+        const auto& names = node.at("parameters");
+        suffixes.reserve(names.size());
+        for (const auto& p : names) {
+          const auto full = p.get<std::string>();
+          if (const Id id = find(full); id != no_id) {
+            shared.push_back(id);
+            continue;
+          }
+          std::vector<std::int64_t> shape;
+          if (!shape_of(full, shape)) fail("lacks the tensor '" + full + "' that node '" + name + "' needs");
+          if (full.size() <= name.size() + 1 || !full.starts_with(name + ".")) fail("parameter '" + full + "' is not named after its node '" + name + "'");
+          if (shape.empty() || shape.size() > 4) fail("tensor '" + full + "' has " + std::to_string(shape.size()) + " dimensions, expected 1 to 4");
+          Shape s;
+          for (std::size_t d = 0; d < shape.size(); ++d) {
+            if (shape[d] < 1 || shape[d] > (1 << 30)) fail("tensor '" + full + "' has a dimension of " + std::to_string(shape[d]));
+            s.d[d] = static_cast<std::int32_t>(shape[d]);
+          }
+          suffixes.push_back(full.substr(name.size() + 1));
+          const bool moves = std::find(frozen.begin(), frozen.end(), full) == frozen.end();
+          own.push_back({suffixes.back().c_str(), s, static_cast<std::uint8_t>(shape.size()), suffixes.back() == "weight" ? Init::weight : Init::zero, moves});
+        }
+        if (!shared.empty() && !own.empty()) fail("node '" + name + "' mixes parameters of its own with shared ones");
+        if (shared.empty()) g.add(op, in, own, name.c_str());
+        else g.add_shared(op, in, shared, name.c_str());
+        if (!g.ok()) return;
+      }
+      const auto output = json.at("output").get<std::string>();
+      const Id id = find(output);
+      if (id == no_id) fail("its output '" + output + "' is no node");
+      g.output(id);
+    });
+  } catch (const nlohmann::json::exception& e) {
+    fail(std::string("metadata field 'vitrine' is malformed: ") + e.what());
+  } catch (const Error& e) {
+    const std::string what = e.what();
+    if (what.starts_with(path)) throw;
+    fail(what);
+  }
+  if (m.graph().shape(m.graph().output).pixels() != 1) fail("its output has shape " + vitrine::text(m.graph().shape(m.graph().output)) + ", expected a vector of classes");
+  if (!m.class_names.empty() && m.class_names.size() != static_cast<std::size_t>(m.classes()))
+    fail("names " + std::to_string(m.class_names.size()) + " classes, but its output has " + std::to_string(m.classes()));
+  return m;
+}
+
+Model Model::load(const std::string& path) {
+  const io::Safetensors file(path);
+  const std::string& json = file.metadata("vitrine");
+  if (json.empty())
+    throw Error(path + ": holds tensors but no network: its metadata lacks the field 'vitrine' (files written by vitrine have it)");
+  Model m = model_from_json(json, path, [&](const std::string& name, std::vector<std::int64_t>& shape) {
+    const io::TensorEntry* t = file.find(name);
+    if (t != nullptr) shape = t->shape;
+    return t != nullptr;
+  });
+  for (const Value& v : m.graph_.values) {
+    if (v.kind != ValueKind::parameter) continue;
+    const io::TensorEntry& t = file.tensor(v.name);
+    if (t.dtype == io::Dtype::f32) {
+      std::memcpy(m.parameters.data() + v.offset, t.bytes.data(), t.bytes.size());
+    } else {
+      const std::vector<float> values = t.floats();
+      std::copy(values.begin(), values.end(), m.parameters.begin() + v.offset);
+    }
+    for (std::int64_t i = 0; i < v.shape.size(); ++i)
+      if (!std::isfinite(m.parameters[static_cast<std::size_t>(v.offset + i)])) throw Error(path + ": tensor '" + v.name + "' is not finite at element " + std::to_string(i));
+  }
+  return m;
+}
+
+void Model::save(const std::string& path) const {
+  io::SafetensorsWriter file(path);
+  file.metadata("vitrine", model_to_json(*this));
+  for (const Value& v : graph_.values)
+    if (v.kind == ValueKind::parameter) file.add(v.name, file_shape(v), parameters.data() + v.offset);
+  file.commit();
+}
+
+}  // namespace vitrine

@@ -1,0 +1,282 @@
+#include "models/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "core/io/safetensors.h"
+#include "kernels/philox.h"
+#include "layers/loss.h"
+
+namespace vitrine {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+int argmax(const real* x, std::int64_t n) {
+  int best = 0;
+  for (std::int64_t k = 1; k < n; ++k)
+    if (x[k] > x[best]) best = static_cast<int>(k);
+  return best;
+}
+
+// Names the first node whose result is not finite.
+class NonFiniteFinder final : public Observer {
+ public:
+  Status after_forward(const Context& ctx, const Graph& g, Id node, const NodeIO& io, const NodeIO*) noexcept override {
+    if (ctx->stats(io.out.data, io.out.size()).non_finite == 0) return Status::ok;
+    (void)g;
+    (void)node;
+    return ctx.fail(Status::non_finite, "is the first node whose result is not finite");
+  }
+};
+
+[[noreturn]] void explain_non_finite(const Model& model, const Engine& engine, real* parameters, const TensorView& input, const std::string& where) {
+  NonFiniteFinder finder;
+  PlanRequest request;
+  request.graph = &model.graph();
+  request.batch = input.shape.n();
+  request.observer = &finder;
+  Session session(engine, request, parameters);
+  std::string why = "the loss alone is not finite";
+  try {
+    session.forward(input);
+  } catch (const Error& e) {
+    why = e.what();
+  }
+  throw Error("training stopped at " + where + ": " + why + "; a smaller --lr may help");
+}
+
+// The optimiser's state: zero to two blocks beside the parameters.
+struct OptimizerState {
+  std::vector<real> first, second;
+};
+
+struct Position {
+  int epoch = 0;           // completed epochs
+  std::int64_t step = 0;   // completed steps of the current one
+  double loss_sum = 0;     // of the current epoch, so that its mean survives a stop
+  std::int64_t seen = 0, right = 0;
+};
+
+std::string state_path(const TrainOptions& o) { return o.out + ".state"; }
+
+// What must be equal for a resumed run to be the same run.
+std::string fingerprint(const Model& model, const data::Dataset& data, const TrainOptions& o) {
+  return nlohmann::json{{"architecture", model.architecture}, {"images", data.size()}, {"epochs", o.epochs}, {"batch", o.batch},
+                        {"optimizer", static_cast<int>(o.optimizer)}, {"lr", o.lr}, {"momentum", o.momentum},
+                        {"weight_decay", o.weight_decay}, {"schedule", o.schedule}, {"seed", o.seed}, {"shift", o.augment.shift},
+                        {"flip", o.augment.flip}, {"crop_padding", o.augment.crop_padding}}
+      .dump();
+}
+
+void save_state(const Model& model, const OptimizerState& state, const Position& at, const std::string& print, const TrainOptions& o) {
+  io::SafetensorsWriter file(state_path(o));
+  file.metadata("vitrine-training", nlohmann::json{{"options", print}, {"epoch", at.epoch}, {"step", at.step}, {"loss_sum", at.loss_sum},
+                                                   {"seen", at.seen}, {"right", at.right}}
+                                        .dump());
+  const auto block = [&](const char* name, const std::vector<real>& v) {
+    if (!v.empty()) file.add(name, {static_cast<std::int64_t>(v.size())}, v.data());
+  };
+  block("parameters", model.parameters);
+  block("first", state.first);
+  block("second", state.second);
+  file.commit();
+}
+
+Position load_state(Model& model, OptimizerState& state, const std::string& print, const TrainOptions& o) {
+  const std::string path = state_path(o);
+  const io::Safetensors file(path);
+  Position at;
+  try {
+    const auto json = nlohmann::json::parse(file.metadata("vitrine-training"));
+    if (json.at("options").get<std::string>() != print)
+      throw Error(path + ": was made by a run with other options: found " + json.at("options").get<std::string>() + ", expected " + print, Error::usage);
+    at = {json.at("epoch"), json.at("step"), json.at("loss_sum"), json.at("seen"), json.at("right")};
+  } catch (const nlohmann::json::exception&) {
+    throw Error(path + ": is no training state: expected the metadata field 'vitrine-training'");
+  }
+  const auto block = [&](const char* name, std::vector<real>& v) {
+    if (v.empty()) return;
+    const std::vector<float> read = file.tensor(name).floats();
+    if (read.size() != v.size()) throw Error(path + ": tensor '" + name + "' has " + std::to_string(read.size()) + " elements, expected " + std::to_string(v.size()));
+    std::copy(read.begin(), read.end(), v.begin());
+  };
+  block("parameters", model.parameters);
+  block("first", state.first);
+  block("second", state.second);
+  return at;
+}
+
+}  // namespace
+
+Optimizer parse_optimizer(const std::string& name) {
+  if (name == "sgd") return Optimizer::sgd;
+  if (name == "nesterov") return Optimizer::nesterov;
+  if (name == "adam") return Optimizer::adam;
+  if (name == "adamw") return Optimizer::adamw;
+  throw Error("unknown optimizer '" + name + "': expected sgd, nesterov, adam or adamw", Error::usage);
+}
+
+TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& given,
+                  const std::function<void(const TrainProgress&)>& progress, const std::atomic<bool>& stop) {
+  TrainOptions o = given;
+  const bool adam = o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw;
+  if (o.lr == 0) o.lr = adam ? 1e-3 : 0.02;
+  const Graph& g = model.graph();
+  const std::int64_t images = data.train->size(), per_epoch = (images + o.batch - 1) / o.batch, total = per_epoch * o.epochs;
+  const Schedule schedule = Schedule::parse(o.schedule, per_epoch, o.epochs);
+  const std::string print = fingerprint(model, *data.train, o);
+
+  std::vector<real> gradients(model.parameters.size());
+  OptimizerState state;
+  if (adam || o.momentum > 0) state.first.resize(model.parameters.size());
+  if (adam) state.second.resize(model.parameters.size());
+  Position at;
+  if (o.resume) at = load_state(model, state, print, o);
+
+  const GradientRule rule(true);
+  const std::vector<const Rule*> rules(g.nodes.size(), &rule);
+  PlanRequest request;
+  request.graph = &g;
+  request.batch = static_cast<std::int32_t>(std::min<std::int64_t>(o.batch, images));
+  request.rules = rules;
+  request.parameter_gradients = true;
+  const Id logits = model.logits();
+  request.seeds = {&logits, 1};
+  const Id keep[] = {logits};
+  request.keep_values = keep;
+  Session session(engine, request, model.parameters.data(), gradients.data());
+  session.context().training = true;
+
+  data::LoaderOptions loading;
+  loading.batch = request.batch;
+  loading.seed = derive_key(o.seed, 1);
+  loading.shuffle = true;
+  loading.normalise = {model.preparation.mean, model.preparation.std};
+  loading.augment = o.augment;
+  data::Loader loader(*data.train, loading);
+
+  TrainResult result;
+  data::Batch batch;
+  std::vector<double> losses(static_cast<std::size_t>(request.batch));
+  const double start = now();
+  std::int64_t done_here = 0;
+  for (; at.epoch < o.epochs; ++at.epoch, at.step = 0, at.loss_sum = 0, at.seen = at.right = 0) {
+    loader.start_epoch(at.epoch, at.step);
+    while (loader.next(batch)) {
+      const std::int64_t t = at.epoch * per_epoch + at.step;
+      const TensorView input{batch.images.data(), model.image_shape().with_batch(batch.count)};
+      session.context().random_key = derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(t));
+      session.forward(input);
+      const TensorView out = session.run().value(logits);
+      double loss = 0;
+      session.check([&](const Context& ctx) {
+        return cross_entropy(ctx, out, {batch.targets.data(), out.shape}, losses, session.run().signal(logits), loss);
+      });
+      if (!std::isfinite(loss))
+        explain_non_finite(model, engine, model.parameters.data(), input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
+      session.walk_back();
+
+      const float lr = static_cast<float>(o.lr * schedule.factor(t, total));
+      const auto n = static_cast<std::int64_t>(model.parameters.size());
+      session.context().ranges(n, elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
+        real* const value = model.parameters.data() + b;
+        real* const first = state.first.empty() ? nullptr : state.first.data() + b;
+        if (adam) {
+          kernels::AdamArgs<real> a{value, gradients.data() + b, first, state.second.data() + b, e - b, lr};
+          a.weight_decay = static_cast<float>(o.weight_decay);
+          a.step = t + 1;
+          a.decoupled = o.optimizer == Optimizer::adamw;
+          session.context()->adam(a);
+        } else {
+          session.context()->sgd({value, gradients.data() + b, first, e - b, lr, static_cast<float>(o.momentum), static_cast<float>(o.weight_decay), o.optimizer == Optimizer::nesterov});
+        }
+      });
+
+      at.loss_sum += loss * batch.count;
+      at.seen += batch.count;
+      for (int i = 0; i < batch.count; ++i) at.right += argmax(out.data + i * out.shape.per_image(), out.shape.per_image()) == batch.labels[static_cast<std::size_t>(i)];
+      ++at.step;
+      ++done_here;
+      TrainProgress p{at.epoch + 1, o.epochs, at.step, per_epoch, at.loss_sum / static_cast<double>(at.seen), static_cast<double>(at.right) / static_cast<double>(at.seen)};
+      const double seconds = now() - start;
+      p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(seconds, 1e-9);
+      p.seconds_left = seconds / static_cast<double>(done_here) * static_cast<double>(total - t - 1);
+      if (progress) progress(p);
+      if (stop.load()) break;
+    }
+    result.train_loss = at.loss_sum / static_cast<double>(std::max<std::int64_t>(1, at.seen));
+    if (stop.load() && at.step < per_epoch) {
+      save_state(model, state, at, print, o);
+      model.save(o.out);
+      result.stopped = true;
+      result.epochs_done = at.epoch;
+      return result;
+    }
+    const EvalResult eval = evaluate(model, engine, *data.test);
+    result.test_accuracy = eval.accuracy;
+    result.epochs_done = at.epoch + 1;
+    model.notes = {{"epochs", std::to_string(at.epoch + 1)}, {"test_accuracy", std::to_string(eval.accuracy)}, {"seed", std::to_string(o.seed)}};
+    Position next = at;
+    next = {at.epoch + 1, 0, 0, 0, 0};
+    save_state(model, state, next, print, o);
+    model.save(o.out);
+    TrainProgress p{at.epoch + 1, o.epochs, per_epoch, per_epoch, result.train_loss, static_cast<double>(at.right) / static_cast<double>(std::max<std::int64_t>(1, at.seen))};
+    p.epoch_done = true;
+    p.test_accuracy = eval.accuracy;
+    p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(now() - start, 1e-9);
+    if (progress) progress(p);
+    if (stop.load()) {
+      result.stopped = at.epoch + 1 < o.epochs;
+      return result;
+    }
+  }
+  return result;
+}
+
+EvalResult evaluate(const Model& model, const Engine& engine, const data::Dataset& data, int batch_size) {
+  const Id logits = model.logits();
+  PlanRequest request;
+  request.graph = &model.graph();
+  request.batch = static_cast<std::int32_t>(std::min<std::int64_t>(batch_size, std::max<std::int64_t>(1, data.size())));
+  const Id keep[] = {logits};
+  request.keep_values = keep;
+  Session session(engine, request, const_cast<real*>(model.parameters.data()));  // evaluation writes no parameter
+
+  data::LoaderOptions loading;
+  loading.batch = request.batch;
+  loading.normalise = {model.preparation.mean, model.preparation.std};
+  data::Loader loader(data, loading);
+  loader.start_epoch(0);
+  EvalResult result;
+  result.correct.resize(static_cast<std::size_t>(model.classes()));
+  result.count.resize(static_cast<std::size_t>(model.classes()));
+  std::vector<double> losses(static_cast<std::size_t>(request.batch));
+  data::Batch batch;
+  std::int64_t right = 0, seen = 0;
+  while (loader.next(batch)) {
+    session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
+    const TensorView out = session.run().value(logits);
+    double loss = 0;
+    session.check([&](const Context& ctx) { return cross_entropy(ctx, out, {batch.targets.data(), out.shape}, losses, {}, loss); });
+    result.loss += loss * batch.count;
+    for (int i = 0; i < batch.count; ++i) {
+      const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);
+      const bool hit = argmax(out.data + i * out.shape.per_image(), out.shape.per_image()) == static_cast<int>(label);
+      ++result.count[label];
+      result.correct[label] += hit;
+      right += hit;
+    }
+    seen += batch.count;
+  }
+  result.accuracy = static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, seen));
+  result.loss /= static_cast<double>(std::max<std::int64_t>(1, seen));
+  return result;
+}
+
+}  // namespace vitrine

@@ -1,0 +1,170 @@
+// Plans: buffers that live at the same time never overlap, memory one byte too small is refused at every point, what is
+// kept is kept, threads change nothing.
+#include <cstring>
+#include <thread>
+
+#include "kernels/philox.h"
+#include "tests/support/small_nets.h"
+
+using namespace vitrine;
+using namespace vitrine::test;
+
+TEST_SUITE_BEGIN("core");
+
+TEST_CASE("sharing memory changes no result: every value kept equals nothing kept") {
+  // `Walked` fills its memory with NaN; a buffer overwritten too early, or read before it was written, would show.
+  const GradientRule rule(true);
+  for (const NamedNet& n : all_nets) {
+    CAPTURE(std::string(n.name));
+    Net net(n.image, n.body);
+    std::vector<Id> all;
+    for (Id v = 0; v < net.graph.values.size(); ++v)
+      if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+    Walked tight(net, everywhere(net, rule), {.batch = 2, .parameter_gradients = true});
+    Walked loose(net, everywhere(net, rule), {.batch = 2, .parameter_gradients = true, .keep = all});
+    CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
+    const Values x = random_values(net.image(2).size(), 1), seed = random_values(net.result(2).size(), 2);
+    CHECK(difference(tight.forward(x, 2), loose.forward(x, 2)) == 0);
+    const Values a = tight.back(seed), b = loose.back(seed);
+    CHECK(difference(a, b) == 0);
+    for (const Value& v : net.graph.values)
+      if (v.kind == ValueKind::parameter)
+        for (std::int64_t i = v.offset; i < v.offset + v.shape.size(); ++i) {
+          const auto k = static_cast<std::size_t>(i);
+          CHECK(std::isfinite(tight.gradients[k]));
+          CHECK(tight.gradients[k] == loose.gradients[k]);
+        }
+  }
+}
+
+TEST_CASE("inference needs less memory than explanation, and both less than one buffer a value") {
+  Net net({1, 2, 9, 8}, plain_net);
+  std::vector<std::byte> memory(1 << 20);
+  Arena book(memory.data(), memory.size());
+  PlanRequest q;
+  q.graph = &net.graph;
+  q.batch = 4;
+  Plan inference, explanation;
+  REQUIRE(make_plan(q, net.context(), book, inference) == Status::ok);
+  Composed c(net, {Composite::epsilon_plus, {}});
+  q.rules = c.rules;
+  q.until = net.graph.input;
+  REQUIRE(make_plan(q, net.context(), book, explanation) == Status::ok);
+  CHECK(inference.planned_bytes < explanation.planned_bytes);
+  std::size_t sum = 0;
+  for (const Value& v : net.graph.values)
+    if (v.kind != ValueKind::parameter) sum += static_cast<std::size_t>(v.shape.size()) * 4 * sizeof(real) + Arena::alignment;
+  CHECK(explanation.planned_bytes < 2 * sum);
+}
+
+TEST_CASE("a plan's book that is too small at any point is a status, never a crash") {
+  Net net({1, 3, 8, 8}, joined_net);
+  Composed c(net, {Composite::epsilon_alpha2_beta1_flat, {}});
+  bool fitted = false;
+  for (std::size_t bytes = 0; bytes < 40000 && !fitted; bytes += 61) {
+    std::vector<std::byte> memory(bytes);
+    Arena book(memory.data(), memory.size());
+    PlanRequest q;
+    q.graph = &net.graph;
+    q.rules = c.rules;
+    q.until = net.graph.input;
+    Plan plan;
+    Failure failure;
+    const Status s = make_plan(q, net.context(&failure), book, plan);
+    CHECK((s == Status::ok || s == Status::out_of_arena));
+    fitted = s == Status::ok;
+  }
+  CHECK(fitted);
+}
+
+TEST_CASE("scratch one byte smaller than planned stops with out_of_arena at some step, and writes nothing outside") {
+  Net net({1, 2, 9, 8}, plain_net);
+  Composed c(net, {Composite::epsilon_alpha2_beta1_flat, {}});
+  Walked w(net, c.rules, {.batch = 2});
+  REQUIRE(w.status == Status::ok);
+  const Values x = random_values(net.image(2).size(), 1);
+  bool some_failed = false;
+  for (std::size_t scratch = 0; scratch < w.plan.scratch_bytes; scratch += 191) {
+    Plan small = w.plan;
+    small.scratch_bytes = scratch;
+    std::vector<std::byte> memory(small.bytes() + 64, std::byte{0x5a});
+    Failure failure;
+    Context ctx = net.context(&failure);
+    Run run(small, memory.data(), net.parameters.data());
+    Status s = run.forward(ctx, {const_cast<real*>(x.data()), net.image(2)});
+    if (s == Status::ok) {
+      const TensorView seed = run.signal(net.graph.output);
+      std::fill(seed.data, seed.data + seed.size(), real{1});
+      s = run.walk_back(ctx);
+    }
+    CHECK(s == Status::out_of_arena);
+    CHECK(std::strlen(failure.node) > 0);
+    some_failed = true;
+    for (std::size_t i = small.bytes(); i < memory.size(); ++i) REQUIRE(memory[i] == std::byte{0x5a});
+  }
+  CHECK(some_failed);
+}
+
+TEST_CASE("wrong inputs are refused") {
+  Net net({1, 2, 9, 8}, plain_net);
+  const GradientRule rule;
+  Walked w(net, everywhere(net, rule), {.batch = 2});
+  Values x(2000, 0);
+  Failure failure;
+  CHECK(w.run->forward(net.context(&failure), {x.data(), {1, 3, 9, 8}}) == Status::bad_shape);
+  CHECK(w.run->forward(net.context(), {x.data(), {3, 2, 9, 8}}) == Status::bad_shape);
+  CHECK(w.run->forward_reference(net.context(), {x.data(), {1, 2, 9, 8}}) == Status::bad_argument);
+}
+
+TEST_CASE("the number of threads changes no bit") {
+  ThreadPool pool(3);
+  const GradientRule rule(true);
+  for (const NamedNet& n : all_nets) {
+    CAPTURE(std::string(n.name));
+    Net net({1, n.image.c(), n.image.h() > 1 ? 34 : 1, n.image.h() > 1 ? 33 : 1}, n.body);
+    const std::int32_t batch = 5;
+    Walked one(net, everywhere(net, rule), {.batch = batch, .parameter_gradients = true});
+    Walked three(net, everywhere(net, rule), {.batch = batch, .parameter_gradients = true, .parallel = &pool});
+    const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
+    CHECK(one.forward(x, batch) == three.forward(x, batch));
+    CHECK(one.back(seed) == three.back(seed));
+    for (const Value& v : net.graph.values)
+      if (v.kind == ValueKind::parameter)
+        CHECK(std::memcmp(one.gradients.data() + v.offset, three.gradients.data() + v.offset, static_cast<std::size_t>(v.shape.size()) * sizeof(real)) == 0);
+  }
+}
+
+TEST_CASE("a thread pool runs every tile once, also under contention") {
+  for (const int workers : {1, 2, 5}) {
+    ThreadPool pool(workers);
+    CHECK(pool.workers() == workers);
+    for (int repeat = 0; repeat < 200; ++repeat) {
+      std::vector<std::atomic<int>> hits(static_cast<std::size_t>(1 + repeat % 40));
+      std::atomic<bool> bad{false};
+      run_tiles(&pool, static_cast<std::int64_t>(hits.size()), [&](std::int64_t tile, int worker) noexcept {
+        ++hits[static_cast<std::size_t>(tile)];
+        if (worker < 0 || worker >= workers) bad = true;
+      });
+      for (const auto& h : hits) CHECK(h == 1);
+      CHECK_FALSE(bad);
+    }
+  }
+}
+
+TEST_CASE("counter-based random numbers: Philox's known answers, and uniform means") {
+  // Known-answer vectors of the Random123 distribution for philox4x32-10 (counter and key all zero, all ones in the words
+  // that this interface has).
+  CHECK(philox(0, 0) == std::array<std::uint32_t, 4>{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u});
+  double mean = 0, square = 0;
+  for (std::uint64_t i = 0; i < 20000; ++i) {
+    const double u = philox_uniform(42, i), z = philox_normal(43, i);
+    CHECK((u >= 0 && u < 1));
+    mean += u / 20000;
+    square += z * z / 20000;
+  }
+  CHECK(std::abs(mean - 0.5) < 0.01);
+  CHECK(std::abs(square - 1) < 0.04);
+  CHECK(derive_key(1, 0) != derive_key(1, 1));
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,76 @@
+// Maps of Zennit and Captum on four small networks (tests/golden/make.py made them): every method that a peer has.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/io/npy.h"
+#include "interp/predict/explain.h"
+
+using namespace vitrine;
+
+TEST_SUITE_BEGIN("interp");
+
+namespace {
+
+Images read_images(const std::string& path) {
+  const io::NpyArray a = io::read_npy(path);
+  REQUIRE(a.shape.size() == 4);
+  const std::vector<float> v = a.floats();
+  const auto d = [&](std::size_t k) { return static_cast<std::int32_t>(a.shape[k]); };
+  return {{d(0), d(1), d(2), d(3)}, {v.begin(), v.end()}};
+}
+
+}  // namespace
+
+TEST_CASE("maps equal those of Zennit and Captum") {
+  const std::string root = VITRINE_SOURCE_ROOT "/tests/golden/maps/";
+  const Engine engine(1);
+  for (const char* name : {"lenet", "residual", "smooth", "overlapping"}) {
+    CAPTURE(std::string(name));
+    const std::string folder = root + name + "/";
+    const Model model = Model::load(folder + "model.safetensors");
+    const Images x = read_images(folder + "input.npy");
+    const nlohmann::json index = nlohmann::json::parse(std::ifstream(folder + "index.json"));
+    const std::vector<float> maps = io::read_npy(folder + "maps.npy").floats(), logits = io::read_npy(folder + "logits.npy").floats();
+
+    const std::vector<real> y = predict(model, engine, x);
+    REQUIRE(y.size() == logits.size());
+    for (std::size_t i = 0; i < y.size(); ++i) CHECK(std::abs(y[i] - logits[i]) < 1e-4);
+
+    const auto each = static_cast<std::size_t>(x.shape.per_image()), all = static_cast<std::size_t>(x.shape.size());
+    std::size_t k = 0;
+    for (const auto& entry : index.at("maps")) {
+      ExplainRequest request;
+      request.method = entry.at("method");
+      for (const auto& [key, value] : entry.at("settings").items()) request.settings[key] = value;
+      INFO(request.method << " " << entry.at("settings").dump());
+      std::vector<float> found;
+      // Targets differ from image to image.
+      for (std::int32_t n = 0; n < x.shape.n(); ++n) {
+        Images one{x.shape.with_batch(1), {}};
+        one.data.assign(x.data.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(n) * each), x.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each));
+        if (entry.contains("baseline")) {
+          const Images other = read_images(folder + entry.at("baseline").get<std::string>());
+          request.baseline_images = Images{one.shape, {other.data.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(n) * each), other.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each)}};
+        }
+        request.target = index.at("targets").at(static_cast<std::size_t>(n)).get<int>();
+        const Explanation e = explain(model, engine, one, request);
+        found.insert(found.end(), e.relevance.begin(), e.relevance.end());
+      }
+      double difference = 0, largest = 0;
+      for (std::size_t i = 0; i < all; ++i) {
+        difference = std::max(difference, std::abs(static_cast<double>(found[i]) - maps[k * all + i]));
+        largest = std::max(largest, std::abs(static_cast<double>(maps[k * all + i])));
+      }
+      CHECK(largest > 0);
+      CHECK(difference < 1e-3 * largest);
+      ++k;
+    }
+    CHECK(k >= 20);
+    CHECK(k * all == maps.size());
+  }
+}
+
+TEST_SUITE_END();

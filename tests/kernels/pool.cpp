@@ -1,0 +1,163 @@
+// Self-check of the pools.
+#include "selfcheck.h"
+
+namespace vitrine::kernels::selfcheck {
+namespace {
+
+using Switches = Guarded<Switch>;
+
+PoolShape random_shape(Random& r, bool average) {
+  PoolShape s;
+  s.planes = r.in(1, 4);
+  s.h = r.in(1, 24), s.w = r.in(1, 45);
+  s.adaptive = r.in(0, 4) == 0;
+  s.count_padding = r.coin();
+  if (s.adaptive) {
+    s.oh = r.in(1, s.h), s.ow = r.in(1, s.w);
+    return s;
+  }
+  if (r.in(0, 3) == 0) {
+    s.h += 2, s.w += 2;
+    s.kh = s.kw = s.stride_h = s.stride_w = 2;
+    s.oh = s.h / 2, s.ow = s.w / 2;
+    return s;
+  }
+  s.kh = r.in(1, std::min(5, s.h)), s.kw = r.in(1, std::min(5, s.w));
+  s.stride_h = r.in(1, 3), s.stride_w = r.in(1, 3);
+  if (r.in(0, 3) == 0) s.dilation_h = s.dilation_w = 2;
+  s.pad_top = r.in(0, s.kh / 2), s.pad_left = r.in(0, s.kw / 2);
+  s.pad_bottom = r.in(0, s.kh / 2), s.pad_right = r.in(0, s.kw / 2);
+  const int up = r.coin() ? 1 : 0;  // ceil mode
+  const int room_h = s.h + s.pad_top + s.pad_bottom - (s.kh - 1) * s.dilation_h - 1;
+  const int room_w = s.w + s.pad_left + s.pad_right - (s.kw - 1) * s.dilation_w - 1;
+  if (room_h < 0 || room_w < 0) return random_shape(r, average);
+  s.oh = (room_h + up * (s.stride_h - 1)) / s.stride_h + 1;
+  s.ow = (room_w + up * (s.stride_w - 1)) / s.stride_w + 1;
+  return s;
+}
+
+template <class F>
+void for_shapes(std::uint64_t seed, const Levels& levels, bool average, F f) {
+  Random r(seed);
+  for (int i = 0; i < 200; ++i) {
+    const PoolShape s = random_shape(r, average);
+    CAPTURE(s.planes);
+    CAPTURE(s.h);
+    CAPTURE(s.w);
+    CAPTURE(s.oh);
+    CAPTURE(s.ow);
+    CAPTURE(s.kh);
+    CAPTURE(s.kw);
+    CAPTURE(s.stride_h);
+    CAPTURE(s.stride_w);
+    CAPTURE(s.pad_top);
+    CAPTURE(s.pad_left);
+    CAPTURE(s.pad_bottom);
+    CAPTURE(s.pad_right);
+    CAPTURE(s.dilation_h);
+    CAPTURE(s.adaptive);
+    CAPTURE(s.count_padding);
+    const std::int64_t in = s.planes * s.h * s.w, out = s.planes * s.oh * s.ow;
+    Random values(seed * 1000 + static_cast<std::uint64_t>(i));
+    for (Isa isa : levels) {
+      CAPTURE(std::string(name(isa)));
+      Random same = values;
+      f(same, s, in, out, table(isa), i % 3 == 0);
+    }
+  }
+}
+
+Switches winners(const PoolShape& s, const Floats& x, std::int64_t out) {
+  Switches at(out);
+  const Doubles d = widened(x);
+  Doubles y(static_cast<std::size_t>(out));
+  reference<double>().max_pool_forward(s, d.data(), y.data(), at.data());
+  return at;
+}
+
+}  // namespace
+
+void check_max_pool_forward(const Levels& levels) {
+  for_shapes(11, levels, false,
+             [](Random& r, const PoolShape& s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {
+               Floats x = random_floats(r, in, extreme);
+               if (r.coin()) {
+                 for (std::int64_t i = 0; i < in; ++i) x[i] = std::round(2 * x[i]);  // ties
+               }
+               const Doubles d = widened(x);
+               Doubles want(static_cast<std::size_t>(out));
+               Switches want_at(out), at(out);
+               reference<double>().max_pool_forward(s, d.data(), want.data(), want_at.data());
+               Floats y = output(r, out, false);
+               k.max_pool_forward(s, x.data(), y.data(), at.data());
+               check_all(y, want, [](std::size_t) { return 0.0; });
+               CHECK(at.same_bits(want_at));
+               CHECK(at.intact());
+               Floats alone = output(r, out, false);
+               k.max_pool_forward(s, x.data(), alone.data(), nullptr);
+               CHECK(alone.same_bits(y));
+             });
+}
+
+void check_max_pool_gather(const Levels& levels) {
+  for_shapes(12, levels, false,
+             [](Random& r, const PoolShape& s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {
+               const Switches at = winners(s, random_floats(r, in), out);
+               const Floats x = random_floats(r, in, extreme);
+               const Doubles d = widened(x);
+               Doubles want(static_cast<std::size_t>(out));
+               reference<double>().max_pool_gather(s, d.data(), at.data(), want.data());
+               Floats y = output(r, out, false);
+               k.max_pool_gather(s, x.data(), at.data(), y.data());
+               check_all(y, want, [](std::size_t) { return 0.0; });
+             });
+}
+
+void check_max_pool_scatter(const Levels& levels) {
+  for_shapes(13, levels, false,
+             [](Random& r, const PoolShape& s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {
+               const Switches at = winners(s, random_floats(r, in), out);
+               const Floats y = random_floats(r, out, extreme);
+               const bool add = r.coin();
+               Floats x = output(r, in, add);
+               Doubles want = widened(x), size = magnitudes({}, x);
+               const Doubles d = widened(y), m = magnitudes({}, y);
+               reference<double>().max_pool_scatter(s, d.data(), at.data(), want.data(), add);
+               reference<double>().max_pool_scatter(s, m.data(), at.data(), size.data(), add);
+               k.max_pool_scatter(s, y.data(), at.data(), x.data(), add);
+               check_all(x, want, [&](std::size_t i) { return (s.kh * s.kw + 1) * kU * size[i]; });
+             });
+}
+
+void check_avg_pool_forward(const Levels& levels) {
+  for_shapes(14, levels, true,
+             [](Random& r, const PoolShape& s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {
+               const Floats x = random_floats(r, in, extreme);
+               const Doubles d = widened(x), m = magnitudes({}, x);
+               Doubles want(static_cast<std::size_t>(out)), size(want);
+               reference<double>().avg_pool_forward(s, d.data(), want.data());
+               reference<double>().avg_pool_forward(s, m.data(), size.data());
+               Floats y = output(r, out, false);
+               k.avg_pool_forward(s, x.data(), y.data());
+               const double terms = s.adaptive ? double(s.h) * s.w : double(s.kh) * s.kw;
+               check_all(y, want, [&](std::size_t i) { return (terms + 2) * kU * size[i]; });
+             });
+}
+
+void check_avg_pool_backward(const Levels& levels) {
+  for_shapes(15, levels, true,
+             [](Random& r, const PoolShape& s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {
+               const Floats y = random_floats(r, out, extreme);
+               const bool add = r.coin();
+               Floats x = output(r, in, add);
+               Doubles want = widened(x), size = magnitudes({}, x);
+               const Doubles d = widened(y), m = magnitudes({}, y);
+               reference<double>().avg_pool_backward(s, d.data(), want.data(), add);
+               reference<double>().avg_pool_backward(s, m.data(), size.data(), add);
+               k.avg_pool_backward(s, y.data(), x.data(), add);
+               const double terms = s.adaptive ? double(s.oh) * s.ow : double(s.kh) * s.kw;
+               check_all(x, want, [&](std::size_t i) { return (terms + 3) * kU * size[i]; });
+             });
+}
+
+}  // namespace vitrine::kernels::selfcheck

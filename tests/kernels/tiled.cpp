@@ -1,0 +1,261 @@
+// Self-check of the matrix product and the convolutions. A sum of k products may err by (k + a few) roundoffs of the
+// sum of its terms' magnitudes, in whatever order it is added up.
+#include "selfcheck.h"
+
+namespace vitrine::kernels::selfcheck {
+namespace {
+
+void sprinkle(Random& r, Floats& f) {
+  const float inf = std::numeric_limits<float>::infinity();
+  if (f.size() > 0) f[r.in(0, static_cast<int>(f.size()) - 1)] = r.coin() ? inf : -inf;
+  if (f.size() > 3) f[r.in(0, static_cast<int>(f.size()) - 1)] = std::numeric_limits<float>::quiet_NaN();
+}
+
+template <class T, class U>
+GemmArgs<U> retyped(const GemmArgs<T>& g) {
+  GemmArgs<U> o;
+  o.m = g.m, o.n = g.n, o.k = g.k;
+  o.lda = g.lda, o.a_transposed = g.a_transposed, o.a_sub = g.a_sub;
+  o.ldb = g.ldb, o.b_transposed = g.b_transposed, o.b_sub = g.b_sub;
+  o.bias_sub = g.bias_sub, o.ldc = g.ldc, o.add = g.add;
+  return o;
+}
+
+void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extreme) {
+  GemmArgs<float> g;
+  g.m = m, g.n = n, g.k = k;
+  g.a_transposed = r.coin(), g.b_transposed = r.coin(), g.add = r.coin();
+  g.a_sub = random_substitute(r), g.b_sub = random_substitute(r), g.bias_sub = random_substitute(r);
+  if (r.coin()) g.a_sub = g.b_sub = {};
+  g.lda = (g.a_transposed ? m : k) + r.in(0, 3);
+  g.ldb = (g.b_transposed ? k : n) + r.in(0, 3);
+  g.ldc = n + r.in(0, 3);
+  CAPTURE(m);
+  CAPTURE(n);
+  CAPTURE(k);
+  CAPTURE(g.a_transposed);
+  CAPTURE(g.b_transposed);
+  CAPTURE(g.add);
+  CAPTURE(extreme);
+  Floats a = random_floats(r, (g.a_transposed ? k : m) * g.lda), b = random_floats(r, (g.b_transposed ? n : k) * g.ldb);
+  if (extreme) sprinkle(r, a), sprinkle(r, b);
+  const Floats bias = random_floats(r, n, extreme);
+  const bool with_bias = r.coin();
+  const Floats old = output(r, m * g.ldc, g.add);
+
+  const Doubles da = widened(a), db = widened(b), dbias = widened(bias);
+  const Doubles ma = magnitudes(g.a_sub, a), mb = magnitudes(g.b_sub, b), mbias = magnitudes(g.bias_sub, bias);
+  Doubles want = widened(old), size = widened(old);
+  for (double& v : size) v = std::fabs(v);
+  GemmArgs<double> d = retyped<float, double>(g);
+  d.a = da.data(), d.b = db.data(), d.bias = with_bias ? dbias.data() : nullptr, d.c = want.data();
+  reference<double>().gemm.tile(d, nullptr, nullptr, 0);
+  d.a = ma.data(), d.b = mb.data(), d.bias = with_bias ? mbias.data() : nullptr, d.c = size.data();
+  d.a_sub = d.b_sub = d.bias_sub = {};
+  reference<double>().gemm.tile(d, nullptr, nullptr, 0);
+
+  for (Isa isa : levels) {
+    CAPTURE(std::string(name(isa)));
+    const auto& kernel = table(isa).gemm;
+    const auto compute = [&](int cut_m, int cut_n, bool reversed) {
+      Floats c(old);
+      for (int part = 0; part < 4; ++part) {
+        GemmArgs<float> p = g;
+        const int i = part / 2 ? cut_m : 0, j = part % 2 ? cut_n : 0;
+        p.m = part / 2 ? m - cut_m : cut_m;
+        p.n = part % 2 ? n - cut_n : cut_n;
+        p.a = a.data() + (g.a_transposed ? i : i * g.lda);
+        p.b = b.data() + (g.b_transposed ? j * g.ldb : j);
+        p.bias = with_bias ? bias.data() + j : nullptr;
+        p.c = c.data() + i * g.ldc + j;
+        run(kernel, p, reversed);
+      }
+      return c;
+    };
+    const Floats c = compute(m, n, false);
+    Floats inside(static_cast<std::int64_t>(m) * n);
+    Doubles inside_want, inside_size;
+    bool outside = true;
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < g.ldc; ++j) {
+        const std::int64_t at = i * g.ldc + j;
+        if (j >= n) {
+          outside = outside && std::memcmp(&c[at], &old[at], sizeof(float)) == 0;
+          continue;
+        }
+        inside[i * n + j] = c[at];
+        inside_want.push_back(want[static_cast<std::size_t>(at)]);
+        inside_size.push_back(size[static_cast<std::size_t>(at)]);
+      }
+    }
+    check_all(inside, inside_want, [&](std::size_t i) { return (k + 6) * kU * inside_size[i]; });
+    CHECK_MESSAGE(outside, "elements between the rows of C were overwritten");
+    CHECK_MESSAGE(c.intact(), "guard words of C were overwritten");
+    if (!extreme) {
+      CHECK_MESSAGE(c.same_bits(compute(m, n, true)), "the order of tiles matters");
+      CHECK_MESSAGE(c.same_bits(compute(m / 2, n / 3, false)), "the cut of C matters");
+    }
+  }
+}
+
+enum class Direction { forward, data, weights };
+
+/// The sizes and flags of `a` without its pointers, in another precision.
+template <class U>
+ConvArgs<U> retyped(const ConvArgs<float>& a) {
+  ConvArgs<U> o;
+  o.s = a.s, o.x_sub = a.x_sub, o.w_sub = a.w_sub, o.bias_sub = a.bias_sub, o.add = a.add;
+  return o;
+}
+
+/// Binds the pointers of one direction.
+template <class U, class P>
+void bind(ConvArgs<U>& a, Direction direction, const P* x, const P* w, const P* y, const P* bias, P* out) {
+  a.x = direction == Direction::data ? nullptr : x;
+  a.w = direction == Direction::weights ? nullptr : w;
+  a.y = direction == Direction::forward ? nullptr : y;
+  a.bias = direction == Direction::forward ? bias : nullptr;
+  a.y_out = direction == Direction::forward ? out : nullptr;
+  a.x_out = direction == Direction::data ? out : nullptr;
+  a.w_out = direction == Direction::weights ? out : nullptr;
+}
+
+template <class U>
+const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
+  return direction == Direction::forward ? t.conv_forward
+         : direction == Direction::data  ? t.conv_backward_data
+                                         : t.conv_backward_weights;
+}
+
+void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme) {
+  CAPTURE(s.n);
+  CAPTURE(s.c);
+  CAPTURE(s.h);
+  CAPTURE(s.w);
+  CAPTURE(s.oc);
+  CAPTURE(s.kh);
+  CAPTURE(s.kw);
+  CAPTURE(s.oh);
+  CAPTURE(s.ow);
+  CAPTURE(s.stride_h);
+  CAPTURE(s.stride_w);
+  CAPTURE(s.pad_top);
+  CAPTURE(s.pad_left);
+  CAPTURE(s.dilation_h);
+  CAPTURE(s.dilation_w);
+  CAPTURE(s.groups);
+  CAPTURE(extreme);
+  ConvArgs<float> a;
+  a.s = s;
+  a.add = r.coin();
+  a.x_sub = random_substitute(r), a.w_sub = random_substitute(r), a.bias_sub = random_substitute(r);
+  if (r.coin()) a.x_sub = a.w_sub = {};
+  const std::int64_t x_image = std::int64_t{s.c} * s.h * s.w, y_image = std::int64_t{s.oc} * s.oh * s.ow;
+  const std::int64_t w_size = std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw;
+  Floats x = random_floats(r, s.n * x_image), w = random_floats(r, w_size), y = random_floats(r, s.n * y_image);
+  if (extreme) sprinkle(r, x), sprinkle(r, y);
+  const Floats bias = random_floats(r, s.oc);
+  const bool with_bias = r.coin();
+  const Floats old = output(r,
+                            direction == Direction::forward ? y.size()
+                            : direction == Direction::data  ? x.size()
+                                                            : w_size,
+                            a.add);
+
+  Doubles want = widened(old), size = widened(old);
+  for (double& v : size) v = std::fabs(v);
+  const Doubles dx = widened(x), dw = widened(w), dy = widened(y), dbias = widened(bias);
+  Doubles mx = magnitudes(a.x_sub, x), mw = magnitudes(a.w_sub, w), my = magnitudes({}, y),
+          mbias = magnitudes(a.bias_sub, bias);
+  ConvArgs<double> d = retyped<double>(a);
+  bind(d, direction, dx.data(), dw.data(), dy.data(), with_bias ? dbias.data() : nullptr, want.data());
+  kernel_of(reference<double>(), direction).tile(d, nullptr, nullptr, 0);
+  d.x_sub = d.w_sub = d.bias_sub = {};
+  bind(d, direction, mx.data(), mw.data(), my.data(), with_bias ? mbias.data() : nullptr, size.data());
+  kernel_of(reference<double>(), direction).tile(d, nullptr, nullptr, 0);
+  const double terms = direction == Direction::forward ? double(s.c / s.groups) * s.kh * s.kw
+                       : direction == Direction::data  ? double(s.oc / s.groups) * s.kh * s.kw
+                                                       : double(s.n) * s.oh * s.ow;
+
+  for (Isa isa : levels) {
+    CAPTURE(std::string(name(isa)));
+    const auto& kernel = kernel_of(table(isa), direction);
+    const auto compute = [&](int images, bool reversed) {
+      Floats out(old);
+      for (int first = 0; first < s.n; first += images) {
+        ConvArgs<float> p = a;
+        p.s.n = std::min(images, s.n - first);
+        const std::int64_t at = first * (direction == Direction::forward ? y_image
+                                         : direction == Direction::data  ? x_image
+                                                                         : 0);
+        bind(p, direction, x.data() + first * x_image, w.data(), y.data() + first * y_image,
+             with_bias ? bias.data() : nullptr, out.data() + at);
+        run(kernel, p, reversed);
+      }
+      return out;
+    };
+    const Floats out = compute(s.n, false);
+    check_all(out, want, [&](std::size_t i) { return (terms + 6) * kU * size[i]; });
+    if (!extreme) {
+      CHECK_MESSAGE(out.same_bits(compute(s.n, true)), "the order of tiles matters");
+      if (direction != Direction::weights) CHECK_MESSAGE(out.same_bits(compute(1, false)), "the batch cut matters");
+    }
+  }
+}
+
+ConvShape shape(int n, int c, int h, int w, int oc, int kh, int kw, int stride, int pad, int dilation = 1,
+                int groups = 1) {
+  ConvShape s;
+  s.n = n, s.c = c, s.h = h, s.w = w, s.oc = oc, s.kh = kh, s.kw = kw, s.groups = groups;
+  s.stride_h = s.stride_w = stride, s.pad_top = s.pad_left = pad, s.dilation_h = s.dilation_w = dilation;
+  s.oh = (h + 2 * pad - dilation * (kh - 1) - 1) / stride + 1;
+  s.ow = (w + 2 * pad - dilation * (kw - 1) - 1) / stride + 1;
+  return s;
+}
+
+void conv_cases(const Levels& levels, Direction direction) {
+  Random r(7 + static_cast<std::uint64_t>(direction));
+  const ConvShape fixed[] = {shape(9, 1, 28, 28, 6, 5, 5, 1, 2),        shape(5, 6, 14, 14, 16, 5, 5, 1, 0),
+                             shape(2, 3, 32, 32, 16, 3, 3, 1, 1),       shape(2, 16, 17, 17, 30, 3, 3, 2, 1),
+                             shape(3, 33, 7, 7, 20, 3, 3, 1, 1),        shape(1, 70, 9, 8, 61, 3, 3, 1, 1),
+                             shape(3, 20, 7, 7, 33, 1, 1, 1, 0),        shape(2, 9, 14, 14, 12, 1, 1, 2, 0),
+                             shape(1, 3, 45, 45, 8, 7, 7, 2, 3),        shape(2, 12, 13, 19, 12, 3, 3, 1, 1, 1, 12),
+                             shape(2, 8, 15, 15, 16, 3, 3, 2, 1, 1, 8), shape(1, 8, 16, 16, 12, 3, 3, 1, 2, 2, 4),
+                             shape(1, 3, 20, 20, 5, 3, 3, 2, 2, 2),     shape(1, 2, 6, 6, 3, 6, 6, 1, 0),
+                             shape(1, 1, 1, 1, 1, 1, 1, 1, 0),          shape(2, 2, 3, 3, 2, 5, 5, 1, 2),
+                             shape(1, 2, 70, 70, 3, 3, 3, 1, 1),        shape(1, 2, 9, 9, 3, 2, 2, 3, 0),
+                             shape(1, 260, 3, 5, 3, 1, 1, 1, 0),        shape(1, 5, 30, 3, 4, 5, 1, 1, 2),
+                             shape(1, 4, 5, 40, 40, 1, 7, 1, 3)};
+  for (const ConvShape& s : fixed) conv_case(r, levels, direction, s, false);
+  for (int i = 0; i < 60; ++i) {
+    ConvShape s;
+    s.n = r.in(1, 4), s.groups = r.in(0, 3) == 0 ? r.in(2, 3) : 1;
+    s.c = s.groups * r.in(1, 5), s.oc = s.groups * r.in(1, 18);
+    s.h = r.in(1, 20), s.w = r.in(1, 36), s.kh = r.in(1, 5), s.kw = r.in(1, 5);
+    s.stride_h = r.in(1, 3), s.stride_w = r.in(1, 3), s.dilation_h = r.in(1, 3), s.dilation_w = r.in(1, 3);
+    s.pad_top = r.in(0, 3), s.pad_left = r.in(0, 3);
+    const int bottom = r.in(0, 3), right = r.in(0, 3);
+    const int room_h = s.h + s.pad_top + bottom - (s.kh - 1) * s.dilation_h - 1;
+    const int room_w = s.w + s.pad_left + right - (s.kw - 1) * s.dilation_w - 1;
+    if (room_h < 0 || room_w < 0) continue;
+    s.oh = room_h / s.stride_h + 1, s.ow = room_w / s.stride_w + 1;
+    conv_case(r, levels, direction, s, i % 4 == 0);
+  }
+}
+
+}  // namespace
+
+void check_gemm(const Levels& levels) {
+  Random r(1);
+  for (int i = 0; i < 80; ++i) gemm_case(r, levels, r.in(1, 40), r.in(1, 70), r.in(1, 60), i % 4 == 0);
+  for (int i = 0; i < 6; ++i) gemm_case(r, levels, 1, r.in(100, 300), r.in(250, 600), false);
+  for (int i = 0; i < 4; ++i) gemm_case(r, levels, 8, r.in(100, 700), r.in(250, 600), i == 0);
+  for (int i = 0; i < 3; ++i) gemm_case(r, levels, 131, 290, 300, false);
+  for (int k : {0, 1, 255, 256, 257, 513}) gemm_case(r, levels, 5, 37, k, false);
+}
+
+void check_conv_forward(const Levels& levels) { conv_cases(levels, Direction::forward); }
+void check_conv_backward_data(const Levels& levels) { conv_cases(levels, Direction::data); }
+void check_conv_backward_weights(const Levels& levels) { conv_cases(levels, Direction::weights); }
+
+}  // namespace vitrine::kernels::selfcheck

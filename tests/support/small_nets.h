@@ -1,0 +1,70 @@
+// Networks that laws are held on: every op that LRP and DeepLIFT know, alone and together.
+#pragma once
+
+#include "layers/activation.h"
+#include "layers/add.h"
+#include "layers/conv2d.h"
+#include "layers/linear.h"
+#include "layers/pool.h"
+#include "layers/softmax.h"
+#include "layers/view.h"
+#include "tests/support/net.h"
+
+namespace vitrine::test {
+
+/// Convolutions with stride and padding, max pool.
+inline Id plain_net(GraphBuilder& g, Id x) {
+  Id h = relu(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv1"), "relu1");
+  h = max_pool(g, h, {.kernel = 2}, "pool1");
+  h = relu(g, conv2d(g, h, {.out = 8, .kernel = 3, .stride = 2, .padding = 1}, "conv2"), "relu2");
+  h = relu(g, linear(g, flatten(g, h, "flatten"), 10, "fc1"), "relu3");
+  return linear(g, h, 4, "fc2");
+}
+
+/// Residual sum, overlapping pool, concat, padding, global average.
+inline Id joined_net(GraphBuilder& g, Id x) {
+  Id h = relu(g, conv2d(g, pad(g, x, 1, 0, 0, 1, "pad"), {.out = 5, .kernel = 3, .padding = 1}, "conv1"), "relu1");
+  h = max_pool(g, h, {.kernel = 3, .stride = 2, .padding = 1}, "pool1");
+  const Id branch = conv2d(g, h, {.out = 5, .kernel = 3, .padding = 1}, "conv2");
+  h = relu(g, add(g, branch, h, "add"), "relu2");
+  const Id wide = relu(g, conv2d(g, h, {.out = 4, .kernel = 1}, "conv3"), "relu3");
+  const Id parts[] = {h, wide, avg_pool(g, h, {.kernel = 3, .stride = 1, .padding = 1}, "pool2")};
+  h = concat(g, parts, "concat");
+  return linear(g, flatten(g, global_avg_pool(g, h, "gap"), "flatten"), 4, "fc");
+}
+
+/// Smooth activations, average pools.
+inline Id smooth_net(GraphBuilder& g, Id x) {
+  Id h = tanh(g, conv2d(g, x, {.out = 5, .kernel = 3}, "conv1"), "tanh1");
+  h = avg_pool(g, h, {.kernel = 2}, "pool1");
+  h = leaky_relu(g, conv2d(g, h, {.out = 6, .kernel = 3, .padding = 1}, "conv2"), 0.1f, "leaky");
+  h = sigmoid(g, linear(g, flatten(g, h, "flatten"), 9, "fc1"), "sigmoid");
+  return linear(g, h, 4, "fc2");
+}
+
+/// Two linear layers on vectors.
+inline Id vector_net(GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 8, "fc1"), "relu"), 3, "fc2"); }
+
+struct NamedNet {
+  const char* name;
+  Shape image;
+  Id (*body)(GraphBuilder&, Id);
+};
+inline constexpr NamedNet all_nets[] = {
+    {"plain", {1, 2, 9, 8}, plain_net}, {"joined", {1, 3, 8, 8}, joined_net}, {"smooth", {1, 2, 10, 10}, smooth_net}, {"vector", {1, 6, 1, 1}, vector_net}};
+
+/// One target's logit as the seed (LRP), or 1 (gradients), for each image of a batch.
+inline Values seed_at(const Values& logits, std::int32_t batch, std::size_t target, bool value) {
+  Values s(logits.size(), 0);
+  const std::size_t k = logits.size() / static_cast<std::size_t>(batch);
+  for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n) s[n * k + target] = value ? logits[n * k + target] : 1;
+  return s;
+}
+
+inline Values operator_product(const Values& a, const Values& b) {
+  Values out(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) out[i] = a[i] * b[i];
+  return out;
+}
+
+}  // namespace vitrine::test

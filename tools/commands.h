@@ -1,0 +1,37 @@
+// The commands of the program `vitrine`, one file each. Each adds itself to the command line and returns its exit status.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "interp/predict/explain.h"
+
+namespace vitrine::tools {
+
+void add_train(CLI::App&, int& status);
+void add_eval(CLI::App&, int& status);
+void add_predict(CLI::App&, int& status);
+void add_explain(CLI::App&, int& status);
+void add_inspect(CLI::App&, int& status);
+void add_lists(CLI::App&, int& status);  ///< methods, rules, models, layers
+
+/// Raised by Ctrl-C: long work looks at it and stops at the next good place.
+extern std::atomic<bool> stop_requested;
+
+/// Inputs as the network takes them, with a name each for people.
+struct Inputs {
+  Images images;
+  std::vector<std::string> names;
+};
+/// X is a .npy (N,C,H,W) float32 as the network takes it; a .png or .jpg, which is resized and prepared as the model says;
+/// or a folder of such pictures.
+Inputs read_inputs(const Model&, const std::string& path);
+/// The pixels in [0,1] that a prepared image stands for, for showing.
+std::vector<float> unprepared(const Model&, const TensorView& image);
+
+/// "[key=value]..." of --set.
+std::map<std::string, std::string> parse_assignments(const std::vector<std::string>&);
+
+}  // namespace vitrine::tools

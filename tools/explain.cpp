@@ -1,0 +1,204 @@
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "core/io/file.h"
+#include "core/io/npy.h"
+#include "interp/render/picture.h"
+#include "tools/commands.h"
+
+namespace vitrine::tools {
+namespace {
+
+struct Options {
+  std::string file, input, output, image, ledger, target = "predicted", baseline = "zero";
+  std::vector<std::string> methods, settings, rules;
+  bool shared_scale = false;
+  int threads = 0;
+};
+
+nlohmann::json stats_json(const kernels::Stats& s) {
+  return {{"sum", s.sum}, {"abs_sum", s.abs_sum}, {"abs_max", s.abs_max}, {"non_finite", s.non_finite}};
+}
+
+nlohmann::json ledger_json(const Explanation& e, const std::string& method) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const LedgerRow& r : e.ledger)
+    rows.push_back({{"node", r.node}, {"op", r.op}, {"rule", r.rule}, {"out", stats_json(r.out)}, {"in", stats_json(r.in)},
+                    {"absorbed_by_bias", r.absorbed_by_bias}, {"absorbed_by_stabiliser", r.absorbed_by_stabiliser}, {"unplaced", r.unplaced()},
+                    {"seconds", r.seconds}, {"bytes", r.bytes}});
+  nlohmann::json images = nlohmann::json::array();
+  for (std::size_t n = 0; n < e.target.size(); ++n) images.push_back({{"target", e.target[n]}, {"score", e.score[n]}});
+  return {{"schema", "vitrine-ledger/1"}, {"method", method}, {"images", images}, {"nodes", rows}};
+}
+
+void print_ledger(const Explanation& e) {
+  std::printf("%-18s %-12s %-14s %12s %12s %12s %12s %12s %9s %7s\n", "node", "op", "rule", "sum out", "sum in", "to bias", "to guard", "unplaced", "|in|/|out|", "ms");
+  for (const LedgerRow& r : e.ledger)
+    std::printf("%-18s %-12s %-14s %12.5g %12.5g %12.4g %12.4g %12.4g %9.3g %7.3f\n", r.node.c_str(), r.op.c_str(), r.rule.c_str(), r.out.sum, r.in.sum,
+                r.absorbed_by_bias, r.absorbed_by_stabiliser, r.unplaced(), r.out.abs_sum > 0 ? r.in.abs_sum / r.out.abs_sum : 0.0, 1e3 * r.seconds);
+}
+
+double sum(const Explanation& e, std::size_t n) {
+  const auto each = static_cast<std::size_t>(e.shape.per_image());
+  double s = 0;
+  for (std::size_t i = n * each; i < (n + 1) * each; ++i) s += e.relevance[i];
+  return s;
+}
+
+std::string fixed(double v) {
+  char buffer[48];
+  std::snprintf(buffer, sizeof buffer, "%.4g", v);
+  return buffer;
+}
+
+Panel picture_of(const Model& model, const Inputs& in, std::int32_t n) {
+  const TensorView image = in.images.view().images(n, 1);
+  Panel p;
+  p.title = in.names[static_cast<std::size_t>(n)];
+  p.heat = false;
+  p.h = image.shape.h();
+  p.w = image.shape.w();
+  p.channels = image.shape.c() == 3 ? 3 : 1;
+  p.values = unprepared(model, image);
+  return p;
+}
+
+void report(const Model& model, const Inputs& in, const Explanation& e, const std::string& method) {
+  for (std::size_t n = 0; n < e.target.size() && n < 20; ++n) {
+    std::printf("%s  %s  target %s  score %s  sum of relevance %s", in.names[n].c_str(), method.c_str(), model.class_name(e.target[n]).c_str(), fixed(e.score[n]).c_str(), fixed(sum(e, n)).c_str());
+    if (!e.baseline_score.empty()) {
+      const double difference = e.score[n] - e.baseline_score[n], gap = sum(e, n) - difference;
+      std::printf("  score - baseline %s", fixed(difference).c_str());
+      if (e.complete) std::printf("  completeness gap %s (%s of it)", fixed(gap).c_str(), fixed(std::abs(difference) > 0 ? std::abs(gap / difference) : 0).c_str());
+    }
+    std::printf("\n");
+  }
+  if (e.target.size() > 20) std::printf("... and %zu more\n", e.target.size() - 20);
+}
+
+int run(const Options& o) {
+  const Model model = Model::load(o.file);
+  ExplainRequest request;
+  request.settings = parse_assignments(o.settings);
+  for (const std::string& rule : o.rules) request.rules.push_back(parse_rule_choice(rule));
+  request.ledger = !o.ledger.empty();
+  request.stop = [] { return stop_requested.load(); };
+  if (o.target != "predicted") {
+    double t = 0;
+    if (!parse_number(o.target, t) || t != std::floor(t) || std::abs(t) > 1e9) throw Error("--target " + o.target + ": expected a class number or 'predicted'", Error::usage);
+    request.target = static_cast<int>(t);
+  }
+  if (o.methods.size() > 1 && (!o.output.empty() || !o.ledger.empty())) throw Error("--output and --ledger take one method; several are for pictures", Error::usage);
+  const Inputs in = read_inputs(model, o.input);
+  if (o.baseline.ends_with(".npy")) request.baseline_images = read_inputs(model, o.baseline).images;
+  else request.baseline = o.baseline;
+
+  const Engine engine(o.threads);
+  std::vector<std::vector<Panel>> panels;
+  const std::int32_t shown = std::min<std::int32_t>(in.images.shape.n(), 8);
+  for (std::int32_t n = 0; n < shown; ++n) panels.push_back({picture_of(model, in, n)});
+  for (const std::string& method : o.methods) {
+    request.method = method;
+    const Explanation e = explain(model, engine, in.images, request);
+    if (!o.output.empty()) {
+      const Shape& s = e.shape;
+      io::write_npy(o.output, {s.n(), s.c(), s.h(), s.w()}, e.relevance.data());
+    }
+    if (o.ledger == "-") {
+      print_ledger(e);
+    } else if (!o.ledger.empty()) {
+      io::AtomicFile file(o.ledger);
+      const std::string json = ledger_json(e, method).dump(1) + "\n";
+      file.write(json.data(), json.size());
+      file.commit();
+    }
+    if (o.ledger != "-") report(model, in, e, method);
+    for (std::int32_t n = 0; n < shown; ++n) {
+      Panel p;
+      p.title = method;
+      p.h = e.shape.h();
+      p.w = e.shape.w();
+      p.channels = e.shape.c();
+      const auto k = static_cast<std::size_t>(n);
+      const std::int64_t each = e.shape.per_image();
+      p.values.assign(e.relevance.begin() + n * each, e.relevance.begin() + (n + 1) * each);
+      p.note = model.class_name(e.target[k]) + ": " + fixed(e.score[k]) + ", sum " + fixed(sum(e, k));
+      panels[k].push_back(std::move(p));
+    }
+  }
+  std::string image = o.image;
+  // Without --output the picture is the result.
+  if (image.empty() && o.output.empty() && o.ledger.empty()) image = std::filesystem::path(o.input).stem().string() + "." + o.methods[0] + ".png";
+  if (!image.empty()) {
+    const Picture picture = draw_panels(panels, o.shared_scale);
+    picture.save_png(image);
+    if (o.image.empty() && ::isatty(1)) std::printf("%s", picture.to_terminal(100).c_str());
+    std::printf("picture: %s\n", image.c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, int& status) {
+  auto* const c = app.add_subcommand("explain", "why a network answers as it does: relevance of every input element");
+  auto o = std::make_shared<Options>();
+  c->add_option("FILE", o->file, "model file")->required();
+  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")->required();
+  c->add_option("--method", o->methods, "method (vitrine methods lists them); give several to compare pictures")->required()->allow_extra_args(false);
+  c->add_option("--set", o->settings, "key=value: a setting of the method")->allow_extra_args(false);
+  c->add_option("--rule", o->rules, "NODE-PATTERN=rule[:key=value,...]: the rule at nodes whose name matches; later ones win")->allow_extra_args(false);
+  c->add_option("--target", o->target, "class number, or 'predicted'")->capture_default_str();
+  c->add_option("--baseline", o->baseline, "zero, mean, blur or B.npy: what deeplift and integrated-gradients compare with")->capture_default_str();
+  c->add_option("--output", o->output, "relevance as .npy, of the input's shape, raw");
+  c->add_option("--image", o->image, "picture as .png, beside its input");
+  c->add_flag("--shared-scale", o->shared_scale, "one colour scale for all maps of an image");
+  c->add_option("--ledger", o->ledger, "what each op did to the relevance, as JSON; - prints a table");
+  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  c->callback([o, &status] { status = run(*o); });
+}
+
+void add_predict(CLI::App& app, int& status) {
+  struct PredictOptions {
+    std::string file, input, output;
+    int threads = 0;
+  };
+  auto* const c = app.add_subcommand("predict", "outputs of a network for images");
+  auto o = std::make_shared<PredictOptions>();
+  c->add_option("FILE", o->file, "model file")->required();
+  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")->required();
+  c->add_option("--output", o->output, "outputs (N,K) as .npy; without it, the best classes are printed");
+  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  c->callback([o, &status] {
+    const Model model = Model::load(o->file);
+    const Inputs in = read_inputs(model, o->input);
+    const std::vector<real> y = predict(model, Engine(o->threads), in.images);
+    const std::int64_t n = in.images.shape.n(), k = model.classes();
+    if (!o->output.empty()) io::write_npy(o->output, {n, k}, y.data());
+    status = 0;
+    if (!o->output.empty()) return;
+    for (std::int64_t i = 0; i < n; ++i) {
+      // Probabilities: of the logits, or as they are where the network ends in a softmax.
+      std::vector<double> p(y.begin() + i * k, y.begin() + (i + 1) * k);
+      if (model.logits() == model.graph().output) {
+        const double top = *std::max_element(p.begin(), p.end());
+        double total = 0;
+        for (double& v : p) total += v = std::exp(v - top);
+        for (double& v : p) v /= total;
+      }
+      std::vector<int> order(static_cast<std::size_t>(k));
+      for (int j = 0; j < k; ++j) order[static_cast<std::size_t>(j)] = j;
+      const auto best = order.begin() + std::min<std::int64_t>(3, k);
+      std::partial_sort(order.begin(), best, order.end(), [&](int a, int b) { return p[static_cast<std::size_t>(a)] > p[static_cast<std::size_t>(b)]; });
+      std::printf("%s", in.names[static_cast<std::size_t>(i)].c_str());
+      for (auto j = order.begin(); j != best; ++j) std::printf("  %s %.4f", model.class_name(*j).c_str(), p[static_cast<std::size_t>(*j)]);
+      std::printf("\n");
+    }
+  });
+}
+
+}  // namespace vitrine::tools

@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "layers/registry.h"
+#include "models/architectures.h"
+#include "tools/commands.h"
+
+namespace vitrine::tools {
+namespace {
+
+std::string mebibytes(std::size_t bytes) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, bytes < (1u << 20) ? "%.1f KiB" : "%.1f MiB", bytes < (1u << 20) ? static_cast<double>(bytes) / 1024 : static_cast<double>(bytes) / 1048576);
+  return buffer;
+}
+
+void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
+  const Graph& g = model.graph();
+  real* const parameters = const_cast<real*>(model.parameters.data());
+  const Id logits = model.logits();
+  PlanRequest request;
+  request.graph = &g;
+  request.batch = batch;
+  request.seeds = {&logits, 1};
+  const auto line = [&](const char* what) {
+    Session session(engine, request, parameters, request.parameter_gradients ? parameters : nullptr);
+    const Plan& p = session.plan();
+    std::printf("  %-34s %12s  (values and signals %s, scratch %s)\n", what, mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(), mebibytes(p.scratch_bytes).c_str());
+  };
+  std::printf("memory of a run, batch %d, beside %s of parameters:\n", batch, mebibytes(model.parameters.size() * sizeof(real)).c_str());
+  line("inference");
+  const GradientRule gradient, training(true);
+  std::vector<const Rule*> rules(g.nodes.size(), &gradient);
+  request.rules = rules;
+  request.until = g.input;
+  line("explanation: gradient");
+  Assignment assignment(model);
+  assignment.compose({Composite::epsilon_plus, {}});
+  request.rules = assignment.rules;
+  line("explanation: lrp epsilon-plus");
+  std::fill(rules.begin(), rules.end(), &training);
+  request.rules = rules;
+  request.until = no_id;
+  request.parameter_gradients = true;
+  line("training step (without optimiser)");
+  std::vector<Id> order;
+  for (Id v = 0; v < g.values.size(); ++v)
+    if (g.values[v].kind == ValueKind::result) order.push_back(v);
+  std::stable_sort(order.begin(), order.end(), [&](Id a, Id b) { return g.shape(a).size() > g.shape(b).size(); });
+  std::printf("largest values:\n");
+  for (std::size_t k = 0; k < std::min<std::size_t>(5, order.size()); ++k)
+    std::printf("  %-34s %12s  %s\n", g.values[order[k]].name, mebibytes(static_cast<std::size_t>(g.shape(order[k]).size() * batch) * sizeof(real)).c_str(), text(g.shape(order[k])).c_str());
+}
+
+void print_graph(const Model& model) {
+  const Graph& g = model.graph();
+  std::printf("%s: %zu ops, %lld parameters, input %s, %d classes\n", model.architecture.c_str(), g.nodes.size(), static_cast<long long>(model.parameter_count()),
+              text(model.image_shape()).c_str(), model.classes());
+  for (const auto& [key, value] : model.notes) std::printf("  %s: %s\n", key.c_str(), value.c_str());
+  std::printf("%-20s %-18s %-10s %-20s %12s  %s\n", "node", "op", "class", "output", "parameters", "reads");
+  for (const Node& node : g.nodes) {
+    std::int64_t parameters = 0;
+    for (const Id p : node.par) parameters += g.shape(p).size();
+    std::string reads;
+    for (const Id v : node.in) reads += (reads.empty() ? "" : ", ") + std::string(g.values[v].name);
+    std::printf("%-20s %-18s %-10s %-20s %12lld  %s\n", node.name, node.op->name(), name(node.op->klass()), text(g.shape(node.out)).c_str(), static_cast<long long>(parameters), reads.c_str());
+  }
+}
+
+nlohmann::json settings_json(std::span<const Setting> settings) {
+  constexpr const char* kinds[] = {"integer", "number", "numbers", "choice", "text"};
+  nlohmann::json list = nlohmann::json::array();
+  for (const Setting& s : settings) {
+    nlohmann::json j = {{"name", s.name}, {"kind", kinds[s.kind]}, {"default", s.initial}, {"meaning", s.meaning}};
+    if (s.choices[0] != '\0') j["choices"] = s.choices;
+    list.push_back(j);
+  }
+  return list;
+}
+
+void print_settings(std::span<const Setting> settings) {
+  for (const Setting& s : settings) {
+    std::printf("    %-12s %s", s.name, s.meaning);
+    if (s.choices[0] != '\0') std::printf(": %s", s.choices);
+    if (s.initial[0] != '\0') std::printf(" [%s]", s.initial);
+    std::printf("\n");
+  }
+}
+
+template <class Print, class Json>
+void add_list(CLI::App& app, int& status, const char* name, const char* about, Print print, Json json) {
+  auto* const c = app.add_subcommand(name, about);
+  auto as_json = std::make_shared<bool>(false);
+  c->add_flag("--json", *as_json, "for programs");
+  c->callback([as_json, &status, print, json] {
+    if (*as_json) std::printf("%s\n", json().dump(1).c_str());
+    else print();
+    status = 0;
+  });
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, int& status) {
+  struct InspectOptions {
+    std::string file;
+    bool plan = false;
+    int batch = 1, threads = 0;
+  };
+  auto* const c = app.add_subcommand("inspect", "a model's ops, shapes and parameters");
+  auto o = std::make_shared<InspectOptions>();
+  c->add_option("FILE", o->file, "model file")->required();
+  c->add_flag("--plan", o->plan, "memory for inference, explanation and training, and the largest values");
+  c->add_option("--batch", o->batch, "batch size of the plan")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  c->callback([o, &status] {
+    const Model model = Model::load(o->file);
+    print_graph(model);
+    if (o->plan) print_plan(model, Engine(o->threads), o->batch);
+    status = 0;
+  });
+}
+
+void add_lists(CLI::App& app, int& status) {
+  add_list(app, status, "methods", "explanation methods and their settings",
+           [] {
+             for (const MethodEntry& e : method_entries()) {
+               std::printf("%-22s %s [%s]%s%s\n", e.name, e.summary, e.source, e.takes_baseline ? " --baseline" : "", e.takes_rules ? " --rule" : "");
+               print_settings(e.settings);
+             }
+           },
+           [] {
+             nlohmann::json list = nlohmann::json::array();
+             for (const MethodEntry& e : method_entries())
+               list.push_back({{"name", e.name}, {"summary", e.summary}, {"source", e.source}, {"baseline", e.takes_baseline}, {"rules", e.takes_rules}, {"settings", settings_json(e.settings)}});
+             return list;
+           });
+  add_list(app, status, "rules", "rules for single nodes (--rule) and their settings",
+           [] {
+             for (const RuleEntry& e : rule_entries()) {
+               std::printf("%-22s %s [%s]\n", e.name, e.summary, e.source);
+               print_settings(e.settings);
+             }
+           },
+           [] {
+             nlohmann::json list = nlohmann::json::array();
+             for (const RuleEntry& e : rule_entries()) list.push_back({{"name", e.name}, {"summary", e.summary}, {"source", e.source}, {"settings", settings_json(e.settings)}});
+             return list;
+           });
+  add_list(app, status, "models", "architectures that `train` knows",
+           [] {
+             for (const Architecture& a : architectures()) std::printf("%-22s %s, usually for %s\n", a.name, a.summary, text(a.usual).c_str());
+           },
+           [] {
+             nlohmann::json list = nlohmann::json::array();
+             for (const Architecture& a : architectures()) list.push_back({{"name", a.name}, {"summary", a.summary}, {"input", {a.usual.c(), a.usual.h(), a.usual.w()}}});
+             return list;
+           });
+  add_list(app, status, "layers", "ops that networks are made of",
+           [] {
+             for (const OpEntry& e : op_entries()) std::printf("%-22s %s\n", e.name, e.summary);
+           },
+           [] {
+             nlohmann::json list = nlohmann::json::array();
+             for (const OpEntry& e : op_entries()) list.push_back({{"name", e.name}, {"summary", e.summary}});
+             return list;
+           });
+}
+
+}  // namespace vitrine::tools

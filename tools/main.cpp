@@ -1,0 +1,61 @@
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "tools/commands.h"
+
+namespace vitrine::tools {
+
+std::atomic<bool> stop_requested{false};
+
+namespace {
+
+void on_interrupt(int) {
+  // A second Ctrl-C ends at once, for whoever does not want to wait for the save.
+  if (stop_requested.exchange(true)) std::_Exit(130);
+}
+
+void check_isa() {
+  const char* cap = std::getenv("VITRINE_ISA");
+  if (cap != nullptr && std::strcmp(cap, "ref") != 0 && std::strcmp(cap, "avx2") != 0 && std::strcmp(cap, "avx512") != 0)
+    throw Error("environment variable VITRINE_ISA is '" + std::string(cap) + "': expected ref, avx2 or avx512", Error::usage);
+}
+
+}  // namespace
+}  // namespace vitrine::tools
+
+int main(int argc, char** argv) {
+  using namespace vitrine;
+  std::signal(SIGINT, tools::on_interrupt);
+  std::signal(SIGTERM, tools::on_interrupt);
+  CLI::App app("Convolutional networks that you can see into: train them, explain their predictions op by op.", "vitrine");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", VITRINE_VERSION);
+  int status = 0;
+  tools::add_train(app, status);
+  tools::add_eval(app, status);
+  tools::add_predict(app, status);
+  tools::add_explain(app, status);
+  tools::add_inspect(app, status);
+  tools::add_lists(app, status);
+  try {
+    tools::check_isa();
+    app.parse(argc, argv);
+    if (std::fflush(stdout) != 0) throw Error("standard output cannot be written");
+    return status;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    std::fprintf(stderr, "vitrine: %s (vitrine --help tells more)\n", e.what());
+    return Error::usage;
+  } catch (const Error& e) {
+    std::fprintf(stderr, "vitrine: %s\n", e.what());
+    return e.kind();
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "vitrine: out of memory\n");
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "vitrine: %s\n", e.what());
+  }
+  return Error::input;
+}

@@ -1,0 +1,119 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "models/architectures.h"
+#include "models/trainer.h"
+#include "tools/commands.h"
+
+namespace vitrine::tools {
+namespace {
+
+std::string clock(double seconds) {
+  char buffer[32];
+  const auto s = static_cast<long>(seconds + 0.5);
+  std::snprintf(buffer, sizeof buffer, "%ld:%02ld", s / 60, s % 60);
+  return buffer;
+}
+
+// One line that rewrites itself on a terminal; elsewhere one line an epoch.
+void show(const TrainProgress& p) {
+  if (p.epoch_done) {
+    std::printf("%sepoch %d/%d  loss %.4f  train accuracy %.4f  test accuracy %.4f  %.0f images/s\n", ::isatty(1) ? "\r\x1b[K" : "", p.epoch, p.epochs,
+                p.loss, p.accuracy, p.test_accuracy, p.images_per_second);
+    std::fflush(stdout);
+    return;
+  }
+  if (!::isatty(1)) return;
+  constexpr int width = 28;
+  const int full = static_cast<int>(width * p.step / p.steps);
+  std::printf("\r\x1b[Kepoch %d/%d [%.*s%.*s] loss %.4f  accuracy %.4f  %.0f images/s  %s left", p.epoch, p.epochs, full, "############################",
+              width - full, "............................", p.loss, p.accuracy, p.images_per_second, clock(p.seconds_left).c_str());
+  std::fflush(stdout);
+}
+
+struct Options {
+  std::string model, data;
+  TrainOptions train;
+  std::string optimizer = "nesterov";
+  int threads = 0;
+};
+
+int run(Options& o) {
+  o.train.optimizer = parse_optimizer(o.optimizer);
+  if (!o.train.out.ends_with(".safetensors")) throw Error("--out " + o.train.out + ": expected a name that ends in .safetensors", Error::usage);
+  find_architecture(o.model);
+  const std::filesystem::path folder = std::filesystem::path(o.train.out).parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder)) throw Error("--out " + o.train.out + ": the folder " + folder.string() + " does not exist");
+  const data::TrainTest data = data::open_for_training(o.data);
+  if (!data.note.empty()) std::printf("%s\n", data.note.c_str());
+  const Engine engine(o.threads);
+  Model model = make_model(o.model, data.train->image_shape(), data.train->classes(), o.train.seed);
+  const auto suggested = data.train->suggested();
+  model.preparation = {suggested.mean, suggested.std};
+  for (int k = 0; k < data.train->classes(); ++k) model.class_names.push_back(data.train->class_name(k));
+  std::printf("%s: %lld parameters, %lld training and %lld test images of %s, %d classes, %d thread%s, %s kernels\n", o.model.c_str(),
+              static_cast<long long>(model.parameter_count()), static_cast<long long>(data.train->size()), static_cast<long long>(data.test->size()),
+              text(model.image_shape()).c_str(), model.classes(), engine.threads(), engine.threads() == 1 ? "" : "s", kernels::name(kernels::active()));
+  const TrainResult result = train(model, engine, data, o.train, show, stop_requested);
+  if (result.stopped) {
+    std::printf("%sstopped; the state is saved, and --resume continues from here\n", ::isatty(1) ? "\r\x1b[K" : "");
+    return 130;
+  }
+  std::printf("test accuracy %.4f after %d epochs; written to %s\n", result.test_accuracy, result.epochs_done, o.train.out.c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, int& status) {
+  auto* const c = app.add_subcommand("train", "train a network and write it, ready to use, to one file");
+  auto o = std::make_shared<Options>();
+  c->add_option("MODEL", o->model, "architecture (vitrine models lists them)")->required();
+  c->add_option("--data", o->data, "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y or partshapes[:variant,...]")->required();
+  c->add_option("--out", o->train.out, "model file to write, FILE.safetensors")->required();
+  c->add_option("--epochs", o->train.epochs, "passes over the training images")->capture_default_str()->check(CLI::Range(1, 1000000));
+  c->add_option("--batch", o->train.batch, "images a step")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  c->add_option("--optimizer", o->optimizer, "sgd, nesterov, adam or adamw")->capture_default_str();
+  c->add_option("--lr", o->train.lr, "learning rate (default 0.02 for sgd and nesterov, 0.001 for adam and adamw)")->check(CLI::Range(1e-12, 1e6));
+  c->add_option("--momentum", o->train.momentum, "of sgd and nesterov")->capture_default_str()->check(CLI::Range(0.0, 0.9999));
+  c->add_option("--weight-decay", o->train.weight_decay, "L2 (decoupled for adamw)")->capture_default_str()->check(CLI::Range(0.0, 10.0));
+  c->add_option("--schedule", o->train.schedule, "constant, step[:EPOCHS[,GAMMA]], cosine or one-cycle, each with +warmup[:EPOCHS]")->capture_default_str();
+  c->add_option("--shift", o->train.augment.shift, "augment: shift by up to this many pixels")->capture_default_str()->check(CLI::Range(0, 1 << 15));
+  c->add_flag("--flip", o->train.augment.flip, "augment: mirror left and right at random");
+  c->add_option("--crop-padding", o->train.augment.crop_padding, "augment: pad by this much and crop at random")->capture_default_str()->check(CLI::Range(0, 1 << 15));
+  c->add_option("--seed", o->train.seed, "same seed, same numbers")->capture_default_str();
+  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  c->add_flag("--resume", o->train.resume, "continue from FILE.state, bit for bit");
+  c->callback([o, &status] { status = run(*o); });
+}
+
+void add_eval(CLI::App& app, int& status) {
+  struct EvalOptions {
+    std::string file, data;
+    int threads = 0;
+  };
+  auto* const c = app.add_subcommand("eval", "accuracy of a model on a data set's test part");
+  auto o = std::make_shared<EvalOptions>();
+  c->add_option("FILE", o->file, "model file")->required();
+  c->add_option("--data", o->data, "data set, as for train")->required();
+  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  c->callback([o, &status] {
+    const Model model = Model::load(o->file);
+    const auto data = data::open_for_evaluation(o->data);
+    if (data->image_shape() != model.image_shape())
+      throw Error(o->data + ": has images of " + text(data->image_shape()) + ", but the network takes " + text(model.image_shape()));
+    if (data->classes() > model.classes())
+      throw Error(o->data + ": has " + std::to_string(data->classes()) + " classes, but the network knows " + std::to_string(model.classes()));
+    const EvalResult r = evaluate(model, Engine(o->threads), *data);
+    std::printf("accuracy %.4f  loss %.4f  images %lld\n", r.accuracy, r.loss, static_cast<long long>(data->size()));
+    for (std::size_t k = 0; k < r.count.size(); ++k)
+      if (r.count[k] > 0)
+        std::printf("  %-20s %.4f  (%lld of %lld)\n", model.class_name(static_cast<int>(k)).c_str(),
+                    static_cast<double>(r.correct[k]) / static_cast<double>(r.count[k]), static_cast<long long>(r.correct[k]), static_cast<long long>(r.count[k]));
+    status = 0;
+  });
+}
+
+}  // namespace vitrine::tools
