@@ -1,4 +1,5 @@
-// Maps of Zennit and Captum on four small networks (tests/golden/make.py made them): every method that a peer has.
+// Maps of Zennit, Captum and SHAP on four small networks (tests/golden/make.py made them), and of the DeepLIFT authors' code
+// on a fifth (make_deeplift.py): every method that a peer has.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -24,10 +25,10 @@ Images read_images(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("maps equal those of Zennit and Captum") {
+TEST_CASE("maps equal those of Zennit, Captum, SHAP and DeepLIFT") {
   const std::string root = VITRINE_SOURCE_ROOT "/tests/golden/maps/";
   const Engine engine(1);
-  for (const char* name : {"lenet", "residual", "smooth", "overlapping"}) {
+  for (const char* name : {"lenet", "residual", "smooth", "overlapping", "reveal"}) {
     CAPTURE(std::string(name));
     const std::string folder = root + name + "/";
     const Model model = Model::load(folder + "model.safetensors");
@@ -68,7 +69,7 @@ TEST_CASE("maps equal those of Zennit and Captum") {
       CHECK(difference < 1e-3 * largest);
       ++k;
     }
-    CHECK(k >= 20);
+    CHECK(k >= 6);
     CHECK(k * all == maps.size());
   }
 }

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Plants one fault at a time in a copy of the sources and asks whether some test notices.
+
+    tests/mutation/run.py [--only NUMBER]
+
+A fault is a line of FAULTS: file, text, replacement, what it is. The copy is built once and then rebuilt for each fault; a
+fault that no test catches, whose text is no longer there, or that does not compile is a failure of this script.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+LRP, DEEPLIFT, SIGNAL, COMPOSITE = ('interp/rules/' + f for f in ('lrp.cpp', 'deeplift.cpp', 'signal.cpp', 'composite.cpp'))
+FAULTS = [
+    (LRP, 'add(p, n, n, -o.beta, 1);', 'add(p, n, n, o.beta, 1);', 'alpha-beta: sign of the negative part'),
+    (LRP, 'add(p, p, p, o.alpha, 0);', 'add(p, p, p, 1, 0);', 'alpha-beta: factor alpha dropped'),
+    (LRP, 'if (both) add(n, n, nothing, o.alpha, 0);', '', 'alpha-beta: negative inputs forgotten'),
+    (LRP, 'if (both) add(n, p, nothing, -o.beta, 1);', 'if (both) add(n, n, nothing, -o.beta, 1);', 'alpha-beta: swapped weight sign'),
+    (LRP, 'if (both) add(n, n, nothing, 1, 0);\n      break;\n    case LrpKind::alpha_beta', 'if (both) add(n, n, p, 1, 0);\n      break;\n    case LrpKind::alpha_beta', 'z+: bias counted twice'),
+    (LRP, 'add(p, p, p, 1, 0);', 'add(p, p, nothing, 1, 0);', 'z+: bias missing'),
+    (LRP, 'add(p, up, up, 1, 0);', 'add(p, up, raw_part, 1, 0);', 'gamma: bias not favoured'),
+    (LRP, 'if (both) add(n, down, nothing, 1, 0);', 'if (both) add(n, up, nothing, 1, 0);', 'gamma: negative inputs with the wrong weights'),
+    (LRP, 'where_[1] = kernels::Where::negative;', 'where_[1] = kernels::Where::positive;', 'gamma: negative outputs treated as positive'),
+    (LRP, 'add(raw_part, {-1, 0}, nothing, 1, 0, Source::low);', 'add(raw_part, {1, 0}, nothing, 1, 0, Source::low);', 'z-box: sign of the low term'),
+    (LRP, 'add(raw_part, {0, -1}, nothing, 1, 0, Source::high);', 'add(raw_part, {0, -1}, nothing, 1, 0, Source::low);', 'z-box: low for high'),
+    (LRP, 'add(ones, squared, squared, 1, 0);', 'add(ones, raw_part, raw_part, 1, 0);', 'w-square: weights not squared'),
+    (LRP, 'add(ones, ones, nothing, 1, 0);', 'add(raw_part, ones, nothing, 1, 0);', 'flat: input takes part'),
+    (LRP, 'if (options_.bias == BiasMode::dropped) bias = nothing;', '', 'dropped bias kept'),
+    (LRP, 'written[i] = true;\n      }', '}', 'rows overwrite each other instead of adding'),
+    (LRP, 'ctx->safe_divide(bias.data, taps.data, t.data, t.size(), false);', 'ctx->scale(real{1}, bias.data, t.data, t.size(), false);', 'shared bias not divided by the number of inputs'),
+    (LRP, 'stabilise_.eps = o.kind == LrpKind::zero ? 0 :', 'stabilise_.eps = o.kind == LrpKind::zero ? 1 :', 'LRP-0 with a guard'),
+    (COMPOSITE, 'if (first[i] && chosen.flat_first) kind = LrpKind::flat;', '', 'composite: first layer forgotten'),
+    (COMPOSITE, 'values[node.out] = all && !weighted(*node.op)', 'values[node.out] = all', 'a convolution of non-negative inputs taken for non-negative'),
+    (SIGNAL, 'kind_ == kernels::Rectify::guided ? s.io.out.data : signal', 'signal', 'guided backprop without the input mask'),
+    (DEEPLIFT, 'VITRINE_TRY(op.scatter(ctx, ref, to_reference, {mass, true}));', 'VITRINE_TRY(op.scatter(ctx, ref, to_reference, {mass, false}));', 'pool: the reference winner overwrites'),
+    (DEEPLIFT, 'VITRINE_TRY(op.scatter(ctx, ref, to_reference, {mass, true}));', 'VITRINE_TRY(op.scatter(ctx, io, to_reference, {mass, true}));', 'pool: wrong winner'),
+    (DEEPLIFT, 'ctx->combine(real{0.5}, minus.data, real{-0.5}, ref.out.data, dq, n);', 'ctx->combine(real{0.5}, plus.data, real{-0.5}, ref.out.data, dq, n);', 'RevealCancel: swapped order'),
+    (DEEPLIFT, 'VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[1], k, {same, true}));', 'VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[0], k, {same, true}));', 'linear rule: positive multiplier for negative weights'),
+    (DEEPLIFT, 'VITRINE_TRY(op.slope(ctx, ref.in[0], ref.out, one, {slope, false}));\n  ctx.ranges', 'ctx->fill(real{0}, slope.data, slope.size());\n  ctx.ranges', 'Rescale: no derivative where the difference vanishes'),
+    ('layers/pool.cpp', 'ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);', 'ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, false);', 'a pool that overwrites'),
+    ('layers/conv2d.cpp', 'a.w_sub = w;\n  a.y = s.data;', 'a.y = s.data;', 'transposed convolution with the raw weights'),
+    ('layers/linear.cpp', 'a.b_sub = row.w;', '', 'linear layer with the raw weights'),
+    ('layers/view.cpp', 'a.add = d_in[k].add;', '', 'concat: fan-out overwritten'),
+    ('layers/add.cpp', 'z.add || k > 0', 'z.add', 'sum: terms overwrite each other'),
+    ('core/run.cpp', 'sink.add = earlier;', 'sink.add = false;', 'fan-out does not add up'),
+    ('core/plan.cpp', 'last_read[v] = std::max(last_read[v], need.in ? walk_time(i) : forward_time(i));', 'last_read[v] = std::max(last_read[v], forward_time(i));', 'plan: inputs that a rule needs are not kept'),
+    ('interp/predict/wrappers.cpp', "/ (n - 1));", '/ n);', 'quadrature: trapezoid weights do not sum to 1'),
+    ('interp/predict/maps.cpp', 'weight /= static_cast<double>(pixels);', '', 'Grad-CAM: sum of gradients for their mean'),
+    ('interp/predict/occlusion.cpp', 'sum[p] / count[p]', 'sum[p]', 'occlusion: overlaps not averaged'),
+]
+TESTS = ['tests/laws_double', 'tests/laws', 'tests/host']
+
+
+def run(command, **options):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--only', type=int)
+    chosen = parser.parse_args().only
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    folder = tempfile.mkdtemp(prefix='vitrine-mutation-')
+    source, build = folder + '/source', folder + '/build'
+    shutil.copytree(root, source, ignore=shutil.ignore_patterns('.git', 'build*'))
+    if run(['meson', 'setup', build, source, '--buildtype=debugoptimized']).returncode:
+        sys.exit('the copy cannot be configured')
+    if run(['ninja', '-C', build] + TESTS).returncode:
+        sys.exit('the copy cannot be built')
+    missed = 0
+    for number, (path, old, new, what) in enumerate(FAULTS, 1):
+        if chosen and number != chosen:
+            continue
+        full = os.path.join(source, path)
+        text = open(full).read()
+        if text.count(old) < 1:
+            print(f'{number:3} LOST    {what}: the text is no longer in {path}')
+            missed += 1
+            continue
+        with open(full, 'w') as f:
+            f.write(text.replace(old, new, 1))
+        caught = ''
+        built = run(['ninja', '-C', build] + TESTS)
+        if built.returncode:
+            print(f'{number:3} BROKEN  {what}: does not compile\n' + built.stdout[-400:])
+            missed += 1
+        else:
+            for test in TESTS:
+                result = run([os.path.join(build, test)], cwd=build, timeout=300)
+                if result.returncode:
+                    names = [line[len('TEST CASE:  '):] for line in result.stdout.splitlines() if line.startswith('TEST CASE:')]
+                    caught = f'{os.path.basename(test)}: {names[0] if names else "crash"}'
+                    break
+            print(f'{number:3} {"caught " if caught else "MISSED "} {what}' + (f'  [{caught}]' if caught else ''), flush=True)
+            missed += not caught
+        with open(full, 'w') as f:
+            f.write(text)
+    print(f'{len(FAULTS) - missed if not chosen else 1 - missed} caught, {missed} missed')
+    shutil.rmtree(folder)
+    sys.exit(missed > 0)
+
+
+if __name__ == '__main__':
+    main()
