@@ -62,6 +62,7 @@ Spec split(const std::string& spec) {
 std::unique_ptr<Dataset> open(const std::string& spec, Part part, bool& has_split) {
   const auto [kind, rest] = split(spec);
   has_split = true;
+  if (kind == "partshapes") return open_partshapes(rest, part);
   if (kind != "mnist" && kind != "fashion" && kind != "cifar10" && kind != "folder" && kind != "npy")
     throw Error("unknown data set '" + spec + "': expected " + known, Error::usage);
   if (rest.empty()) throw Error("data set '" + spec + "' names no place: expected " + known, Error::usage);

@@ -146,6 +146,17 @@ TEST_CASE("RevealCancel where all contributions have one sign equals Rescale") {
   CHECK(difference(reveal_cancel(net, x, x0, 1, 0), rescale(net, x, x0, 1, 0)) < tolerance(1e-6, 1e-4));
 }
 
+TEST_CASE("where an activation's input does not differ, Rescale takes the derivative at the reference") {
+  // z = x1 - x2 is 1 in both runs although both inputs differ: their contributions are 1 and -1, not 0.
+  Net net({1, 2, 1, 1}, [](GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 1, "z", false)), 1, "y", false); });
+  net.set_parameter("z.weight", {1, -1});
+  net.set_parameter("y.weight", {1});
+  const Values r = rescale(net, {2, 1}, {1, 0}, 1, 0), v = reveal_cancel(net, {2, 1}, {1, 0}, 1, 0, nullptr, false);
+  CHECK(r == Values{1, -1});
+  CHECK(v == Values{1, -1});
+  CHECK(rescale(net, {1, 2}, {0, 1}, 1, 0) == Values{0, 0});
+}
+
 TEST_CASE("DeepLIFT refuses a softmax") {
   Net net({1, 4, 1, 1}, [](GraphBuilder& g, Id x) { return softmax(g, linear(g, x, 3, "fc"), "probabilities"); });
   const DeepLiftRescale rule;
