@@ -12,6 +12,7 @@ namespace vitrine::tools {
 
 void add_train(CLI::App&, int& status);
 void add_eval(CLI::App&, int& status);
+void add_data(CLI::App&, int& status);
 void add_predict(CLI::App&, int& status);
 void add_explain(CLI::App&, int& status);
 void add_inspect(CLI::App&, int& status);

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   int status = 0;
   tools::add_train(app, status);
   tools::add_eval(app, status);
+  tools::add_data(app, status);
   tools::add_predict(app, status);
   tools::add_explain(app, status);
   tools::add_inspect(app, status);

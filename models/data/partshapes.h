@@ -37,7 +37,7 @@ std::uint64_t seed_of(std::uint64_t master, std::uint64_t split, std::uint64_t n
 enum class Task : std::uint8_t { code9, near9, head3, wing3, tail3, legs3, place6, and2, xor2, eq2, scene6, kind3, code9c, bam_obj, bam_scene, scene_only, bam_graded };
 
 struct TaskSpec {
-  Task task = Task::kind3;
+  Task task = Task::code9;
   double rho = 1;  ///< code9c: how often the tag tells the class
   int grade = 6;   ///< bam_graded: the critter is drawn where the texture's number is below this
 
