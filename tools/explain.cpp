@@ -126,7 +126,7 @@ int run(const Options& o) {
       const auto k = static_cast<std::size_t>(n);
       const std::int64_t each = e.shape.per_image();
       p.values.assign(e.relevance.begin() + n * each, e.relevance.begin() + (n + 1) * each);
-      p.note = model.class_name(e.target[k]) + ": " + fixed(e.score[k]) + ", sum " + fixed(sum(e, k));
+      p.note = model.class_name(e.target[k]) + "\nscore " + fixed(e.score[k]) + ", sum " + fixed(sum(e, k));
       panels[k].push_back(std::move(p));
     }
   }

@@ -123,6 +123,13 @@ double scale_of(const Panel& p) {
   return v[k] > 0 ? v[k] : top;  // a map with few values off zero: up to the largest
 }
 
+// As much of a line as fits.
+std::string fitting(std::string line, int width) {
+  if (Picture::text_width(line) <= width) return line;
+  while (!line.empty() && Picture::text_width(line + "..") > width) line.pop_back();
+  return line + "..";
+}
+
 std::string short_number(double v) {
   char buffer[32];
   std::snprintf(buffer, sizeof buffer, "%.3g", v);
@@ -137,7 +144,7 @@ Picture draw_panels(const std::vector<std::vector<Panel>>& rows, bool shared) {
     columns = std::max(columns, static_cast<int>(row.size()));
     for (const Panel& p : row) largest = std::max({largest, p.h, p.w});
   }
-  const int zoom = std::max(1, 196 / largest), cell = largest * zoom, margin = 12, title = 14, legend = 34;
+  const int zoom = std::max(1, 196 / largest), cell = largest * zoom, margin = 12, title = 14, legend = 44;
   const int width = margin + columns * (cell + margin), height = margin + static_cast<int>(rows.size()) * (title + cell + legend + margin);
   Picture picture(width, height);
   for (std::size_t r = 0; r < rows.size(); ++r) {
@@ -147,7 +154,7 @@ Picture draw_panels(const std::vector<std::vector<Panel>>& rows, bool shared) {
     for (std::size_t k = 0; k < rows[r].size(); ++k) {
       const Panel& p = rows[r][k];
       const int x = margin + static_cast<int>(k) * (cell + margin), y = margin + static_cast<int>(r) * (title + cell + legend + margin);
-      picture.text(x, y, p.title);
+      picture.text(x, y, fitting(p.title, cell));
       const double scale = !p.heat ? 1 : shared ? common : scale_of(p);
       const std::vector<float> heat = p.heat ? plane(p) : std::vector<float>{};
       const std::size_t n = static_cast<std::size_t>(p.h) * static_cast<std::size_t>(p.w);
@@ -174,7 +181,12 @@ Picture draw_panels(const std::vector<std::vector<Panel>>& rows, bool shared) {
         picture.text(x + bar / 2 - 2, below + 8, "0");
         picture.text(x + bar - Picture::text_width(high), below + 8, high);
       }
-      if (!p.note.empty()) picture.text(x, below + (p.heat ? 19 : 4), p.note, {110, 110, 110});
+      int line = below + (p.heat ? 20 : 4);
+      for (std::size_t at = 0; at < p.note.size(); line += 11) {
+        const std::size_t end = std::min(p.note.find('\n', at), p.note.size());
+        picture.text(x, line, fitting(p.note.substr(at, end - at), cell), {110, 110, 110});
+        at = end + 1;
+      }
     }
   }
   return picture;

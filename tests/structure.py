@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Holds the sources to the one direction of includes, kernels <- core <- layers <- models <- interp <- tools, where
+interp/rules uses nothing above layers; and compiles every public header alone.
+
+    structure.py SOURCE_ROOT COMPILER...
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+RANK = {name: k for k, name in enumerate(['kernels', 'core', 'layers', 'models', 'interp', 'tools'])}
+
+
+def main(root, compiler):
+    errors, headers = [], []
+    for folder, _, files in os.walk(root):
+        top = os.path.relpath(folder, root).split(os.sep)[0]
+        if top not in RANK:
+            continue
+        for name in files:
+            if not name.endswith(('.h', '.cpp')):
+                continue
+            path = os.path.relpath(os.path.join(folder, name), root)
+            text = open(os.path.join(root, path)).read()
+            limit = RANK['layers'] if path.startswith('interp/rules/') else RANK[top]
+            for target in re.findall(r'#include "(\w+)/', text):
+                inside_rules = path.startswith('interp/rules/') and '#include "interp/rules/' in text and target == 'interp'
+                if RANK.get(target, 99) > limit and not inside_rules:
+                    errors.append(f'{path} includes {target}/, against the direction')
+            for target in re.findall(r'#include "([^"]+)"', text):
+                if not os.path.exists(os.path.join(root, target)):
+                    errors.append(f'{path} includes "{target}", which is no path from the root')
+                if path.startswith('interp/rules/') and target.startswith('interp/') and not target.startswith('interp/rules/'):
+                    errors.append(f'{path} includes {target}: interp/rules stands alone')
+            if name.endswith('.h'):
+                if '#pragma once' not in text:
+                    errors.append(f'{path} lacks #pragma once')
+                if name not in ('generic.h', 'micro.h') and '/simd/' not in path and not path.startswith(('kernels/', 'tools/')):
+                    headers.append(path)
+    with tempfile.TemporaryDirectory() as folder:
+        # All in one file, twice: a header that needs another, or cannot be included twice, shows.
+        for path in sorted(headers):
+            source = os.path.join(folder, 'one.cpp')
+            with open(source, 'w') as f:
+                f.write(f'#include "{path}"\n#include "{path}"\n')
+            done = subprocess.run(compiler + ['-std=c++20', '-fsyntax-only', '-I', root, source], capture_output=True, text=True)
+            if done.returncode:
+                errors.append(f'{path} does not compile alone:\n{done.stderr[:400]}')
+    print('\n'.join(errors) or f'{len(headers)} headers compile alone; every include points the right way')
+    sys.exit(bool(errors))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1], sys.argv[2:])
