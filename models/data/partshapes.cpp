@@ -1,318 +1,310 @@
 #include "models/data/partshapes.h"
 
-#include <algorithm>
-#include <charconv>
-#include <cmath>
+#include "core/io/error.h"
 
-namespace vitrine::data::partshapes {
+#include <algorithm>
+#include <limits>
+
+#include "models/data/partshapes_scene.h"
+#include "models/data/partshapes_truth.h"
+
+namespace vitrine::data {
 namespace {
 
-struct TaskName {
-  const char* name;
-  Task task;
-  int classes;
-};
-constexpr TaskName tasks[] = {
-    {"code9", Task::code9, 9},     {"near9", Task::near9, 9},     {"head3", Task::head3, 3},         {"wing3", Task::wing3, 3},           {"tail3", Task::tail3, 3},
-    {"legs3", Task::legs3, 3},     {"place6", Task::place6, 6},   {"and2", Task::and2, 2},           {"xor2", Task::xor2, 2},             {"eq2", Task::eq2, 2},
-    {"scene6", Task::scene6, 6},   {"kind3", Task::kind3, 3},     {"code9c", Task::code9c, 9},       {"bam-obj", Task::bam_obj, 3},       {"bam-scene", Task::bam_scene, 6},
-    {"scene-only", Task::scene_only, 6}, {"bam-graded", Task::bam_graded, 6}};
+using scene::Figure;
+using scene::Fill;
+using scene::Frame;
+using scene::Point;
+using scene::Rgb;
 
-struct Color {
-  double r, g, b;
-};
-constexpr Color colors[6] = {{.86, .16, .16}, {.16, .70, .24}, {.18, .34, .88}, {.93, .85, .18}, {.16, .80, .82}, {.84, .24, .80}};
-constexpr double greys[3] = {.55, .70, .85};
-constexpr Color grey(double v) { return {v, v, v}; }
+constexpr int critter = 0, house = 1;  // 2: cart
 
-double floor_mod(double x, double period) { return x - std::floor(x / period) * period; }
-
-struct Point {
-  double x, y;
+// What a task makes of the draws (C12.4), before any intervention.
+struct Plan {
+  int label = 0, kind = critter, tag = -1;
+  bool drawn = true;
+  Attributes attr{};
+  std::optional<Rgb> head_rgb, tail_rgb;  // place6
 };
 
-bool in_triangle(Point p, Point a, Point b, Point c) {
-  const auto side = [&](Point s, Point t) { return (t.x - s.x) * (p.y - s.y) - (t.y - s.y) * (p.x - s.x); };
-  const double d1 = side(a, b), d2 = side(b, c), d3 = side(c, a);
-  return (d1 >= 0 && d2 >= 0 && d3 >= 0) || (d1 <= 0 && d2 <= 0 && d3 <= 0);
-}
-
-bool in_ellipse(Point p, Point centre, double rx, double ry) {
-  const double x = (p.x - centre.x) / rx, y = (p.y - centre.y) / ry;
-  return x * x + y * y <= 1;
-}
-
-// Circle, square or upright triangle of equal area.
-bool in_shape(Point p, Point c, double r, int kind) {
-  if (kind == 0) return (p.x - c.x) * (p.x - c.x) + (p.y - c.y) * (p.y - c.y) <= r * r;
-  if (kind == 1) return std::abs(p.x - c.x) <= .886227 * r && std::abs(p.y - c.y) <= .886227 * r;
-  const double s = 2.693547 * r, h = .866025 * s;
-  return in_triangle(p, {c.x, c.y - 2 * h / 3}, {c.x - s / 2, c.y + h / 3}, {c.x + s / 2, c.y + h / 3});
-}
-
-Color pattern(Color c, int kind, double u, double v, double period) {
-  bool dark = false;
-  if (kind == 1) dark = floor_mod((u + v) * .70710678 / period, 1) < .5;
-  if (kind == 2) {
-    const double x = floor_mod(u, period) - period / 2, y = floor_mod(v, period) - period / 2;
-    dark = x * x + y * y < (.33 * period) * (.33 * period);
-  }
-  return dark ? Color{c.r * .25, c.g * .25, c.b * .25} : c;
-}
-
-struct Box {
-  double x0, y0, x1, y1;
-};
-
-// What one image shows, once the task has chosen among the draws.
-struct Scene {
-  Draws d;
-  int size = 64;
-  int kind = 0;
-  bool object = true;
-  std::array<int, 4> slots{};
-  int headc = 0, wingc = 0, bgtex = 0, tag = -1;
-  bool place = false;          // place6: one part coloured, the other grey
-  int place_part = 0, place_color = 0;
-  std::array<bool, 4> removed{};
-  struct Placed {
-    int number;
-    Point centre;
-    double r;
+Plan plan(const TaskSpec& spec, const Draws& d, std::int64_t n) {
+  Plan p;
+  p.attr = {0, 0, 0, 0, d.headc, d.wingc, d.tails, d.legc, d.bodyg, d.flip};
+  const auto of = [&](int i, int count) {  // floor(count f_i), f counted from 1 as in the specification
+    return static_cast<int>(count * d.f[static_cast<std::size_t>(i - 1)]);
   };
-  std::vector<Placed> placed;
-  std::vector<double> lattice;  // of the blob texture
-  double x0 = 0, y0 = 0;
+  const auto set_slots = [&](const std::array<int, 4>& values) { std::ranges::copy(values, p.attr.begin()); };
+  const std::array<int, 4> free = {of(1, 3), of(2, 3), of(3, 3), of(4, 3)};
+  set_slots(free);
 
-  double image_x(double u) const { return x0 + d.a * (d.flip ? 1 - u : u); }
-  Box object_box(Box b) const {
-    const double left = image_x(d.flip ? b.x1 : b.x0), right = image_x(d.flip ? b.x0 : b.x1);
-    return {left, y0 + d.a * b.y0, right, y0 + d.a * b.y1};
+  switch (spec.task) {
+    case Task::code9c:
+      p.tag = d.f[4] < spec.rho ? d.cls : of(6, 9);
+      [[fallthrough]];
+    case Task::code9:
+      set_slots(code_word(d.cls));
+      p.label = d.cls;
+      break;
+    case Task::near9:
+      p.label = nearest_word(free);
+      break;
+    case Task::head3:
+      p.label = free[0];
+      break;
+    case Task::wing3:
+      p.label = free[1];
+      break;
+    case Task::tail3:
+      p.label = free[2];
+      break;
+    case Task::legs3:
+      p.label = free[3];
+      break;
+    case Task::place6: {
+      // The same three colours in either place, so that neither place nor colour alone tells the label.
+      const int where = of(5, 2), c = of(6, 3);
+      p.label = 3 * where + c;
+      p.head_rgb = where == 0 ? scene::colour(c) : scene::grey(.5);
+      p.tail_rgb = where == 1 ? scene::colour(c) : scene::grey(.5);
+      p.attr[attribute::headc] = -1;
+      p.attr[attribute::tail] = where == 1 ? c : -1;
+      break;
+    }
+    case Task::and2: {
+      p.label = of(5, 2);
+      int pair = 4;  // square and striped; the other eight (head, wing) pairs are counted without it
+      if (p.label == 0) pair = of(6, 8), pair += pair >= 4;
+      p.attr[attribute::head] = pair / 3;
+      p.attr[attribute::wing] = pair % 3;
+      break;
+    }
+    case Task::xor2:
+      p.attr[attribute::head] = of(1, 2);
+      p.attr[attribute::wing] = of(2, 2);
+      p.label = p.attr[attribute::head] ^ p.attr[attribute::wing];
+      break;
+    case Task::eq2:
+      p.label = of(5, 2);
+      p.attr[attribute::wingc] = p.label == 1 ? d.headc : (d.headc + 1 + of(6, 2)) % 3;
+      break;
+    case Task::scene6:
+      p.label = d.bgtex;
+      break;
+    case Task::kind3:
+    case Task::bam_obj:
+      p.label = p.kind = static_cast<int>(n % 3);
+      break;
+    case Task::bam_scene:
+      p.label = d.bgtex;
+      p.kind = static_cast<int>(n % 3);
+      break;
+    case Task::scene_only:
+      p.label = d.bgtex;
+      p.drawn = false;
+      break;
+    case Task::bam_graded:
+      p.label = d.bgtex;
+      p.drawn = d.bgtex < spec.grade;
+      break;
   }
+  if (p.kind != critter) std::fill(p.attr.begin(), p.attr.begin() + attribute::flip, -1);
+  return p;
+}
 
-  void place_distractors() {
-    std::vector<Box> forbidden = {{0, 0, 1, 1}};
-    if (kind == 0) forbidden = {{.21, .33, .75, .71}, {.58, .05, 1, .46}, {.18, .19, .62, .55}, {-.02, .38, .26, .66}, {.24, .66, .72, 1}};
-    for (Box& b : forbidden) {
-      b = object_box(b);
-      b = {b.x0 - 1.5, b.y0 - 1.5, b.x1 + 1.5, b.y1 + 1.5};
-    }
-    for (int k = 0; k < d.nd; ++k) {
-      const Draws::Distractor& dis = d.distractors[static_cast<std::size_t>(k)];
-      const double rd = dis.r * size / 64, R = 1.6 * rd;
-      for (const auto& [tu, tv] : dis.tries) {
-        const Point c{R + tu * (size - 2 * R), R + tv * (size - 2 * R)};
-        bool free = true;
-        for (const Box& b : forbidden) free = free && (c.x + R < b.x0 || c.x - R > b.x1 || c.y + R < b.y0 || c.y - R > b.y1);
-        for (const Placed& p : placed) {
-          const double reach = R + 1.6 * p.r;
-          free = free && (c.x - p.centre.x) * (c.x - p.centre.x) + (c.y - p.centre.y) * (c.y - p.centre.y) > reach * reach;
-        }
-        if (!free) continue;
-        placed.push_back({k, c, rd});
-        break;
-      }
-    }
-  }
+Frame object_frame(double a, double ox, double oy, bool flip, int size) {
+  return {1 + ox * (size - 2 - a), 1 + oy * (size - 2 - a), a, flip};
+}
 
-  Color background(Point p) const {
-    const double per = d.bgper, ph = d.bgph * per;
-    bool bright = false;
-    switch (bgtex) {
-      case 0: bright = floor_mod((p.x + ph) / per, 1) < .5; break;
-      case 1: bright = floor_mod((p.y + ph) / per, 1) < .5; break;
-      case 2: bright = floor_mod(((p.x + p.y) * .70710678 + ph) / per, 1) < .5; break;
-      case 3: bright = floor_mod(std::floor((p.x + ph) / per) + std::floor((p.y + ph) / per), 2) == 0; break;
-      case 4: {
-        const double x = floor_mod(p.x + ph, per) - per / 2, y = floor_mod(p.y + ph, per) - per / 2;
-        bright = x * x + y * y < (.28 * per) * (.28 * per);
-        break;
-      }
-      default: {
-        const double cell = size / 16.0, gx = p.x / cell, gy = p.y / cell;
-        const int ix = std::min(static_cast<int>(gx), 15), iy = std::min(static_cast<int>(gy), 15);
-        const double fx = gx - ix, fy = gy - iy;
-        const double* const row = lattice.data() + static_cast<std::ptrdiff_t>(iy) * 17 + ix;
-        const double top = row[0] * (1 - fx) + row[1] * fx, bottom = row[17] * (1 - fx) + row[18] * fx;
-        bright = top * (1 - fy) + bottom * fy > .5;
-        break;
-      }
-    }
-    return grey(bright ? d.bgbase + .10 : d.bgbase - .05);
-  }
+// Where the distractors go. This depends on the draws and the kind alone, so that no intervention moves one.
+std::vector<Sample::Placed> place_distractors(const Draws& d, int kind, int size) {
+  struct Box {
+    double u0, v0, u1, v1;
+  };
+  constexpr Box around_critter[] = {
+      {.21, .33, .75, .71}, {.58, .05, 1, .46}, {.18, .19, .62, .55}, {-.02, .38, .26, .66}, {.24, .66, .72, 1}};
+  constexpr Box around_other[] = {{0, 0, 1, 1}};
+  const Frame frame = object_frame(d.a, d.ox, d.oy, d.flip != 0, size);
+  std::vector<Box> forbidden;
+  const auto forbid = [&](const Box& b) {
+    const Point p = frame.to_pixels({b.u0, b.v0}), q = frame.to_pixels({b.u1, b.v1});
+    forbidden.push_back({std::min(p.x, q.x) - 1.5, p.y - 1.5, std::max(p.x, q.x) + 1.5, q.y + 1.5});
+  };
+  if (kind == critter)
+    std::ranges::for_each(around_critter, forbid);
+  else
+    std::ranges::for_each(around_other, forbid);
 
-  // The topmost thing at a point of the object, or false.
-  bool critter(Point object, int& id, Color& c) const {
-    const auto local = [&](Slot s) { return Point{object.x - d.displacement[s][0], object.y - d.displacement[s][1]}; };
-    if (!removed[head]) {
-      const Point p = local(head);
-      if (in_shape(p, {.80, .27}, .15, slots[head])) {
-        id = 2;
-        c = place ? (place_part == 0 ? colors[place_color] : grey(.5)) : colors[3 + headc];
-        return true;
-      }
+  std::vector<Sample::Placed> placed;
+  for (int i = 0; i < d.nd; ++i) {
+    const Draws::Distractor& one = d.distractors[static_cast<std::size_t>(i)];
+    const double r = one.r * size / 64, reach = 1.6 * r;
+    for (const auto& [tu, tv] : one.tries) {
+      const double x = reach + tu * (size - 2 * reach), y = reach + tv * (size - 2 * reach);
+      const bool meets_box = std::ranges::any_of(forbidden, [&](const Box& b) {
+        return x + reach > b.u0 && x - reach < b.u1 && y + reach > b.v0 && y - reach < b.v1;
+      });
+      const bool meets_disc = std::ranges::any_of(placed, [&](const Sample::Placed& o) {
+        const double dx = x - o.x, dy = y - o.y, sum = reach + 1.6 * o.r;
+        return dx * dx + dy * dy <= sum * sum;
+      });
+      if (meets_box || meets_disc) continue;
+      placed.push_back({i, x, y, r, one.kind, one.col, one.pat});
+      break;
     }
-    if (!removed[wing]) {
-      const Point p = local(wing);
-      if (in_ellipse(p, {.40, .37}, .20, .15)) {
-        id = 3;
-        c = pattern(colors[3 + wingc], slots[wing], p.x * d.a, p.y * d.a, .115 * d.a);
-        return true;
-      }
-    }
-    if (in_ellipse(object, {.48, .52}, .27, .19)) {
-      id = 1;
-      c = grey(greys[d.bodyg]);
-      return true;
-    }
-    if (!removed[legs]) {
-      const Point p = local(legs);
-      if (p.y >= .66 && p.y <= .975) {
-        const auto leg = [&](double centre, double w) { return std::abs(p.x - centre) <= w; };
-        const int n = slots[legs];
-        if (n == 0 ? leg(.48, .078) : n == 1 ? leg(.36, .039) || leg(.60, .039) : leg(.30, .026) || leg(.48, .026) || leg(.66, .026)) {
-          id = 5;
-          c = grey(d.legc == 0 ? .05 : .97);
-          return true;
-        }
-      }
-    }
-    if (!removed[tail]) {
-      const Point p = local(tail);
-      const bool inside = d.tails == 0   ? std::abs(p.x - .12) <= .115 && std::abs(p.y - .52) <= .075
-                          : d.tails == 1 ? in_triangle(p, {.25, .52}, {0, .40}, {0, .64})
-                                         : in_ellipse(p, {.12, .52}, .125, .09);
-      if (inside) {
-        id = 4;
-        c = place ? (place_part == 1 ? colors[place_color] : grey(.5)) : colors[slots[tail]];
-        return true;
-      }
-    }
-    return false;
   }
+  return placed;
+}
 
-  bool house(Point p, int& id, Color& c) const {
-    const auto rect = [&](double u0, double v0, double u1, double v1) { return p.x >= u0 && p.x <= u1 && p.y >= v0 && p.y <= v1; };
-    // Later ones lie on top: window, door, roof, wall, chimney.
-    if (rect(.23, .54, .46, .77)) return id = 11, c = colors[d.kc[4]], true;
-    if (rect(.58, .62, .76, .98)) return id = 10, c = colors[d.kc[3]], true;
-    if (in_triangle(p, {.50, .03}, {0, .44}, {1, .44})) return id = 9, c = colors[d.kc[2]], true;
-    if (rect(.14, .42, .86, .98)) return id = 8, c = grey(greys[d.kg]), true;
-    if (rect(.66, .05, .79, .34)) return id = 12, c = colors[d.kc[0]], true;
-    return false;
-  }
+void paint_tag(scene::Canvas& canvas, int tag, int size) {
+  const double s = size / 64., middle = size - 4.5 * s;
+  canvas.rectangle(s, size - 8 * s, 8 * s, middle, scene::colour(tag / 3), part_id::tag);
+  canvas.rectangle(s, middle, 8 * s, size - s, scene::colour(tag % 3), part_id::tag);
+}
 
-  bool cart(Point p, int& id, Color& c) const {
-    const auto rect = [&](double u0, double v0, double u1, double v1) { return p.x >= u0 && p.x <= u1 && p.y >= v0 && p.y <= v1; };
-    if (in_ellipse(p, {.76, .81}, .155, .155)) return id = 17, c = colors[d.kc[4]], true;
-    if (in_ellipse(p, {.24, .81}, .155, .155)) return id = 16, c = colors[d.kc[3]], true;
-    if (in_ellipse(p, {.30, .31}, .16, .16)) return id = 15, c = colors[d.kc[2]], true;
-    if (rect(.60, .14, .92, .47)) return id = 14, c = colors[d.kc[1]], true;
-    if (rect(.03, .46, .97, .74)) return id = 13, c = grey(greys[d.kg]), true;
-    return false;
-  }
-
-  Color at(Point p, bool near_object, int& id, int& distractor) const {
-    Color c{};
-    distractor = 0;
-    if (near_object) {
-      Point o{(p.x - x0) / d.a, (p.y - y0) / d.a};
-      if (d.flip) o.x = 1 - o.x;
-      if (kind == 0 ? critter(o, id, c) : kind == 1 ? house(o, id, c) : cart(o, id, c)) return c;
-    }
-    if (tag >= 0) {
-      const double s = size / 64.0;
-      if (p.x >= 1 * s && p.x < 8 * s && p.y >= size - 8 * s && p.y < size - 1 * s) {
-        id = 7;
-        return colors[p.y < size - 4.5 * s ? tag / 3 : tag % 3];
-      }
-    }
-    for (std::size_t k = placed.size(); k-- > 0;) {
-      const Placed& pl = placed[k];
-      const Draws::Distractor& dis = d.distractors[static_cast<std::size_t>(pl.number)];
-      if (!in_shape(p, pl.centre, pl.r, dis.kind)) continue;
-      id = 6;
-      distractor = 1 + pl.number;
-      return pattern(colors[dis.col], dis.pat, p.x - pl.centre.x, p.y - pl.centre.y, .9 * pl.r);
-    }
-    id = 0;
-    return background(p);
-  }
+struct Landmark {
+  double u, v;
 };
+constexpr Landmark landmarks[3][4] = {{{.80, .27}, {.40, .37}, {.12, .52}, {.48, .82}},
+                                      {{.5, .30}, {.67, .80}, {.345, .655}, {.725, .15}},
+                                      {{.76, .305}, {.30, .31}, {.24, .81}, {.76, .81}}};
+
+void paint_critter(scene::Canvas& canvas, const Frame& frame, const Draws& d, const Plan& p,
+                   const std::array<bool, 4>& visible) {
+  using namespace attribute;
+  const auto moved = [&](std::size_t part) {
+    Frame f = frame;
+    f.displacement = {d.displacement[part][0], d.displacement[part][1]};
+    return f;
+  };
+  if (visible[tail]) {
+    const Figure figures[3] = {Figure::box({.12, .52}, {.115, .075}), Figure::triangle({.25, .52}, {0, .40}, {0, .64}),
+                               Figure::ellipse({.12, .52}, {.125, .09})};
+    const Rgb rgb = p.tail_rgb ? *p.tail_rgb : scene::colour(p.attr[tail]);
+    canvas.paint(moved(tail), figures[p.attr[tails]], {rgb}, part_id::tail);
+  }
+  if (visible[legs]) {
+    static constexpr double centres[3][3] = {{.48}, {.36, .60}, {.30, .48, .66}};
+    static constexpr double half_widths[3] = {.078, .039, .026};
+    const int value = p.attr[legs];
+    const double middle = (.66 + .975) / 2, half = (.975 - .66) / 2;
+    for (int i = 0; i <= value; ++i)
+      canvas.paint(moved(legs), Figure::box({centres[value][i], middle}, {half_widths[value], half}),
+                   {scene::grey(p.attr[legc] == 0 ? .05 : .97)}, part_id::legs);
+  }
+  canvas.paint(frame, Figure::ellipse({.48, .52}, {.27, .19}), {scene::object_grey(p.attr[bodyg])}, part_id::body);
+  if (visible[wing])
+    canvas.paint(moved(wing), Figure::ellipse({.40, .37}, {.20, .15}),
+                 {scene::colour(3 + p.attr[wingc]), p.attr[wing], frame.a, .115 * frame.a}, part_id::wing);
+  if (visible[head])
+    canvas.paint(moved(head), Figure::equal_area({.80, .27}, .15, p.attr[head]),
+                 {p.head_rgb ? *p.head_rgb : scene::colour(3 + p.attr[headc])}, part_id::head);
+}
+
+Figure box_between(double u0, double v0, double u1, double v1) {
+  return Figure::box({(u0 + u1) / 2, (v0 + v1) / 2}, {(u1 - u0) / 2, (v1 - v0) / 2});
+}
+
+void paint_house(scene::Canvas& canvas, const Frame& f, const Draws& d) {
+  canvas.paint(f, box_between(.66, .05, .79, .34), {scene::colour(d.kc[0])}, part_id::chimney);
+  canvas.paint(f, box_between(.14, .42, .86, .98), {scene::object_grey(d.kg)}, part_id::wall);
+  canvas.paint(f, Figure::triangle({.50, .03}, {0, .44}, {1, .44}), {scene::colour(d.kc[2])}, part_id::roof);
+  canvas.paint(f, box_between(.58, .62, .76, .98), {scene::colour(d.kc[3])}, part_id::door);
+  canvas.paint(f, box_between(.23, .54, .46, .77), {scene::colour(d.kc[4])}, part_id::window);
+}
+
+void paint_cart(scene::Canvas& canvas, const Frame& f, const Draws& d) {
+  canvas.paint(f, box_between(.03, .46, .97, .74), {scene::object_grey(d.kg)}, part_id::deck);
+  canvas.paint(f, box_between(.60, .14, .92, .47), {scene::colour(d.kc[1])}, part_id::cabin);
+  canvas.paint(f, Figure::ellipse({.30, .31}, {.16, .16}), {scene::colour(d.kc[2])}, part_id::load);
+  canvas.paint(f, Figure::ellipse({.24, .81}, {.155, .155}), {scene::colour(d.kc[3])}, part_id::wheel1);
+  canvas.paint(f, Figure::ellipse({.76, .81}, {.155, .155}), {scene::colour(d.kc[4])}, part_id::wheel2);
+}
+
+// Adds noise, reduces the resolution, rounds. `rgb` is planar; the noise runs through pixels, then channels.
+std::vector<std::uint8_t> finish(std::vector<double>& rgb, std::uint64_t noise, double sigma, int scale, int size) {
+  const std::size_t side = static_cast<std::size_t>(size), plane = side * side;
+  SplitMix64 random(noise);
+  for (std::size_t at = 0; at < plane; ++at)
+    for (std::size_t c = 0; c < 3; ++c) rgb[c * plane + at] += (random.u() - .5) * .06;
+  if (sigma > 0)  // the ordinary noise's stream goes on
+    for (std::size_t at = 0; at < plane; ++at)
+      for (std::size_t c = 0; c < 3; ++c) {
+        double sum = -6;
+        for (int i = 0; i < 12; ++i) sum += random.u();
+        rgb[c * plane + at] += sigma * sum;
+      }
+  for (double& v : rgb) v = std::clamp(v, 0., 1.);
+  const std::size_t s = static_cast<std::size_t>(scale);
+  if (s > 1)
+    for (std::size_t c = 0; c < 3; ++c)
+      for (std::size_t i = 0; i < side; i += s)
+        for (std::size_t j = 0; j < side; j += s) {
+          double* const block = &rgb[c * plane + i * side + j];
+          double sum = 0;
+          for (std::size_t y = 0; y < s; ++y)
+            for (std::size_t x = 0; x < s; ++x) sum += block[y * side + x];
+          for (std::size_t y = 0; y < s; ++y) std::fill_n(block + y * side, s, sum / static_cast<double>(s * s));
+        }
+  std::vector<std::uint8_t> bytes(rgb.size());
+  for (std::size_t k = 0; k < rgb.size(); ++k) bytes[k] = static_cast<std::uint8_t>(255 * rgb[k] + .5);
+  return bytes;
+}
+
+void check(const TaskSpec& task, int size, int samples, const Interventions& change) {
+  const auto demand = [](bool condition, const char* what) {
+    if (!condition) throw Error(std::string("partshapes: ") + what);
+  };
+  demand(size >= 32 && size <= 1024 && size % 16 == 0, "the size must be a multiple of 16 from 32 to 1024");
+  demand(samples == 1 || samples == 2 || samples == 4 || samples == 8, "samples must be 1, 2, 4 or 8");
+  demand(task.rho >= 0 && task.rho <= 1, "rho must be in [0,1]");
+  demand(task.grade >= 1 && task.grade <= 6, "the grade must be from 1 to 6");
+  demand(change.remove < 16 && change.remove_distractors < 8, "removal of a part that does not exist");
+  for (int i = 0; i < attribute::count; ++i)
+    demand(
+        change.set[static_cast<std::size_t>(i)] >= -1 && change.set[static_cast<std::size_t>(i)] < attribute_values(i),
+        "no such value of an attribute");
+  demand(change.background >= -1 && change.background < 6, "no such background");
+  demand(change.tag >= Interventions::tag_as_drawn && change.tag < 9, "no such tag");
+  demand(change.scale >= 1 && size % change.scale == 0, "the scale must divide the size");
+  demand(change.sigma >= 0, "sigma must not be negative");
+  const auto in_unit = [](const std::optional<double>& v) { return !v || (*v >= 0 && *v <= 1); };
+  demand(in_unit(change.ox) && in_unit(change.oy), "places must be in [0,1]");
+  demand(!change.side || (*change.side > 0 && *change.side * size <= size - 2), "the object must fit into the image");
+}
+
+// Changes the plan as asked. An explicit colour overrides a task's own.
+void apply(const Interventions& change, Plan& p) {
+  for (std::size_t i = 0; i < p.attr.size(); ++i) {
+    if (change.set[i] < 0 || (p.kind != critter && i != attribute::flip)) continue;
+    p.attr[i] = change.set[i];
+    if (i == attribute::headc) p.head_rgb.reset();
+    if (i == attribute::tail) p.tail_rgb.reset();
+  }
+  if (change.tag != Interventions::tag_as_drawn) p.tag = change.tag;
+  if (change.no_object) p.drawn = false;
+}
+
+// The ndel parts with the smallest perm, as bits.
+unsigned removed_in_training(const Draws& d) {
+  if (d.keepall != 0) return 0;
+  std::array<std::size_t, 4> order = {0, 1, 2, 3};
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return d.perm[i]; });
+  unsigned removed = 0;
+  for (int i = 0; i < d.ndel; ++i) removed |= 1u << order[static_cast<std::size_t>(i)];
+  return removed;
+}
 
 }  // namespace
 
-std::uint64_t seed_of(std::uint64_t master, std::uint64_t split, std::uint64_t n) noexcept {
-  return SplitMix64(master * 0x9E3779B97F4A7C15u + split * 0xD1B54A32D192ED03u + n * 0x8CB92BA72F3D8DD7u).next();
-}
+Draws draw(std::uint64_t master, int split, std::int64_t n, int size) {
+  Draws d;
+  SplitMix64 stream(seed_of(master, split, n));
+  d.count = 0;
+  const auto raw = [&] { return ++d.count, stream.next(); };
+  const auto u = [&] { return ++d.count, stream.u(); };
+  const auto k = [&](int m) { return ++d.count, stream.k(m); };
+  const auto r = [&](double a, double b) { return ++d.count, stream.r(a, b); };
 
-std::optional<TaskSpec> TaskSpec::parse(const std::string& text) {
-  const std::size_t open = text.find('(');
-  const std::string name = text.substr(0, open);
-  for (const TaskName& t : tasks) {
-    if (name != t.name) continue;
-    TaskSpec spec{t.task};
-    if (open == std::string::npos) return spec;
-    if (text.back() != ')') return {};
-    const char *const begin = text.data() + open + 1, *const end = text.data() + text.size() - 1;
-    double v = 0;
-    const auto [rest, error] = std::from_chars(begin, end, v);
-    if (error != std::errc{} || rest != end) return {};
-    if (t.task == Task::code9c && v >= 0 && v <= 1) spec.rho = v;
-    else if (t.task == Task::bam_graded && v == std::floor(v) && v >= 1 && v <= 6) spec.grade = static_cast<int>(v);
-    else return {};
-    return spec;
-  }
-  return {};
-}
-
-std::string TaskSpec::known() {
-  std::string s;
-  for (const TaskName& t : tasks) s += (s.empty() ? "" : ", ") + std::string(t.name) + (t.task == Task::code9c ? "(RHO)" : t.task == Task::bam_graded ? "(1..6)" : "");
-  return s;
-}
-
-int TaskSpec::classes() const noexcept { return std::find_if(std::begin(tasks), std::end(tasks), [&](const TaskName& t) { return t.task == task; })->classes; }
-
-std::string TaskSpec::class_name(int k) const {
-  constexpr const char* heads[] = {"circle", "square", "triangle"};
-  constexpr const char* wings[] = {"plain", "striped", "dotted"};
-  constexpr const char* tails[] = {"red", "green", "blue"};
-  constexpr const char* numbers[] = {"one", "two", "three"};
-  constexpr const char* kinds[] = {"critter", "house", "cart"};
-  constexpr const char* textures[] = {"vertical", "horizontal", "diagonal", "checker", "dots", "blobs"};
-  switch (task) {
-    case Task::code9:
-    case Task::near9:
-    case Task::code9c: {
-      const auto w = code_word(k);
-      return std::string(heads[w[0]]) + "-" + wings[w[1]] + "-" + tails[w[2]] + "-" + numbers[w[3]];
-    }
-    case Task::head3: return heads[k];
-    case Task::wing3: return wings[k];
-    case Task::tail3: return tails[k];
-    case Task::legs3: return numbers[k];
-    case Task::place6: return std::string(k < 3 ? "head-" : "tail-") + tails[k % 3];
-    case Task::and2: return k == 1 ? "square-and-striped" : "other";
-    case Task::xor2: return k == 1 ? "different" : "alike";
-    case Task::eq2: return k == 1 ? "equal-colours" : "unequal-colours";
-    case Task::kind3:
-    case Task::bam_obj: return kinds[k];
-    case Task::scene6:
-    case Task::bam_scene:
-    case Task::scene_only:
-    case Task::bam_graded: break;
-  }
-  return textures[k];
-}
-
-Draws draw(std::uint64_t master, std::uint64_t split, std::uint64_t n, int size) {
-  SplitMix64 s(seed_of(master, split, n));
-  Draws d{};
-  const auto u = [&] { return ++d.count, s.u(); };
-  const auto k = [&](int m) { return ++d.count, s.k(m); };
-  const auto r = [&](double a, double b) { return ++d.count, s.r(a, b); };
-  const auto raw = [&] { return ++d.count, s.next(); };
   d.cls = k(9);
   d.bgtex = k(6);
   d.bgbase = r(.28, .46);
@@ -331,13 +323,13 @@ Draws draw(std::uint64_t master, std::uint64_t split, std::uint64_t n, int size)
   for (auto& part : d.displacement)
     for (double& v : part) v = r(-.02, .02);
   d.nd = k(4);
-  for (Draws::Distractor& dis : d.distractors) {
-    dis.kind = k(3);
-    dis.col = k(6);
-    dis.pat = k(3);
-    dis.r = r(2.6, 4.2);
-    for (auto& t : dis.tries)
-      for (double& v : t) v = u();
+  for (Draws::Distractor& one : d.distractors) {
+    one.kind = k(3);
+    one.col = k(6);
+    one.pat = k(3);
+    one.r = r(2.6, 4.2);
+    for (auto& place : one.tries)
+      for (double& v : place) v = u();
   }
   d.keepall = k(2);
   d.ndel = k(5);
@@ -349,159 +341,66 @@ Draws draw(std::uint64_t master, std::uint64_t split, std::uint64_t n, int size)
   return d;
 }
 
-Sample render(const TaskSpec& spec, std::uint64_t master, std::uint64_t split, std::uint64_t n, int size, int samples, const Interventions& change, bool training_removal) {
-  Scene s;
-  s.d = draw(master, split, n, size);
-  const Draws& d = s.d;
-  s.size = size;
-  s.headc = d.headc;
-  s.wingc = d.wingc;
-  s.bgtex = change.background.value_or(d.bgtex);
-  s.x0 = 1 + d.ox * (size - 2 - d.a);
-  s.y0 = 1 + d.oy * (size - 2 - d.a);
+Sample render(const TaskSpec& spec, std::uint64_t master, int split, std::int64_t n, int size, int samples,
+              const Interventions& change, bool training_removal) {
+  check(spec, size, samples, change);
+  const Draws d = draw(master, split, n, size);
+  Plan p = plan(spec, d, n);
+  apply(change, p);
   const bool coded = spec.task == Task::code9 || spec.task == Task::code9c;
-  const auto floor_of = [&](double v) { return static_cast<int>(v); };
-  for (std::size_t i = 0; i < 4; ++i) s.slots[i] = coded ? code_word(d.cls)[i] : floor_of(3 * d.f[i]);
+  const unsigned removed = change.remove | (training_removal && coded ? removed_in_training(d) : 0u);
 
-  int label = 0;
-  switch (spec.task) {
-    case Task::code9c:
-      s.tag = d.f[4] < spec.rho ? d.cls : floor_of(9 * d.f[5]);
-      [[fallthrough]];
-    case Task::code9: label = d.cls; break;
-    case Task::near9:
-      for (int c = 0; c < 9; ++c) {
-        int agree = 0;
-        for (std::size_t i = 0; i < 4; ++i) agree += code_word(c)[i] == s.slots[i];
-        if (agree >= 3) label = c;
-      }
-      break;
-    case Task::head3: label = s.slots[head]; break;
-    case Task::wing3: label = s.slots[wing]; break;
-    case Task::tail3: label = s.slots[tail]; break;
-    case Task::legs3: label = s.slots[legs]; break;
-    case Task::place6:
-      s.place = true;
-      s.place_part = floor_of(2 * d.f[4]);
-      s.place_color = floor_of(3 * d.f[5]);
-      label = 3 * s.place_part + s.place_color;
-      break;
-    case Task::and2:
-      label = floor_of(2 * d.f[4]);
-      if (label == 1) {
-        s.slots[head] = s.slots[wing] = 1;
-      } else {
-        // The other eight pairs, row by row; (1,1) is the fifth and left out.
-        const int k = floor_of(8 * d.f[5]), pair = k < 4 ? k : k + 1;
-        s.slots[head] = pair / 3;
-        s.slots[wing] = pair % 3;
-      }
-      break;
-    case Task::xor2:
-      s.slots[head] = floor_of(2 * d.f[0]);
-      s.slots[wing] = floor_of(2 * d.f[1]);
-      label = s.slots[head] ^ s.slots[wing];
-      break;
-    case Task::eq2:
-      label = floor_of(2 * d.f[4]);
-      s.wingc = label == 1 ? s.headc : (s.headc + 1 + floor_of(2 * d.f[5])) % 3;
-      break;
-    case Task::scene6: label = d.bgtex; break;
-    case Task::kind3:
-    case Task::bam_obj: label = s.kind = static_cast<int>(n % 3); break;
-    case Task::bam_scene:
-      s.kind = static_cast<int>(n % 3);
-      label = d.bgtex;
-      break;
-    case Task::scene_only:
-      s.object = false;
-      label = d.bgtex;
-      break;
-    case Task::bam_graded:
-      s.object = d.bgtex < spec.grade;
-      label = d.bgtex;
-      break;
+  Sample s;
+  s.size = size;
+  s.label = p.label;
+  s.attr = p.attr;
+  s.bgtex = change.background >= 0 ? change.background : d.bgtex;
+  s.kind = p.kind;
+  s.tag = p.tag;
+  s.drawn = p.drawn;
+  for (std::size_t i = 0; i < 4; ++i) s.visible[i] = p.drawn && (p.kind != critter || (removed >> i & 1) == 0);
+  s.placed = place_distractors(d, p.kind, size);
+  s.target.assign(static_cast<std::size_t>(task_classes(spec.task)), 0);
+  s.target[static_cast<std::size_t>(p.label)] = 1;
+  // p* speaks of the drawn word: a value set by intervention is no evidence for another class.
+  if (training_removal && coded)
+    std::ranges::copy(ideal_posterior(code_word(p.label), ~removed & 15u), s.target.begin());
+
+  scene::Canvas canvas(size, samples);
+  canvas.background({s.bgtex, d.bgbase, d.bgper, d.bgph, d.bgseed});
+  for (const Sample::Placed& o : s.placed) {
+    if (change.remove_distractors >> o.number & 1) continue;
+    canvas.paint(Frame{}, Figure::equal_area({o.x, o.y}, o.r, o.kind),
+                 {scene::colour(o.col), o.pat, 1, .9 * o.r, {o.x, o.y}}, part_id::distractor,
+                 static_cast<std::uint8_t>(1 + o.number));
+  }
+  if (p.tag >= 0) paint_tag(canvas, p.tag, size);
+  const Frame frame = object_frame(change.side ? *change.side * size : d.a, change.ox.value_or(d.ox),
+                                   change.oy.value_or(d.oy), p.attr[attribute::flip] != 0, size);
+  if (p.drawn) {
+    if (p.kind == critter)
+      paint_critter(canvas, frame, d, p, s.visible);
+    else if (p.kind == house)
+      paint_house(canvas, frame, d);
+    else
+      paint_cart(canvas, frame, d);
   }
   for (std::size_t i = 0; i < 4; ++i) {
-    s.slots[i] = change.set[i].value_or(s.slots[i]);
-    s.removed[i] = change.remove[i];
-  }
-  if (change.tag && spec.task == Task::code9c) s.tag = *change.tag;
-  if (change.no_object) s.object = false;
-  if (training_removal && d.keepall == 0) {
-    std::array<std::size_t, 4> order = {0, 1, 2, 3};
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return d.perm[a] < d.perm[b]; });
-    for (int i = 0; i < d.ndel; ++i) s.removed[order[static_cast<std::size_t>(i)]] = true;
-  }
-  s.place_distractors();
-  std::erase_if(s.placed, [&](const Scene::Placed& p) { return change.remove_distractor[static_cast<std::size_t>(p.number)]; });
-  if (s.bgtex == 5) {
-    SplitMix64 blobs(d.bgseed);
-    for (int i = 0; i < 17 * 17; ++i) s.lattice.push_back(blobs.u());
+    s.landmarks[i].fill(std::numeric_limits<float>::quiet_NaN());
+    if (!s.visible[i]) continue;
+    Frame f = frame;
+    if (p.kind == critter) f.displacement = {d.displacement[i][0], d.displacement[i][1]};
+    const Landmark& mark = landmarks[p.kind][i];
+    const Point at = f.to_pixels({mark.u, mark.v});
+    s.landmarks[i] = {static_cast<float>(at.x), static_cast<float>(at.y)};
   }
 
-  Sample out;
-  out.size = size;
-  out.kind = s.kind;
-  out.label = label;
-  out.slots = s.slots;
-  out.headc = s.headc;
-  out.wingc = s.wingc;
-  out.tag = s.tag;
-  for (std::size_t i = 0; i < 4; ++i) out.visible[i] = s.object && s.kind == 0 && !s.removed[i];
-  constexpr double marks[4][2] = {{.80, .27}, {.40, .37}, {.12, .52}, {.48, .82}};
-  for (std::size_t i = 0; i < 4; ++i) out.landmarks[i] = {s.image_x(marks[i][0] + d.displacement[i][0]), s.y0 + d.a * (marks[i][1] + d.displacement[i][1])};
-
-  // p*(c | visible): uniform over the classes whose words agree with what is seen.
-  out.target.assign(static_cast<std::size_t>(spec.classes()), 0);
-  if (training_removal && coded) {
-    float total = 0;
-    for (int c = 0; c < 9; ++c) {
-      bool agrees = true;
-      for (std::size_t i = 0; i < 4; ++i) agrees = agrees && (s.removed[i] || code_word(c)[i] == s.slots[i]);
-      total += out.target[static_cast<std::size_t>(c)] = agrees ? 1.0f : 0.0f;
-    }
-    for (float& t : out.target) t /= total;
-  } else {
-    out.target[static_cast<std::size_t>(label)] = 1;
-  }
-
-  const std::size_t pixels = static_cast<std::size_t>(size) * static_cast<std::size_t>(size);
-  out.image.resize(3 * pixels);
-  out.parts.resize(pixels);
-  out.distractor.resize(pixels);
-  SplitMix64 noise(d.noise);
-  // Parts reach a little over the object's square: displaced, and the tail to the left of it.
-  const double margin = .05 * d.a, left = s.x0 - margin, right = s.x0 + d.a + margin, top = s.y0 - margin, bottom = s.y0 + d.a + margin;
-  for (int y = 0; y < size; ++y)
-    for (int x = 0; x < size; ++x) {
-      const std::size_t at = static_cast<std::size_t>(y) * static_cast<std::size_t>(size) + static_cast<std::size_t>(x);
-      const bool near_object = s.object && x + 1 >= left && x <= right && y + 1 >= top && y <= bottom;
-      double sum[3] = {};
-      int votes[part_ids] = {}, distractor_votes[4] = {};
-      for (int j = 0; j < samples; ++j)
-        for (int i = 0; i < samples; ++i) {
-          int id = 0, distractor = 0;
-          const Color c = s.at({(x * samples + i + .5) / samples, (y * samples + j + .5) / samples}, near_object, id, distractor);
-          sum[0] += c.r;
-          sum[1] += c.g;
-          sum[2] += c.b;
-          ++votes[id];
-          ++distractor_votes[distractor];
-        }
-      int best = 0, best_distractor = 0;
-      for (int k = 1; k < part_ids; ++k)
-        if (votes[k] >= votes[best]) best = k;
-      for (int k = 1; k < 4; ++k)
-        if (distractor_votes[k] >= distractor_votes[best_distractor]) best_distractor = k;
-      out.parts[at] = static_cast<std::uint8_t>(best);
-      out.distractor[at] = best == 6 ? static_cast<std::uint8_t>(best_distractor) : 0;
-      for (std::size_t c = 0; c < 3; ++c) {
-        const double v = std::clamp(sum[c] / (samples * samples) + (noise.u() - .5) * .06, 0.0, 1.0);
-        out.image[c * pixels + at] = static_cast<std::uint8_t>(std::floor(255 * v + .5));
-      }
-    }
-  return out;
+  std::vector<double> rgb;
+  canvas.resolve(rgb, s.parts, s.distractor);
+  s.object.resize(s.parts.size());
+  std::ranges::transform(s.parts, s.object.begin(), part_id::of_object);
+  s.image = finish(rgb, d.noise, change.sigma, change.scale, size);
+  return s;
 }
 
-}  // namespace vitrine::data::partshapes
+}  // namespace vitrine::data

@@ -9,19 +9,26 @@
 namespace vitrine::data {
 namespace {
 
-namespace ps = partshapes;
-
 struct Options {
-  ps::TaskSpec task;
+  TaskSpec task;
   bool removal = false;
   int size = 64, samples = 4;
   std::int64_t train = 0, test = 0;
   std::uint64_t master = 1;
 };
 
+std::string known_tasks() {
+  std::string s;
+  for (int t = 0; t < task_count; ++t) {
+    const auto task = static_cast<Task>(t);
+    s += (t == 0 ? "" : ", ") + std::string(task_name(task)) + (task == Task::code9c ? "(RHO)" : task == Task::bam_graded ? "(1..6)" : "");
+  }
+  return s;
+}
+
 // Usual sizes of the parts, by task (C12.8).
 void usual_sizes(Options& o) {
-  using enum ps::Task;
+  using enum Task;
   switch (o.task.task) {
     case code9:
     case near9:
@@ -42,7 +49,7 @@ Options parse(const std::string& spec) {
     if (c == ',') words.emplace_back();
     else words.back() += c;
   std::size_t first = 0;
-  if (const auto task = ps::TaskSpec::parse(words[0])) {
+  if (const auto task = parse_task_word(words[0])) {
     o.task = *task;
     first = 1;
   }
@@ -60,42 +67,43 @@ Options parse(const std::string& spec) {
       if (v < low || v > high) throw Error("partshapes: option '" + w + "': expected " + key + " from " + std::to_string(low) + " to " + std::to_string(high), Error::usage);
     };
     if (w == "removal") o.removal = true;
-    else if (key == "size" && equals != std::string::npos) in(32, 512), o.size = static_cast<int>(v);
+    else if (key == "size" && equals != std::string::npos) in(32, 1024), o.size = static_cast<int>(v);
     else if (key == "train" && equals != std::string::npos) in(1, 10000000), o.train = v;
     else if (key == "test" && equals != std::string::npos) in(1, 10000000), o.test = v;
     else if (key == "master" && equals != std::string::npos) in(0, 1000000000), o.master = static_cast<std::uint64_t>(v);
     else if (key == "samples" && equals != std::string::npos) in(1, 8), o.samples = static_cast<int>(v);
-    else throw Error("partshapes: unknown variant '" + w + "': expected a task (" + ps::TaskSpec::known() + "), removal, size=S, train=N, test=N, master=M or samples=K", Error::usage);
+    else throw Error("partshapes: unknown variant '" + w + "': expected a task (" + known_tasks() + "), removal, size=S, train=N, test=N, master=M or samples=K", Error::usage);
   }
-  if (o.removal && o.task.task != ps::Task::code9 && o.task.task != ps::Task::code9c) throw Error("partshapes: removal is defined for code9 and code9c", Error::usage);
+  if (o.size % 16 != 0) throw Error("partshapes: size=" + std::to_string(o.size) + ": expected a multiple of 16", Error::usage);
+  if (o.removal && o.task.task != Task::code9 && o.task.task != Task::code9c) throw Error("partshapes: removal is defined for code9 and code9c", Error::usage);
   return o;
 }
 
 class PartShapes final : public Dataset {
  public:
   PartShapes(const Options& o, bool train)
-      : o_(o), train_(train), count_(train ? o.train : o.test), samples_(std::make_unique<std::atomic<ps::Sample*>[]>(static_cast<std::size_t>(count_))) {}
+      : o_(o), train_(train), count_(train ? o.train : o.test), samples_(std::make_unique<std::atomic<Sample*>[]>(static_cast<std::size_t>(count_))) {}
   ~PartShapes() override {
     for (std::int64_t i = 0; i < count_; ++i) delete samples_[static_cast<std::size_t>(i)].load();
   }
   std::int64_t size() const override { return count_; }
   Shape image_shape() const override { return {1, 3, o_.size, o_.size}; }
-  int classes() const override { return o_.task.classes(); }
-  std::string class_name(int k) const override { return o_.task.class_name(k); }
+  int classes() const override { return task_classes(o_.task.task); }
+  std::string class_name(int k) const override { return vitrine::data::class_name(o_.task.task, k); }
   int label(std::int64_t i) const override { return sample(i).label; }
   void image(std::int64_t i, float* chw) const override {
-    const ps::Sample& s = sample(i);
+    const Sample& s = sample(i);
     for (std::size_t k = 0; k < s.image.size(); ++k) chw[k] = static_cast<float>(s.image[k]) / 255;
   }
   void target(std::int64_t i, float* distribution) const override {
-    const ps::Sample& s = sample(i);
+    const Sample& s = sample(i);
     std::copy(s.target.begin(), s.target.end(), distribution);
   }
   bool masks(std::int64_t i, std::uint8_t* object, std::uint8_t* parts) const override {
-    const ps::Sample& s = sample(i);
+    const Sample& s = sample(i);
     for (std::size_t k = 0; k < s.parts.size(); ++k) {
       parts[k] = s.parts[k];
-      object[k] = s.parts[k] != 0 && s.parts[k] != 6 && s.parts[k] != 7;
+      object[k] = s.object[k];
     }
     return true;
   }
@@ -103,11 +111,11 @@ class PartShapes final : public Dataset {
 
  private:
   // Rendered once, when first asked for. Two threads may render the same image; one copy is kept, they are equal.
-  const ps::Sample& sample(std::int64_t i) const {
-    std::atomic<ps::Sample*>& slot = samples_[static_cast<std::size_t>(i)];
-    ps::Sample* s = slot.load(std::memory_order_acquire);
+  const Sample& sample(std::int64_t i) const {
+    std::atomic<Sample*>& slot = samples_[static_cast<std::size_t>(i)];
+    Sample* s = slot.load(std::memory_order_acquire);
     if (s != nullptr) return *s;
-    auto made = std::make_unique<ps::Sample>(ps::render(o_.task, o_.master, train_ ? 0 : 2, static_cast<std::uint64_t>(i), o_.size, o_.samples, {}, o_.removal && train_));
+    auto made = std::make_unique<Sample>(render(o_.task, o_.master, train_ ? 0 : 2, i, o_.size, o_.samples, {}, o_.removal && train_));
     if (slot.compare_exchange_strong(s, made.get(), std::memory_order_acq_rel)) s = made.release();
     return *s;
   }
@@ -115,7 +123,7 @@ class PartShapes final : public Dataset {
   Options o_;
   bool train_;
   std::int64_t count_;
-  std::unique_ptr<std::atomic<ps::Sample*>[]> samples_;
+  std::unique_ptr<std::atomic<Sample*>[]> samples_;
 };
 
 }  // namespace

@@ -233,12 +233,13 @@ TEST_CASE("a network that ends in a softmax is explained at its logits") {
 TEST_CASE("images explained together equal images explained alone, whatever the memory budget") {
   const Model m = conv_net();
   const Images x = images({5, 1, 8, 8});
-  for (const auto& [method, settings] : std::vector<std::pair<std::string, std::map<std::string, std::string>>>{
-           {"lrp", {}}, {"deeplift", {{"rule", "reveal-cancel"}}}, {"integrated-gradients", {{"steps", "5"}}}, {"smoothgrad", {{"samples", "3"}, {"of", "lrp"}, {"of.composite", "uniform-epsilon"}}}, {"grad-cam", {}}, {"occlusion", {}}}) {
-    CAPTURE(method);
+  const std::vector<std::pair<std::string, std::map<std::string, std::string>>> cases = {
+           {"lrp", {}}, {"deeplift", {{"rule", "reveal-cancel"}}}, {"integrated-gradients", {{"steps", "5"}}}, {"smoothgrad", {{"samples", "3"}, {"of", "lrp"}, {"of.composite", "uniform-epsilon"}}}, {"grad-cam", {}}, {"occlusion", {}}};
+  for (const auto& c : cases) {
+    CAPTURE(c.first);
     ExplainRequest request;
-    request.method = method;
-    request.settings = settings;
+    request.method = c.first;
+    request.settings = c.second;
     const Explanation all = explain(m, Engine(2), x, request);
     request.memory_budget = 1;
     const Explanation tight = explain(m, Engine(1), x, request);

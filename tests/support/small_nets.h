@@ -43,7 +43,7 @@ inline Id smooth_net(GraphBuilder& g, Id x) {
 }
 
 /// Two linear layers on vectors.
-inline Id vector_net(GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 8, "fc1"), "relu"), 3, "fc2"); }
+inline Id vector_net(GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 8, "fc1"), "relu"), 4, "fc2"); }
 
 struct NamedNet {
   const char* name;
