@@ -90,6 +90,7 @@ void save_state(const Model& model, const OptimizerState& state, const Position&
 
 Position load_state(Model& model, OptimizerState& state, const std::string& print, const TrainOptions& o) {
   const std::string path = state_path(o);
+  if (!std::filesystem::exists(path)) throw Error(path + ": is not there: --resume continues a run that was stopped, and a complete run leaves no state");
   const io::Safetensors file(path);
   Position at;
   try {
@@ -233,9 +234,11 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
     if (progress) progress(p);
     if (stop.load()) {
       result.stopped = at.epoch + 1 < o.epochs;
-      return result;
+      if (result.stopped) return result;
     }
   }
+  std::error_code ignored;
+  std::filesystem::remove(state_path(o), ignored);
   return result;
 }
 

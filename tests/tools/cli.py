@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""The program from outside: good calls give what the contract says; bad ones give one sentence, the right exit status (2
+usage, 1 input) and leave nothing behind. Standard library only.
+
+    cli.py PROGRAM SOURCE_ROOT
+"""
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+MAPS = ROOT + '/tests/golden/maps/lenet/'
+MODEL, INPUT = MAPS + 'model.safetensors', MAPS + 'input.npy'
+passed = failed = 0
+
+
+def run(*args, **options):
+    return subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, timeout=120, **options)
+
+
+def check(condition, what):
+    global passed, failed
+    if condition:
+        passed += 1
+    else:
+        failed += 1
+        print('FAILED:', what)
+
+
+def npy(path, shape, kind, values):
+    header = str({'descr': kind, 'fortran_order': False, 'shape': tuple(shape)})
+    header += ' ' * (63 - (10 + len(header)) % 64) + '\n'
+    code = {'<f4': 'f', '<i8': 'q'}[kind]
+    with open(path, 'wb') as f:
+        f.write(b'\x93NUMPY\x01\x00' + struct.pack('<H', len(header)) + header.encode() + struct.pack(f'<{len(values)}{code}', *values))
+
+
+def read_npy(path):
+    data = open(path, 'rb').read()
+    size = struct.unpack('<H', data[8:10])[0]
+    header = eval(data[10:10 + size])
+    return header['shape'], struct.unpack(f"<{(len(data) - 10 - size) // 4}f", data[10 + size:])
+
+
+def refused(status, word, *args, **options):
+    before = sorted(os.listdir('.'))
+    r = run(*args, **options)
+    line = r.stderr.strip()
+    check(r.returncode == status, f'{args}: exit status {r.returncode}, expected {status}: {line}')
+    check(line.startswith('vitrine: ') and '\n' not in line, f'{args}: not one sentence: {line!r}')
+    check(word in line, f'{args}: {word!r} is not in {line!r}')
+    check(sorted(os.listdir('.')) == before, f'{args}: left {set(os.listdir(".")) - set(before)}')
+
+
+def good_calls():
+    r = run('predict', MODEL, '--input', INPUT, '--output', 'y.npy')
+    check(r.returncode == 0 and read_npy('y.npy')[0] == (3, 5), 'predict gives (N,K)')
+    expected = read_npy(MAPS + 'logits.npy')[1]
+    check(max(abs(a - b) for a, b in zip(read_npy('y.npy')[1], expected)) < 1e-4, 'predict gives the stored logits')
+    check('0.' in run('predict', MODEL, '--input', INPUT).stdout, 'predict prints probabilities')
+    for method in (m['name'] for m in json.loads(run('methods', '--json').stdout)):
+        r = run('explain', MODEL, '--input', INPUT, '--method', method, '--output', 'r.npy')
+        check(r.returncode == 0 and read_npy('r.npy')[0] == (3, 1, 16, 16), f'{method}: relevance of the shape of X: {r.stderr}')
+        check(any(v != 0 for v in read_npy('r.npy')[1]), f'{method}: relevance is not all zero')
+    lists = {name: json.loads(run(name, '--json').stdout) for name in ('methods', 'rules', 'models', 'layers')}
+    check(all(len(v) > 3 and all('name' in e for e in v) for v in lists.values()), 'lists as JSON')
+    check(all(run(name).returncode == 0 for name in lists), 'lists for people')
+    r = run('inspect', MODEL, '--plan')
+    check(r.returncode == 0 and 'conv1' in r.stdout and 'inference' in r.stdout, 'inspect --plan')
+
+    run('explain', MODEL, '--input', INPUT, '--method', 'lrp', '--set', 'composite=uniform-epsilon', '--target', 2, '--output', 'a.npy', '--ledger', 'l.json')
+    ledger = json.load(open('l.json'))
+    nodes = ledger['nodes']
+    check([n['node'] for n in nodes][0] == 'conv1' and nodes[0]['rule'] == 'epsilon', 'the ledger names nodes and rules')
+    check(abs(nodes[-1]['out']['sum'] - sum(i['score'] for i in ledger['images'])) < 1e-4, 'the ledger starts with the scores')
+    check(abs(nodes[0]['in']['sum'] - sum(read_npy('a.npy')[1])) < 1e-3, 'the ledger ends with the relevance')
+    run('explain', MODEL, '--input', INPUT, '--method', 'lrp', '--set', 'composite=uniform-epsilon', '--target', 2, '--rule', 'conv1=flat', '--output', 'b.npy')
+    check(read_npy('a.npy')[1] != read_npy('b.npy')[1], '--rule changes the map')
+    check('conv1' in run('explain', MODEL, '--input', INPUT, '--method', 'lrp', '--ledger', '-').stdout, 'the ledger as a table')
+    r = run('explain', MODEL, '--input', INPUT, '--method', 'gradient', '--method', 'lrp', '--image', 'p.png')
+    check(r.returncode == 0 and open('p.png', 'rb').read(8) == b'\x89PNG\r\n\x1a\n', 'methods side by side as a PNG')
+    r = run('explain', MODEL, '--input', INPUT, '--method', 'gradient')
+    check('input.gradient.png' in r.stdout and os.path.exists('input.gradient.png'), 'without --output a picture is made and named')
+    r = run('data', 'partshapes:kind3,test=3,size=32', '--out', 'pictures', '--pictures', 3, '--sheet', 'sheet.png')
+    check(r.returncode == 0 and len(os.listdir('pictures')) == 3 and os.path.exists('sheet.png'), 'data writes pictures')
+    for isa in ('ref', 'avx2', 'avx512'):
+        check(run('predict', MODEL, '--input', INPUT, env={**os.environ, 'VITRINE_ISA': isa}).returncode == 0, f'VITRINE_ISA={isa}')
+
+
+def bad_calls():
+    explain = ('explain', MODEL, '--input', INPUT, '--output', 'bad.npy', '--method')
+    refused(2, "unknown method 'shap'", *explain, 'shap')
+    refused(2, 'epsilonn', *explain, 'lrp', '--set', 'epsilonn=1')
+    refused(2, 'epsilon=x', *explain, 'lrp', '--set', 'epsilon=x')
+    refused(2, 'alpha - beta', *explain, 'lrp', '--set', 'composite=uniform-alpha-beta', '--set', 'alpha=3', '--set', 'beta=1')
+    refused(2, 'key=value', *explain, 'lrp', '--set', 'epsilon')
+    refused(2, 'twice', *explain, 'lrp', '--set', 'epsilon=1', '--set', 'epsilon=2')
+    refused(2, 'nope', *explain, 'grad-cam', '--set', 'node=nope')
+    refused(2, 'target 99', *explain, 'gradient', '--target', 99)
+    refused(2, 'class number', *explain, 'gradient', '--target', 'cat')
+    refused(2, 'magic', *explain, 'lrp', '--rule', 'conv1=magic')
+    refused(2, 'matches no node', *explain, 'lrp', '--rule', 'conv7=epsilon')
+    refused(2, '--method deeplift', *explain, 'lrp', '--rule', 'pool1=rescale')
+    refused(2, 'conv1', *explain, 'lrp', '--rule', 'conv1=pass')
+    refused(2, 'grey', *explain, 'deeplift', '--baseline', 'grey')
+    refused(2, 'no baseline', *explain, 'lrp', '--baseline', 'blur')
+    refused(2, 'no ledger', 'explain', MODEL, '--input', INPUT, '--method', 'occlusion', '--ledger', '-')
+    refused(2, 'lenet99', 'train', 'lenet99', '--data', 'partshapes', '--out', 'm.safetensors')
+    refused(2, 'optimizer', 'train', 'cnn6', '--data', 'partshapes', '--out', 'm.safetensors', '--optimizer', 'lion')
+    refused(2, 'schedule', 'train', 'cnn6', '--data', 'partshapes:train=8,test=8', '--out', 'm.safetensors', '--schedule', 'sometimes')
+    refused(2, 'unknown data set', 'train', 'cnn6', '--data', 'imagenet:x', '--out', 'm.safetensors')
+    refused(2, '.safetensors', 'train', 'cnn6', '--data', 'partshapes', '--out', 'm.bin')
+    refused(2, 'VITRINE_ISA', 'methods', env={**os.environ, 'VITRINE_ISA': 'sse'})
+    refused(2, 'epochs', 'train', 'cnn6', '--data', 'partshapes', '--out', 'm.safetensors', '--epochs', 0)
+    refused(2, 'vitrine --help', 'explode')
+    refused(2, 'required', 'explain', MODEL)
+
+    refused(1, 'nowhere', 'eval', 'nowhere.safetensors', '--data', 'partshapes')
+    refused(1, 'train-images', 'train', 'lenet5', '--data', 'mnist:.', '--out', 'm.safetensors')
+    refused(1, 'does not exist', 'train', 'cnn6', '--data', 'partshapes', '--out', 'no/m.safetensors')
+    refused(1, 'cannot be', 'explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output', 'no/r.npy')
+    refused(1, 'is a folder', 'explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output', '.')
+    refused(1, 'images of', 'eval', MODEL, '--data', 'partshapes')
+    npy('wrong.npy', (1, 3, 16, 16), '<f4', [0.0] * 768)
+    refused(1, '(1,3,16,16)', 'predict', MODEL, '--input', 'wrong.npy')
+    npy('nan.npy', (1, 1, 16, 16), '<f4', [float('nan')] * 256)
+    refused(1, 'not finite', 'explain', MODEL, '--input', 'nan.npy', '--method', 'gradient', '--output', 'bad.npy')
+    whole = open(INPUT, 'rb').read()
+    for name, data in (('short.npy', whole[:-5]), ('long.npy', whole + b'x'), ('empty.npy', b''), ('no.npy', b'hello')):
+        open(name, 'wb').write(data)
+        refused(1, name, 'predict', MODEL, '--input', name)
+    weights = open(MODEL, 'rb').read()
+    lying = struct.pack('<Q', 1 << 60) + weights[8:]
+    for k, data in enumerate((weights[:-4], weights + b'....', weights[:40], lying, b'\x02\0\0\0\0\0\0\0{}', weights.replace(b'conv2d', b'conv9d'), weights.replace(b'kernel_h', b'kernel_x'))):
+        open(f'bad{k}.safetensors', 'wb').write(data)
+        refused(1, f'bad{k}.safetensors', 'inspect', f'bad{k}.safetensors')
+    open('bad.png', 'wb').write(b'\x89PNG\r\n\x1a\n' + b'\0' * 40)
+    refused(1, 'bad.png', 'predict', MODEL, '--input', 'bad.png')
+    os.mkdir('nothing')
+    refused(1, 'nothing', 'predict', MODEL, '--input', 'nothing')
+    # A disk that is full: the largest allowed file is smaller than the result.
+    script = f'trap "" XFSZ; ulimit -f 1; exec {PROGRAM} explain {MODEL} --input {INPUT} --method gradient --output full.npy'
+    before = sorted(os.listdir('.'))
+    r = subprocess.run(['bash', '-c', script], capture_output=True, text=True)
+    check(r.returncode == 1 and 'full.npy' in r.stderr and sorted(os.listdir('.')) == before, f'a full disk: {r.returncode} {r.stderr}')
+
+
+def training():
+    values = [((i * 7919) % 1000) / 500 - 1 + (2 if (i // 256) % 2 else 0) for i in range(64 * 256)]
+    npy('x.npy', (64, 1, 16, 16), '<f4', values)
+    npy('y.npy', (64,), '<i8', [k % 2 for k in range(64)])
+    train = ('train', 'lenet5', '--data', 'npy:x.npy,y.npy,x.npy,y.npy', '--epochs', 60, '--batch', 8, '--lr', 0.005)
+    check(run(*train, '--out', 'one.safetensors', '--threads', 1).returncode == 0, 'training')
+    check(not os.path.exists('one.safetensors.state'), 'a complete training leaves no state')
+    r = run('eval', 'one.safetensors', '--data', 'npy:x.npy,y.npy')
+    check('accuracy 1.0000' in r.stdout, f'two brightnesses are learnt: {r.stdout}')
+    check(run(*train, '--out', 'two.safetensors', '--threads', 2).returncode == 0, 'training on two threads')
+    same = open('one.safetensors', 'rb').read()
+    check(open('two.safetensors', 'rb').read() == same, 'the number of threads changes no bit')
+    stopped = 0
+    for attempt in range(200):  # stop again and again, a little later each time
+        p = subprocess.Popen([PROGRAM, *map(str, train), '--out', 'stop.safetensors'] + (['--resume'] if stopped else []), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.05 + 0.01 * attempt)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate()
+        if p.returncode == 0:
+            break
+        if p.returncode != 130:
+            check(attempt == 0 and p.returncode < 0, f'stopping: {p.returncode} {err}')
+            continue  # the signal came before the program was ready for it
+        check('saved' in out and os.path.exists('stop.safetensors.state'), f'Ctrl-C saves: {out}')
+        stopped += 1
+        if stopped == 1:
+            refused(2, 'other options', *train, '--out', 'stop.safetensors', '--resume', '--momentum', 0.5)
+        if stopped == 3:
+            check(run(*train, '--out', 'stop.safetensors', '--resume').returncode == 0, 'resuming')
+            break
+    check(stopped >= 1, 'was stopped at least once')
+    check(open('stop.safetensors', 'rb').read() == same, 'stopped and resumed equals never stopped, bit for bit')
+    refused(1, 'first node', *train[:-1], 1e6, '--out', 'nan.safetensors')
+    refused(1, '--resume', *train, '--out', 'fresh.safetensors', '--resume')
+
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    good_calls()
+    bad_calls()
+    training()
+    os.chdir('/')
+print(f'{passed} passed, {failed} failed')
+sys.exit(failed > 0)
