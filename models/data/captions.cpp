@@ -25,7 +25,7 @@ constexpr std::array<Words, at::count> value_words = {{
 
 // The nuisance attribute that goes with a slot in phrases.
 constexpr std::array<int, 4> nuisance_of = {at::headc, at::wingc, at::tails, at::legc};
-constexpr std::array<std::string_view, 3> nouns = {"head", "wing", "tail"};
+constexpr std::array<std::string_view, 4> nouns = {"head", "wing", "tail", "legs"};
 
 std::string_view word_of(int variable, int value) {
   return value_words[static_cast<std::size_t>(variable)][static_cast<std::size_t>(value)];

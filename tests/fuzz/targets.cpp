@@ -1,0 +1,40 @@
+// Readers of foreign files under random bytes: a sentence (Error) or a result, never a crash. VITRINE_FUZZ chooses the reader.
+// With clang and -Dfuzzing=true these are libFuzzer programs; everywhere, replay.cpp runs them over the kept corpus.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "core/io/image.h"
+#include "core/io/npy.h"
+#include "core/io/safetensors.h"
+#include "models/model.h"
+
+#define VITRINE_NPY 1
+#define VITRINE_SAFETENSORS 2
+#define VITRINE_IMAGE 3
+#define VITRINE_MODEL 4
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace vitrine;
+  [[maybe_unused]] const auto* const bytes = reinterpret_cast<const std::byte*>(data);
+  try {
+#if VITRINE_FUZZ == VITRINE_NPY
+    const io::NpyArray a = io::parse_npy(bytes, size, "fuzz.npy");
+    (void)a.floats();
+#elif VITRINE_FUZZ == VITRINE_SAFETENSORS
+    const io::Safetensors file(std::span(bytes, size), "fuzz.safetensors");
+    for (const io::TensorEntry& t : file.tensors()) (void)t.floats();
+#elif VITRINE_FUZZ == VITRINE_IMAGE
+    const io::Image image = io::parse_image(data, size, 3, "fuzz.png");
+    if (image.w < 4096 && image.h < 4096) (void)io::resize(image, 7, 5);
+#elif VITRINE_FUZZ == VITRINE_MODEL
+    // The graph alone; every tensor that it asks for is there, with a shape that the name's length decides.
+    (void)model_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz.json", [](const std::string& name, std::vector<std::int64_t>& shape) {
+      shape.assign(1 + name.size() % 4, 1 + static_cast<std::int64_t>(name.size() % 7));
+      return true;
+    });
+#endif
+  } catch (const vitrine::Error&) {
+  }
+  return 0;
+}
