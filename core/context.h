@@ -8,6 +8,8 @@
 
 namespace vitrine {
 
+inline constexpr const char* memory_too_small = "the run's memory is smaller than its plan";
+
 struct Context {
   const Kernels* kernels = nullptr;
   Arena* scratch = nullptr;          ///< for data that kernels touch; an op gives back what it takes (ArenaScope)
@@ -24,6 +26,12 @@ struct Context {
   Status fail(Status status, const char* what, Shape found = {}, Shape expected = {}) const noexcept {
     if (failure != nullptr && failure->status == Status::ok) *failure = {status, "", what, found, expected, 0};
     return status;
+  }
+
+  /// A tensor in scratch memory, uninitialised; it lives until the enclosing ArenaScope ends.
+  Status temporary(const Shape& shape, TensorView& out) const noexcept {
+    out = {scratch->array<real>(static_cast<std::size_t>(shape.size())), shape};
+    return out ? Status::ok : fail(Status::out_of_arena, memory_too_small);
   }
 
   /// Cuts [0, n) into ranges of `grain` (the same ranges on any number of threads) and calls body(begin, end).
@@ -45,7 +53,7 @@ struct Context {
     const int w = work.tiles < workers() ? static_cast<int>(work.tiles) : workers();
     std::byte* shared = scratch->allocate(work.shared_bytes);
     std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w > 0 ? w : 1));
-    if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, "needs more scratch memory");
+    if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, memory_too_small);
     kernel.pack(args, shared);
     run_tiles(w > 1 ? parallel : nullptr, work.tiles, [&](std::int64_t tile, int worker) noexcept {
       kernel.tile(args, shared, own + each * static_cast<std::size_t>(worker), tile);

@@ -102,7 +102,7 @@ Status Run::run_nodes(const Context& outer, bool reference, Id first_node) noexc
   for (Id i = first_node; i < g.nodes.size(); ++i) {
     const ArenaScope scope(scratch_), book_scope(book_);
     const NodeIO node = io(i, reference);
-    Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan") : g.nodes[i].op->forward(ctx, node);
+    Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, memory_too_small) : g.nodes[i].op->forward(ctx, node);
     if (Observer* const observer = plan_.request.observer; s == Status::ok && observer != nullptr) {
       const NodeIO twin = plan_.request.reference && !reference ? io(i, true) : NodeIO{};
       s = observer->after_forward(ctx, g, i, node, twin.in.empty() ? nullptr : &twin);
@@ -121,7 +121,7 @@ Status Run::walk_back(const Context& outer, Ledger* ledger) noexcept {
   const Context ctx = with_scratch(outer);
   if (q.rules.empty()) return ctx.fail(Status::bad_argument, "the plan has no walk");
   bool* flags = book_.array<bool>(g.values.size());
-  if (flags == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+  if (flags == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
   const std::span<bool> written{flags, g.values.size()};
   std::fill(written.begin(), written.end(), false);
   if (q.seeds.empty()) written[g.output] = true;
@@ -147,7 +147,7 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
   Sink* leaving = book_.array<Sink>(channels * node.in.size());
   Sink* parameter_sinks = book_.array<Sink>(node.par.size());
   if (run_io.in.empty() || arriving == nullptr || leaving == nullptr || parameter_sinks == nullptr)
-    return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+    return ctx.fail(Status::out_of_arena, memory_too_small);
   const std::span<const TensorView> signals{arriving, channels};
   for (std::size_t c = 0; c < channels; ++c) arriving[c] = signal(node.out, static_cast<std::int32_t>(c));
 
@@ -164,7 +164,7 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
       sink.add = earlier;
       if (ledger != nullptr && earlier) {
         sink.data = scratch_.array<real>(static_cast<std::size_t>(sink.size()));
-        if (sink.data == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+        if (sink.data == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
         sink.add = false;
       }
     }

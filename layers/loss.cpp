@@ -19,10 +19,10 @@ Status mean_squared_error(const Context& ctx, const TensorView& output, const Te
   const std::int64_t n = output.size();
   // The difference is formed in d_output if it is wanted, else in scratch; its square norm is the loss.
   const ArenaScope scope(*ctx.scratch);
-  real* const difference = d_output.data != nullptr ? d_output.data : ctx.scratch->array<real>(static_cast<std::size_t>(n));
-  if (difference == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
-  ctx->combine(real{1}, output.data, real{-1}, target.data, difference, n);
-  mean = ctx->dot(difference, difference, n) / static_cast<double>(n);
+  TensorView difference = d_output;
+  if (!d_output) VITRINE_TRY(ctx.temporary(output.shape, difference));
+  ctx->combine(real{1}, output.data, real{-1}, target.data, difference.data, n);
+  mean = ctx->dot(difference.data, difference.data, n) / static_cast<double>(n);
   if (d_output.data != nullptr) {
     const real factor = real{2} / static_cast<real>(n);
     for (std::int64_t i = 0; i < n; ++i) d_output.data[i] *= factor;

@@ -111,20 +111,20 @@ Status AveragePool::apply(const Context& ctx, const NodeIO& io, std::span<const 
   const TensorView& in = x[0];
   const real* source = in.data;
   if (!row.x.raw()) {
-    real* const copy = ctx.scratch->array<real>(static_cast<std::size_t>(in.size()));
-    if (copy == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+    TensorView copy;
+    VITRINE_TRY(ctx.temporary(in.shape, copy));
     ctx.ranges(in.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-      ctx->substitute(row.x, in.data + begin, copy + begin, end - begin, false);
+      ctx->substitute(row.x, in.data + begin, copy.data + begin, end - begin, false);
     });
-    source = copy;
+    source = copy.data;
   }
   const bool direct = !z.add && weight == 1;
-  real* const target = direct ? z.data : ctx.scratch->array<real>(static_cast<std::size_t>(z.size()));
-  if (target == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
+  TensorView target = z;
+  if (!direct) VITRINE_TRY(ctx.temporary(z.shape, target));
   planes(ctx, shape(in.shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t from, std::int64_t to) noexcept {
-    ctx->avg_pool_forward(p, source + from, target + to);
+    ctx->avg_pool_forward(p, source + from, target.data + to);
   });
-  if (!direct) ctx->scale(weight, target, z.data, z.size(), z.add);
+  if (!direct) ctx->scale(weight, target.data, z.data, z.size(), z.add);
   return Status::ok;
 }
 
@@ -132,10 +132,10 @@ Status AveragePool::apply_t(const Context& ctx, const NodeIO& io, Substitute w, 
   const ArenaScope scope(*ctx.scratch);
   const real* source = s.data;
   if (w.p != 1) {
-    real* const scaled = ctx.scratch->array<real>(static_cast<std::size_t>(s.size()));
-    if (scaled == nullptr) return ctx.fail(Status::out_of_arena, "the run's memory is smaller than its plan");
-    ctx->scale(w.p, s.data, scaled, s.size(), false);
-    source = scaled;
+    TensorView scaled;
+    VITRINE_TRY(ctx.temporary(s.shape, scaled));
+    ctx->scale(w.p, s.data, scaled.data, s.size(), false);
+    source = scaled.data;
   }
   planes(ctx, shape(c.shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t to, std::int64_t from) noexcept {
     ctx->avg_pool_backward(p, source + from, c.data + to, c.add);

@@ -3,13 +3,6 @@
 namespace vitrine {
 namespace {
 
-constexpr const char* too_small = "the run's memory is smaller than its plan";
-
-Status scratch_like(const Context& ctx, const Shape& shape, TensorView& out) noexcept {
-  out = {ctx.scratch->array<real>(static_cast<std::size_t>(shape.size())), shape};
-  return out ? Status::ok : ctx.fail(Status::out_of_arena, too_small);
-}
-
 const char* refusal(const Op& op) noexcept {
   switch (op.klass()) {
     case OpClass::affine:
@@ -30,8 +23,8 @@ Status rescale(const Context& ctx, const PointwiseOp& op, const Step& s, const T
   const ArenaScope scope(*ctx.scratch);
   const NodeIO &io = s.io, &ref = *s.reference;
   TensorView one, slope;
-  VITRINE_TRY(scratch_like(ctx, m.shape, one));
-  VITRINE_TRY(scratch_like(ctx, m.shape, slope));
+  VITRINE_TRY(ctx.temporary(m.shape, one));
+  VITRINE_TRY(ctx.temporary(m.shape, slope));
   ctx->fill(real{1}, one.data, one.size());
   VITRINE_TRY(op.slope(ctx, ref.in[0], ref.out, one, {slope, false}));
   ctx.ranges(d.size(), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
@@ -46,10 +39,10 @@ Status cross_max(const Context& ctx, const RouteOp& op, const Step& s, const Ten
   const ArenaScope scope(*ctx.scratch);
   const NodeIO &io = s.io, &ref = *s.reference;
   TensorView to_actual, to_reference, mass, dx;
-  VITRINE_TRY(scratch_like(ctx, m.shape, to_actual));
-  VITRINE_TRY(scratch_like(ctx, m.shape, to_reference));
-  VITRINE_TRY(scratch_like(ctx, d.shape, mass));
-  VITRINE_TRY(scratch_like(ctx, d.shape, dx));
+  VITRINE_TRY(ctx.temporary(m.shape, to_actual));
+  VITRINE_TRY(ctx.temporary(m.shape, to_reference));
+  VITRINE_TRY(ctx.temporary(d.shape, mass));
+  VITRINE_TRY(ctx.temporary(d.shape, dx));
   ctx->cross_max(io.out.data, ref.out.data, m.data, to_actual.data, to_reference.data, m.size());
   VITRINE_TRY(op.scatter(ctx, io, to_actual, {mass, false}));
   VITRINE_TRY(op.scatter(ctx, ref, to_reference, {mass, true}));
@@ -107,7 +100,7 @@ Need DeepLiftRevealCancel::needs(const Op& op) const noexcept {
 Status DeepLiftRevealCancel::input_parts(const Context& ctx, const TensorView& x, const TensorView& x0) noexcept {
   const ArenaScope scope(*ctx.scratch);
   TensorView d;
-  VITRINE_TRY(scratch_like(ctx, x.shape, d));
+  VITRINE_TRY(ctx.temporary(x.shape, d));
   ctx->combine(real{1}, x.data, real{-1}, x0.data, d.data, d.size());
   ctx->substitute(positive_part, d.data, parts_.positive[graph_.input].data, d.size(), false);
   ctx->substitute(negative_part, d.data, parts_.negative[graph_.input].data, d.size(), false);
@@ -121,7 +114,7 @@ Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp&
   const std::int64_t n = r.size();
   const TensorView p = of_batch(parts_.positive[in], r), q = of_batch(parts_.negative[in], r);
   TensorView at, plus, minus, both, pseudo;
-  for (TensorView* t : {&at, &plus, &minus, &both, &pseudo}) VITRINE_TRY(scratch_like(ctx, r.shape, *t));
+  for (TensorView* t : {&at, &plus, &minus, &both, &pseudo}) VITRINE_TRY(ctx.temporary(r.shape, *t));
   ctx->pseudo_count(p.data, pseudo.data, n);
   ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + p
   VITRINE_TRY(op.evaluate(ctx, at, plus));
@@ -154,7 +147,7 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
     case OpClass::affine: {
       const auto& op = static_cast<const AffineOp&>(*node.op);
       TensorView* const views = ctx.book->array<TensorView>(node.in.size());
-      if (views == nullptr) return ctx.fail(Status::out_of_arena, too_small);
+      if (views == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
       if (!op.weighted()) {  // all weights are positive: the parts go through as they are
         for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
         VITRINE_TRY(op.apply(ctx, io, {views, node.in.size()}, {raw_part, raw_part, nothing}, {positive, false}));
@@ -162,7 +155,7 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
         return op.apply(ctx, io, {views, node.in.size()}, {raw_part, raw_part, nothing}, {negative, false});
       }
       for (std::size_t k = 0; k < node.in.size(); ++k) {
-        VITRINE_TRY(scratch_like(ctx, io.in[k].shape, views[k]));
+        VITRINE_TRY(ctx.temporary(io.in[k].shape, views[k]));
         ctx->combine(real{1}, io.in[k].data, real{-1}, ref->in[k].data, views[k].data, views[k].size());
       }
       const std::span<const TensorView> d{views, node.in.size()};
@@ -177,8 +170,8 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
         // Rescale: both parts grow by the same factor dy/dx.
         const auto& op = static_cast<const PointwiseOp&>(*node.op);
         TensorView slope, one;
-        VITRINE_TRY(scratch_like(ctx, io.out.shape, one));
-        VITRINE_TRY(scratch_like(ctx, io.out.shape, slope));
+        VITRINE_TRY(ctx.temporary(io.out.shape, one));
+        VITRINE_TRY(ctx.temporary(io.out.shape, slope));
         ctx->fill(real{1}, one.data, one.size());
         VITRINE_TRY(op.slope(ctx, ref->in[0], ref->out, one, {slope, false}));
         const std::int64_t n = io.out.size();
@@ -190,7 +183,7 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
       // A view moves elements alike in every run, so it can be run on the parts.
       NodeIO part = io;
       TensorView* const views = ctx.book->array<TensorView>(node.in.size());
-      if (views == nullptr) return ctx.fail(Status::out_of_arena, too_small);
+      if (views == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
       part.in = {views, node.in.size()};
       for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
       part.out = positive;
@@ -205,7 +198,7 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
   }
   // Elsewhere the parts of the result are the signs of its difference.
   TensorView d;
-  VITRINE_TRY(scratch_like(ctx, io.out.shape, d));
+  VITRINE_TRY(ctx.temporary(io.out.shape, d));
   ctx->combine(real{1}, io.out.data, real{-1}, ref->out.data, d.data, d.size());
   ctx->substitute(positive_part, d.data, positive.data, d.size(), false);
   ctx->substitute(negative_part, d.data, negative.data, d.size(), false);
@@ -219,7 +212,7 @@ Status DeepLiftRevealCancel::affine(const Context& ctx, const AffineOp& op, cons
     const Sink &positive = s.inputs(0)[k], &negative = s.inputs(1)[k];
     if (!positive) continue;
     TensorView same, crossed, d;
-    for (TensorView* t : {&same, &crossed, &d}) VITRINE_TRY(scratch_like(ctx, positive.shape, *t));
+    for (TensorView* t : {&same, &crossed, &d}) VITRINE_TRY(ctx.temporary(positive.shape, *t));
     VITRINE_TRY(op.apply_t(ctx, s.io, positive_part, s.s_out[0], k, {same, false}));
     VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[1], k, {same, true}));
     VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[0], k, {crossed, false}));
@@ -240,8 +233,8 @@ Status DeepLiftRevealCancel::pointwise(const Context& ctx, const PointwiseOp& op
   const Node& node = graph_.nodes[s.io.node];
   const ArenaScope scope(*ctx.scratch);
   TensorView dx, ratio;
-  VITRINE_TRY(scratch_like(ctx, s.s_in[0].shape, dx));
-  VITRINE_TRY(scratch_like(ctx, s.s_in[0].shape, ratio));
+  VITRINE_TRY(ctx.temporary(s.s_in[0].shape, dx));
+  VITRINE_TRY(ctx.temporary(s.s_in[0].shape, ratio));
   const auto part = [&](const TensorView& x, const TensorView& y, const TensorView& m, const Sink& d) noexcept {
     ctx->pseudo_count(x.data, dx.data, d.size());
     ctx->safe_divide(y.data, dx.data, ratio.data, d.size(), false);
@@ -258,8 +251,8 @@ Status DeepLiftRevealCancel::route(const Context& ctx, const RouteOp& op, const 
   // back is one multiplier of the input's total difference, which both channels carry.
   const ArenaScope scope(*ctx.scratch);
   TensorView d, m;
-  VITRINE_TRY(scratch_like(ctx, s.io.out.shape, d));
-  VITRINE_TRY(scratch_like(ctx, s.io.out.shape, m));
+  VITRINE_TRY(ctx.temporary(s.io.out.shape, d));
+  VITRINE_TRY(ctx.temporary(s.io.out.shape, m));
   ctx->combine(real{1}, s.io.out.data, real{-1}, s.reference->out.data, d.data, d.size());
   ctx->select_by_sign(d.data, s.s_out[0].data, s.s_out[1].data, m.data, m.size(), false);
   VITRINE_TRY(cross_max(ctx, op, s, m, s.inputs(0)[0]));

@@ -3,13 +3,6 @@
 namespace vitrine {
 namespace {
 
-constexpr const char* too_small = "the run's memory is smaller than its plan";
-
-Status scratch_like(const Context& ctx, const Shape& shape, TensorView& out) noexcept {
-  out = {ctx.scratch->array<real>(static_cast<std::size_t>(shape.size())), shape};
-  return out ? Status::ok : ctx.fail(Status::out_of_arena, too_small);
-}
-
 constexpr Substitute favour_positive(float gamma) noexcept { return {1 + gamma, 1}; }
 constexpr Substitute favour_negative(float gamma) noexcept { return {1, 1 + gamma}; }
 
@@ -132,7 +125,7 @@ Need LrpRule::needs(const Op& op) const noexcept {
 Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept {
   const auto channels = static_cast<std::size_t>(like.shape.c());
   if (values.size() != 1 && values.size() != channels) return ctx.fail(Status::bad_argument, "needs one value of low and high, or one a channel");
-  VITRINE_TRY(scratch_like(ctx, like.shape, out));
+  VITRINE_TRY(ctx.temporary(like.shape, out));
   const std::int64_t pixels = like.shape.pixels();
   for (std::int32_t n = 0; n < like.shape.n(); ++n)
     for (std::size_t c = 0; c < channels; ++c)
@@ -162,7 +155,7 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
   const bool box = options_.kind == LrpKind::z_box;
   TensorView* const sources = ctx.book->array<TensorView>(3 * inputs);
   bool* const written = ctx.book->array<bool>(inputs);
-  if (sources == nullptr || written == nullptr) return ctx.fail(Status::out_of_arena, too_small);
+  if (sources == nullptr || written == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
   for (std::size_t k = 0; k < inputs; ++k) {
     sources[k] = io.in[k];
     sources[inputs + k] = sources[2 * inputs + k] = {};
@@ -176,10 +169,10 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
     const ArenaScope group_scope(*ctx.scratch);
     TensorView z = io.out, s;
     if (!reads_forward_output(g)) {
-      VITRINE_TRY(scratch_like(ctx, io.out.shape, z));
+      VITRINE_TRY(ctx.temporary(io.out.shape, z));
       VITRINE_TRY(denominator(ctx, op, io, {sources, 3 * inputs}, g, z));
     }
-    VITRINE_TRY(scratch_like(ctx, io.out.shape, s));
+    VITRINE_TRY(ctx.temporary(io.out.shape, s));
     ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
       const real* const out = io.out.data != nullptr ? io.out.data + begin : nullptr;
       ctx->relevance_quotient(stabilise_, where_[g], relevance.data + begin, z.data + begin, out, s.data + begin, end - begin);
@@ -193,7 +186,7 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
         if (!sink) continue;
         const ArenaScope row_scope(*ctx.scratch);
         TensorView c;
-        VITRINE_TRY(scratch_like(ctx, sink.shape, c));
+        VITRINE_TRY(ctx.temporary(sink.shape, c));
         VITRINE_TRY(op.apply_t(ctx, io, r.row.w, s, i, {c, false}));
         const real* const x = sources[static_cast<std::size_t>(r.source) * inputs + i].data;
         const bool add = written[i];
@@ -214,9 +207,9 @@ Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& s
   const NodeIO& io = step.io;
   const ArenaScope scope(*ctx.scratch);
   TensorView bias, taps, t;
-  VITRINE_TRY(scratch_like(ctx, io.out.shape, bias));
-  VITRINE_TRY(scratch_like(ctx, io.out.shape, taps));
-  VITRINE_TRY(scratch_like(ctx, io.out.shape, t));
+  VITRINE_TRY(ctx.temporary(io.out.shape, bias));
+  VITRINE_TRY(ctx.temporary(io.out.shape, taps));
+  VITRINE_TRY(ctx.temporary(io.out.shape, t));
   VITRINE_TRY(op.apply(ctx, io, io.in, {nothing, raw_part, r.row.bias}, {bias, false}));
   VITRINE_TRY(op.apply(ctx, io, io.in, {ones, ones, nothing}, {taps, false}));
   ctx->safe_divide(bias.data, taps.data, t.data, t.size(), false);
@@ -225,7 +218,7 @@ Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& s
     const Sink& sink = step.s_in[i];
     if (!sink) continue;
     TensorView c;
-    VITRINE_TRY(scratch_like(ctx, sink.shape, c));
+    VITRINE_TRY(ctx.temporary(sink.shape, c));
     VITRINE_TRY(op.apply_t(ctx, io, ones, bias, i, {c, false}));
     ctx->scale(r.share, c.data, sink.data, sink.size(), written[i]);
     written[i] = true;
@@ -237,7 +230,7 @@ Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step,
   const NodeIO& io = step.io;
   const ArenaScope scope(*ctx.scratch);
   TensorView t;
-  VITRINE_TRY(scratch_like(ctx, io.out.shape, t));
+  VITRINE_TRY(ctx.temporary(io.out.shape, t));
   float share = 1;
   bool bias = false;
   for (std::uint8_t k = 0; k < row_count_; ++k) {
