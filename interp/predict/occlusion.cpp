@@ -10,7 +10,7 @@ namespace vitrine {
 namespace {
 
 constexpr Setting occlusion_list[] = {
-    {Setting::text, "window", "", "H or HxW in pixels (default: an eighth of the height, at least 3)"},
+    {Setting::text, "window", "", "H, HxW or H,W in pixels (default: an eighth of the height, at least 3)"},
     {Setting::text, "stride", "", "likewise (default: half the window)"},
     {Setting::numbers, "fill", "0", "value in network space, one or one a channel (0: the mean colour of prepared data)"},
 };
@@ -18,7 +18,7 @@ constexpr Setting occlusion_list[] = {
 std::array<std::int32_t, 2> pair(const Settings& s, const char* key, std::array<std::int32_t, 2> initial, std::int32_t max_h, std::int32_t max_w) {
   const std::string& text = s.text(key);
   if (text.empty()) return initial;
-  const std::size_t x = text.find('x');
+  const std::size_t x = text.find_first_of("x,");
   double h = 0, w = 0;
   const std::string expected = "H or HxW, whole numbers from 1 to " + std::to_string(max_h) + "x" + std::to_string(max_w);
   const auto whole = [](double v, std::int32_t max) { return v >= 1 && v <= max && v == static_cast<std::int32_t>(v); };

@@ -143,6 +143,7 @@ TEST_CASE("a linear model: every method gives what theory says") {
     const std::size_t n = i / 32 * 32, p = i % 16;
     return w(p) * (x.data[n + p] - 0.5) + w(16 + p) * (x.data[n + 16 + p] + 1);
   });
+  CHECK(by(m, x, "occlusion", {{"window", "2,3"}, {"stride", "1,2"}}, 1).relevance == by(m, x, "occlusion", {{"window", "2x3"}, {"stride", "1x2"}}, 1).relevance);
   // A window over everything: the same fall everywhere.
   const Explanation whole = by(m, x, "occlusion", {{"window", "4"}, {"stride", "4"}}, 2);
   CHECK(whole.relevance[0] == doctest::Approx(whole.score[0] - 3).epsilon(1e-5));
