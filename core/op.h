@@ -13,12 +13,12 @@
 namespace vitrine {
 
 enum class OpClass : std::uint8_t {
-  affine,     ///< z = A x + b in each input: conv, linear, average pool, add
+  affine,     ///< z = A x + b in each input: conv, linear, average pool, add, batch norm in evaluation
   pointwise,  ///< y_i = f(x_i)
   route,      ///< each output is one chosen input: max pool
   view,       ///< moves elements, changes none: concat, flatten, pad, dropout in evaluation
   product,    ///< elementwise product of two inputs: gates, masks
-  custom,     ///< none of these: softmax, losses; has its own derivative, and rules only where it says so
+  custom,     ///< none of these: softmax, LRN; has its own derivative, and other rules only where it says so
 };
 
 const char* name(OpClass) noexcept;
@@ -77,6 +77,13 @@ struct Row {
 inline constexpr Substitute raw_part{}, positive_part{1, 0}, negative_part{0, 1}, nothing{0, 0};
 inline constexpr Substitute squared{1, 1, Substitute::square}, ones{1, 1, Substitute::one};
 
+/// What an affine op's matrix is made of: composites and DeepLIFT go by it.
+enum class Weights : std::uint8_t {
+  fixed,     ///< constants of no negative sign: average pool, add, upsample
+  diagonal,  ///< one factor of any sign, and a shift, an element: batch norm, scale
+  mixing,    ///< a matrix of any signs, and a bias: conv, linear; composites give them their rules
+};
+
 class AffineOp : public Op {
  public:
   OpClass klass() const noexcept final { return OpClass::affine; }
@@ -91,15 +98,16 @@ class AffineOp : public Op {
   }
   /// Whether apply and apply_t know this substitution of the weights.
   virtual bool accepts(Substitute) const noexcept { return true; }
-  /// conv and linear: have a weight, so composites give them their rules; average pools and add have none.
-  virtual bool weighted() const noexcept { return false; }
+  virtual Weights weights() const noexcept { return Weights::fixed; }
+  bool mixes() const noexcept { return weights() == Weights::mixing; }
+  bool has_bias() const noexcept { return weights() != Weights::fixed; }
 
   Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
     return apply(ctx, io, io.in, {}, {io.out, false});
   }
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
              std::span<const Sink> d_par) const noexcept override;
-  Need vjp_needs(bool parameters) const noexcept override { return {parameters && weighted(), false, false}; }
+  Need vjp_needs(bool parameters) const noexcept override { return {parameters && has_bias(), false, false}; }
 
  protected:
   ~AffineOp() = default;
@@ -115,6 +123,8 @@ class PointwiseOp : public Op {
   virtual Status slope(const Context&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept = 0;
   /// Passes positive inputs unchanged and stops others: what deconvnet and guided backprop are defined on.
   virtual bool rectifier() const noexcept { return false; }
+  /// No output is negative.
+  virtual bool nonnegative() const noexcept { return rectifier(); }
 
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape>, Shape& out, std::size_t& aux) const noexcept override {
     out = in[0];
@@ -158,6 +168,46 @@ class ViewOp : public Op {
 
  protected:
   ~ViewOp() = default;
+};
+
+/// y = a * b. The second factor's sizes are the first's, or 1 where it is spread out.
+class ProductOp : public Op {
+ public:
+  OpClass klass() const noexcept final { return OpClass::product; }
+
+  /// The factor that only opens and closes (a gate, a mask), for which no relevance is meant: 0 or 1; -1 if neither is one.
+  virtual int gate() const noexcept = 0;
+  /// d (+)= s * other, summed over where factor k was spread; `other` has the other factor's shape. Without data: all ones.
+  virtual Status partial(const Context&, const NodeIO&, const TensorView& s, const TensorView& other, std::size_t k, const Sink& d) const noexcept = 0;
+
+  Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink>) const noexcept override {
+    for (std::size_t k = 0; k < 2; ++k)
+      if (d_in[k]) VITRINE_TRY(partial(ctx, io, d_out, io.in[1 - k], k, d_in[k]));
+    return Status::ok;
+  }
+  Need vjp_needs(bool) const noexcept override { return {true, false, false}; }
+
+ protected:
+  ~ProductOp() = default;
+};
+
+class CustomOp : public Op {
+ public:
+  OpClass klass() const noexcept final { return OpClass::custom; }
+
+  /// Relevance and reversed signals pass it unchanged (then it has one input, of the output's shape); else LRP, deconvnet
+  /// and guided backprop refuse it.
+  virtual bool passes() const noexcept { return false; }
+  /// It has DeepLIFT multipliers; else DeepLIFT refuses it.
+  virtual bool has_multipliers() const noexcept { return false; }
+  /// d_in (+)= multipliers of the inputs from those of the output, so that m (x - x0) sums up to m_out (y - y0).
+  virtual Status multipliers(const Context& ctx, const NodeIO&, const NodeIO& /*reference*/, const TensorView& /*m*/, std::span<const Sink>) const noexcept {
+    return ctx.fail(Status::no_rule, "has no multipliers");
+  }
+
+ protected:
+  ~CustomOp() = default;
 };
 
 }  // namespace vitrine

@@ -8,10 +8,10 @@ Status Rule::step(const Context& ctx, const Op& op, const Step& s) const noexcep
     case OpClass::pointwise: return pointwise(ctx, static_cast<const PointwiseOp&>(op), s);
     case OpClass::route: return route(ctx, static_cast<const RouteOp&>(op), s);
     case OpClass::view: return view(ctx, static_cast<const ViewOp&>(op), s);
-    case OpClass::product:
-    case OpClass::custom: break;
+    case OpClass::product: return product(ctx, static_cast<const ProductOp&>(op), s);
+    case OpClass::custom: return custom(ctx, static_cast<const CustomOp&>(op), s);
   }
-  return other(ctx, op, s);
+  return ctx.fail(Status::no_rule, "is of no known class");
 }
 
 Status Rule::gradient(const Context& ctx, const Op& op, const Step& s) noexcept {
@@ -34,6 +34,7 @@ Status Rule::affine(const Context& ctx, const AffineOp& op, const Step& s) const
 Status Rule::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::view(const Context& ctx, const ViewOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
-Status Rule::other(const Context& ctx, const Op& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
+Status Rule::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
+Status Rule::custom(const Context& ctx, const CustomOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 
 }  // namespace vitrine

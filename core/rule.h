@@ -46,7 +46,8 @@ class Rule {
   virtual Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept;
   virtual Status route(const Context&, const RouteOp&, const Step&) const noexcept;
   virtual Status view(const Context&, const ViewOp&, const Step&) const noexcept;
-  virtual Status other(const Context&, const Op&, const Step&) const noexcept;
+  virtual Status product(const Context&, const ProductOp&, const Step&) const noexcept;
+  virtual Status custom(const Context&, const CustomOp&, const Step&) const noexcept;
   static Status gradient(const Context&, const Op&, const Step&) noexcept;
   /// Adds (or writes) the signal unchanged: LRP at activations, views of equal shape.
   static Status pass(const Context&, const Step&) noexcept;

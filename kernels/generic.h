@@ -6,6 +6,7 @@
 #include "kernels/eltwise/generic.h"
 #include "kernels/explain/generic.h"
 #include "kernels/gemm/generic.h"
+#include "kernels/norm/generic.h"
 #include "kernels/optim/generic.h"
 #include "kernels/pool/generic.h"
 #include "kernels/reduce/generic.h"
@@ -49,6 +50,9 @@ VITRINE_INLINE void fill_table(Table<float>& t) {
   t.stats = &stats<S>;
   t.dot = &dot<S>;
   t.channel_sum = &channel_sum<S>;
+  t.channel_affine = &channel_affine<V>;
+  t.batch_norm_forward = &batch_norm_forward<V>;
+  t.batch_norm_backward = &batch_norm_backward<V>;
   t.softmax_forward = &softmax_forward<V>;
   t.softmax_backward = &softmax_backward<V>;
   t.cross_entropy = &cross_entropy<S>;

@@ -109,8 +109,26 @@ struct PoolShape {
 /// The winner of a max-pool window: kh_index * kw + kw_index. Ties go to the first; NaN wins over everything.
 using Switch = std::uint16_t;
 
-/// Elementwise functions y = f(x). `a` is the parameter where there is one (leaky slope).
-enum class Map : std::uint8_t { relu, leaky_relu, tanh, sigmoid, count_ };
+/// Elementwise functions y = f(x), with parameters a and b where a function has some. At kinks the derivative is the one
+/// that PyTorch takes: 0 for relu and clip, the left one for hard_swish.
+enum class Map : std::uint8_t {
+  relu,
+  leaky_relu,    ///< x, or a*x where x < 0
+  tanh,
+  sigmoid,
+  clip,          ///< min(max(x, a), b)
+  elu,           ///< x, or a*(e^x - 1) where x < 0
+  gelu,          ///< x * (1 + erf(x/sqrt 2)) / 2
+  gelu_tanh,     ///< x * (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2
+  silu,          ///< x * sigmoid(x)
+  hard_sigmoid,  ///< clip(a*x + b, 0, 1)
+  hard_swish,    ///< x * clip(x/6 + 1/2, 0, 1)
+  softplus,      ///< log(1 + e^x)
+  count_
+};
+struct MapParameters {
+  float a = 0, b = 0;
+};
 
 /// How a signal passes a rectifier backward (Springenberg et al. 2015, fig. 1; attribution spec 10.1).
 enum class Rectify : std::uint8_t {
@@ -125,6 +143,62 @@ struct CopyArgs {
   const T* src = nullptr; std::int64_t src_stride[4] = {};
   T* dst = nullptr; std::int64_t dst_stride[4] = {};
   bool add = false;
+};
+
+/// y (+)= scale[c] * sub(x) + shift[c] over `planes` planes (image times channel) of `pixels` elements, from plane
+/// `first` on: c = plane % channels. Pointers are to plane 0. Null: x 0, scale 1,
+/// shift 0.
+template <class T>
+struct ChannelAffineArgs {
+  std::int64_t first = 0, planes = 0, channels = 1, pixels = 1;
+  const T* x = nullptr; Substitute x_sub;
+  const T* scale = nullptr;
+  const T* shift = nullptr;
+  T* y = nullptr;
+  bool add = false;
+};
+
+/// Batch normalisation of channels [first, last): y = gamma (x - mean) / sqrt(var + eps) + beta [Ioffe & Szegedy 2015].
+/// Forward: mean and variance are the batch's; mean and inv_std = 1/sqrt(var + eps) are written for the way back, and
+/// running += momentum * (batch's - running), the running variance from the unbiased one (that of one element: its own).
+/// Backward: dx, dgamma, dbeta (each may be null) from x, dy, mean and inv_std.
+template <class T>
+struct BatchNormArgs {
+  std::int64_t images = 1, channels = 1, pixels = 1, first = 0, last = 1;
+  float eps = 1e-5f, momentum = 0.1f;
+  const T* x = nullptr; const T* gamma = nullptr; const T* beta = nullptr;
+  T* mean = nullptr; T* inv_std = nullptr;
+  T* running_mean = nullptr; T* running_var = nullptr;
+  T* y = nullptr;
+  const T* dy = nullptr;
+  T* dx = nullptr; T* dgamma = nullptr; T* dbeta = nullptr;
+  bool add_dx = false, add_dgamma = false, add_dbeta = false;
+  bool constant = false;  ///< backward: mean and inv_std did not come from this batch, so they are constants
+};
+
+/// Local response normalisation across channels [Krizhevsky et al. 2012, section 3.3; ONNX LRN]: y_c = x_c v_c with
+/// v_c = q_c^-beta, q_c = bias + alpha/size * sum of x^2 over channels c - floor((size-1)/2) .. c + ceil((size-1)/2).
+/// Backward: the way back of a difference between two runs, x and x0: the product splits in halves, v by dv/dq, squares by
+/// x + x0 (DeepLIFT, attribution spec 5.5). With x0 = x it is the gradient.
+template <class T>
+struct LrnArgs {
+  std::int64_t images = 1, channels = 1, pixels = 1;
+  std::int32_t size = 5;
+  float alpha = 1e-4f, beta = 0.75f, bias = 1;
+  const T* x = nullptr; const T* x0 = nullptr;
+  T* y = nullptr;
+  const T* s = nullptr; T* d = nullptr; bool add = false;
+  T* scratch = nullptr;  ///< backward: channels elements
+};
+
+/// Resampling of planes of h x w to oh x ow: output o reads the input at (o + half)*step - half (half = 1/2: half-pixel
+/// centres, 0: asymmetric) or, with align_corners, at o*(h-1)/(oh-1); step is in/out unless given.
+struct ResizeShape {
+  std::int64_t planes = 1;
+  std::int32_t h = 1, w = 1, oh = 1, ow = 1;
+  bool bilinear = true;       ///< else nearest: halves down where half_pixel, else rounded down
+  bool align_corners = false, half_pixel = true;
+  float step_h = 0, step_w = 0;  ///< 0: h/oh, w/ow
 };
 
 /// s = r / stabilised(z), attribution spec 0.4. sgn(0) = +1.
@@ -181,9 +255,9 @@ struct AdamArgs {
   X(avg_pool_forward,  void (*)(const PoolShape&, const T* x, T* y) noexcept)                                           \
   X(avg_pool_backward, void (*)(const PoolShape&, const T* y, T* x, bool add) noexcept)                                 \
   /* eltwise */                                                                                                         \
-  X(map_forward,       void (*)(Map, float a, const T* x, T* y, std::int64_t n) noexcept)                               \
-  /* d (+)= f'(x) * s; relu, tanh, sigmoid go by y (x may be y), leaky_relu by x (y may be x); relu'(0) = 0 */          \
-  X(map_backward,      void (*)(Map, float a, const T* x, const T* y, const T* s, T* d, std::int64_t n, bool add) noexcept) \
+  X(map_forward,       void (*)(Map, MapParameters, const T* x, T* y, std::int64_t n) noexcept)                         \
+  /* d (+)= f'(x) * s; relu, tanh, sigmoid go by y (x may be y), all others by x (y may be x); relu'(0) = 0 */          \
+  X(map_backward,      void (*)(Map, MapParameters, const T* x, const T* y, const T* s, T* d, std::int64_t n, bool add) noexcept) \
   X(rectify_backward,  void (*)(Rectify, const T* x, const T* s, T* d, std::int64_t n, bool add) noexcept)              \
   X(fill,              void (*)(T value, T* y, std::int64_t n) noexcept)                                                \
   /* y (+)= a*x */                                                                                                      \
@@ -202,6 +276,17 @@ struct AdamArgs {
   X(dot,               double (*)(const T* x, const T* y, std::int64_t n) noexcept)                                     \
   /* y[c] (+)= sum over images and pixels of x[n][c][p] */                                                              \
   X(channel_sum,       void (*)(const T* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, T* y, bool add) noexcept) \
+  /* norm */                                                                                                            \
+  X(channel_affine,    void (*)(const ChannelAffineArgs<T>&) noexcept)                                                  \
+  /* scale = w(gamma/sqrt(var+eps)), shift = b(beta - mean*gamma/sqrt(var+eps)), n channels; scale or shift may be null */ \
+  X(norm_coefficients, void (*)(const T* gamma, const T* beta, const T* mean, const T* var, float eps, Substitute w, Substitute b, T* scale, T* shift, std::int64_t n) noexcept) \
+  X(batch_norm_forward, void (*)(const BatchNormArgs<T>&) noexcept)                                                     \
+  X(batch_norm_backward, void (*)(const BatchNormArgs<T>&) noexcept)                                                    \
+  X(lrn_forward,       void (*)(const LrnArgs<T>&) noexcept)                                                            \
+  X(lrn_backward,      void (*)(const LrnArgs<T>&) noexcept)                                                            \
+  /* resize: y = x resampled; x (+)= the transpose of it */                                                             \
+  X(resize_forward,    void (*)(const ResizeShape&, const T* x, T* y) noexcept)                                         \
+  X(resize_backward,   void (*)(const ResizeShape&, const T* y, T* x, bool add) noexcept)                               \
   /* softmax over rows of n x k */                                                                                      \
   X(softmax_forward,   void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept)                             \
   /* d (+)= y * (s - sum(s*y)) */                                                                                       \

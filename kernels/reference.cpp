@@ -4,9 +4,11 @@
 #include "kernels/explain/ref.h"
 #include "kernels/gemm/ref.h"
 #include "kernels/kernels.h"
+#include "kernels/norm/ref.h"
 #include "kernels/optim/ref.h"
 #include "kernels/pool/ref.h"
 #include "kernels/reduce/ref.h"
+#include "kernels/resize/ref.h"
 #include "kernels/softmax/ref.h"
 
 namespace vitrine::kernels {
@@ -37,6 +39,14 @@ constexpr Table<T> reference_table() noexcept {
   t.stats = &ref::stats<T>;
   t.dot = &ref::dot<T>;
   t.channel_sum = &ref::channel_sum<T>;
+  t.channel_affine = &ref::channel_affine<T>;
+  t.norm_coefficients = &ref::norm_coefficients<T>;
+  t.batch_norm_forward = &ref::batch_norm_forward<T>;
+  t.batch_norm_backward = &ref::batch_norm_backward<T>;
+  t.lrn_forward = &ref::lrn_forward<T>;
+  t.lrn_backward = &ref::lrn_backward<T>;
+  t.resize_forward = &ref::resize_forward<T>;
+  t.resize_backward = &ref::resize_backward<T>;
   t.softmax_forward = &ref::softmax_forward<T>;
   t.softmax_backward = &ref::softmax_backward<T>;
   t.cross_entropy = &ref::cross_entropy<T>;

@@ -13,7 +13,7 @@ class Activation : public PointwiseOp {
   Status slope(const Context&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return need_; }
 
-  float a = 0;  ///< the function's parameter, where it has one
+  kernels::MapParameters parameters;  ///< of the function, where it has some
 
  protected:
   constexpr Activation(kernels::Map map, const char* name, Need need) noexcept : map_(map), name_(name), need_(need) {}
@@ -35,8 +35,8 @@ class Relu final : public Activation {
 /// x where x > 0, else a*x (0 < a < 1).
 class LeakyRelu final : public Activation {
  public:
-  constexpr LeakyRelu() noexcept : Activation(kernels::Map::leaky_relu, "leaky_relu", {true, false, false}) { a = 0.01f; }
-  void attributes(AttributeVisitor& v) noexcept override { v("slope", a); }
+  constexpr LeakyRelu() noexcept : Activation(kernels::Map::leaky_relu, "leaky_relu", {true, false, false}) { parameters.a = 0.01f; }
+  void attributes(AttributeVisitor& v) noexcept override { v("slope", parameters.a); }
 };
 
 class Tanh final : public Activation {
@@ -47,11 +47,81 @@ class Tanh final : public Activation {
 class Sigmoid final : public Activation {
  public:
   constexpr Sigmoid() noexcept : Activation(kernels::Map::sigmoid, "sigmoid", {false, true, false}) {}
+  bool nonnegative() const noexcept override { return true; }
+};
+
+/// min(max(x, low), high); low 0 and high 6 is ReLU6. Its derivative at the ends is 0.
+class Clip final : public Activation {
+ public:
+  constexpr Clip() noexcept : Activation(kernels::Map::clip, "clip", {true, false, false}) { parameters = {0, 6}; }
+  void attributes(AttributeVisitor& v) noexcept override {
+    v("low", parameters.a);
+    v("high", parameters.b);
+  }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  bool nonnegative() const noexcept override { return parameters.a >= 0; }
+};
+
+/// x where x > 0, else alpha (e^x - 1) [Clevert et al. 2016].
+class Elu final : public Activation {
+ public:
+  constexpr Elu() noexcept : Activation(kernels::Map::elu, "elu", {true, false, false}) { parameters.a = 1; }
+  void attributes(AttributeVisitor& v) noexcept override { v("alpha", parameters.a); }
+};
+
+/// x times the normal distribution function at x [Hendrycks & Gimpel 2016].
+class Gelu final : public Activation {
+ public:
+  constexpr Gelu() noexcept : Activation(kernels::Map::gelu, "gelu", {true, false, false}) {}
+};
+
+/// GELU in its approximation by tanh.
+class GeluTanh final : public Activation {
+ public:
+  constexpr GeluTanh() noexcept : Activation(kernels::Map::gelu_tanh, "gelu_tanh", {true, false, false}) {}
+};
+
+/// x sigmoid(x), also called swish.
+class Silu final : public Activation {
+ public:
+  constexpr Silu() noexcept : Activation(kernels::Map::silu, "silu", {true, false, false}) {}
+};
+
+/// clip(alpha x + beta, 0, 1). PyTorch's has alpha 1/6, ONNX's default is 0.2; beta 1/2.
+class HardSigmoid final : public Activation {
+ public:
+  constexpr HardSigmoid() noexcept : Activation(kernels::Map::hard_sigmoid, "hard_sigmoid", {true, false, false}) { parameters = {1.0f / 6, 0.5f}; }
+  void attributes(AttributeVisitor& v) noexcept override {
+    v("alpha", parameters.a);
+    v("beta", parameters.b);
+  }
+  bool nonnegative() const noexcept override { return true; }
+};
+
+/// x clip(x/6 + 1/2, 0, 1) [Howard et al. 2019].
+class HardSwish final : public Activation {
+ public:
+  constexpr HardSwish() noexcept : Activation(kernels::Map::hard_swish, "hard_swish", {true, false, false}) {}
+};
+
+/// log(1 + e^x).
+class Softplus final : public Activation {
+ public:
+  constexpr Softplus() noexcept : Activation(kernels::Map::softplus, "softplus", {true, false, false}) {}
+  bool nonnegative() const noexcept override { return true; }
 };
 
 Id relu(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 Id leaky_relu(GraphBuilder&, Id x, float slope = 0.01f, const char* name = nullptr) noexcept;
 Id tanh(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 Id sigmoid(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id clip(GraphBuilder&, Id x, float low, float high, const char* name = nullptr) noexcept;
+Id elu(GraphBuilder&, Id x, float alpha = 1, const char* name = nullptr) noexcept;
+Id gelu(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id gelu_tanh(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id silu(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id hard_sigmoid(GraphBuilder&, Id x, float alpha = 1.0f / 6, float beta = 0.5f, const char* name = nullptr) noexcept;
+Id hard_swish(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id softplus(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 
 }  // namespace vitrine

@@ -18,7 +18,7 @@ class Conv2d final : public AffineOp {
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
   Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
   Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
-  bool weighted() const noexcept override { return true; }
+  Weights weights() const noexcept override { return Weights::mixing; }
 
  private:
   kernels::ConvArgs<real> arguments(const NodeIO&) const noexcept;

@@ -19,7 +19,7 @@ class Linear final : public AffineOp {
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
   Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
   Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
-  bool weighted() const noexcept override { return true; }
+  Weights weights() const noexcept override { return Weights::mixing; }
 };
 
 Id linear(GraphBuilder&, Id x, std::int32_t out, const char* name = nullptr, bool bias = true) noexcept;

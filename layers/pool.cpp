@@ -215,6 +215,16 @@ Id adaptive_avg_pool(GraphBuilder& g, Id x, std::int32_t out_h, std::int32_t out
   return g.add(op, in, {}, name);
 }
 
+Id global_max_pool(GraphBuilder& g, Id x, const char* name) noexcept {
+  MaxPool* op = g.make<MaxPool>();
+  if (op != nullptr) {
+    op->window.kernel_h = g.shape(x).h();
+    op->window.kernel_w = g.shape(x).w();
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
 Id global_avg_pool(GraphBuilder& g, Id x, const char* name) noexcept { return adaptive_avg_pool(g, x, 1, 1, name); }
 
 }  // namespace vitrine

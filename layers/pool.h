@@ -82,5 +82,6 @@ Id max_pool(GraphBuilder&, Id x, const PoolOptions&, const char* name = nullptr)
 Id avg_pool(GraphBuilder&, Id x, const PoolOptions&, const char* name = nullptr) noexcept;
 Id adaptive_avg_pool(GraphBuilder&, Id x, std::int32_t out_h, std::int32_t out_w, const char* name = nullptr) noexcept;
 Id global_avg_pool(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id global_max_pool(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 
 }  // namespace vitrine

@@ -6,9 +6,8 @@
 
 namespace vitrine {
 
-class Softmax final : public Op {
+class Softmax final : public CustomOp {
  public:
-  OpClass klass() const noexcept override { return OpClass::custom; }
   const char* name() const noexcept override { return "softmax"; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;

@@ -77,22 +77,124 @@ Status Flatten::infer(const Context& ctx, std::span<const Shape> in, std::span<c
   return Status::ok;
 }
 
-Status Flatten::forward(const Context& ctx, const NodeIO& io) const noexcept {
+Status Reshape::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+  aux = 0;
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  if (c < 1 || h < 1 || w < 1) return ctx.fail(Status::bad_argument, "needs sizes of at least 1");
+  out = {in[0].n(), c, h, w};
+  if (out.pixels() > (std::int64_t{1} << 31) || out.per_image() != in[0].per_image()) return ctx.fail(Status::bad_shape, "has another number of elements than its input", in[0], out);
+  return Status::ok;
+}
+
+Status ReshapeOp::forward(const Context& ctx, const NodeIO& io) const noexcept {
   copy_range(ctx, io.in[0].data, io.out.data, io.out.size(), false);
   return Status::ok;
 }
 
-Status Flatten::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status ReshapeOp::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
   if (d_in[0]) copy_range(ctx, d_out.data, d_in[0].data, d_in[0].size(), d_in[0].add);
+  return Status::ok;
+}
+
+Status Transpose::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+  aux = 0;
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  const std::int32_t d[] = {d1, d2, d3};
+  unsigned seen = 0;
+  for (std::size_t k = 0; k < 3; ++k) {
+    if (d[k] < 1 || d[k] > 3) return ctx.fail(Status::bad_argument, "needs dimensions of 1, 2 and 3");
+    seen |= 1u << d[k];
+    out.d[k + 1] = in[0].d[static_cast<std::size_t>(d[k])];
+  }
+  out.d[0] = in[0].n();
+  return seen == 14 ? Status::ok : ctx.fail(Status::bad_argument, "needs each of the dimensions 1, 2 and 3 once");
+}
+
+Status Transpose::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  kernels::CopyArgs<real> a;
+  std::int64_t from[4];
+  strides(io.in[0].shape, from);
+  const std::int32_t d[] = {0, d1, d2, d3};
+  for (std::size_t k = 0; k < 4; ++k) {
+    a.size[k] = io.out.shape.d[k];
+    a.src_stride[k] = from[d[k]];
+  }
+  strides(io.out.shape, a.dst_stride);
+  a.src = io.in[0].data;
+  a.dst = io.out.data;
+  ctx->copy(a);
+  return Status::ok;
+}
+
+Status Transpose::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+  if (!d_in[0]) return Status::ok;
+  kernels::CopyArgs<real> a;
+  std::int64_t to[4];
+  strides(io.in[0].shape, to);
+  const std::int32_t d[] = {0, d1, d2, d3};
+  for (std::size_t k = 0; k < 4; ++k) {
+    a.size[k] = io.out.shape.d[k];
+    a.dst_stride[k] = to[d[k]];
+  }
+  strides(io.out.shape, a.src_stride);
+  a.src = d_out.data;
+  a.dst = d_in[0].data;
+  a.add = d_in[0].add;
+  ctx->copy(a);
+  return Status::ok;
+}
+
+Status Slice::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+  aux = 0;
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  if (axis < 1 || axis > 3) return ctx.fail(Status::bad_argument, "needs an axis of 1, 2 or 3");
+  if (start < 0 || count < 1 || step == 0) return ctx.fail(Status::bad_argument, "needs start of at least 0, count of at least 1 and a step");
+  const std::int64_t last = start + std::int64_t{count - 1} * step, size = in[0].d[static_cast<std::size_t>(axis)];
+  if (start >= size || last < 0 || last >= size) return ctx.fail(Status::bad_shape, "reaches past its input", in[0], in[0]);
+  out = in[0];
+  out.d[static_cast<std::size_t>(axis)] = count;
+  return Status::ok;
+}
+
+void Slice::copy(const Context& ctx, const TensorView& whole, const TensorView& part, bool out_of, bool add) const noexcept {
+  kernels::CopyArgs<real> a;
+  std::int64_t far[4], near[4];
+  strides(whole.shape, far);
+  strides(part.shape, near);
+  real* const first = whole.data + start * far[axis];
+  far[axis] *= step;
+  for (std::size_t k = 0; k < 4; ++k) {
+    a.size[k] = part.shape.d[k];
+    a.src_stride[k] = out_of ? far[k] : near[k];
+    a.dst_stride[k] = out_of ? near[k] : far[k];
+  }
+  a.src = out_of ? first : part.data;
+  a.dst = out_of ? part.data : first;
+  a.add = add;
+  ctx->copy(a);
+}
+
+Status Slice::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  copy(ctx, io.in[0], io.out, true, false);
+  return Status::ok;
+}
+
+Status Slice::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+  if (!d_in[0]) return Status::ok;
+  if (!d_in[0].add) ctx->fill(real{0}, d_in[0].data, d_in[0].size());  // elements between the steps get no signal
+  copy(ctx, d_in[0], d_out, false, true);
   return Status::ok;
 }
 
 Status Pad::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
-  const std::int64_t h = std::int64_t{in[0].h()} + top + bottom, w = std::int64_t{in[0].w()} + left + right;
-  if (h < 1 || w < 1 || h > 0x7fffffff || w > 0x7fffffff) return ctx.fail(Status::bad_shape, "crops its input away", in[0], in[0]);
-  out = {in[0].n(), in[0].c(), static_cast<std::int32_t>(h), static_cast<std::int32_t>(w)};
+  out.d[0] = in[0].n();
+  const std::int64_t size[] = {std::int64_t{in[0].c()} + front + back, std::int64_t{in[0].h()} + top + bottom, std::int64_t{in[0].w()} + left + right};
+  for (std::size_t k = 0; k < 3; ++k) {
+    if (size[k] < 1 || size[k] > 0x7fffffff) return ctx.fail(Status::bad_shape, "crops its input away, or pads it beyond 2^31 - 1", in[0], in[0]);
+    out.d[k + 1] = static_cast<std::int32_t>(size[k]);
+  }
   return Status::ok;
 }
 
@@ -101,15 +203,15 @@ void Pad::copy(const Context& ctx, const TensorView& inner, const TensorView& ou
   const auto positive = [](std::int32_t v) noexcept { return std::int64_t{v > 0 ? v : 0}; };
   kernels::CopyArgs<real> a;
   a.size[0] = inner.shape.n();
-  a.size[1] = inner.shape.c();
+  a.size[1] = inner.shape.c() - positive(-front) - positive(-back);
   a.size[2] = inner.shape.h() - positive(-top) - positive(-bottom);
   a.size[3] = inner.shape.w() - positive(-left) - positive(-right);
-  if (a.size[2] <= 0 || a.size[3] <= 0) return;
+  if (a.size[1] <= 0 || a.size[2] <= 0 || a.size[3] <= 0) return;
   std::int64_t inner_stride[4], outer_stride[4];
   strides(inner.shape, inner_stride);
   strides(outer.shape, outer_stride);
-  real* const in = inner.data + positive(-top) * inner_stride[2] + positive(-left);
-  real* const out = outer.data + positive(top) * outer_stride[2] + positive(left);
+  real* const in = inner.data + positive(-front) * inner_stride[1] + positive(-top) * inner_stride[2] + positive(-left);
+  real* const out = outer.data + positive(front) * outer_stride[1] + positive(top) * outer_stride[2] + positive(left);
   for (int d = 0; d < 4; ++d) {
     a.src_stride[d] = outwards ? inner_stride[d] : outer_stride[d];
     a.dst_stride[d] = outwards ? outer_stride[d] : inner_stride[d];
@@ -168,6 +270,50 @@ Id concat(GraphBuilder& g, std::span<const Id> parts, const char* name, std::int
 Id flatten(GraphBuilder& g, Id x, const char* name) noexcept {
   const Id in[] = {x};
   return g.add(g.make<Flatten>(), in, {}, name);
+}
+
+Id reshape(GraphBuilder& g, Id x, std::int32_t c, std::int32_t h, std::int32_t w, const char* name) noexcept {
+  Reshape* op = g.make<Reshape>();
+  if (op != nullptr) {
+    op->c = c;
+    op->h = h;
+    op->w = w;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+Id transpose(GraphBuilder& g, Id x, std::int32_t d1, std::int32_t d2, std::int32_t d3, const char* name) noexcept {
+  Transpose* op = g.make<Transpose>();
+  if (op != nullptr) {
+    op->d1 = d1;
+    op->d2 = d2;
+    op->d3 = d3;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+Id slice(GraphBuilder& g, Id x, std::int32_t axis, std::int32_t start, std::int32_t count, std::int32_t step, const char* name) noexcept {
+  Slice* op = g.make<Slice>();
+  if (op != nullptr) {
+    op->axis = axis;
+    op->start = start;
+    op->count = count;
+    op->step = step;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+Id pad_channels(GraphBuilder& g, Id x, std::int32_t front, std::int32_t back, const char* name) noexcept {
+  Pad* op = g.make<Pad>();
+  if (op != nullptr) {
+    op->front = front;
+    op->back = back;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
 }
 
 Id pad(GraphBuilder& g, Id x, std::int32_t top, std::int32_t left, std::int32_t bottom, std::int32_t right, const char* name) noexcept {

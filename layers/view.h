@@ -17,22 +17,82 @@ class Concat final : public ViewOp {
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
 };
 
+/// Ops that keep the order of elements and change the shape alone.
+class ReshapeOp : public ViewOp {
+ public:
+  Status forward(const Context&, const NodeIO&) const noexcept final;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept final;
+
+ protected:
+  ~ReshapeOp() = default;
+};
+
 /// (N,C,H,W) to (N,CHW,1,1).
-class Flatten final : public ViewOp {
+class Flatten final : public ReshapeOp {
  public:
   const char* name() const noexcept override { return "flatten"; }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+};
+
+/// The same elements of each image as (c,h,w).
+class Reshape final : public ReshapeOp {
+ public:
+  std::int32_t c = 1, h = 1, w = 1;
+
+  const char* name() const noexcept override { return "reshape"; }
+  void attributes(AttributeVisitor& v) noexcept override {
+    v("c", c);
+    v("h", h);
+    v("w", w);
+  }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+};
+
+/// Dimensions 1, 2, 3 of the result are dimensions d1, d2, d3 of the input: 2, 3, 1 makes NHWC of NCHW; 3, 1, 2 is the way back.
+class Transpose final : public ViewOp {
+ public:
+  std::int32_t d1 = 1, d2 = 2, d3 = 3;
+
+  const char* name() const noexcept override { return "transpose"; }
+  void attributes(AttributeVisitor& v) noexcept override {
+    v("d1", d1);
+    v("d2", d2);
+    v("d3", d3);
+  }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
 };
 
-/// Zeros around (or, with negative sizes, a crop of) height and width.
+/// Elements start, start + step, ... (count of them) of one axis (1 channels, 2 height, 3 width).
+class Slice final : public ViewOp {
+ public:
+  std::int32_t axis = 1, start = 0, count = 1, step = 1;
+
+  const char* name() const noexcept override { return "slice"; }
+  void attributes(AttributeVisitor& v) noexcept override {
+    v("axis", axis);
+    v("start", start);
+    v("count", count);
+    v("step", step);
+  }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status forward(const Context&, const NodeIO&) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+
+ private:
+  void copy(const Context&, const TensorView& whole, const TensorView& part, bool out_of, bool add) const noexcept;
+};
+
+/// Zeros around (or, with negative sizes, a crop of) channels (front, back), height and width.
 class Pad final : public ViewOp {
  public:
-  std::int32_t top = 0, left = 0, bottom = 0, right = 0;
+  std::int32_t front = 0, back = 0, top = 0, left = 0, bottom = 0, right = 0;
 
   const char* name() const noexcept override { return "pad"; }
   void attributes(AttributeVisitor& v) noexcept override {
+    v("front", front);
+    v("back", back);
     v("top", top);
     v("left", left);
     v("bottom", bottom);
@@ -64,6 +124,10 @@ class Dropout final : public ViewOp {
 
 Id concat(GraphBuilder&, std::span<const Id> parts, const char* name = nullptr, std::int32_t axis = 1) noexcept;
 Id flatten(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id reshape(GraphBuilder&, Id x, std::int32_t c, std::int32_t h, std::int32_t w, const char* name = nullptr) noexcept;
+Id transpose(GraphBuilder&, Id x, std::int32_t d1, std::int32_t d2, std::int32_t d3, const char* name = nullptr) noexcept;
+Id slice(GraphBuilder&, Id x, std::int32_t axis, std::int32_t start, std::int32_t count, std::int32_t step, const char* name = nullptr) noexcept;
+Id pad_channels(GraphBuilder&, Id x, std::int32_t front, std::int32_t back, const char* name = nullptr) noexcept;
 Id pad(GraphBuilder&, Id x, std::int32_t top, std::int32_t left, std::int32_t bottom, std::int32_t right, const char* name = nullptr) noexcept;
 Id dropout(GraphBuilder&, Id x, float p, const char* name = nullptr) noexcept;
 

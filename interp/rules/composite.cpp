@@ -6,7 +6,7 @@ namespace {
 bool is(const Op& op, const char* name) noexcept { return matches(name, op.name()); }
 
 bool weighted(const Op& op) noexcept {
-  return op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).weighted();
+  return op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).mixes();
 }
 
 struct Pick {
@@ -40,12 +40,12 @@ void find_nonnegative(const Graph& g, std::span<bool> values) noexcept {
     bool all = true;
     for (const Id v : node.in) all = all && values[v];
     switch (node.op->klass()) {
-      case OpClass::pointwise: values[node.out] = static_cast<const PointwiseOp&>(*node.op).rectifier() || is(*node.op, "sigmoid"); break;
-      case OpClass::affine: values[node.out] = all && !weighted(*node.op); break;
+      case OpClass::pointwise: values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative(); break;
+      case OpClass::affine: values[node.out] = all && static_cast<const AffineOp&>(*node.op).weights() == Weights::fixed; break;
       case OpClass::route:
       case OpClass::view: values[node.out] = all; break;
-      case OpClass::product:
-      case OpClass::custom: break;
+      case OpClass::product: values[node.out] = all; break;
+      case OpClass::custom: values[node.out] = all && static_cast<const CustomOp&>(*node.op).passes(); break;
     }
   }
 }
@@ -109,7 +109,7 @@ Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::spa
       case OpClass::pointwise: rules[i] = o.composite == Composite::excitation_backprop ? gradient : pass; break;
       case OpClass::route:
       case OpClass::view: rules[i] = pass; break;
-      // The LRP rule says by itself why it refuses these.
+      // The LRP rule says by itself what it does at these, or why it refuses.
       case OpClass::product:
       case OpClass::custom: rules[i] = rule(LrpKind::norm, false); break;
     }

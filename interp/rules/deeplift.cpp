@@ -8,9 +8,11 @@ const char* refusal(const Op& op) noexcept {
     case OpClass::affine:
     case OpClass::pointwise:
     case OpClass::route:
-    case OpClass::view: return nullptr;
-    case OpClass::product:
-    case OpClass::custom: break;
+    case OpClass::view:
+    case OpClass::product: return nullptr;
+    case OpClass::custom:
+      if (static_cast<const CustomOp&>(op).has_multipliers()) return nullptr;
+      break;
   }
   return "is no op that DeepLIFT passes: start at the logits before it";
 }
@@ -51,6 +53,20 @@ Status cross_max(const Context& ctx, const RouteOp& op, const Step& s, const Ten
   return Status::ok;
 }
 
+// A product's way back: the difference of u v is m (v0 + dv/2) du + m (u0 + du/2) dv.
+Status half_split(const Context& ctx, const ProductOp& op, const Step& s, const TensorView& m, std::span<const Sink> d) noexcept {
+  for (std::size_t k = 0; k < 2; ++k) {
+    if (!d[k]) continue;
+    const ArenaScope scope(*ctx.scratch);
+    const TensorView &other = s.io.in[1 - k], &other0 = s.reference->in[1 - k];
+    TensorView mean;
+    VITRINE_TRY(ctx.temporary(other.shape, mean));
+    ctx->combine(real{0.5}, other.data, real{0.5}, other0.data, mean.data, mean.size());
+    VITRINE_TRY(op.partial(ctx, s.io, m, mean, k, d[k]));
+  }
+  return Status::ok;
+}
+
 }  // namespace
 
 const char* DeepLiftRescale::refuses(const Op& op) const noexcept { return refusal(op); }
@@ -59,8 +75,17 @@ Need DeepLiftRescale::needs(const Op& op) const noexcept {
   switch (op.klass()) {
     case OpClass::pointwise: return {true, true, false};
     case OpClass::route: return {true, true, true};
+    case OpClass::custom: return {true, true, true};
     default: return op.vjp_needs(false);
   }
+}
+
+Status DeepLiftRescale::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept {
+  return half_split(ctx, op, s, s.s_out[0], s.s_in);
+}
+
+Status DeepLiftRescale::custom(const Context& ctx, const CustomOp& op, const Step& s) const noexcept {
+  return op.multipliers(ctx, s.io, *s.reference, s.s_out[0], s.s_in);
 }
 
 Status DeepLiftRescale::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
@@ -92,7 +117,9 @@ Need DeepLiftRevealCancel::needs(const Op& op) const noexcept {
   switch (op.klass()) {
     case OpClass::pointwise: return {true, true, false};
     case OpClass::route: return {true, true, true};
-    case OpClass::affine: return {static_cast<const AffineOp&>(op).weighted(), false, false};
+    case OpClass::affine: return {static_cast<const AffineOp&>(op).mixes(), false, false};
+    case OpClass::product:
+    case OpClass::custom: return {true, true, true};
     default: return op.vjp_needs(false);
   }
 }
@@ -148,11 +175,17 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
       const auto& op = static_cast<const AffineOp&>(*node.op);
       TensorView* const views = ctx.book->array<TensorView>(node.in.size());
       if (views == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
-      if (!op.weighted()) {  // all weights are positive: the parts go through as they are
+      if (!op.mixes()) {
+        // No neuron sums parts of different inputs with different signs: the parts go through, and change places where a
+        // batch norm's factor is negative.
+        const bool any_sign = op.weights() == Weights::diagonal;
         for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
-        VITRINE_TRY(op.apply(ctx, io, {views, node.in.size()}, {raw_part, raw_part, nothing}, {positive, false}));
+        const std::span<const TensorView> part{views, node.in.size()};
+        VITRINE_TRY(op.apply(ctx, io, part, {raw_part, positive_part, nothing}, {positive, false}));
+        if (any_sign) VITRINE_TRY(op.apply(ctx, io, part, {raw_part, negative_part, nothing}, {negative, false}));
         for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.negative[node.in[k]], io.in[k]);
-        return op.apply(ctx, io, {views, node.in.size()}, {raw_part, raw_part, nothing}, {negative, false});
+        if (any_sign) VITRINE_TRY(op.apply(ctx, io, part, {raw_part, negative_part, nothing}, {positive, true}));
+        return op.apply(ctx, io, part, {raw_part, positive_part, nothing}, {negative, any_sign});
       }
       for (std::size_t k = 0; k < node.in.size(); ++k) {
         VITRINE_TRY(ctx.temporary(io.in[k].shape, views[k]));
@@ -206,7 +239,18 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
 }
 
 Status DeepLiftRevealCancel::affine(const Context& ctx, const AffineOp& op, const Step& s) const noexcept {
-  if (!op.weighted()) return gradient(ctx, op, s);
+  if (op.weights() == Weights::fixed) return gradient(ctx, op, s);
+  if (op.weights() == Weights::diagonal) {
+    for (std::size_t c = 0; c < 2; ++c) {
+      const Sink& d = s.inputs(c)[0];
+      if (!d) continue;
+      VITRINE_TRY(op.apply_t(ctx, s.io, positive_part, s.s_out[c], 0, d));
+      Sink more = d;
+      more.add = true;
+      VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[1 - c], 0, more));
+    }
+    return Status::ok;
+  }
   const ArenaScope scope(*ctx.scratch);
   for (std::size_t k = 0; k < s.io.in.size(); ++k) {
     const Sink &positive = s.inputs(0)[k], &negative = s.inputs(1)[k];
@@ -247,16 +291,38 @@ Status DeepLiftRevealCancel::pointwise(const Context& ctx, const PointwiseOp& op
 
 Status DeepLiftRevealCancel::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept {
   if (!s.s_in[0]) return Status::ok;
-  // The parts of a pool's result are the signs of its difference, so the multiplier is the one of that sign. What goes
-  // back is one multiplier of the input's total difference, which both channels carry.
   const ArenaScope scope(*ctx.scratch);
-  TensorView d, m;
+  TensorView m;
+  VITRINE_TRY(of_total(ctx, s, m));
+  VITRINE_TRY(cross_max(ctx, op, s, m, s.inputs(0)[0]));
+  return cross_max(ctx, op, s, m, s.inputs(1)[0]);
+}
+
+// The parts of such a result are the signs of its difference, so the multiplier is the one of that sign. What goes back is
+// one multiplier of the input's total difference, which both channels carry.
+Status DeepLiftRevealCancel::of_total(const Context& ctx, const Step& s, TensorView& m) const noexcept {
+  TensorView d;
   VITRINE_TRY(ctx.temporary(s.io.out.shape, d));
   VITRINE_TRY(ctx.temporary(s.io.out.shape, m));
   ctx->combine(real{1}, s.io.out.data, real{-1}, s.reference->out.data, d.data, d.size());
   ctx->select_by_sign(d.data, s.s_out[0].data, s.s_out[1].data, m.data, m.size(), false);
-  VITRINE_TRY(cross_max(ctx, op, s, m, s.inputs(0)[0]));
-  return cross_max(ctx, op, s, m, s.inputs(1)[0]);
+  return Status::ok;
+}
+
+Status DeepLiftRevealCancel::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  TensorView m;
+  VITRINE_TRY(of_total(ctx, s, m));
+  VITRINE_TRY(half_split(ctx, op, s, m, s.inputs(0)));
+  return half_split(ctx, op, s, m, s.inputs(1));
+}
+
+Status DeepLiftRevealCancel::custom(const Context& ctx, const CustomOp& op, const Step& s) const noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  TensorView m;
+  VITRINE_TRY(of_total(ctx, s, m));
+  VITRINE_TRY(op.multipliers(ctx, s.io, *s.reference, m, s.inputs(0)));
+  return op.multipliers(ctx, s.io, *s.reference, m, s.inputs(1));
 }
 
 Status DeepLiftRevealCancel::contribution(const Context& ctx, const Run& run, Id value, const TensorView& out) const noexcept {

@@ -21,6 +21,8 @@ class DeepLiftRescale final : public Rule {
  protected:
   Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
   Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
+  Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
+  Status custom(const Context&, const CustomOp&, const Step&) const noexcept override;
 };
 
 /// The positive and negative parts of every value's difference from the reference (sums of positive and of negative
@@ -52,8 +54,11 @@ class DeepLiftRevealCancel final : public Rule, public Observer {
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
   Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
   Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
+  Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
+  Status custom(const Context&, const CustomOp&, const Step&) const noexcept override;
 
  private:
+  Status of_total(const Context&, const Step&, TensorView& m) const noexcept;
   Status input_parts(const Context&, const TensorView& x, const TensorView& x0) noexcept;
   Status reveal_parts(const Context&, const PointwiseOp&, const NodeIO& reference, Id in, Id out) noexcept;
 

@@ -94,8 +94,7 @@ const char* LrpRule::name() const noexcept {
 }
 
 const char* LrpRule::refuses(const Op& op) const noexcept {
-  if (op.klass() == OpClass::product) return "has two factors, between which this LRP rule does not know how to split relevance";
-  if (op.klass() == OpClass::custom) return "is no op that LRP passes: start at the logits before it";
+  if (op.klass() == OpClass::custom && !static_cast<const CustomOp&>(op).passes()) return "is no op that LRP passes: start at the logits before it";
   if (op.klass() != OpClass::affine) return nullptr;
   const auto& affine = static_cast<const AffineOp&>(op);
   for (std::uint8_t k = 0; k < row_count_; ++k)
@@ -115,8 +114,8 @@ bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
 }
 
 Need LrpRule::needs(const Op& op) const noexcept {
-  if (op.klass() == OpClass::pointwise) return {};
-  if (op.klass() != OpClass::affine) return op.vjp_needs(false);
+  if (op.klass() == OpClass::route || op.klass() == OpClass::view) return op.vjp_needs(false);
+  if (op.klass() != OpClass::affine) return {};
   bool out = false;
   for (std::uint8_t g = 0; g < group_count_; ++g) out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
   return {true, out, false};
@@ -203,7 +202,7 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
 
 // R_i += share * sum_j s_j b_j / (number of inputs of neuron j), over the inputs i of j that lie inside the image.
 Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& step, const TableRow& r, const TensorView& s, std::span<bool> written) const noexcept {
-  if (!op.weighted()) return Status::ok;
+  if (!op.has_bias()) return Status::ok;
   const NodeIO& io = step.io;
   const ArenaScope scope(*ctx.scratch);
   TensorView bias, taps, t;
@@ -237,7 +236,7 @@ Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step,
     const TableRow& r = rows_[k];
     if (r.group != group) continue;
     share = r.share;
-    if (r.row.bias.zero() || !op.weighted() || options_.bias == BiasMode::shared) continue;
+    if (r.row.bias.zero() || !op.has_bias() || options_.bias == BiasMode::shared) continue;
     VITRINE_TRY(op.apply(ctx, io, io.in, {nothing, raw_part, r.row.bias}, {t, bias}));
     bias = true;
   }
@@ -248,8 +247,26 @@ Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step,
   return Status::ok;
 }
 
+Status LrpRule::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  TensorView part = s.s_out[0];
+  if (op.gate() < 0) {
+    VITRINE_TRY(ctx.temporary(part.shape, part));
+    ctx->scale(real{0.5}, s.s_out[0].data, part.data, part.size(), false);
+  }
+  for (std::size_t k = 0; k < 2; ++k) {
+    const Sink& d = s.s_in[k];
+    if (!d) continue;
+    if (op.gate() != static_cast<int>(k)) VITRINE_TRY(op.partial(ctx, s.io, part, {nullptr, s.io.in[1 - k].shape}, k, d));
+    else if (!d.add) ctx->fill(real{0}, d.data, d.size());
+  }
+  return Status::ok;
+}
+
 const char* PassRule::refuses(const Op& op) const noexcept {
   if (op.klass() == OpClass::pointwise || op.klass() == OpClass::view || op.klass() == OpClass::route) return nullptr;
+  if (op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::diagonal) return nullptr;
+  if (op.klass() == OpClass::custom && static_cast<const CustomOp&>(op).passes()) return nullptr;
   return "mixes elements, so relevance cannot pass it unchanged";
 }
 

@@ -52,6 +52,9 @@ class LrpRule final : public Rule {
  protected:
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
   Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override { return pass(ctx, s); }
+  /// The signal takes all, a gate nothing; of two factors that are no gates, each takes half.
+  Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
+  Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
 
  private:
   enum class Source : std::uint8_t { input, low, high };
@@ -75,15 +78,18 @@ class LrpRule final : public Rule {
   kernels::Stabilise stabilise_;
 };
 
-/// Relevance unchanged: for ops whose output has the input's elements one to one.
+/// Relevance unchanged: for ops whose output has the input's elements one to one. Batch norms and scales, too, for those who
+/// want what peers do with a batch norm that they did not merge: it ignores the factor and the shift.
 class PassRule final : public Rule {
  public:
   const char* name() const noexcept override { return "pass"; }
   const char* refuses(const Op&) const noexcept override;
-  Need needs(const Op& op) const noexcept override { return op.klass() == OpClass::pointwise ? Need{} : op.vjp_needs(false); }
+  Need needs(const Op& op) const noexcept override { return op.klass() == OpClass::route || op.klass() == OpClass::view ? op.vjp_needs(false) : Need{}; }
 
  protected:
+  Status affine(const Context& ctx, const AffineOp&, const Step& s) const noexcept override { return pass(ctx, s); }
   Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override { return pass(ctx, s); }
+  Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
 };
 
 }  // namespace vitrine

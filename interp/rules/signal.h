@@ -17,6 +17,7 @@ class RectifyRule final : public Rule {
 
  protected:
   Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
+  Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
 
  private:
   kernels::Rectify kind_;

@@ -6,17 +6,45 @@
 namespace vitrine::kernels {
 namespace {
 
+/// Lane by lane through a C function, for functions that are rare in networks and long in polynomials.
 template <class V>
-void map_forward(Map map, float a, const float* x, float* y, std::int64_t n) noexcept {
+VITRINE_INLINE V per_lane(V v, float (*f)(float)) {
+  float lanes[V::width];
+  v.store(lanes);
+  for (int i = 0; i < V::width; ++i) lanes[i] = f(lanes[i]);
+  return V::load(lanes);
+}
+
+/// e^x - 1 for x <= 0, without cancellation near 0: 2t/(1-t) with t = tanh(x/2).
+template <class V>
+VITRINE_INLINE V expm1_negative(V x) {
+  const V t = tanh(x * V::set(0.5f));
+  return (t + t) / (V::set(1) - t);
+}
+
+/// The logistic function at the argument that GELU's tanh form has.
+template <class V>
+VITRINE_INLINE V gelu_gate(V x) {
+  return sigmoid(V::set(1.5957691216f) * x * V::fma(V::set(0.044715f) * x, x, V::set(1)));
+}
+
+template <class V>
+VITRINE_INLINE V clip(V x, V low, V high) {
+  return V::select(x < low, low, V::select(x > high, high, x));
+}
+
+template <class V>
+void map_forward(Map map, MapParameters p, const float* x, float* y, std::int64_t n) noexcept {
   const auto each = [&](auto f) __attribute__((always_inline)) {
     stream<V>(n, [&](std::int64_t i, auto step) { store(f(load<V>(x + i, step)), y + i, step); });
   };
+  const V a = V::set(p.a), b = V::set(p.b), zero = V::zero(), one = V::set(1), half = V::set(0.5f);
   switch (map) {
     case Map::relu:
-      each([](V v) { return V::max(V::zero(), v); });
+      each([&](V v) { return V::max(zero, v); });
       break;
     case Map::leaky_relu:
-      each([a](V v) { return V::select(v < V::zero(), V::set(a) * v, v); });
+      each([&](V v) { return V::select(v < zero, a * v, v); });
       break;
     case Map::tanh:
       each([](V v) { return tanh(v); });
@@ -24,30 +52,100 @@ void map_forward(Map map, float a, const float* x, float* y, std::int64_t n) noe
     case Map::sigmoid:
       each([](V v) { return sigmoid(v); });
       break;
+    case Map::clip:
+      each([&](V v) { return clip(v, a, b); });
+      break;
+    case Map::elu:
+      each([&](V v) { return V::select(v < zero, a * expm1_negative(v), v); });
+      break;
+    case Map::gelu:
+      each([&](V v) { return half * v * per_lane(v * V::set(-0.70710678f), ::erfcf); });
+      break;
+    case Map::gelu_tanh:
+      each([](V v) { return v * gelu_gate(v); });
+      break;
+    case Map::silu:
+      each([](V v) { return v * sigmoid(v); });
+      break;
+    case Map::hard_sigmoid:
+      each([&](V v) { return clip(a * v + b, zero, one); });
+      break;
+    case Map::hard_swish:
+      each([&](V v) {
+        const V three = V::set(3);
+        return V::select(v < zero - three, zero, V::select(v > three, v, v * (v + three) / V::set(6)));
+      });
+      break;
+    case Map::softplus:
+      each([](V v) { return V::max(V::zero(), v) + per_lane(exp(V::zero() - V::abs(v)), ::log1pf); });
+      break;
     case Map::count_:
       break;
   }
 }
 
 template <class V>
-void map_backward(Map map, float a, const float* x, const float* y, const float* s, float* d, std::int64_t n,
+void map_backward(Map map, MapParameters p, const float* x, const float* y, const float* s, float* d, std::int64_t n,
                   bool add) noexcept {
   const auto each = [&](const float* v, auto f) __attribute__((always_inline)) {
     stream<V>(
         n, [&](std::int64_t i, auto step) { store(f(load<V>(v + i, step), load<V>(s + i, step)), d + i, add, step); });
   };
+  const V a = V::set(p.a), b = V::set(p.b), zero = V::zero(), one = V::set(1), half = V::set(0.5f);
+  // Where the slope is 0 nothing passes, infinities included.
+  const auto times = [&](V slope, V g) __attribute__((always_inline)) { return V::select(slope == zero, zero, slope * g); };
   switch (map) {
     case Map::relu:
-      each(x, [](V v, V g) { return V::select(v > V::zero(), g, V::zero()); });
+      each(x, [&](V v, V g) { return V::select(v > zero, g, zero); });
       break;
     case Map::leaky_relu:
-      each(x, [a](V v, V g) { return V::select(v > V::zero(), g, V::set(a) * g); });
+      each(x, [&](V v, V g) { return V::select(v > zero, g, times(a, g)); });
       break;
     case Map::tanh:
-      each(y, [](V v, V g) { return V::fnma(v, v, V::set(1)) * g; });
+      each(y, [&](V v, V g) { return V::fnma(v, v, one) * g; });
       break;
     case Map::sigmoid:
-      each(y, [](V v, V g) { return v * (V::set(1) - v) * g; });
+      each(y, [&](V v, V g) { return v * (one - v) * g; });
+      break;
+    case Map::clip:
+      each(x, [&](V v, V g) { return V::select((v > a) & (v < b), g, zero); });
+      break;
+    case Map::elu:
+      each(x, [&](V v, V g) { return V::select(v > zero, g, times(a * exp(v), g)); });
+      break;
+    case Map::gelu:
+      each(x, [&](V v, V g) {
+        const V density = V::set(0.39894228f) * exp(V::set(-0.5f) * v * v);
+        return times(V::fma(v, density, half * per_lane(v * V::set(-0.70710678f), ::erfcf)), g);
+      });
+      break;
+    case Map::gelu_tanh:
+      each(x, [&](V v, V g) {
+        const V q = gelu_gate(v), inner = V::set(1.5957691216f) * V::fma(V::set(3 * 0.044715f) * v, v, one);
+        return times(V::fma(v * q * (one - q), inner, q), g);
+      });
+      break;
+    case Map::silu:
+      each(x, [&](V v, V g) {
+        const V q = sigmoid(v);
+        return times(q * V::fma(v, one - q, one), g);
+      });
+      break;
+    case Map::hard_sigmoid:
+      each(x, [&](V v, V g) {
+        const V t = a * v + b;
+        return V::select((t > zero) & (t < one), times(a, g), zero);
+      });
+      break;
+    case Map::hard_swish:
+      each(x, [&](V v, V g) {
+        const V three = V::set(3);
+        const V inside = times(v / three + half, g);
+        return V::select(v > three, g, V::select((v > zero - three) | v.is_nan(), inside, zero));
+      });
+      break;
+    case Map::softplus:
+      each(x, [&](V v, V g) { return times(sigmoid(v), g); });
       break;
     case Map::count_:
       break;

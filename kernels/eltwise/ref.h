@@ -7,49 +7,67 @@
 namespace vitrine::kernels::ref {
 
 template <class T>
-void map_forward(Map map, float a, const T* x, T* y, std::int64_t n) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const T v = x[i];
-    switch (map) {
-      case Map::relu:
-        y[i] = v < 0 ? T(0) : v;
-        break;
-      case Map::leaky_relu:
-        y[i] = v < 0 ? T(a) * v : v;
-        break;
-      case Map::tanh:
-        y[i] = std::tanh(v);
-        break;
-      case Map::sigmoid:
-        y[i] = T(1) / (T(1) + std::exp(-v));
-        break;
-      case Map::count_:
-        break;
-    }
+T map_value(Map map, MapParameters p, T v) noexcept {
+  switch (map) {
+    case Map::relu: return v < 0 ? T(0) : v;
+    case Map::leaky_relu: return v < 0 ? T(p.a) * v : v;
+    case Map::tanh: return std::tanh(v);
+    case Map::sigmoid: return T(1) / (T(1) + std::exp(-v));
+    case Map::clip: return v < T(p.a) ? T(p.a) : v > T(p.b) ? T(p.b) : v;
+    case Map::elu: return v < 0 ? T(p.a) * std::expm1(v) : v;
+    case Map::gelu: return T(0.5) * v * std::erfc(-v * T(0.70710678118654752));
+    case Map::gelu_tanh: return v / (T(1) + std::exp(T(-1.5957691216057308) * v * (T(1) + T(0.044715) * v * v)));
+    case Map::silu: return v / (T(1) + std::exp(-v));
+    case Map::hard_sigmoid: return map_value(Map::clip, {0, 1}, T(p.a) * v + T(p.b));
+    case Map::hard_swish: return v <= -3 ? T(0) : v >= 3 ? v : v * (v + T(3)) / T(6);
+    case Map::softplus: return (v > 0 ? v : T(0)) + std::log1p(std::exp(v > 0 ? -v : v));
+    case Map::count_: break;
   }
+  return v;
+}
+
+/// f'(x); y = f(x) for the functions whose derivative is cheapest in it.
+template <class T>
+T map_slope(Map map, MapParameters p, T x, T y) noexcept {
+  switch (map) {
+    case Map::relu: return x > 0 ? T(1) : T(0);
+    case Map::leaky_relu: return x > 0 ? T(1) : T(p.a);
+    case Map::tanh: return T(1) - y * y;
+    case Map::sigmoid: return y * (T(1) - y);
+    case Map::clip: return x > T(p.a) && x < T(p.b) ? T(1) : T(0);
+    case Map::elu: return x > 0 ? T(1) : T(p.a) * std::exp(x);
+    case Map::gelu:
+      return T(0.5) * std::erfc(-x * T(0.70710678118654752)) + x * T(0.39894228040143268) * std::exp(T(-0.5) * x * x);
+    case Map::gelu_tanh: {
+      const T g = T(1) / (T(1) + std::exp(T(-1.5957691216057308) * x * (T(1) + T(0.044715) * x * x)));
+      return g + x * g * (T(1) - g) * T(1.5957691216057308) * (T(1) + T(3 * 0.044715) * x * x);
+    }
+    case Map::silu: {
+      const T g = T(1) / (T(1) + std::exp(-x));
+      return g * (T(1) + x * (T(1) - g));
+    }
+    case Map::hard_sigmoid: {
+      const T v = T(p.a) * x + T(p.b);
+      return v > 0 && v < 1 ? T(p.a) : T(0);
+    }
+    case Map::hard_swish: return x <= -3 ? T(0) : x > 3 ? T(1) : x / T(3) + T(0.5);
+    case Map::softplus: return T(1) / (T(1) + std::exp(-x));
+    case Map::count_: break;
+  }
+  return T(0);
 }
 
 template <class T>
-void map_backward(Map map, float a, const T* x, const T* y, const T* s, T* d, std::int64_t n, bool add) noexcept {
+void map_forward(Map map, MapParameters p, const T* x, T* y, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = map_value(map, p, x[i]);
+}
+
+template <class T>
+void map_backward(Map map, MapParameters p, const T* x, const T* y, const T* s, T* d, std::int64_t n, bool add) noexcept {
   for (std::int64_t i = 0; i < n; ++i) {
-    T v = 0;
-    switch (map) {
-      case Map::relu:
-        v = x[i] > 0 ? s[i] : T(0);
-        break;
-      case Map::leaky_relu:
-        v = x[i] > 0 ? s[i] : T(a) * s[i];
-        break;
-      case Map::tanh:
-        v = (T(1) - y[i] * y[i]) * s[i];
-        break;
-      case Map::sigmoid:
-        v = y[i] * (T(1) - y[i]) * s[i];
-        break;
-      case Map::count_:
-        break;
-    }
-    put(d[i], v, add);
+    const T slope = map_slope(map, p, x[i], y[i]);
+    // A closed gate stops infinities, too.
+    put(d[i], slope == 0 && map != Map::tanh && map != Map::sigmoid ? T(0) : slope == 1 ? s[i] : slope * s[i], add);
   }
 }
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 # What a C library and a freestanding C++ run time give everywhere.
-ALLOWED = re.compile(r'^(mem(cpy|move|set|cmp)|str(len|cmp)|(exp|log|sqrt|cos|sin|tanh|pow|fma|fmax|fmin|floor|ceil|fabs)f?'
+ALLOWED = re.compile(r'^(mem(cpy|move|set|cmp)|str(len|cmp)|(exp|log|sqrt|cos|sin|tanh|pow|fma|fmax|fmin|floor|ceil|fabs|expm1|log1p|erfc)f?'
                      r'|__cxa_pure_virtual|_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|__(add|sub|mul|div)[sd]f3)$')
 
 

@@ -4,12 +4,18 @@
 
 #include "layers/activation.h"
 #include "layers/add.h"
+#include "layers/batch_norm.h"
 #include "layers/conv2d.h"
+#include "layers/conv_transpose2d.h"
 #include "layers/linear.h"
+#include "layers/local_response_norm.h"
 #include "layers/loss.h"
 #include "layers/pool.h"
+#include "layers/product.h"
 #include "layers/registry.h"
+#include "layers/scale.h"
 #include "layers/softmax.h"
+#include "layers/upsample.h"
 #include "layers/view.h"
 #include "tests/support/net.h"
 
@@ -57,6 +63,34 @@ const Case cases[] = {
     {"pad", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad(g, x, 1, 2, 0, 3); }},
     {"crop", "pad", {1, 2, 6, 5}, [](GraphBuilder& g, Id x) { return pad(g, x, -1, 2, -2, -1); }},
     {"dropout", "dropout", {1, 2, 6, 5}, [](GraphBuilder& g, Id x) { return dropout(g, x, 0.4f); }},
+    {"conv transposed", "conv_transpose2d", {1, 4, 4, 5}, [](GraphBuilder& g, Id x) { return conv_transpose2d(g, x, {.out = 6, .kernel = 3, .stride = 2, .padding = 1, .output_padding = 1, .groups = 2}); }},
+    {"conv transposed, dilated", "conv_transpose2d", {1, 2, 4, 3}, [](GraphBuilder& g, Id x) { return conv_transpose2d(g, x, {.out = 3, .kernel = 3, .dilation = 2, .bias = false}); }},
+    {"clip", "clip", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return clip(g, x, -0.5f, 0.75f); }},
+    {"elu", "elu", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return elu(g, x, 0.7f); }},
+    {"gelu", "gelu", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return gelu(g, x); }},
+    {"gelu by tanh", "gelu_tanh", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return gelu_tanh(g, x); }},
+    {"silu", "silu", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return silu(g, x); }},
+    {"hard sigmoid", "hard_sigmoid", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return hard_sigmoid(g, x, 0.6f, 0.4f); }},
+    {"hard swish", "hard_swish", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return hard_swish(g, x); }},
+    {"softplus", "softplus", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return softplus(g, x); }},
+    {"batch norm", "batch_norm", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return batch_norm(g, x); }},
+    {"batch norm of vectors", "batch_norm", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return batch_norm(g, x, nullptr, 1e-2f); }},
+    {"scale", "scale", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return scale(g, x); }},
+    {"LRN", "local_response_norm", {1, 7, 3, 4}, [](GraphBuilder& g, Id x) { return local_response_norm(g, x, 5, nullptr, 0.8f); }},
+    {"LRN, even size", "local_response_norm", {1, 5, 2, 2}, [](GraphBuilder& g, Id x) { return local_response_norm(g, x, 4, nullptr, 0.8f, 0.5f, 2); }},
+    {"multiply", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, tanh(g, x)); }},
+    {"square", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, x); }},
+    {"multiply by a gate a channel", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, sigmoid(g, global_avg_pool(g, x)), 1); }},
+    {"multiply by a spatial mask", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, conv2d(g, x, {.out = 1, .kernel = 1}), 1); }},
+    {"upsample nearest", "upsample", {1, 2, 3, 4}, [](GraphBuilder& g, Id x) { return upsample(g, x, 6, 7); }},
+    {"upsample bilinear", "upsample", {1, 2, 3, 4}, [](GraphBuilder& g, Id x) { return upsample(g, x, 7, 8, true); }},
+    {"downsample bilinear", "upsample", {1, 2, 7, 5}, [](GraphBuilder& g, Id x) { return upsample(g, x, 3, 2, true); }},
+    {"global max", "max_pool", {1, 3, 5, 4}, [](GraphBuilder& g, Id x) { return global_max_pool(g, x); }},
+    {"reshape", "reshape", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return reshape(g, x, 5, 2, 6); }},
+    {"transpose", "transpose", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return transpose(g, x, 2, 3, 1); }},
+    {"slice rows backwards", "slice", {1, 3, 7, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 2, 6, 3, -3); }},
+    {"slice channels", "slice", {1, 7, 2, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 1, 1, 3, 2); }},
+    {"pad channels", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad_channels(g, x, 1, 3); }},
     {"softmax", "softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return softmax(g, x); }},
 };
 
@@ -88,7 +122,7 @@ TEST_CASE("derivatives equal central differences along random directions") {
 
       const Values parameters = net.parameters, gradients = walked.gradients;
       for (const Value& v : net.graph.values) {
-        if (v.kind != ValueKind::parameter) continue;
+        if (v.kind != ValueKind::parameter || !v.trainable) continue;
         CAPTURE(std::string(v.name));
         const Values p = random_values(v.shape.size(), 8);
         const auto moved = [&](double t) {

@@ -65,6 +65,9 @@ class Net {
     const Status s = g.build(graph);
     REQUIRE_MESSAGE(s == Status::ok, g.failure().node << ": " << g.failure().what);
     parameters = random_values(graph.parameter_size, seed, 0.4);
+    for (const Value& v : graph.values)  // no variance is negative
+      if (v.kind == ValueKind::parameter && std::string(v.name).ends_with(".running_var"))
+        for (std::int64_t i = 0; i < v.shape.size(); ++i) parameters[static_cast<std::size_t>(v.offset + i)] = real{0.5} + std::abs(parameters[static_cast<std::size_t>(v.offset + i)]);
   }
 
   Context context(Failure* failure = nullptr) const {

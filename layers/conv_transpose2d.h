@@ -1,0 +1,34 @@
+// Transposed 2-D convolution: the adjoint of a convolution as a layer. Input (N,C,H,W), weight (C, out/groups, kh, kw) as in
+// PyTorch, bias (out), output (N, out, OH, OW) with OH = (H-1) stride - pad_top - pad_bottom + dilation (kernel-1) + 1 +
+// output_pad.
+#pragma once
+
+#include "core/graph.h"
+
+namespace vitrine {
+
+class ConvTranspose2d final : public AffineOp {
+ public:
+  std::int32_t out = 1, kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, groups = 1;
+  std::int32_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0, output_pad_h = 0, output_pad_w = 0;
+  bool bias = true;
+
+  const char* name() const noexcept override { return "conv_transpose2d"; }
+  void attributes(AttributeVisitor&) noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
+  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
+  Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
+  Weights weights() const noexcept override { return Weights::mixing; }
+
+ private:
+  kernels::ConvArgs<real> arguments(const NodeIO&) const noexcept;
+};
+
+struct ConvTranspose2dOptions {
+  std::int32_t out = 1, kernel = 1, stride = 1, padding = 0, output_padding = 0, dilation = 1, groups = 1;
+  bool bias = true;
+};
+Id conv_transpose2d(GraphBuilder&, Id x, const ConvTranspose2dOptions&, const char* name = nullptr) noexcept;
+
+}  // namespace vitrine

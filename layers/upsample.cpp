@@ -1,0 +1,71 @@
+#include "layers/upsample.h"
+
+namespace vitrine {
+namespace {
+
+template <class Body>
+void over_planes(const Context& ctx, const kernels::ResizeShape& s, Body&& body) noexcept {
+  const std::int64_t in = std::int64_t{s.h} * s.w, out = std::int64_t{s.oh} * s.ow;
+  ctx.ranges(s.planes, elementwise_grain / (in + out) + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
+    kernels::ResizeShape part = s;
+    part.planes = end - begin;
+    body(part, begin * in, begin * out);
+  });
+}
+
+}  // namespace
+
+Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+  aux = 0;
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  if (out_h < 1 || out_w < 1) return ctx.fail(Status::bad_argument, "needs an output of at least 1 x 1");
+  if (!(step_h >= 0) || !(step_w >= 0)) return ctx.fail(Status::bad_argument, "needs steps of at least 0");
+  out = {in[0].n(), in[0].c(), out_h, out_w};
+  return Status::ok;
+}
+
+kernels::ResizeShape Upsample::shape(const Shape& in) const noexcept {
+  return {std::int64_t{in.n()} * in.c(), in.h(), in.w(), out_h, out_w, bilinear, align_corners, half_pixel, step_h, step_w};
+}
+
+Status Upsample::apply(const Context& ctx, const NodeIO&, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  TensorView source = x[0], target = z;
+  if (!row.x.raw()) {
+    VITRINE_TRY(ctx.temporary(source.shape, source));
+    ctx->substitute(row.x, x[0].data, source.data, source.size(), false);
+  }
+  const bool direct = !z.add && row.w.p == 1;
+  if (!direct) VITRINE_TRY(ctx.temporary(z.shape, target));
+  over_planes(ctx, shape(source.shape), [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
+    ctx->resize_forward(s, source.data + in, target.data + out);
+  });
+  if (!direct) ctx->scale(row.w.p, target.data, z.data, z.size(), z.add);
+  return Status::ok;
+}
+
+Status Upsample::apply_t(const Context& ctx, const NodeIO&, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  TensorView source = s;
+  if (w.p != 1) {
+    VITRINE_TRY(ctx.temporary(s.shape, source));
+    ctx->scale(w.p, s.data, source.data, source.size(), false);
+  }
+  over_planes(ctx, shape(c.shape), [&](const kernels::ResizeShape& r, std::int64_t in, std::int64_t out) noexcept {
+    ctx->resize_backward(r, source.data + out, c.data + in, c.add);
+  });
+  return Status::ok;
+}
+
+Id upsample(GraphBuilder& g, Id x, std::int32_t out_h, std::int32_t out_w, bool bilinear, const char* name) noexcept {
+  Upsample* op = g.make<Upsample>();
+  if (op != nullptr) {
+    op->out_h = out_h;
+    op->out_w = out_w;
+    op->bilinear = bilinear;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+}  // namespace vitrine
