@@ -50,6 +50,18 @@ bool take(Arena& book, std::size_t n, T fill, std::span<T>& out) noexcept {
 
 bool contains(std::span<const Id> ids, Id v) noexcept { return std::find(ids.begin(), ids.end(), v) != ids.end(); }
 
+// Which nodes must run.
+void find_needed(const PlanRequest& q, Plan& plan) noexcept {
+  const Graph& g = *q.graph;
+  for (std::size_t i = g.nodes.size(); i-- > 0;) {
+    const Id out = g.nodes[i].out;
+    bool need = q.observer != nullptr || (q.seeds.empty() && out == g.output) || out == q.until || contains(q.seeds, out) ||
+                contains(q.keep_values, out) || contains(q.keep_signals, out);
+    for (std::size_t j = i + 1; j < g.nodes.size() && !need; ++j) need = plan.needed[j] && contains(g.nodes[j].in, out);
+    plan.needed[i] = need;
+  }
+}
+
 // Which values' signals are wanted, and which nodes a signal passes.
 void find_path(const PlanRequest& q, Plan& plan) noexcept {
   const Graph& g = *q.graph;
@@ -97,9 +109,10 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, false, plan.walked) ||
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
+  find_needed(q, plan);
   if (walk) {
     find_path(q, plan);
     VITRINE_TRY(check_rules(q, plan, ctx.failure));
@@ -123,6 +136,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   std::fill(last_read, last_read + 2 * values, -1);
   for (std::int32_t i = 0; i < n; ++i) {
     const Node& node = g.nodes[static_cast<std::size_t>(i)];
+    if (!plan.needed[static_cast<std::size_t>(i)]) continue;
     const bool walked = walk && plan.walked[static_cast<std::size_t>(i)];
     const Need need = walked ? q.rules[static_cast<std::size_t>(i)]->needs(*node.op) : Need{};
     const bool both = walked && q.rules[static_cast<std::size_t>(i)]->needs_reference();
@@ -140,6 +154,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     }
   }
   for (std::int32_t i = 0; i < n; ++i) {
+    if (!plan.needed[static_cast<std::size_t>(i)]) continue;
     const Id v = g.nodes[static_cast<std::size_t>(i)].out;
     const bool keep = v == g.output || contains(q.keep_values, v);
     buffers[count++] = {value_bytes(v), forward_time(i), keep ? end : last_read[v], &plan.values[v]};

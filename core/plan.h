@@ -21,7 +21,7 @@ struct PlanRequest {
   bool parameter_gradients = false;
   Id until = no_id;                          ///< the value whose signal is wanted; no_id: none (training)
   std::span<const Id> seeds{};               ///< where signals start; empty: at the output
-  std::span<const Id> keep_values{};         ///< stay readable to the end of the run
+  std::span<const Id> keep_values{};         ///< stay readable to the end of the run; with seeds, the output needs to be named
   std::span<const Id> keep_signals{};
   bool ledger = false;
   Observer* observer = nullptr;              ///< called in every forward run and walk of the plan
@@ -35,6 +35,7 @@ struct Plan {
   std::span<std::size_t> values, reference_values;  ///< a value
   std::span<std::size_t> signals;                   ///< value * channels + channel
   std::span<std::size_t> aux, reference_aux;        ///< a node
+  std::span<bool> needed;                           ///< a node: something that is asked for hangs on it; others do not run
   std::span<bool> walked;                           ///< a node: a signal passes it
   std::span<bool> wanted;                           ///< a value: its signal is wanted, itself or on the way
   std::size_t planned_bytes = 0;                    ///< values and signals
@@ -46,7 +47,8 @@ struct Plan {
 /// Why a step of this plan could not run, before anything runs: a rule refuses its op, or is missing.
 Status check_rules(const PlanRequest&, const Plan&, Failure*) noexcept;
 
-/// Lays out a run. `book` holds the plan's arrays (and some working memory, given back). `ctx` gives the number of
+/// Lays out a run. Nodes that no seed, kept value or signal and (without seeds) not the output hangs on are left out, unless an
+/// observer wants to see them all. `book` holds the plan's arrays (and some working memory, given back). `ctx` gives the number of
 /// workers and the kernels that scratch sizes depend on; nothing is computed.
 Status make_plan(const PlanRequest&, const Context& ctx, Arena& book, Plan&) noexcept;
 

@@ -100,6 +100,7 @@ Status Run::run_nodes(const Context& outer, bool reference, Id first_node) noexc
   const Graph& g = *plan_.request.graph;
   const Context ctx = with_scratch(outer);
   for (Id i = first_node; i < g.nodes.size(); ++i) {
+    if (!plan_.needed[i]) continue;
     const ArenaScope scope(scratch_), book_scope(book_);
     const NodeIO node = io(i, reference);
     Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, memory_too_small) : g.nodes[i].op->forward(ctx, node);
