@@ -50,9 +50,9 @@ struct Context {
     const kernels::Work work = kernel.plan(args);
     const ArenaScope scope(*scratch);
     const std::size_t each = (work.scratch_bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
-    const int w = work.tiles < workers() ? static_cast<int>(work.tiles) : workers();
+    const int w = work.tiles > 1 ? workers() : 1;  // any worker may take a tile, also where there are fewer tiles than workers
     std::byte* shared = scratch->allocate(work.shared_bytes);
-    std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w > 0 ? w : 1));
+    std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w));
     if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, memory_too_small);
     kernel.pack(args, shared);
     run_tiles(w > 1 ? parallel : nullptr, work.tiles, [&](std::int64_t tile, int worker) noexcept {
