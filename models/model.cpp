@@ -7,6 +7,7 @@
 
 #include "core/io/safetensors.h"
 #include "layers/registry.h"
+#include "models/onnx/onnx.h"
 
 namespace vitrine {
 namespace {
@@ -84,8 +85,9 @@ Model::Model(std::string name, Shape image, const std::function<Id(GraphBuilder&
 }
 
 Id Model::node(const std::string& name) const {
-  const Id i = graph_.find(name.c_str());
-  if (i != no_id) return i;
+  if (const Id i = graph_.find(name.c_str()); i != no_id) return i;
+  for (const auto& [alias, node] : aliases)
+    if (alias == name) return graph_.find(node.c_str());
   std::string known;
   for (const Node& n : graph_.nodes) known += (known.empty() ? "" : ", ") + std::string(n.name);
   throw Error("no node is called '" + name + "': the nodes are " + known, Error::usage);
@@ -107,6 +109,63 @@ std::string Model::class_name(int k) const {
   return i < class_names.size() ? class_names[i] : std::to_string(k);
 }
 
+namespace {
+
+// Preparation, classes and notes: what both files and ONNX metadata carry.
+nlohmann::ordered_json baggage(const Model& m) {
+  nlohmann::ordered_json notes = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : m.notes) notes[key] = value;
+  const InputPreparation& p = m.preparation;
+  return {{"architecture", m.architecture},
+          {"preparation", {{"mean", p.mean}, {"std", p.std}, {"order", p.bgr ? "bgr" : "rgb"}, {"resize", p.resize}, {"layout", p.nhwc ? "nhwc" : "nchw"}}},
+          {"classes", m.class_names},
+          {"notes", notes}};
+}
+
+void read_baggage(Model& m, const nlohmann::json& json, std::size_t channels, const std::string& path) {
+  const auto fail = [&](const std::string& what) { throw Error(path + ": " + what); };
+  m.architecture = json.at("architecture").get<std::string>();
+  m.class_names = json.at("classes").get<std::vector<std::string>>();
+  m.notes.clear();
+  for (const auto& [key, value] : json.at("notes").items()) m.notes.emplace_back(key, value.get<std::string>());
+  const auto& p = json.at("preparation");
+  m.preparation.mean = p.at("mean").get<std::vector<float>>();
+  m.preparation.std = p.at("std").get<std::vector<float>>();
+  const auto choice = [&](const char* key, const char* no, const char* yes) {
+    const std::string v = p.value(key, no);
+    if (v != no && v != yes) fail(std::string("field 'preparation' has ") + key + " '" + v + "', expected " + no + " or " + yes);
+    return v == yes;
+  };
+  m.preparation.bgr = choice("order", "rgb", "bgr");
+  m.preparation.nhwc = choice("layout", "nchw", "nhwc");
+  m.preparation.resize = p.value("resize", 0);
+  if (m.preparation.resize < 0 || m.preparation.resize > (1 << 15)) fail("field 'preparation' has a resize of " + std::to_string(m.preparation.resize) + ", expected 0 to 32768");
+  if (m.preparation.mean.size() != m.preparation.std.size() || (!m.preparation.mean.empty() && m.preparation.mean.size() != channels))
+    fail("field 'preparation' needs one mean and one std a channel");
+  for (const float s : m.preparation.std)
+    if (!(s > 0) || !std::isfinite(s)) fail("field 'preparation' has a std that is not above 0");
+}
+
+void check_classes(const Model& m, const std::string& path) {
+  if (!m.class_names.empty() && m.class_names.size() != static_cast<std::size_t>(m.classes()))
+    throw Error(path + ": names " + std::to_string(m.class_names.size()) + " classes, but its output has " + std::to_string(m.classes()));
+}
+
+}  // namespace
+
+std::string model_baggage_to_json(const Model& m) { return baggage(m).dump(); }
+
+void model_baggage_from_json(Model& m, const std::string& text, const std::string& path) {
+  const bool nhwc = m.preparation.nhwc;
+  try {
+    read_baggage(m, nlohmann::json::parse(text), static_cast<std::size_t>(m.image_shape().c()), path);
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(path + ": metadata field 'vitrine' is malformed: " + e.what());
+  }
+  m.preparation.nhwc = nhwc;  // the graph says so, whatever the text does
+  check_classes(m, path);
+}
+
 std::string model_to_json(const Model& m) {
   const Graph& g = m.graph();
   nlohmann::ordered_json nodes = nlohmann::ordered_json::array();
@@ -122,18 +181,17 @@ std::string model_to_json(const Model& m) {
   for (const Value& v : g.values)
     if (v.kind == ValueKind::parameter && !v.trainable) frozen.push_back(v.name);
   const Shape s = m.image_shape();
-  nlohmann::ordered_json notes = nlohmann::ordered_json::object();
-  for (const auto& [key, value] : m.notes) notes[key] = value;
-  return nlohmann::ordered_json{{"format", format},
-                                {"architecture", m.architecture},
-                                {"input", {s.c(), s.h(), s.w()}},
-                                {"output", g.values[g.output].name},
-                                {"nodes", nodes},
-                                {"frozen", frozen},
-                                {"preparation", {{"mean", m.preparation.mean}, {"std", m.preparation.std}}},
-                                {"classes", m.class_names},
-                                {"notes", notes}}
-      .dump();
+  nlohmann::ordered_json json{{"format", format}, {"input", {s.c(), s.h(), s.w()}}, {"output", g.values[g.output].name}, {"nodes", nodes}, {"frozen", frozen}};
+  if (!m.auxiliary.empty()) {
+    json["auxiliary"] = nlohmann::ordered_json::array();
+    for (const Model::AuxiliaryHead& head : m.auxiliary) json["auxiliary"].push_back({{"node", head.node}, {"weight", head.weight}});
+  }
+  if (!m.aliases.empty()) {
+    json["aliases"] = nlohmann::ordered_json::object();
+    for (const auto& [alias, node] : m.aliases) json["aliases"][alias] = node;
+  }
+  json.update(baggage(m));
+  return json.dump();
 }
 
 Model model_from_json(const std::string& text, const std::string& path,
@@ -143,20 +201,11 @@ Model model_from_json(const std::string& text, const std::string& path,
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     if (const auto f = json.at("format").get<std::string>(); f != format) fail("has model format '" + f + "', expected '" + format + "'");
-    m.architecture = json.at("architecture").get<std::string>();
-    m.class_names = json.at("classes").get<std::vector<std::string>>();
-    m.preparation.mean = json.at("preparation").at("mean").get<std::vector<float>>();
-    m.preparation.std = json.at("preparation").at("std").get<std::vector<float>>();
-    for (const auto& [key, value] : json.at("notes").items()) m.notes.emplace_back(key, value.get<std::string>());
     const auto image = json.at("input").get<std::vector<std::int64_t>>();
     if (image.size() != 3) fail("field 'input' has " + std::to_string(image.size()) + " sizes, expected channels, height and width");
     for (const std::int64_t d : image)
       if (d < 1 || d > (1 << 20)) fail("field 'input' has a size of " + std::to_string(d) + ", expected 1 to 1048576");
-    const std::size_t channels = static_cast<std::size_t>(image[0]);
-    if (m.preparation.mean.size() != m.preparation.std.size() || (!m.preparation.mean.empty() && m.preparation.mean.size() != channels))
-      fail("field 'preparation' needs one mean and one std a channel");
-    for (const float s : m.preparation.std)
-      if (!(s > 0) || !std::isfinite(s)) fail("field 'preparation' has a std that is not above 0");
+    read_baggage(m, json, static_cast<std::size_t>(image[0]), path);
     const auto& nodes = json.at("nodes");
     if (!nodes.is_array() || nodes.empty() || nodes.size() > 100000) fail("field 'nodes' is no list of 1 to 100000 nodes");
     const auto frozen = json.contains("frozen") ? json.at("frozen").get<std::vector<std::string>>() : std::vector<std::string>{};
@@ -220,6 +269,16 @@ Model model_from_json(const std::string& text, const std::string& path,
       if (id == no_id) fail("its output '" + output + "' is no node");
       g.output(id);
     });
+    if (json.contains("aliases"))
+      for (const auto& [alias, node] : json.at("aliases").items()) m.aliases.emplace_back(alias, node.get<std::string>());
+    if (json.contains("auxiliary"))
+      for (const auto& head : json.at("auxiliary")) m.auxiliary.push_back({head.at("node").get<std::string>(), head.at("weight").get<float>()});
+    for (const auto& [alias, node] : m.aliases)
+      if (m.graph().find(node.c_str()) == no_id) fail("has an alias '" + alias + "' of a node '" + node + "' that is not there");
+    for (const Model::AuxiliaryHead& head : m.auxiliary) {
+      const Id i = m.graph().find(head.node.c_str());
+      if (i == no_id || m.graph().shape(m.graph().nodes[i].out) != m.graph().shape(m.graph().output)) fail("has an auxiliary head '" + head.node + "' that is no node with the output's shape");
+    }
   } catch (const nlohmann::json::exception& e) {
     fail(std::string("metadata field 'vitrine' is malformed: ") + e.what());
   } catch (const Error& e) {
@@ -228,12 +287,12 @@ Model model_from_json(const std::string& text, const std::string& path,
     fail(what);
   }
   if (m.graph().shape(m.graph().output).pixels() != 1) fail("its output has shape " + vitrine::text(m.graph().shape(m.graph().output)) + ", expected a vector of classes");
-  if (!m.class_names.empty() && m.class_names.size() != static_cast<std::size_t>(m.classes()))
-    fail("names " + std::to_string(m.class_names.size()) + " classes, but its output has " + std::to_string(m.classes()));
+  check_classes(m, path);
   return m;
 }
 
 Model Model::load(const std::string& path) {
+  if (path.ends_with(".onnx")) return onnx::import_file(path);
   const io::Safetensors file(path);
   const std::string& json = file.metadata("vitrine");
   if (json.empty())

@@ -11,9 +11,13 @@
 
 namespace vitrine {
 
-/// How a picture becomes the network's input: (pixel/255 - mean) / std, a channel each.
+/// How a picture becomes the network's input: brought to the network's extent, its channels in the network's order, then
+/// (pixel/255 - mean) / std, a channel each in that order.
 struct InputPreparation {
-  std::vector<float> mean, std;
+  std::vector<float> mean, std;  ///< empty: pixel/255
+  bool bgr = false;              ///< channels are blue, green, red
+  int resize = 0;                ///< the shorter side, before the centre is cut out; 0: the whole picture is stretched
+  bool nhwc = false;             ///< arrays in and out are (N,H,W,C), as the file that the network came from has them
 };
 
 class Model {
@@ -23,11 +27,12 @@ class Model {
   /// builder's first failure. Parameters are zero until initialised or loaded.
   Model(std::string architecture, Shape image, const std::function<Id(GraphBuilder&, Id)>& body);
 
+  /// A model file, or an .onnx file (models/onnx/onnx.h).
   static Model load(const std::string& path);
   void save(const std::string& path) const;
 
   const Graph& graph() const noexcept { return graph_; }
-  /// Index of a node; an Error names the nodes there are.
+  /// Index of a node by its name or an alias; an Error names the nodes there are.
   Id node(const std::string& name) const;
   Shape image_shape() const noexcept { return graph_.shape(graph_.input); }
   int classes() const noexcept { return static_cast<int>(graph_.shape(graph_.output).per_image()); }
@@ -39,6 +44,14 @@ class Model {
   InputPreparation preparation;
   std::vector<std::string> class_names;  ///< empty: numbers
   std::vector<std::pair<std::string, std::string>> notes;  ///< training: accuracy, epochs, data, seed
+  std::vector<std::pair<std::string, std::string>> aliases;  ///< other names of nodes: an imported file's tensors
+
+  /// Classifiers beside the output that training has a loss at, too (GoogLeNet); no other run computes them.
+  struct AuxiliaryHead {
+    std::string node;  ///< whose result is a vector of logits
+    float weight;      ///< of its loss
+  };
+  std::vector<AuxiliaryHead> auxiliary;
   std::vector<real> parameters;          ///< the flat block, graph().parameter_size elements
 
   std::string class_name(int k) const;
@@ -51,6 +64,11 @@ class Model {
   Memory arena_;
   Graph graph_{};
 };
+
+/// What travels with a network beside its graph, as JSON, and back into a model that has its graph: preparation, class
+/// names, notes. `path` is for messages.
+std::string model_baggage_to_json(const Model&);
+void model_baggage_from_json(Model&, const std::string& json, const std::string& path);
 
 /// The graph and everything but parameters as JSON, and back. `shape_of` gives a parameter tensor's shape by name.
 std::string model_to_json(const Model&);

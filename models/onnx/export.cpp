@@ -1,0 +1,351 @@
+#include <onnx/onnx_pb.h>
+
+#include <cmath>
+#include <map>
+
+#include "core/io/file.h"
+#include "layers/activation.h"
+#include "layers/batch_norm.h"
+#include "layers/conv2d.h"
+#include "layers/conv_transpose2d.h"
+#include "layers/local_response_norm.h"
+#include "layers/pool.h"
+#include "layers/upsample.h"
+#include "layers/view.h"
+#include "models/onnx/onnx.h"
+
+namespace vitrine::onnx {
+namespace {
+
+namespace pb = ::ONNX_NAMESPACE;
+using Ints = std::vector<std::int64_t>;
+
+// Vectors are (N,C,1,1) to Vitrine; to ONNX a value is of rank 2 behind a flatten or linear layer, else of rank 4.
+class Exporter {
+ public:
+  explicit Exporter(const Model& model) : model_(model), g_(model.graph()) {
+    proto_.set_ir_version(8);
+    proto_.set_producer_name("vitrine");
+    auto* opset = proto_.add_opset_import();
+    opset->set_domain("");
+    opset->set_version(17);
+    out_ = proto_.mutable_graph();
+    out_->set_name(model.architecture);
+    auto* property = proto_.add_metadata_props();
+    property->set_key("vitrine");
+    property->set_value(model_baggage_to_json(model));
+  }
+
+  std::string run() {
+    const Shape image = model_.image_shape();
+    const std::string input = g_.values[g_.input].name;
+    if (model_.preparation.nhwc) {
+      describe(out_->add_input(), "images", {image.h(), image.w(), image.c()});
+      pb::NodeProto& n = add("Transpose", input + ".nchw", {"images"}, input);
+      set(n, "perm", Ints{0, 3, 1, 2});
+    } else {
+      describe(out_->add_input(), input, {image.c(), image.h(), image.w()});
+    }
+    rank_[g_.input] = 4;
+    for (const Node& node : g_.nodes) write(node);
+    const std::string output = as_rank(g_.output, 2);
+    describe(out_->add_output(), output, {g_.shape(g_.output).c()});
+    for (const Value& v : g_.values)
+      if (v.kind == ValueKind::parameter && !reshaped_.contains(v.name)) {
+        Ints dims;
+        for (std::uint8_t d = 0; d < v.rank; ++d) dims.push_back(v.shape.d[d]);
+        initializer(v.name, dims, model_.parameters.data() + v.offset);
+      }
+    std::string bytes;
+    if (proto_.ByteSizeLong() > std::size_t{0x7fffffff} || !proto_.SerializeToString(&bytes)) throw Error("the network has more than 2 GiB of weights, which no single ONNX file holds");
+    return bytes;
+  }
+
+ private:
+  static void describe(pb::ValueInfoProto* info, const std::string& name, const Ints& dims) {
+    info->set_name(name);
+    auto* tensor = info->mutable_type()->mutable_tensor_type();
+    tensor->set_elem_type(pb::TensorProto::FLOAT);
+    tensor->mutable_shape()->add_dim()->set_dim_param("batch");
+    for (const std::int64_t d : dims) tensor->mutable_shape()->add_dim()->set_dim_value(d);
+  }
+
+  pb::NodeProto& add(const std::string& op, const std::string& name, const std::vector<std::string>& in, const std::string& out) {
+    pb::NodeProto& n = *out_->add_node();
+    n.set_op_type(op);
+    n.set_name(name);
+    for (const std::string& i : in) n.add_input(i);
+    n.add_output(out);
+    return n;
+  }
+
+  static void set(pb::NodeProto& n, const char* name, std::int64_t v) {
+    auto* a = n.add_attribute();
+    a->set_name(name);
+    a->set_type(pb::AttributeProto::INT);
+    a->set_i(v);
+  }
+  static void set(pb::NodeProto& n, const char* name, float v) {
+    auto* a = n.add_attribute();
+    a->set_name(name);
+    a->set_type(pb::AttributeProto::FLOAT);
+    a->set_f(v);
+  }
+  static void set(pb::NodeProto& n, const char* name, const char* v) {
+    auto* a = n.add_attribute();
+    a->set_name(name);
+    a->set_type(pb::AttributeProto::STRING);
+    a->set_s(v);
+  }
+  static void set(pb::NodeProto& n, const char* name, const Ints& v) {
+    auto* a = n.add_attribute();
+    a->set_name(name);
+    a->set_type(pb::AttributeProto::INTS);
+    for (const std::int64_t i : v) a->add_ints(i);
+  }
+
+  void initializer(const std::string& name, const Ints& dims, const real* data) {
+    auto* t = out_->add_initializer();
+    t->set_name(name);
+    t->set_data_type(pb::TensorProto::FLOAT);
+    std::size_t n = 1;
+    for (const std::int64_t d : dims) {
+      t->add_dims(d);
+      n *= static_cast<std::size_t>(d);
+    }
+    t->set_raw_data(std::string(reinterpret_cast<const char*>(data), n * sizeof(float)));
+  }
+
+  std::string number(const std::string& name, float v) {
+    const real value = static_cast<real>(v);
+    initializer(name, {}, &value);
+    return name;
+  }
+
+  std::string whole(const std::string& name, const Ints& v) {
+    auto* t = out_->add_initializer();
+    t->set_name(name);
+    t->set_data_type(pb::TensorProto::INT64);
+    t->add_dims(static_cast<std::int64_t>(v.size()));
+    t->set_raw_data(std::string(reinterpret_cast<const char*>(v.data()), v.size() * sizeof(std::int64_t)));
+    return name;
+  }
+
+  // The name of a value in the rank that a reader needs.
+  std::string as_rank(Id v, int rank) {
+    const std::string name = g_.values[v].name;
+    if (rank_.at(v) == rank) return name;
+    const std::string other = name + (rank == 2 ? ".vector" : ".map");
+    if (!made_[other]) {
+      if (rank == 2) set(add("Flatten", other, {name}, other), "axis", std::int64_t{1});
+      else add("Reshape", other, {name, whole(other + ".shape", {0, -1, 1, 1})}, other);
+      made_[other] = true;
+    }
+    return other;
+  }
+
+  template <class Op>
+  static void window(pb::NodeProto& n, const Op& op) {
+    set(n, "kernel_shape", Ints{op.kernel_h, op.kernel_w});
+    set(n, "strides", Ints{op.stride_h, op.stride_w});
+    set(n, "dilations", Ints{op.dilation_h, op.dilation_w});
+    set(n, "pads", Ints{op.pad_top, op.pad_left, op.pad_bottom, op.pad_right});
+  }
+
+  // A parameter of one value a channel, in a shape that spreads over maps.
+  std::string spread(Id p, int rank) {
+    const Value& v = g_.values[p];
+    reshaped_[v.name] = true;
+    initializer(v.name, rank == 4 ? Ints{v.shape.n(), 1, 1} : Ints{v.shape.n()}, model_.parameters.data() + v.offset);
+    return v.name;
+  }
+
+  void write(const Node& node) {
+    const std::string op = node.op->name(), name = node.name, out = node.name;
+    std::vector<std::string> in;
+    int rank = 2;
+    for (const Id v : node.in) rank = std::max(rank, rank_.at(v));
+    const bool vector = op == "linear";
+    if (vector) rank = 2;
+    // Ops that take maps, whatever their input is.
+    for (const char* maps : {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "transpose", "slice", "pad", "local_response_norm"})
+      if (op == maps) rank = 4;
+    for (const Id v : node.in) in.push_back(as_rank(v, rank));
+    int result = rank;
+    const auto parameters = [&] {
+      std::vector<std::string> all = in;
+      for (const Id p : node.par) all.emplace_back(g_.values[p].name);
+      return all;
+    };
+    const auto plain = [&](const char* onnx_op) { return &add(onnx_op, name, in, out); };
+
+    if (op == "conv2d") {
+      const auto& o = static_cast<const Conv2d&>(*node.op);
+      pb::NodeProto& n = add("Conv", name, parameters(), out);
+      window(n, o);
+      set(n, "group", std::int64_t{o.groups});
+    } else if (op == "conv_transpose2d") {
+      const auto& o = static_cast<const ConvTranspose2d&>(*node.op);
+      pb::NodeProto& n = add("ConvTranspose", name, parameters(), out);
+      window(n, o);
+      set(n, "group", std::int64_t{o.groups});
+      set(n, "output_padding", Ints{o.output_pad_h, o.output_pad_w});
+    } else if (op == "linear") {
+      set(add("Gemm", name, parameters(), out), "transB", std::int64_t{1});
+    } else if (op == "batch_norm") {
+      const auto& o = static_cast<const BatchNorm&>(*node.op);
+      pb::NodeProto& n = add("BatchNormalization", name, parameters(), out);
+      set(n, "epsilon", o.eps);
+      set(n, "momentum", 1 - o.momentum);
+    } else if (op == "scale") {
+      add("Mul", name + ".factor", {in[0], spread(node.par[0], rank)}, name + ".scaled");
+      add("Add", name, {name + ".scaled", spread(node.par[1], rank)}, out);
+    } else if (op == "local_response_norm") {
+      const auto& o = static_cast<const LocalResponseNorm&>(*node.op);
+      pb::NodeProto* const n = plain("LRN");
+      set(*n, "size", std::int64_t{o.size});
+      set(*n, "alpha", o.alpha);
+      set(*n, "beta", o.beta);
+      set(*n, "bias", o.bias);
+    } else if (op == "relu") {
+      plain("Relu");
+    } else if (op == "leaky_relu") {
+      set(*plain("LeakyRelu"), "alpha", parameter(node).a);
+    } else if (op == "tanh") {
+      plain("Tanh");
+    } else if (op == "sigmoid") {
+      plain("Sigmoid");
+    } else if (op == "elu") {
+      set(*plain("Elu"), "alpha", parameter(node).a);
+    } else if (op == "softplus") {
+      plain("Softplus");
+    } else if (op == "hard_swish") {
+      plain("HardSwish");
+    } else if (op == "hard_sigmoid") {
+      pb::NodeProto* const n = plain("HardSigmoid");
+      set(*n, "alpha", parameter(node).a);
+      set(*n, "beta", parameter(node).b);
+    } else if (op == "clip") {
+      add("Clip", name, {in[0], number(name + ".low", parameter(node).a), number(name + ".high", parameter(node).b)}, out);
+    } else if (op == "silu") {
+      add("Sigmoid", name + ".gate", in, name + ".gate");
+      add("Mul", name, {in[0], name + ".gate"}, out);
+    } else if (op == "gelu") {
+      add("Mul", name + ".inner", {in[0], number(name + ".root", std::sqrt(0.5f))}, name + ".inner");
+      add("Erf", name + ".erf", {name + ".inner"}, name + ".erf");
+      add("Add", name + ".plus", {name + ".erf", number(name + ".one", 1)}, name + ".plus");
+      add("Mul", name + ".product", {in[0], name + ".plus"}, name + ".product");
+      add("Mul", name, {name + ".product", number(name + ".half", 0.5f)}, out);
+    } else if (op == "gelu_tanh") {
+      add("Mul", name + ".square", {in[0], in[0]}, name + ".square");
+      add("Mul", name + ".bent", {name + ".square", number(name + ".a", 1.5957691f * 0.044715f)}, name + ".bent");
+      add("Add", name + ".slope", {name + ".bent", number(name + ".b", 1.5957691f)}, name + ".slope");
+      add("Mul", name + ".inner", {in[0], name + ".slope"}, name + ".inner");
+      add("Sigmoid", name + ".gate", {name + ".inner"}, name + ".gate");
+      add("Mul", name, {in[0], name + ".gate"}, out);
+    } else if (op == "max_pool") {
+      const Window& w = static_cast<const MaxPool&>(*node.op).window;
+      pb::NodeProto* const n = plain("MaxPool");
+      window(*n, w);
+      set(*n, "ceil_mode", std::int64_t{w.ceil_mode});
+    } else if (op == "avg_pool") {
+      const auto& o = static_cast<const AvgPool&>(*node.op);
+      pb::NodeProto* const n = plain("AveragePool");
+      set(*n, "kernel_shape", Ints{o.window.kernel_h, o.window.kernel_w});
+      set(*n, "strides", Ints{o.window.stride_h, o.window.stride_w});
+      set(*n, "pads", Ints{o.window.pad_top, o.window.pad_left, o.window.pad_bottom, o.window.pad_right});
+      set(*n, "ceil_mode", std::int64_t{o.window.ceil_mode});
+      set(*n, "count_include_pad", std::int64_t{o.count_padding});
+    } else if (op == "adaptive_avg_pool") {
+      const Shape &x = g_.shape(node.in[0]), &y = g_.shape(node.out);
+      if (y.pixels() == 1) {
+        plain("GlobalAveragePool");
+      } else if (x.h() % y.h() == 0 && x.w() % y.w() == 0) {
+        pb::NodeProto* const n = plain("AveragePool");
+        set(*n, "kernel_shape", Ints{x.h() / y.h(), x.w() / y.w()});
+        set(*n, "strides", Ints{x.h() / y.h(), x.w() / y.w()});
+      } else {
+        refuse(node, "averages over windows of unequal sizes");
+      }
+    } else if (op == "add") {
+      plain(in.size() == 2 ? "Add" : "Sum");
+    } else if (op == "multiply") {
+      plain("Mul");
+    } else if (op == "upsample") {
+      const auto& o = static_cast<const Upsample&>(*node.op);
+      const Shape& x = g_.shape(node.in[0]);
+      const bool from_sizes = o.step_h == 0 && o.step_w == 0;
+      std::vector<real> scales = {1, 1, o.step_h > 0 ? 1 / static_cast<real>(o.step_h) : static_cast<real>(o.out_h) / static_cast<real>(x.h()),
+                                  o.step_w > 0 ? 1 / static_cast<real>(o.step_w) : static_cast<real>(o.out_w) / static_cast<real>(x.w())};
+      std::vector<std::string> all = {in[0], ""};
+      if (from_sizes) {
+        all.push_back("");
+        all.push_back(whole(name + ".sizes", {1, x.c(), o.out_h, o.out_w}));
+      } else {
+        initializer(name + ".scales", {4}, scales.data());
+        all.push_back(name + ".scales");
+      }
+      if (from_sizes) {
+        // Sizes hold the batch, which is not known: shape arithmetic keeps it.
+        add("Shape", name + ".of", {in[0]}, name + ".of");
+        add("Slice", name + ".front", {name + ".of", whole(name + ".zero", {0}), whole(name + ".two", {2})}, name + ".front");
+        add("Concat", name + ".all", {name + ".front", whole(name + ".extent", {o.out_h, o.out_w})}, name + ".all");
+        set(*out_->mutable_node(out_->node_size() - 1), "axis", std::int64_t{0});
+        all.back() = name + ".all";
+      }
+      pb::NodeProto& n = add("Resize", name, all, out);
+      set(n, "mode", o.bilinear ? "linear" : "nearest");
+      set(n, "coordinate_transformation_mode", o.align_corners ? "align_corners" : o.half_pixel ? "half_pixel" : "asymmetric");
+      if (!o.bilinear) set(n, "nearest_mode", o.half_pixel && !o.align_corners ? "round_prefer_floor" : "floor");
+    } else if (op == "concat") {
+      set(*plain("Concat"), "axis", std::int64_t{static_cast<const Concat&>(*node.op).axis});
+    } else if (op == "flatten") {
+      set(*plain("Flatten"), "axis", std::int64_t{1});
+      result = 2;
+    } else if (op == "reshape") {
+      const auto& o = static_cast<const Reshape&>(*node.op);
+      add("Reshape", name, {in[0], whole(name + ".shape", {0, o.c, o.h, o.w})}, out);
+      result = 4;
+    } else if (op == "transpose") {
+      const auto& o = static_cast<const Transpose&>(*node.op);
+      set(*plain("Transpose"), "perm", Ints{0, o.d1, o.d2, o.d3});
+    } else if (op == "slice") {
+      const auto& o = static_cast<const Slice&>(*node.op);
+      std::int64_t end = o.start + std::int64_t{o.count} * o.step;
+      if (end < 0) end = -(std::int64_t{1} << 31);  // backwards past the first element
+      add("Slice", name, {in[0], whole(name + ".start", {o.start}), whole(name + ".end", {end}), whole(name + ".axis", {o.axis}), whole(name + ".step", {o.step})}, out);
+    } else if (op == "pad") {
+      const auto& o = static_cast<const Pad&>(*node.op);
+      add("Pad", name, {in[0], whole(name + ".pads", {0, o.front, o.top, o.left, 0, o.back, o.bottom, o.right})}, out);
+    } else if (op == "dropout") {
+      add("Dropout", name, {in[0], number(name + ".ratio", static_cast<const Dropout&>(*node.op).p)}, out);
+    } else if (op == "softmax") {
+      set(*plain("Softmax"), "axis", std::int64_t{1});
+    } else {
+      refuse(node, "has no form in ONNX");
+    }
+    rank_[node.out] = result;
+  }
+
+  static kernels::MapParameters parameter(const Node& node) { return static_cast<const Activation&>(*node.op).parameters; }
+
+  [[noreturn]] static void refuse(const Node& node, const char* why) { throw Error("node '" + std::string(node.name) + "' (" + node.op->name() + ") " + why); }
+
+  const Model& model_;
+  const Graph& g_;
+  pb::ModelProto proto_;
+  pb::GraphProto* out_ = nullptr;
+  std::map<Id, int> rank_;
+  std::map<std::string, bool> made_, reshaped_;
+};
+
+}  // namespace
+
+void export_file(const Model& model, const std::string& path) {
+  const std::string bytes = Exporter(model).run();
+  io::AtomicFile file(path);
+  file.write(bytes.data(), bytes.size());
+  file.commit();
+}
+
+}  // namespace vitrine::onnx
