@@ -25,7 +25,11 @@ extern std::atomic<bool> stop_requested;
 struct Inputs {
   Images images;
   std::vector<std::string> names;
+  std::vector<std::int64_t> file_shape;  ///< of the .npy; empty where pictures were read
+  bool nhwc = false;                     ///< the .npy was (N,H,W,C)
 };
+/// Images between the orders (N,C,H,W) and (N,H,W,C); `s` is one image as (1,C,H,W).
+std::vector<float> moved(const std::vector<float>& from, std::int64_t images, const Shape& s, bool to_nchw);
 /// X is a .npy (N,C,H,W) float32 as the network takes it; a .png or .jpg, which is resized and prepared as the model says;
 /// or a folder of such pictures.
 Inputs read_inputs(const Model&, const std::string& path);

@@ -105,8 +105,11 @@ int run(const Options& o) {
     request.method = method;
     const Explanation e = explain(model, engine, in.images, request);
     if (!o.output.empty()) {
+      // Of the input's shape and order.
       const Shape& s = e.shape;
-      io::write_npy(o.output, {s.n(), s.c(), s.h(), s.w()}, e.relevance.data());
+      const std::vector<std::int64_t> shape = in.file_shape.empty() ? std::vector<std::int64_t>{s.n(), s.c(), s.h(), s.w()} : in.file_shape;
+      const std::vector<float> r = in.nhwc ? moved(e.relevance, s.n(), s, false) : e.relevance;
+      io::write_npy(o.output, shape, r.data());
     }
     if (o.ledger == "-") {
       print_ledger(e);

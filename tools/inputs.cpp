@@ -3,6 +3,7 @@
 
 #include "core/io/image.h"
 #include "core/io/npy.h"
+#include "models/prepare.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -25,19 +26,27 @@ bool is_picture(const fs::path& path) {
 void append_picture(const Model& model, const fs::path& path, Inputs& in) {
   const Shape s = model.image_shape();
   if (s.c() != 1 && s.c() != 3) throw Error(path.string() + ": a picture has 1 or 3 channels, but the network takes " + std::to_string(s.c()));
-  io::Image image = io::read_image(path.string(), s.c());
-  if (image.w != s.w() || image.h != s.h()) image = io::resize(image, s.w(), s.h());
-  const InputPreparation& p = model.preparation;
-  for (std::int32_t c = 0; c < s.c(); ++c)
-    for (std::int64_t i = 0; i < s.pixels(); ++i) {
-      const float v = static_cast<float>(image.pixels[static_cast<std::size_t>(i * s.c() + c)]) / 255;
-      const auto k = static_cast<std::size_t>(c);
-      in.images.data.push_back(p.mean.empty() ? v : (v - p.mean[k]) / p.std[k]);
-    }
+  const io::Image image = fit(io::read_image(path.string(), s.c()), s.w(), s.h(), model.preparation.resize);
+  const std::size_t first = in.images.data.size();
+  in.images.data.resize(first + static_cast<std::size_t>(s.per_image()));
+  prepare(model.preparation, image, in.images.data.data() + first);
   in.names.push_back(path.filename().string());
 }
 
 }  // namespace
+
+std::vector<float> moved(const std::vector<float>& from, std::int64_t images, const Shape& s, bool to_nchw) {
+  std::vector<float> to(from.size());
+  const std::int64_t pixels = s.pixels(), channels = s.c();
+  for (std::int64_t n = 0; n < images; ++n)
+    for (std::int64_t c = 0; c < channels; ++c)
+      for (std::int64_t p = 0; p < pixels; ++p) {
+        const auto planar = static_cast<std::size_t>((n * channels + c) * pixels + p), interleaved = static_cast<std::size_t>((n * pixels + p) * channels + c);
+        if (to_nchw) to[planar] = from[interleaved];
+        else to[interleaved] = from[planar];
+      }
+  return to;
+}
 
 Inputs read_inputs(const Model& model, const std::string& path) {
   Inputs in;
@@ -60,10 +69,16 @@ Inputs read_inputs(const Model& model, const std::string& path) {
       for (std::size_t k = 0; k < d.size(); ++k) t += (k ? "," : "") + std::to_string(d[k]);
       return t + ")";
     };
-    if (d.size() != 4 || d[0] < 1 || d[0] > (1 << 24) || d[1] != s.c() || d[2] != s.h() || d[3] != s.w())
-      throw Error(path + ": has shape " + describe() + ", expected (N," + text(s).substr(3));
+    const auto fits = [&](std::int64_t a, std::int64_t b, std::int64_t c) { return d.size() == 4 && d[1] == a && d[2] == b && d[3] == c; };
+    // A network from a file that takes (N,H,W,C) takes that; (N,C,H,W) is taken by all.
+    in.nhwc = model.preparation.nhwc && fits(s.h(), s.w(), s.c());
+    const bool vector = s.pixels() == 1 && d.size() == 2 && d[1] == s.c();
+    if (d.empty() || d[0] < 1 || d[0] > (1 << 24) || !(in.nhwc || vector || fits(s.c(), s.h(), s.w())))
+      throw Error(path + ": has shape " + describe() + ", expected (N," + text(s).substr(3) + (model.preparation.nhwc ? " or (N,H,W,C) of it" : ""));
     if (array.kind != 'f') throw Error(path + ": holds whole numbers, expected float32 as the network takes it (prepared, not pixels)");
+    in.file_shape = d;
     in.images.data = array.floats();
+    if (in.nhwc) in.images.data = moved(in.images.data, d[0], s, true);
     for (std::int64_t n = 0; n < d[0]; ++n) in.names.push_back("#" + std::to_string(n));
   } else if (is_picture(path)) {
     append_picture(model, path, in);
@@ -84,11 +99,13 @@ std::vector<float> unprepared(const Model& model, const TensorView& image) {
     for (float& v : out) v = (v - a) / range;
     return out;
   }
-  for (std::int32_t c = 0; c < image.shape.c(); ++c)
-    for (std::int64_t i = 0; i < image.shape.pixels(); ++i) {
-      float& v = out[static_cast<std::size_t>(c * image.shape.pixels() + i)];
-      v = v * p.std[static_cast<std::size_t>(c)] + p.mean[static_cast<std::size_t>(c)];
-    }
+  const std::int32_t channels = image.shape.c();
+  const std::int64_t pixels = image.shape.pixels();
+  for (std::int32_t c = 0; c < channels; ++c) {
+    const std::int64_t to = p.bgr ? channels - 1 - c : c;
+    for (std::int64_t i = 0; i < pixels; ++i)
+      out[static_cast<std::size_t>(to * pixels + i)] = image.data[c * pixels + i] * p.std[static_cast<std::size_t>(c)] + p.mean[static_cast<std::size_t>(c)];
+  }
   return out;
 }
 

@@ -164,6 +164,9 @@ void Assignment::override_with(const std::vector<RuleChoice>& choices) {
       rules[i] = made[sign];
     }
     if (!matched) {
+      for (const auto& [alias, node] : model_.aliases)
+        if (matches(choice.pattern.c_str(), alias.c_str()))
+          throw Error("--rule: pattern '" + choice.pattern + "' matches '" + alias + "', which is part of node '" + node + "' (a batch norm that is merged stays apart with --set batch-norm=keep)", Error::usage);
       std::string names;
       for (const Node& node : g.nodes) names += (names.empty() ? "" : ", ") + std::string(node.name);
       throw Error("--rule: pattern '" + choice.pattern + "' matches no node: the nodes are " + names, Error::usage);

@@ -5,6 +5,7 @@
 #include "interp/predict/method.h"
 #include "interp/rules/deeplift.h"
 #include "interp/rules/signal.h"
+#include "models/merge.h"
 
 namespace vitrine {
 namespace {
@@ -24,6 +25,7 @@ constexpr Setting lrp_list[] = {
     {Setting::number, "stabilizer", "1e-6", "guard of all other rules", "", 1e-30, 1e30},
     {Setting::choice, "stabilise", "offset", "how guards act: z + eps sgn(z), or sgn(z) max(|z|, eps)", "offset|clip"},
     {Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs", "kept|dropped|shared"},
+    {Setting::choice, "batch-norm", "merge", "merge: into the layer before it, where there is one; keep: explained as an op of its own", "merge|keep"},
 };
 constexpr Setting deeplift_list[] = {
     {Setting::choice, "rule", "rescale", "at activations; genomics-default: reveal-cancel after linear layers, else rescale", "rescale|reveal-cancel|genomics-default"},
@@ -67,8 +69,9 @@ CompositeOptions composite_options(const MethodContext& c, const Settings& s, As
 // One walk with one signal a value.
 class WalkMethod : public Method {
  public:
-  WalkMethod(const MethodContext& c, Walk::Seed seed, bool times_input)
-      : context_(c), assignment_(c.model), seed_(seed), times_input_(times_input) {}
+  /// `merged`: the network to walk over instead of the context's.
+  WalkMethod(const MethodContext& c, Walk::Seed seed, bool times_input, std::unique_ptr<const Model> merged = nullptr)
+      : merged_(std::move(merged)), context_{merged_ ? *merged_ : c.model, c.engine, c.request}, assignment_(context_.model), seed_(seed), times_input_(times_input) {}
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
     in_batches(context_, x.shape.n(), walk_->batch(), [&](std::int32_t first, std::int32_t count) {
@@ -94,6 +97,7 @@ class WalkMethod : public Method {
     }
   }
 
+  std::unique_ptr<const Model> merged_;  // context_ refers to it, if it is there
   MethodContext context_;
   Assignment assignment_;
   Walk::Seed seed_;
@@ -257,10 +261,12 @@ std::unique_ptr<Method> make_walk_method(const MethodContext& c, const std::stri
     return std::make_unique<RevealCancel>(c, reveal);
   }
   const bool lrp = name == "lrp";
-  auto m = std::make_unique<WalkMethod>(c, lrp ? Walk::Seed::logit : Walk::Seed::one, name == "input-x-gradient");
+  std::unique_ptr<const Model> merged;
+  if (lrp && s.text("batch-norm") == "merge" && has_mergeable_batch_norm(c.model)) merged = std::make_unique<const Model>(merge_batch_norms(c.model));
+  auto m = std::make_unique<WalkMethod>(c, lrp ? Walk::Seed::logit : Walk::Seed::one, name == "input-x-gradient", std::move(merged));
   Assignment& a = m->assignment_;
   if (lrp) {
-    a.compose(composite_options(c, s, a));
+    a.compose(composite_options(m->context_, s, a));
   } else if (name == "deconvnet" || name == "guided-backprop") {
     RuleSet set(a.arena());
     a.fill(set.make<RectifyRule>(name == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided, s.text("other") == "refuse"));

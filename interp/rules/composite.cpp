@@ -103,7 +103,9 @@ Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::spa
           if (first[i] && chosen.flat_first) kind = LrpKind::flat;
           if (first[i] && chosen.box_first && conv) kind = LrpKind::z_box;
         }
-        rules[i] = rule(kind, sign);
+        // Excitation backprop is the gradient wherever it has no rule of its own, a batch norm that stands alone included.
+        const bool plain = o.composite == Composite::excitation_backprop && static_cast<const AffineOp&>(*node.op).weights() == Weights::diagonal;
+        rules[i] = plain ? gradient : rule(kind, sign);
         break;
       }
       case OpClass::pointwise: rules[i] = o.composite == Composite::excitation_backprop ? gradient : pass; break;
