@@ -15,6 +15,7 @@ void initialise(const Graph& g, Initialiser how, std::uint64_t seed, real* param
     if (v.init != Init::weight) continue;
     const double taps = static_cast<double>(v.shape.pixels()), fan_in = v.shape.c() * taps, fan_out = v.shape.n() * taps;
     double variance = 2 / fan_in;
+    if (how == Initialiser::kaiming_normal_out) variance = v.rank == 4 ? 2 / fan_out : 1e-4;
     if (how == Initialiser::xavier_normal || how == Initialiser::xavier_uniform) variance = 2 / (fan_in + fan_out);
     if (how == Initialiser::lecun_normal || how == Initialiser::lecun_uniform) variance = 1 / fan_in;
     const bool uniform = how == Initialiser::kaiming_uniform || how == Initialiser::xavier_uniform || how == Initialiser::lecun_uniform;

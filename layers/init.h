@@ -7,6 +7,7 @@ namespace vitrine {
 
 enum class Initialiser : std::uint8_t {
   kaiming_normal,   ///< N(0, 2/fan_in): He et al. 2015; for ReLU networks
+  kaiming_normal_out,  ///< N(0, 2/fan_out) at convolutions, N(0, 0.01^2) at linear layers: torchvision's ResNet and VGG
   kaiming_uniform,  ///< U(-b, b), b = sqrt(6/fan_in)
   xavier_normal,    ///< N(0, 2/(fan_in+fan_out)): Glorot & Bengio 2010; for tanh
   xavier_uniform,   ///< U(-b, b), b = sqrt(6/(fan_in+fan_out))

@@ -100,7 +100,7 @@ Id Model::logits() const noexcept {
 
 std::int64_t Model::parameter_count() const noexcept {
   std::int64_t n = 0;
-  for (const Value& v : graph_.values) n += v.kind == ValueKind::parameter ? v.shape.size() : 0;
+  for (const Value& v : graph_.values) n += v.kind == ValueKind::parameter && v.trainable ? v.shape.size() : 0;
   return n;
 }
 

@@ -38,7 +38,7 @@ class Model {
   int classes() const noexcept { return static_cast<int>(graph_.shape(graph_.output).per_image()); }
   /// The value that explanations start from: the output, or what a final softmax reads.
   Id logits() const noexcept;
-  std::int64_t parameter_count() const noexcept;  ///< without the padding of the flat block
+  std::int64_t parameter_count() const noexcept;  ///< of trainable parameters, without the padding of the flat block
 
   std::string architecture;              ///< the name it was made under, for people
   InputPreparation preparation;

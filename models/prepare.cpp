@@ -8,12 +8,12 @@ namespace vitrine {
 io::Image fit(const io::Image& image, int w, int h, int shorter) {
   if (image.w == w && image.h == h) return image;
   if (shorter <= 0) return io::resize(image, w, h);
-  // torchvision's Resize and CenterCrop: the longer side is rounded down.
-  const double scale = static_cast<double>(shorter) / std::min(image.w, image.h);
-  const int wide = std::max({w, image.w <= image.h ? shorter : static_cast<int>(scale * image.w), 1});
-  const int high = std::max({h, image.h <= image.w ? shorter : static_cast<int>(scale * image.h), 1});
+  // torchvision's Resize and CenterCrop: the longer side is rounded down, a half pixel of the centre to the even one.
+  const auto longer = [&](int side, int other) { return static_cast<int>(std::int64_t{shorter} * side / other); };
+  const int wide = std::max(w, image.w <= image.h ? shorter : longer(image.w, image.h));
+  const int high = std::max(h, image.h <= image.w ? shorter : longer(image.h, image.w));
   const io::Image large = io::resize(image, wide, high);
-  const int left = static_cast<int>(std::lround((wide - w) / 2.0)), top = static_cast<int>(std::lround((high - h) / 2.0));
+  const int left = static_cast<int>(std::nearbyint((wide - w) / 2.0)), top = static_cast<int>(std::nearbyint((high - h) / 2.0));
   io::Image out{w, h, image.c, {}};
   for (int y = 0; y < h; ++y) {
     const auto row = large.pixels.begin() + (static_cast<std::ptrdiff_t>(top + y) * wide + left) * image.c;

@@ -54,7 +54,20 @@ class NonFiniteFinder final : public Observer {
 // The optimiser's state: zero to two blocks beside the parameters.
 struct OptimizerState {
   std::vector<real> first, second;
+  std::vector<real> average;  // of the parameters, where it is asked for
 };
+
+// The parts of the flat parameter block that the optimiser moves: running statistics and frozen weights lie between them.
+std::vector<std::pair<std::int64_t, std::int64_t>> trainable_parts(const Graph& g) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> parts;
+  for (const Value& v : g.values) {
+    if (v.kind != ValueKind::parameter || !v.trainable) continue;
+    const std::int64_t end = v.offset + v.shape.size(), padded = (end + 15) / 16 * 16;
+    if (!parts.empty() && parts.back().second == v.offset) parts.back().second = padded;
+    else parts.emplace_back(v.offset, padded);
+  }
+  return parts;
+}
 
 struct Position {
   int epoch = 0;           // completed epochs
@@ -70,7 +83,8 @@ std::string fingerprint(const Model& model, const data::Dataset& data, const Tra
   return nlohmann::json{{"architecture", model.architecture}, {"images", data.size()}, {"epochs", o.epochs}, {"batch", o.batch},
                         {"optimizer", static_cast<int>(o.optimizer)}, {"lr", o.lr}, {"momentum", o.momentum},
                         {"weight_decay", o.weight_decay}, {"schedule", o.schedule}, {"seed", o.seed}, {"shift", o.augment.shift},
-                        {"flip", o.augment.flip}, {"crop_padding", o.augment.crop_padding}}
+                        {"flip", o.augment.flip}, {"crop_padding", o.augment.crop_padding}, {"cutout", o.augment.cutout},
+                        {"label_smoothing", o.augment.label_smoothing}, {"mixup", o.augment.mixup}, {"ema", o.ema}}
       .dump();
 }
 
@@ -85,6 +99,7 @@ void save_state(const Model& model, const OptimizerState& state, const Position&
   block("parameters", model.parameters);
   block("first", state.first);
   block("second", state.second);
+  block("average", state.average);
   file.commit();
 }
 
@@ -110,6 +125,7 @@ Position load_state(Model& model, OptimizerState& state, const std::string& prin
   block("parameters", model.parameters);
   block("first", state.first);
   block("second", state.second);
+  block("average", state.average);
   return at;
 }
 
@@ -137,6 +153,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   OptimizerState state;
   if (adam || o.momentum > 0) state.first.resize(model.parameters.size());
   if (adam) state.second.resize(model.parameters.size());
+  if (o.ema > 0) state.average = model.parameters;
   Position at;
   if (o.resume) at = load_state(model, state, print, o);
 
@@ -147,18 +164,21 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   request.batch = static_cast<std::int32_t>(std::min<std::int64_t>(o.batch, images));
   request.rules = rules;
   request.parameter_gradients = true;
+  // Every head has a loss of its own: the logits first.
   const Id logits = model.logits();
-  request.seeds = {&logits, 1};
-  const Id keep[] = {logits};
-  request.keep_values = keep;
+  std::vector<Id> heads = {logits};
+  for (const Model::AuxiliaryHead& head : model.auxiliary) heads.push_back(g.nodes[model.node(head.node)].out);
+  request.seeds = heads;
+  request.keep_values = heads;
   Session session(engine, request, model.parameters.data(), gradients.data());
+  const auto parts = trainable_parts(g);
   session.context().training = true;
 
   data::LoaderOptions loading;
   loading.batch = request.batch;
   loading.seed = derive_key(o.seed, 1);
   loading.shuffle = true;
-  loading.normalise = {model.preparation.mean, model.preparation.std};
+  loading.preparation = model.preparation;
   loading.augment = o.augment;
   data::Loader loader(*data.train, loading);
 
@@ -176,16 +196,22 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       session.forward(input);
       const TensorView out = session.run().value(logits);
       double loss = 0;
-      session.check([&](const Context& ctx) {
-        return cross_entropy(ctx, out, {batch.targets.data(), out.shape}, losses, session.run().signal(logits), loss);
-      });
+      for (std::size_t h = 0; h < heads.size(); ++h) {
+        const float weight = h == 0 ? 1 : model.auxiliary[h - 1].weight;
+        const TensorView seed = session.run().signal(heads[h]);
+        double own = 0;
+        session.check([&](const Context& ctx) { return cross_entropy(ctx, session.run().value(heads[h]), {batch.targets.data(), out.shape}, losses, seed, own); });
+        if (h > 0)
+          for (std::int64_t i = 0; i < seed.size(); ++i) seed.data[i] *= weight;
+        loss += static_cast<double>(weight) * own;
+      }
       if (!std::isfinite(loss))
         explain_non_finite(model, engine, model.parameters.data(), input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
       session.walk_back();
 
       const float lr = static_cast<float>(o.lr * schedule.factor(t, total));
-      const auto n = static_cast<std::int64_t>(model.parameters.size());
-      session.context().ranges(n, elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
+      for (const auto& [begin, end] : parts) session.context().ranges(end - begin, elementwise_grain, [&, offset = begin](std::int64_t from, std::int64_t to) noexcept {
+        const std::int64_t b = offset + from, e = offset + to;
         real* const value = model.parameters.data() + b;
         real* const first = state.first.empty() ? nullptr : state.first.data() + b;
         if (adam) {
@@ -198,6 +224,17 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
           session.context()->sgd({value, gradients.data() + b, first, e - b, lr, static_cast<float>(o.momentum), static_cast<float>(o.weight_decay), o.optimizer == Optimizer::nesterov});
         }
       });
+
+      if (o.ema > 0) {
+        const double decay = std::min(o.ema, static_cast<double>(1 + t) / static_cast<double>(10 + t));
+        const auto keep = static_cast<real>(decay), take = static_cast<real>(1 - decay);
+        session.context().ranges(static_cast<std::int64_t>(model.parameters.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
+          for (std::int64_t i = b; i < e; ++i) {
+            real& a = state.average[static_cast<std::size_t>(i)];
+            a = keep * a + take * model.parameters[static_cast<std::size_t>(i)];
+          }
+        });
+      }
 
       at.loss_sum += loss * batch.count;
       at.seen += batch.count;
@@ -212,21 +249,28 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       if (stop.load()) break;
     }
     result.train_loss = at.loss_sum / static_cast<double>(std::max<std::int64_t>(1, at.seen));
+    // What is evaluated and saved as the model is the average, where there is one.
+    const auto as_model = [&](const auto& f) {
+      if (o.ema > 0) std::swap(model.parameters, state.average);
+      f();
+      if (o.ema > 0) std::swap(model.parameters, state.average);
+    };
     if (stop.load() && at.step < per_epoch) {
       save_state(model, state, at, print, o);
-      model.save(o.out);
+      as_model([&] { model.save(o.out); });
       result.stopped = true;
       result.epochs_done = at.epoch;
       return result;
     }
-    const EvalResult eval = evaluate(model, engine, *data.test);
+    EvalResult eval;
+    as_model([&] { eval = evaluate(model, engine, *data.test); });
     result.test_accuracy = eval.accuracy;
     result.epochs_done = at.epoch + 1;
     model.notes = {{"epochs", std::to_string(at.epoch + 1)}, {"test_accuracy", std::to_string(eval.accuracy)}, {"seed", std::to_string(o.seed)}};
     Position next = at;
     next = {at.epoch + 1, 0, 0, 0, 0};
     save_state(model, state, next, print, o);
-    model.save(o.out);
+    as_model([&] { model.save(o.out); });
     TrainProgress p{at.epoch + 1, o.epochs, per_epoch, per_epoch, result.train_loss, static_cast<double>(at.right) / static_cast<double>(std::max<std::int64_t>(1, at.seen))};
     p.epoch_done = true;
     p.test_accuracy = eval.accuracy;
@@ -237,6 +281,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       if (result.stopped) return result;
     }
   }
+  if (o.ema > 0) model.parameters = state.average;
   std::error_code ignored;
   std::filesystem::remove(state_path(o), ignored);
   return result;
@@ -253,7 +298,7 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
 
   data::LoaderOptions loading;
   loading.batch = request.batch;
-  loading.normalise = {model.preparation.mean, model.preparation.std};
+  loading.preparation = model.preparation;
   data::Loader loader(data, loading);
   loader.start_epoch(0);
   EvalResult result;
@@ -266,6 +311,10 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
     const TensorView out = session.run().value(logits);
     double loss = 0;
+    if (data.classes() != model.classes()) {  // a set may show fewer classes than the network knows
+      batch.targets.assign(static_cast<std::size_t>(out.size()), 0);
+      for (std::size_t i = 0; i < batch.labels.size(); ++i) batch.targets[i * static_cast<std::size_t>(model.classes()) + static_cast<std::size_t>(batch.labels[i])] = 1;
+    }
     session.check([&](const Context& ctx) { return cross_entropy(ctx, out, {batch.targets.data(), out.shape}, losses, {}, loss); });
     result.loss += loss * batch.count;
     for (int i = 0; i < batch.count; ++i) {

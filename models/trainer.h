@@ -24,6 +24,7 @@ struct TrainOptions {
   Optimizer optimizer = Optimizer::nesterov;
   double lr = 0;  ///< 0: the optimiser's usual one (0.02 for SGD, 0.001 for Adam)
   double momentum = 0.9, weight_decay = 5e-4;
+  double ema = 0;       ///< above 0: the model is the moving average of the parameters with this decay, ramped up as (1+t)/(10+t)
   std::string schedule = "cosine";
   std::uint64_t seed = 1;
   data::Augment augment;

@@ -15,6 +15,8 @@ void add_eval(CLI::App&, int& status);
 void add_data(CLI::App&, int& status);
 void add_predict(CLI::App&, int& status);
 void add_explain(CLI::App&, int& status);
+void add_import(CLI::App&, int& status);
+void add_export(CLI::App&, int& status);
 void add_inspect(CLI::App&, int& status);
 void add_lists(CLI::App&, int& status);  ///< methods, rules, models, layers
 

@@ -150,11 +150,11 @@ void add_lists(CLI::App& app, int& status) {
            });
   add_list(app, status, "models", "architectures that `train` knows",
            [] {
-             for (const Architecture& a : architectures()) std::printf("%-22s %s, usually for %s\n", a.name, a.summary, text(a.usual).c_str());
+             for (const Architecture& a : architectures()) std::printf("%-16s %12lld  %s; usually %s, %d classes\n", a.name, static_cast<long long>(a.parameters), a.summary, text(a.usual).c_str(), a.usual_classes);
            },
            [] {
              nlohmann::json list = nlohmann::json::array();
-             for (const Architecture& a : architectures()) list.push_back({{"name", a.name}, {"summary", a.summary}, {"input", {a.usual.c(), a.usual.h(), a.usual.w()}}});
+             for (const Architecture& a : architectures()) list.push_back({{"name", a.name}, {"summary", a.summary}, {"input", {a.usual.c(), a.usual.h(), a.usual.w()}}, {"classes", a.usual_classes}, {"parameters", a.parameters}});
              return list;
            });
   add_list(app, status, "layers", "ops that networks are made of",

@@ -39,6 +39,8 @@ int main(int argc, char** argv) {
   tools::add_data(app, status);
   tools::add_predict(app, status);
   tools::add_explain(app, status);
+  tools::add_import(app, status);
+  tools::add_export(app, status);
   tools::add_inspect(app, status);
   tools::add_lists(app, status);
   try {

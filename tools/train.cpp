@@ -51,7 +51,8 @@ int run(Options& o) {
   const Engine engine(o.threads);
   Model model = make_model(o.model, data.train->image_shape(), data.train->classes(), o.train.seed);
   const auto suggested = data.train->suggested();
-  model.preparation = {suggested.mean, suggested.std};
+  model.preparation.mean = suggested.mean;
+  model.preparation.std = suggested.std;
   for (int k = 0; k < data.train->classes(); ++k) model.class_names.push_back(data.train->class_name(k));
   std::printf("%s: %lld parameters, %lld training and %lld test images of %s, %d classes, %d thread%s, %s kernels\n", o.model.c_str(),
               static_cast<long long>(model.parameter_count()), static_cast<long long>(data.train->size()), static_cast<long long>(data.test->size()),
@@ -71,7 +72,7 @@ void add_train(CLI::App& app, int& status) {
   auto* const c = app.add_subcommand("train", "train a network and write it, ready to use, to one file");
   auto o = std::make_shared<Options>();
   c->add_option("MODEL", o->model, "architecture (vitrine models lists them)")->required();
-  c->add_option("--data", o->data, "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y or partshapes[:variant,...]")->required();
+  c->add_option("--data", o->data, "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y or partshapes[:variant,...]")->required();
   c->add_option("--out", o->train.out, "model file to write, FILE.safetensors")->required();
   c->add_option("--epochs", o->train.epochs, "passes over the training images")->capture_default_str()->check(CLI::Range(1, 1000000));
   c->add_option("--batch", o->train.batch, "images a step")->capture_default_str()->check(CLI::Range(1, 1 << 20));
@@ -83,6 +84,10 @@ void add_train(CLI::App& app, int& status) {
   c->add_option("--shift", o->train.augment.shift, "augment: shift by up to this many pixels")->capture_default_str()->check(CLI::Range(0, 1 << 15));
   c->add_flag("--flip", o->train.augment.flip, "augment: mirror left and right at random");
   c->add_option("--crop-padding", o->train.augment.crop_padding, "augment: pad by this much and crop at random")->capture_default_str()->check(CLI::Range(0, 1 << 15));
+  c->add_option("--cutout", o->train.augment.cutout, "augment: a square of this side is blanked")->capture_default_str()->check(CLI::Range(0, 1 << 15));
+  c->add_option("--label-smoothing", o->train.augment.label_smoothing, "share of every target that is spread over all classes")->capture_default_str()->check(CLI::Range(0.0, 0.9));
+  c->add_option("--mixup", o->train.augment.mixup, "augment: mix pairs of images, share from Beta(a,a)")->capture_default_str()->check(CLI::Range(0.0, 100.0));
+  c->add_option("--ema", o->train.ema, "decay of a moving average of the parameters, which becomes the model")->capture_default_str()->check(CLI::Range(0.0, 0.999999));
   c->add_option("--seed", o->train.seed, "same seed, same numbers")->capture_default_str();
   c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
   c->add_flag("--resume", o->train.resume, "continue from FILE.state, bit for bit");
@@ -101,7 +106,8 @@ void add_eval(CLI::App& app, int& status) {
   c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
   c->callback([o, &status] {
     const Model model = Model::load(o->file);
-    const auto data = data::open_for_evaluation(o->data);
+    const Shape s = model.image_shape();
+    const auto data = data::open_for_evaluation(o->data, {s.h(), s.w(), model.preparation.resize, s.c() == 1 ? 1 : 3});
     if (data->image_shape() != model.image_shape())
       throw Error(o->data + ": has images of " + text(data->image_shape()) + ", but the network takes " + text(model.image_shape()));
     if (data->classes() > model.classes())

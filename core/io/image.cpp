@@ -73,19 +73,23 @@ void write_png(const std::string& path, const Image& image) {
 Image resize(const Image& in, int w, int h) {
   const Taps x = taps(in.w, w), y = taps(in.h, h);
   const auto c = static_cast<std::size_t>(in.c), width = static_cast<std::size_t>(w);
-  std::vector<double> rows(static_cast<std::size_t>(in.h) * width * c, 0);
+  // Rounded between the passes, as Pillow does: single predictions hang on it.
+  const auto rounded = [](double v) { return static_cast<std::uint8_t>(std::clamp(std::floor(v + 0.5), 0.0, 255.0)); };
+  std::vector<std::uint8_t> rows(static_cast<std::size_t>(in.h) * width * c);
   for (std::size_t i = 0; i < static_cast<std::size_t>(in.h); ++i)
     for (std::size_t j = 0; j < width; ++j)
-      for (std::size_t t = 0; t < x.weights[j].size(); ++t)
-        for (std::size_t k = 0; k < c; ++k)
-          rows[(i * width + j) * c + k] += x.weights[j][t] * in.pixels[(i * static_cast<std::size_t>(in.w) + static_cast<std::size_t>(x.first[j]) + t) * c + k];
+      for (std::size_t k = 0; k < c; ++k) {
+        double v = 0;
+        for (std::size_t t = 0; t < x.weights[j].size(); ++t) v += x.weights[j][t] * in.pixels[(i * static_cast<std::size_t>(in.w) + static_cast<std::size_t>(x.first[j]) + t) * c + k];
+        rows[(i * width + j) * c + k] = rounded(v);
+      }
   Image out{w, h, in.c, {}};
   out.pixels.resize(static_cast<std::size_t>(h) * width * c);
   for (std::size_t i = 0; i < static_cast<std::size_t>(h); ++i)
     for (std::size_t j = 0; j < width * c; ++j) {
       double v = 0;
       for (std::size_t t = 0; t < y.weights[i].size(); ++t) v += y.weights[i][t] * rows[(static_cast<std::size_t>(y.first[i]) + t) * width * c + j];
-      out.pixels[i * width * c + j] = static_cast<std::uint8_t>(std::clamp(std::lround(v), 0L, 255L));
+      out.pixels[i * width * c + j] = rounded(v);
     }
   return out;
 }

@@ -7,7 +7,7 @@
 namespace vitrine::data {
 namespace {
 
-constexpr const char* known = "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y or partshapes[:variant,...]";
+constexpr const char* known = "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y or partshapes[:variant,...]";
 
 class Subset final : public Dataset {
  public:
@@ -59,16 +59,19 @@ Spec split(const std::string& spec) {
   return {spec.substr(0, colon), colon == std::string::npos ? "" : spec.substr(colon + 1)};
 }
 
-std::unique_ptr<Dataset> open(const std::string& spec, Part part, bool& has_split) {
+std::unique_ptr<Dataset> open(const std::string& spec, Part part, bool& has_split, const PictureFit& fit) {
   const auto [kind, rest] = split(spec);
   has_split = true;
   if (kind == "partshapes") return open_partshapes(rest, part);
-  if (kind != "mnist" && kind != "fashion" && kind != "cifar10" && kind != "folder" && kind != "npy")
+  if (kind != "mnist" && kind != "fashion" && kind != "cifar10" && kind != "folder" && kind != "list" && kind != "npy")
     throw Error("unknown data set '" + spec + "': expected " + known, Error::usage);
   if (rest.empty()) throw Error("data set '" + spec + "' names no place: expected " + known, Error::usage);
   if (kind == "mnist" || kind == "fashion") return open_idx(rest, part, kind == "fashion");
   if (kind == "cifar10") return open_cifar10(rest, part);
-  return kind == "folder" ? open_folder(rest, part, has_split) : open_npy(rest, part, has_split);
+  if (kind == "folder") return open_folder(rest, part, has_split, fit);
+  if (kind == "npy") return open_npy(rest, part, has_split);
+  has_split = false;
+  return open_list(rest, fit);
 }
 
 }  // namespace
@@ -90,9 +93,9 @@ std::unique_ptr<Dataset> tenth(std::shared_ptr<const Dataset> all, bool test) {
 TrainTest open_for_training(const std::string& spec) {
   TrainTest out;
   bool has_split = true;
-  out.train = open(spec, Part::train, has_split);
+  out.train = open(spec, Part::train, has_split, {});
   if (has_split) {
-    out.test = open(spec, Part::test, has_split);
+    out.test = open(spec, Part::test, has_split, {});
   } else {
     const std::shared_ptr<const Dataset> all = std::move(out.train);
     out.train = tenth(all, false);
@@ -104,9 +107,9 @@ TrainTest open_for_training(const std::string& spec) {
   return out;
 }
 
-std::unique_ptr<Dataset> open_for_evaluation(const std::string& spec) {
+std::unique_ptr<Dataset> open_for_evaluation(const std::string& spec, const PictureFit& fit) {
   bool has_split = true;
-  auto out = open(spec, Part::test, has_split);
+  auto out = open(spec, Part::test, has_split, fit);
   if (out->size() == 0) throw Error(spec + ": has no images");
   return out;
 }

@@ -1,4 +1,4 @@
-// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y and the built-in partshapes.
+// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y and the built-in partshapes.
 #pragma once
 
 #include <memory>
@@ -42,7 +42,14 @@ struct TrainTest {
 /// says so in `note`. A usage Error lists the known kinds.
 TrainTest open_for_training(const std::string& spec);
 
+/// How sets of picture files bring them to one extent, unless their spec says otherwise.
+struct PictureFit {
+  int height = 0, width = 0;  ///< 0: the first picture's
+  int shorter = 0;            ///< as InputPreparation::resize
+  int channels = 3;
+};
+
 /// The test part; all of a set that has no split.
-std::unique_ptr<Dataset> open_for_evaluation(const std::string& spec);
+std::unique_ptr<Dataset> open_for_evaluation(const std::string& spec, const PictureFit& = {});
 
 }  // namespace vitrine::data

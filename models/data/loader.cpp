@@ -1,16 +1,41 @@
 #include "models/data/loader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <exception>
 #include <map>
 #include <mutex>
+#include <numbers>
 #include <numeric>
 #include <thread>
 
 #include "kernels/philox.h"
+#include "models/prepare.h"
 
 namespace vitrine::data {
+
+namespace {
+
+// Gamma(a, 1) by Marsaglia & Tsang 2000; for a < 1 by their boost a + 1 with a uniform's power.
+double gamma_draw(std::uint64_t key, double a) {
+  const double base = a < 1 ? a + 1 : a, d = base - 1.0 / 3, c = 1 / std::sqrt(9 * d);
+  std::uint64_t draw = 0;
+  const auto uniform = [&] { return (static_cast<double>(philox_word(key, draw++)) + 0.5) / 4294967296.0; };
+  const double boost = a < 1 ? std::pow(uniform(), 1 / a) : 1;
+  for (;;) {
+    const double radius = std::sqrt(-2 * std::log(uniform())), x = radius * std::cos(2 * std::numbers::pi * uniform());
+    const double v = (1 + c * x) * (1 + c * x) * (1 + c * x);
+    if (v > 0 && std::log(uniform()) < 0.5 * x * x + d - d * v + d * std::log(v)) return boost * d * v;
+  }
+}
+
+double beta_draw(std::uint64_t key, double a) {
+  const double x = gamma_draw(derive_key(key, 0), a), y = gamma_draw(derive_key(key, 1), a);
+  return x + y > 0 ? x / (x + y) : 0.5;
+}
+
+}  // namespace
 
 struct Loader::State {
   const Dataset& data;
@@ -64,12 +89,40 @@ struct Loader::State {
               out[c * pixels + y * s.w() + x] = inside ? raw[static_cast<std::size_t>(c * pixels + from_y * s.w() + from_x)] : 0;
             }
       }
-      for (std::size_t c = 0; c < o.normalise.mean.size(); ++c) {
-        const float mean = o.normalise.mean[c], scale = 1 / o.normalise.std[c];
-        float* const plane = out + static_cast<std::int64_t>(c) * pixels;
-        for (std::int64_t p = 0; p < pixels; ++p) plane[p] = (plane[p] - mean) * scale;
+      prepare(o.preparation, s, out);
+      if (o.augment.cutout > 0) {
+        const std::uint64_t key = derive_key(derive_key(o.seed, 1 + static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(i));
+        const auto centre = [&](std::uint64_t draw, std::int32_t size) { return static_cast<int>(philox_word(key, draw) % static_cast<std::uint32_t>(size)); };
+        const int top = centre(4, s.h()) - o.augment.cutout / 2, left = centre(5, s.w()) - o.augment.cutout / 2;
+        for (std::int32_t c = 0; c < s.c(); ++c)
+          for (int y = std::max(0, top); y < std::min(s.h(), top + o.augment.cutout); ++y)
+            for (int x = std::max(0, left); x < std::min(s.w(), left + o.augment.cutout); ++x) out[c * pixels + y * s.w() + x] = 0;
       }
     }
+    const auto classes = static_cast<std::size_t>(data.classes());
+    if (o.augment.label_smoothing > 0)
+      for (float& t : b.targets) t = static_cast<float>((1 - o.augment.label_smoothing) * static_cast<double>(t) + o.augment.label_smoothing / static_cast<double>(classes));
+    if (o.augment.mixup > 0) mix(b, index, of_epoch);
+  }
+
+  // Each image with its partner from the other end of the (shuffled) batch.
+  void mix(Batch& b, std::int64_t index, int of_epoch) const {
+    const std::uint64_t key = derive_key(derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(index));
+    const auto share = static_cast<float>(beta_draw(key, o.augment.mixup));
+    const auto blend = [&](std::vector<float>& v) {
+      const std::size_t each = v.size() / static_cast<std::size_t>(b.count);
+      for (std::size_t k = 0; 2 * k < static_cast<std::size_t>(b.count); ++k) {
+        float* const first = v.data() + k * each;
+        float* const second = v.data() + (static_cast<std::size_t>(b.count) - 1 - k) * each;
+        for (std::size_t e = 0; e < each; ++e) {
+          const float x = first[e], y = second[e];
+          first[e] = share * x + (1 - share) * y;
+          second[e] = share * y + (1 - share) * x;
+        }
+      }
+    };
+    blend(b.images);
+    blend(b.targets);
   }
 
   void run() {

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "models/data/dataset.h"
+#include "models/model.h"
 
 namespace vitrine::data {
 
@@ -14,13 +15,16 @@ struct Augment {
   int shift = 0;         ///< up to this many pixels in both axes, black moving in
   bool flip = false;     ///< left and right, with probability 1/2
   int crop_padding = 0;  ///< pad by this and crop the old size at random: a shift, by the name CIFAR recipes know
+  int cutout = 0;        ///< a square of this side, its centre anywhere in the image, is set to 0 after preparation [DeVries & Taylor 2017]
+  double label_smoothing = 0;  ///< targets are (1-s) t + s/classes [Szegedy et al. 2016]
+  double mixup = 0;      ///< images and targets are mixed with another of the batch, share ~ Beta(a,a) a batch [Zhang et al. 2018]
 };
 
 struct LoaderOptions {
   int batch = 64;
   std::uint64_t seed = 1;
   bool shuffle = false, drop_last = false;
-  Preprocessing normalise;  ///< (pixel - mean) / std; empty: as it is
+  InputPreparation preparation;
   Augment augment;
   int threads = 1, prefetch = 4;
 };

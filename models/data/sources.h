@@ -24,7 +24,9 @@ std::unique_ptr<Dataset> open_idx(const std::string& folder, Part, bool fashion)
 /// CIFAR-10's binary batches (plain or .gz): those of data_batch_1 ... 5 that are there, and test_batch.
 std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Part);
 /// A folder a class, of .png and .jpg; with subfolders train and test (or val), these are the split.
-std::unique_ptr<Dataset> open_folder(const std::string& spec, Part, bool& has_split);
+std::unique_ptr<Dataset> open_folder(const std::string& spec, Part, bool& has_split, PictureFit);
+/// A table of files and classes.
+std::unique_ptr<Dataset> open_list(const std::string& spec, PictureFit);
 /// "X,Y[,XTEST,YTEST]": arrays (N,C,H,W) and (N).
 std::unique_ptr<Dataset> open_npy(const std::string& spec, Part, bool& has_split);
 /// "[variant,...]" of the procedural set (partshapes.h).

@@ -381,7 +381,7 @@ TEST_CASE("loaders: every image once, the same for any number of threads, from a
 
   o.augment = {};
   o.shuffle = false;
-  o.normalise = {{2}, {4}};
+  o.preparation = {{2}, {4}};
   CHECK(epoch(1, 0)[0].images[1] == doctest::Approx((1 - 2) / 4.0));
   set.bad = 7;
   data::Loader loader(set, o);

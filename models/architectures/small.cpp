@@ -1,42 +1,47 @@
-#include "models/architectures.h"
-
+// LeNet-5 and small networks for digits and PartShapes.
 #include "layers/activation.h"
 #include "layers/add.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
 #include "layers/pool.h"
 #include "layers/view.h"
+#include "models/architectures/families.h"
 
-namespace vitrine {
+namespace vitrine::families {
 namespace {
 
 // 5x5 convolutions keep 28x28 digits at 28 (padding 2 stands for LeCun's 32x32 frame) and leave larger frames to shrink.
 std::int32_t first_padding(const GraphBuilder& g, Id x) { return g.shape(x).h() < 32 ? 2 : 0; }
 
+}  // namespace
+
 // LeNet-5 as it is trained today: ReLU and max pooling.
-Id lenet5(GraphBuilder& g, Id x, int classes) {
+Id lenet5(Network& net, Id x) {
+  GraphBuilder& g = net.g;
   Id h = relu(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = first_padding(g, x)}, "conv1"), "relu1");
   h = max_pool(g, h, {.kernel = 2}, "pool1");
   h = relu(g, conv2d(g, h, {.out = 16, .kernel = 5}, "conv2"), "relu2");
   h = max_pool(g, h, {.kernel = 2}, "pool2");
   h = relu(g, linear(g, flatten(g, h, "flatten"), 120, "fc1"), "relu3");
   h = relu(g, linear(g, h, 84, "fc2"), "relu4");
-  return linear(g, h, classes, "fc3");
+  return linear(g, h, net.classes, "fc3");
 }
 
 // LeNet-5 in the manner of 1998: tanh and average pooling [LeCun et al. 1998, fig. 2].
-Id lenet5_tanh(GraphBuilder& g, Id x, int classes) {
+Id lenet5_tanh(Network& net, Id x) {
+  GraphBuilder& g = net.g;
   Id h = tanh(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = first_padding(g, x)}, "conv1"), "tanh1");
   h = avg_pool(g, h, {.kernel = 2}, "pool1");
   h = tanh(g, conv2d(g, h, {.out = 16, .kernel = 5}, "conv2"), "tanh2");
   h = avg_pool(g, h, {.kernel = 2}, "pool2");
   h = tanh(g, linear(g, flatten(g, h, "flatten"), 120, "fc1"), "tanh3");
   h = tanh(g, linear(g, h, 84, "fc2"), "tanh4");
-  return linear(g, h, classes, "fc3");
+  return linear(g, h, net.classes, "fc3");
 }
 
 // Six convolutions in three stages, for small colour pictures: PartShapes, CIFAR-10.
-Id cnn6(GraphBuilder& g, Id x, int classes) {
+Id cnn6(Network& net, Id x) {
+  GraphBuilder& g = net.g;
   const auto conv = [&](Id in, std::int32_t out, const char* name, const char* activation) {
     return relu(g, conv2d(g, in, {.out = out, .kernel = 3, .padding = 1}, name), activation);
   };
@@ -47,11 +52,12 @@ Id cnn6(GraphBuilder& g, Id x, int classes) {
   h = conv(conv(h, 64, "conv5", "relu5"), 64, "conv6", "relu6");
   h = max_pool(g, h, {.kernel = 2}, "pool3");
   h = relu(g, linear(g, flatten(g, h, "flatten"), 64, "fc1"), "relu7");
-  return linear(g, dropout(g, h, 0.25f, "dropout"), classes, "fc2");
+  return linear(g, dropout(g, h, 0.25f, "dropout"), net.classes, "fc2");
 }
 
 // A small residual network without batch norm: an exercise for rules at sums and global averages.
-Id resnet_mini(GraphBuilder& g, Id x, int classes) {
+Id resnet_mini(Network& net, Id x) {
+  GraphBuilder& g = net.g;
   const auto block = [&](Id in, std::int32_t out, std::int32_t stride, const std::string& name) {
     Id h = relu(g, conv2d(g, in, {.out = out, .kernel = 3, .stride = stride, .padding = 1}, (name + ".conv1").c_str()), (name + ".relu1").c_str());
     h = conv2d(g, h, {.out = out, .kernel = 3, .padding = 1}, (name + ".conv2").c_str());
@@ -62,34 +68,7 @@ Id resnet_mini(GraphBuilder& g, Id x, int classes) {
   h = block(h, 16, 1, "layer1");
   h = block(h, 32, 2, "layer2");
   h = block(h, 64, 2, "layer3");
-  return linear(g, flatten(g, global_avg_pool(g, h, "avgpool"), "flatten"), classes, "fc");
+  return linear(g, flatten(g, global_avg_pool(g, h, "avgpool"), "flatten"), net.classes, "fc");
 }
 
-constexpr Architecture list[] = {
-    {"lenet5", "LeNet-5 with ReLU and max pooling", {1, 1, 28, 28}, Initialiser::lecun_uniform, lenet5},
-    {"lenet5-tanh", "LeNet-5 with tanh and average pooling, as in 1998", {1, 1, 28, 28}, Initialiser::lecun_uniform, lenet5_tanh},
-    {"cnn6", "six 3x3 convolutions, three pools, two linear layers", {1, 3, 64, 64}, Initialiser::kaiming_normal, cnn6},
-    {"resnet-mini", "three residual blocks, no batch norm, global average", {1, 3, 32, 32}, Initialiser::kaiming_normal, resnet_mini},
-};
-
-}  // namespace
-
-std::span<const Architecture> architectures() noexcept { return list; }
-
-const Architecture& find_architecture(const std::string& name) {
-  std::string known;
-  for (const Architecture& a : list) {
-    if (name == a.name) return a;
-    known += (known.empty() ? "" : ", ") + std::string(a.name);
-  }
-  throw Error("unknown model '" + name + "': expected one of " + known, Error::usage);
-}
-
-Model make_model(const std::string& architecture, Shape image, int classes, std::uint64_t seed) {
-  const Architecture& a = find_architecture(architecture);
-  Model model(a.name, image, [&](GraphBuilder& g, Id x) { return a.body(g, x, classes); });
-  initialise(model.graph(), a.initialiser, seed, model.parameters.data());
-  return model;
-}
-
-}  // namespace vitrine
+}  // namespace vitrine::families
