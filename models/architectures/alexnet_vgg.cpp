@@ -10,7 +10,7 @@
 namespace vitrine::families {
 namespace {
 
-// Numbered members of an nn.Sequential: "features.0", "features.1", ...
+// Numbered members of an nn.Sequential: "features.0", "features.1", ... A name lasts until the next.
 class Sequential {
  public:
   Sequential(std::string prefix) : prefix_(std::move(prefix)) {}
@@ -27,9 +27,11 @@ Id alexnet(Network& net, Id x) {
   GraphBuilder& g = net.g;
   Sequential f("features");
   Id h = conv2d(g, x, {.out = 64, .kernel = 11, .stride = 4, .padding = 2}, f.next());
-  h = max_pool(g, relu(g, h, f.next()), {.kernel = 3, .stride = 2}, f.next());
+  h = relu(g, h, f.next());
+  h = max_pool(g, h, {.kernel = 3, .stride = 2}, f.next());
   h = conv2d(g, h, {.out = 192, .kernel = 5, .padding = 2}, f.next());
-  h = max_pool(g, relu(g, h, f.next()), {.kernel = 3, .stride = 2}, f.next());
+  h = relu(g, h, f.next());
+  h = max_pool(g, h, {.kernel = 3, .stride = 2}, f.next());
   for (const std::int32_t out : {384, 256, 256}) {
     h = conv2d(g, h, {.out = out, .kernel = 3, .padding = 1}, f.next());
     h = relu(g, h, f.next());

@@ -20,8 +20,8 @@ constexpr Initialiser he = Initialiser::kaiming_normal, he_out = Initialiser::ka
 constexpr Architecture list[] = {
     {"lenet5", "LeNet-5 with ReLU and max pooling", digits, 10, 61706, "fc3", Initialiser::lecun_uniform, lenet5},
     {"lenet5-tanh", "LeNet-5 with tanh and average pooling, as in 1998", digits, 10, 61706, "fc3", Initialiser::lecun_uniform, lenet5_tanh},
-    {"cnn6", "six 3x3 convolutions, three pools, two linear layers", {1, 3, 64, 64}, 9, 334569, "fc2", he, cnn6},
-    {"resnet-mini", "three residual blocks, no batch norm, global average", cifar, 10, 78042, "fc", he, resnet_mini},
+    {"cnn6", "six 3x3 convolutions, three pools, two linear layers", {1, 3, 64, 64}, 9, 334873, "fc2", he, cnn6},
+    {"resnet-mini", "three residual blocks, no batch norm, global average", cifar, 10, 77706, "fc", he, resnet_mini},
     {"alexnet", "five convolutions, overlapping pools, three linear layers", imagenet, 1000, 61100840, "classifier.6", he, alexnet},
     {"vgg11", "8 convolutions and 3 linear layers", imagenet, 1000, 132863336, "classifier.6", he_out, [](Network& n, Id x) { return vgg(n, x, vgg_a, false, false); }},
     {"vgg13", "10 convolutions and 3 linear layers", imagenet, 1000, 133047848, "classifier.6", he_out, [](Network& n, Id x) { return vgg(n, x, vgg_b, false, false); }},
@@ -44,7 +44,7 @@ constexpr Architecture list[] = {
     {"resnet44", "CIFAR ResNet of 44 layers", cifar, 10, 658586, "linear", he, [](Network& n, Id x) { return resnet_cifar(n, x, 7); }},
     {"resnet56", "CIFAR ResNet of 56 layers", cifar, 10, 853018, "linear", he, [](Network& n, Id x) { return resnet_cifar(n, x, 9); }},
     {"resnet110", "CIFAR ResNet of 110 layers", cifar, 10, 1727962, "linear", he, [](Network& n, Id x) { return resnet_cifar(n, x, 18); }},
-    {"resnet8", "MLPerf Tiny's ResNet-8", cifar, 10, 78666, "dense", he, resnet8},
+    {"resnet8", "MLPerf Tiny's ResNet-8", cifar, 10, 78186, "dense", he, resnet8},
     {"densenet121", "four dense blocks, growth 32", imagenet, 1000, 7978856, "classifier", he, [](Network& n, Id x) { return densenet(n, x, densenet_121, 32, 64, false); }},
     {"densenet-bc-100", "CIFAR DenseNet-BC of 100 layers, growth 12", cifar, 10, 769162, "classifier", he, [](Network& n, Id x) { return densenet(n, x, densenet_bc_100, 12, 24, true); }},
 };

@@ -1,6 +1,5 @@
 // Readers of foreign files: what they accept, and that anything cut short, too long or lying is one sentence.
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -12,20 +11,14 @@
 #include "core/io/safetensors.h"
 #include "models/data/loader.h"
 #include "models/model.h"
+#include "tests/support/folder.h"
 
 using namespace vitrine;
+using test::Folder;
 
 TEST_SUITE_BEGIN("io");
 
 namespace {
-
-struct Folder {
-  Folder() : path(std::filesystem::temp_directory_path() / ("vitrine-test-" + std::to_string(::getpid()))) { std::filesystem::create_directories(path); }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  std::size_t files() const { return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path), {})); }
-  std::filesystem::path path;
-};
 
 void write(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 std::string read(const std::string& path) {

@@ -1,0 +1,256 @@
+// Architectures against torchvision (tests/golden/make_state_dicts.py): published sizes, names and shapes, values; and the laws
+// of explanation on the real networks.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/io/safetensors.h"
+#include "interp/predict/explain.h"
+#include "layers/batch_norm.h"
+#include "layers/conv2d.h"
+#include "layers/conv_transpose2d.h"
+#include "layers/linear.h"
+#include "layers/scale.h"
+#include "layers/view.h"
+#include "models/architectures.h"
+#include "models/merge.h"
+#include "models/state_dict.h"
+#include "tests/models/planted.h"
+#include "tests/support/folder.h"
+
+using namespace vitrine;
+using namespace vitrine::test;
+
+TEST_SUITE_BEGIN("models");
+
+namespace {
+
+// The graph of an architecture without memory for its parameters.
+struct Structure {
+  Structure(const Architecture& a, Shape image, int classes, bool auxiliary) : memory(std::size_t{64} << 20), arena(memory.data(), memory.size()), g(arena, 4096, 40000) {
+    Network net{g, classes, auxiliary};
+    g.output(a.body(net, g.input(image)));
+    REQUIRE_MESSAGE(g.ok(), (std::string(g.failure().node) + ": " + g.failure().what));
+  }
+  std::vector<std::byte> memory;
+  Arena arena;
+  GraphBuilder g;
+};
+
+Images planted_images(Shape image, std::int32_t n) {
+  Images x{image.with_batch(n), {}};
+  std::vector<real> one = planted("image", {1, image.c(), image.h(), image.w()});
+  for (std::int32_t k = 0; k < n; ++k) {
+    x.data.insert(x.data.end(), one.begin(), one.end());
+    std::rotate(one.begin(), one.begin() + 7, one.end());
+  }
+  return x;
+}
+
+double sum(const Explanation& e, std::size_t n) {
+  const auto each = static_cast<std::size_t>(e.shape.per_image());
+  double s = 0;
+  for (std::size_t i = n * each; i < (n + 1) * each; ++i) s += static_cast<double>(e.relevance[i]);
+  return s;
+}
+
+double difference(const std::vector<real>& a, const std::vector<real>& b) {
+  REQUIRE(a.size() == b.size());
+  double d = 0, m = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    d = std::max(d, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    m = std::max(m, std::abs(static_cast<double>(b[i])));
+  }
+  return d / m;
+}
+
+Model planted_model(const char* architecture, Shape image, int classes = 10) {
+  Model model = build_model(find_architecture(architecture), image, classes);
+  plant(model);
+  return model;
+}
+
+}  // namespace
+
+TEST_CASE("every architecture has its published number of parameters") {
+  for (const Architecture& a : architectures()) {
+    CAPTURE(std::string(a.name));
+    const Structure plan(a, a.usual, a.usual_classes, false);
+    std::int64_t n = 0;
+    bool classifier = false;
+    for (const Value& v : plan.g.values()) {
+      n += v.kind == ValueKind::parameter && v.trainable ? v.shape.size() : 0;
+      classifier = classifier || std::string(v.name) == std::string(a.classifier) + ".weight";
+    }
+    CHECK(n == a.parameters);
+    CHECK(classifier);
+  }
+}
+
+TEST_CASE("names and shapes are those of torchvision's state dicts") {
+  const auto golden = nlohmann::json::parse(std::ifstream(VITRINE_SOURCE_ROOT "/tests/golden/state_dicts.json"));
+  for (const auto& [name, entry] : golden.items()) {
+    CAPTURE(name);
+    const Architecture& a = find_architecture(name);
+    const Structure plan(a, a.usual, a.usual_classes, true);
+    std::vector<std::string> lines;
+    std::int64_t parameters = 0;
+    for (const Value& v : plan.g.values()) {
+      if (v.kind != ValueKind::parameter) continue;
+      std::string line = std::string(v.name) + "(";
+      for (std::uint8_t d = 0; d < v.rank; ++d) line += (d ? "," : "") + std::to_string(v.shape.d[d]);
+      lines.push_back(line + ")");
+      parameters += v.trainable ? v.shape.size() : 0;
+    }
+    std::sort(lines.begin(), lines.end());
+    std::string all;
+    for (const std::string& line : lines) all += (all.empty() ? "" : "\n") + line;
+    CHECK(parameters == entry.at("parameters").get<std::int64_t>());
+    CHECK(lines.size() == entry.at("tensors").get<std::size_t>());
+    CHECK(std::to_string(fnv(all)) == entry.at("hash").get<std::string>());
+  }
+}
+
+TEST_CASE("planted weights give torchvision's logits") {
+  const auto golden = nlohmann::json::parse(std::ifstream(VITRINE_SOURCE_ROOT "/tests/golden/state_dicts.json"));
+  const Engine engine(1);
+  for (const auto& [name, entry] : golden.items()) {
+    if (!entry.contains("logits")) continue;
+    CAPTURE(name);
+    const Model model = planted_model(name.c_str(), {1, 3, 96, 64});
+    const std::vector<real> y = predict(model, engine, planted_images(model.image_shape(), 1));
+    const auto expected = entry.at("logits").get<std::vector<real>>();
+    CHECK(difference(y, expected) < 1e-4);
+  }
+}
+
+TEST_CASE("a merged network is the same function, and LRP-0 the same map") {
+  const Engine engine(1);
+  for (const char* name : {"resnet20", "vgg11-bn-cifar", "densenet-bc-100"}) {
+    CAPTURE(std::string(name));
+    const Model model = planted_model(name, {1, 3, 32, 32});
+    REQUIRE(has_mergeable_batch_norm(model));
+    const Model merged = merge_batch_norms(model);
+    CHECK_FALSE(has_mergeable_batch_norm(merged));
+    CHECK(merged.graph().nodes.size() < model.graph().nodes.size());
+    const Images x = planted_images(model.image_shape(), 2);
+    CHECK(difference(predict(merged, engine, x), predict(model, engine, x)) < 1e-5);
+    ExplainRequest request;
+    request.method = "lrp";
+    request.settings = {{"composite", "uniform-zero"}, {"stabilizer", "1e-30"}};
+    const Explanation folded = explain(model, engine, x, request);
+    request.settings["batch-norm"] = "keep";
+    const Explanation kept = explain(model, engine, x, request);
+    request.method = "input-x-gradient";
+    request.settings.clear();
+    const Explanation product = explain(model, engine, x, request);
+    // Both equal input x gradient (attribution spec 3.7, 1 and 6); float loses digits where contributions cancel.
+    CHECK(difference(folded.relevance, product.relevance) < 2e-2);
+    CHECK(difference(kept.relevance, product.relevance) < 2e-2);
+  }
+}
+
+TEST_CASE("merging: transposed convolutions with groups, scales behind norms, shared weights and several readers") {
+  const Engine engine(1);
+  const auto check = [&](const std::function<Id(GraphBuilder&, Id)>& body, std::size_t merged_nodes) {
+    Model model("net", {1, 4, 6, 5}, [&](GraphBuilder& g, Id x) { return linear(g, flatten(g, body(g, x)), 3, "fc"); });
+    plant(model);
+    const Model merged = merge_batch_norms(model);
+    CHECK(merged.graph().nodes.size() == merged_nodes + 2);
+    const Images x = planted_images(model.image_shape(), 2);
+    CHECK(difference(predict(merged, engine, x), predict(model, engine, x)) < 1e-5);
+    CHECK(merged.graph().find("norm") == no_id);
+  };
+  check([](GraphBuilder& g, Id x) { return scale(g, batch_norm(g, conv_transpose2d(g, x, {.out = 6, .kernel = 3, .stride = 2, .groups = 2, .bias = false}, "conv"), "norm"), "scale"); }, 1);
+  check([](GraphBuilder& g, Id x) { return batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .groups = 2}, "conv"), "norm"); }, 1);
+  // A norm that is not the only reader stays, and so does one behind a shared weight.
+  Model model("net", {1, 4, 6, 5}, [](GraphBuilder& g, Id x) {
+    const Id h = conv2d(g, x, {.out = 4, .kernel = 1}, "conv");
+    const Id parts[] = {h, batch_norm(g, h, "norm")};
+    return linear(g, flatten(g, concat(g, parts)), 3, "fc");
+  });
+  CHECK_FALSE(has_mergeable_batch_norm(model));
+}
+
+TEST_CASE("ResNet-18: without biases the relevance sums up to the logit; with them the ledger says what each took") {
+  const Engine engine(1);
+  const Model model = planted_model("resnet18", {1, 3, 64, 64});
+  const Images x = planted_images(model.image_shape(), 2);
+  ExplainRequest request;
+  request.method = "lrp";
+  request.settings = {{"composite", "epsilon-plus-flat"}, {"bias", "dropped"}};
+  request.ledger = true;
+  const Explanation e = explain(model, engine, x, request);
+  for (std::size_t n = 0; n < 2; ++n) CHECK(std::abs(sum(e, n) - e.score[n]) < 1e-3 * std::abs(e.score[n]));
+
+  request.settings.erase("bias");
+  const Explanation kept = explain(model, engine, x, request);
+  double absorbed = 0, by_biases = 0;
+  int biased = 0;
+  for (const LedgerRow& row : kept.ledger) {
+    absorbed += row.absorbed_by_bias + row.absorbed_by_stabiliser + row.unplaced();
+    by_biases += std::abs(row.absorbed_by_bias);
+    if (row.absorbed_by_bias != 0) ++biased;
+  }
+  CHECK(biased >= 20);  // the convolutions, whose biases are the norms' shifts
+  const double total = sum(kept, 0) + sum(kept, 1), score = kept.score[0] + kept.score[1];
+  CHECK(by_biases > 5e-2 * std::abs(score));
+  CHECK(std::abs(total + absorbed - score) < 1e-3 * std::abs(score));
+}
+
+TEST_CASE("LRP and DeepLIFT on DenseNet-121 and GoogLeNet as they are: complete, and a batch equals its images") {
+  const Engine engine(1);
+  for (const char* name : {"densenet121", "googlenet"}) {
+    CAPTURE(std::string(name));
+    const Model model = planted_model(name, {1, 3, 64, 64});
+    const Images x = planted_images(model.image_shape(), 2);
+    ExplainRequest request;
+    request.method = "lrp";
+    request.settings = {{"composite", "epsilon-plus-flat"}, {"bias", "dropped"}};
+    const Explanation both = explain(model, engine, x, request);
+    for (std::size_t n = 0; n < 2; ++n) {
+      CHECK(std::abs(sum(both, n) - both.score[n]) < 2e-3 * std::abs(both.score[n]));
+      const auto each = static_cast<std::size_t>(model.image_shape().size());
+      const std::vector<real> alone(x.data.begin() + static_cast<std::ptrdiff_t>(n * each), x.data.begin() + static_cast<std::ptrdiff_t>((n + 1) * each));
+      const Explanation one = explain(model, engine, {model.image_shape(), alone}, request);
+      CHECK(difference({both.relevance.begin() + static_cast<std::ptrdiff_t>(n * each), both.relevance.begin() + static_cast<std::ptrdiff_t>((n + 1) * each)}, one.relevance) < 1e-4);
+    }
+    request.method = "deeplift";
+    request.settings.clear();
+    const Explanation lift = explain(model, engine, x, request);
+    for (std::size_t n = 0; n < 2; ++n) {
+      const double delta = lift.score[n] - lift.baseline_score[n];
+      CHECK(std::abs(sum(lift, n) - delta) < 1e-3 * std::abs(delta));
+    }
+  }
+}
+
+TEST_CASE("state dicts: round trip, wrappers, maps, and what does not fit") {
+  const Folder folder;
+  Model model = planted_model("resnet20", {1, 3, 32, 32}, 7);
+  const std::string path = folder / "state.safetensors";
+  export_state_dict(model, path);
+  const Model back = import_state_dict(path, {"resnet20", {}, {}});
+  CHECK(back.classes() == 7);
+  CHECK(back.parameters == model.parameters);
+
+  const auto rewritten = [&](const std::function<std::string(const std::string&)>& name, const std::string& without) {
+    io::SafetensorsWriter file(folder / "other.safetensors");
+    for (const Value& v : model.graph().values)
+      if (v.kind == ValueKind::parameter && v.name != without) file.add(name(v.name), file_shape(v), model.parameters.data() + v.offset);
+    file.commit();
+    return folder / "other.safetensors";
+  };
+  CHECK(import_state_dict(rewritten([](const std::string& n) { return "module." + n; }, ""), {"resnet20", {}, {}}).parameters == model.parameters);
+  const auto head = [](const std::string& n) { return n.starts_with("linear") ? "fc" + n.substr(6) : n; };
+  CHECK(import_state_dict(rewritten(head, ""), {"resnet20", {}, {{"fc.", "linear."}}}).parameters == model.parameters);
+  CHECK_THROWS_WITH_AS(import_state_dict(rewritten(head, ""), {"resnet20", {}, {}}), doctest::Contains("has no tensor 'linear.weight'"), Error);
+  const auto same = [](const std::string& n) { return n; };
+  CHECK_THROWS_WITH_AS(import_state_dict(rewritten(same, "layer2.1.bn2.bias"), {"resnet20", {}, {}}), doctest::Contains("lacks layer2.1.bn2.bias"), Error);
+  CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet32", {}, {}}), doctest::Contains("lacks layer1.3.conv1.weight"), Error);
+  CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet99", {}, {}}), doctest::Contains("unknown model 'resnet99'"), Error);
+}
+
+TEST_SUITE_END();
