@@ -54,4 +54,14 @@ TEST_CASE("activations that are no rectifiers are refused, or passed as the grad
   CHECK(difference(walked_by(net, lenient, x, seed), walked_by(net, gradient, x, seed)) == 0);
 }
 
+TEST_CASE("reversed signals pass local response normalisation unchanged") {
+  Net net({1, 4, 1, 1}, [](GraphBuilder& g, Id x) { return local_response_norm(g, x, 3, "lrn", 1.0f); });
+  const RectifyRule guided(kernels::Rectify::guided, true);
+  Walked w(net, everywhere(net, guided), {});
+  REQUIRE(w.status == Status::ok);
+  w.forward(random_values(4, 1), 1);
+  const Values signal = random_values(4, 2);
+  CHECK(w.back(signal) == signal);
+}
+
 TEST_SUITE_END();
