@@ -291,6 +291,9 @@ struct AdamArgs {
   X(softmax_forward,   void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept)                             \
   /* d (+)= y * (s - sum(s*y)) */                                                                                       \
   X(softmax_backward,  void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept)       \
+  X(log_softmax_forward, void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept)                           \
+  /* d (+)= s - e^y * sum(s) */                                                                                         \
+  X(log_softmax_backward, void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept)    \
   /* row losses -sum_k t_k log softmax(x)_k in double, d = scale * (sum(t)*softmax(x) - t); d may be null */            \
   X(cross_entropy,     void (*)(const T* x, const T* target, std::int64_t n, std::int64_t k, T scale, double* loss, T* d) noexcept) \
   /* optim: one pass over a flat block */                                                                               \

@@ -49,6 +49,8 @@ constexpr Table<T> reference_table() noexcept {
   t.resize_backward = &ref::resize_backward<T>;
   t.softmax_forward = &ref::softmax_forward<T>;
   t.softmax_backward = &ref::softmax_backward<T>;
+  t.log_softmax_forward = &ref::log_softmax_forward<T>;
+  t.log_softmax_backward = &ref::log_softmax_backward<T>;
   t.cross_entropy = &ref::cross_entropy<T>;
   t.sgd = &ref::sgd<T>;
   t.adam = &ref::adam<T>;

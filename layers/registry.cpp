@@ -55,6 +55,7 @@ constexpr OpEntry entries[] = {
     {"pad", "zeros around channels, height and width; negative sizes crop", make<Pad>},
     {"dropout", "in training, drops elements at random", make<Dropout>},
     {"softmax", "probabilities from logits", make<Softmax>},
+    {"log_softmax", "their logarithms", make<LogSoftmax>},
 };
 
 }  // namespace

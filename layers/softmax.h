@@ -15,6 +15,17 @@ class Softmax final : public CustomOp {
   Need vjp_needs(bool) const noexcept override { return {false, true, false}; }
 };
 
+/// The logarithm of the softmax, where PyTorch's examples end; logits before it, as before a softmax.
+class LogSoftmax final : public CustomOp {
+ public:
+  const char* name() const noexcept override { return "log_softmax"; }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status forward(const Context&, const NodeIO&) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Need vjp_needs(bool) const noexcept override { return {false, true, false}; }
+};
+
+Id log_softmax(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 Id softmax(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 
 }  // namespace vitrine

@@ -95,7 +95,7 @@ Id Model::node(const std::string& name) const {
 
 Id Model::logits() const noexcept {
   const Node& last = graph_.nodes[graph_.values[graph_.output].producer];
-  return matches("softmax", last.op->name()) ? last.in[0] : graph_.output;
+  return matches("softmax", last.op->name()) || matches("log_softmax", last.op->name()) ? last.in[0] : graph_.output;
 }
 
 std::int64_t Model::parameter_count() const noexcept {

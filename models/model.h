@@ -36,7 +36,7 @@ class Model {
   Id node(const std::string& name) const;
   Shape image_shape() const noexcept { return graph_.shape(graph_.input); }
   int classes() const noexcept { return static_cast<int>(graph_.shape(graph_.output).per_image()); }
-  /// The value that explanations start from: the output, or what a final softmax reads.
+  /// The value that explanations start from: the output, or what a final softmax (or its logarithm) reads.
   Id logits() const noexcept;
   std::int64_t parameter_count() const noexcept;  ///< of trainable parameters, without the padding of the flat block
 

@@ -184,10 +184,12 @@ void add_predict(CLI::App& app, int& status) {
     if (!o->output.empty()) io::write_npy(o->output, {n, k}, y.data());
     status = 0;
     if (!o->output.empty()) return;
+    const bool ends_in_softmax = matches("softmax", model.graph().nodes[model.graph().values[model.graph().output].producer].op->name());
     for (std::int64_t i = 0; i < n; ++i) {
-      // Probabilities: of the logits, or as they are where the network ends in a softmax.
+      // Probabilities: as they are where the network ends in a softmax; else of the logits, or of their logarithms, whose
+      // softmax they are.
       std::vector<double> p(y.begin() + i * k, y.begin() + (i + 1) * k);
-      if (model.logits() == model.graph().output) {
+      if (!ends_in_softmax) {
         const double top = *std::max_element(p.begin(), p.end());
         double total = 0;
         for (double& v : p) total += v = std::exp(v - top);

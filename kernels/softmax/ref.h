@@ -33,6 +33,26 @@ void softmax_backward(const T* y, const T* s, std::int64_t n, std::int64_t k, T*
 }
 
 template <class T>
+void log_softmax_forward(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept {
+  for (std::int64_t i = 0; i < n && k > 0; ++i, x += k, y += k) {
+    const double m = static_cast<double>(row_max(x, k));
+    double sum = 0;
+    for (std::int64_t j = 0; j < k; ++j) sum += std::exp(static_cast<double>(x[j]) - m);
+    const double log_sum = m + std::log(sum);
+    for (std::int64_t j = 0; j < k; ++j) y[j] = static_cast<T>(static_cast<double>(x[j]) - log_sum);
+  }
+}
+
+template <class T>
+void log_softmax_backward(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept {
+  for (std::int64_t i = 0; i < n; ++i, y += k, s += k, d += k) {
+    double sum = 0;
+    for (std::int64_t j = 0; j < k; ++j) sum += static_cast<double>(s[j]);
+    for (std::int64_t j = 0; j < k; ++j) put(d[j], static_cast<T>(static_cast<double>(s[j]) - std::exp(static_cast<double>(y[j])) * sum), add);
+  }
+}
+
+template <class T>
 void cross_entropy(const T* x, const T* target, std::int64_t n, std::int64_t k, T scale, double* loss, T* d) noexcept {
   for (std::int64_t i = 0; i < n; ++i, x += k, target += k) {
     if (k == 0) {

@@ -312,6 +312,34 @@ void check_softmax_backward(const Levels& levels) {
   });
 }
 
+void check_log_softmax_forward(const Levels& levels) {
+  for_sizes(46, levels, [](Random& r, int k, const Kernels& t, bool) {
+    const int n = r.in(1, 5);
+    Floats x = random_floats(r, std::int64_t{n} * k);
+    for (std::int64_t i = 0; i < x.size(); ++i) x[i] *= 60;
+    const Doubles d = widened(x);
+    Doubles want(d);
+    truth().log_softmax_forward(d.data(), n, k, want.data());
+    Floats y = output(r, x.size(), false);
+    t.log_softmax_forward(x.data(), n, k, y.data());
+    check_all(y, want, [&](std::size_t i) { return 2 * kU * (size_of(want[i]) + size_of(d[i])); });
+  });
+}
+
+void check_log_softmax_backward(const Levels& levels) {
+  for_sizes(47, levels, [](Random& r, int k, const Kernels& t, bool) {
+    const int n = r.in(1, 5);
+    const Floats y = random_floats(r, std::int64_t{n} * k), s = random_floats(r, y.size());
+    const bool add = r.coin();
+    Floats got = output(r, y.size(), add);
+    const Doubles dy = widened(y), ds = widened(s), old = widened(got);
+    Doubles want(old);
+    truth().log_softmax_backward(dy.data(), ds.data(), n, k, want.data(), add);
+    t.log_softmax_backward(y.data(), s.data(), n, k, got.data(), add);
+    check_all(got, want, [&](std::size_t i) { return 4 * kU * (size_of(want[i]) + (add ? size_of(old[i]) : 0) + 1); });
+  });
+}
+
 void check_cross_entropy(const Levels& levels) {
   for_sizes(35, levels, [](Random& r, int k, const Kernels& t, bool extreme) {
     const int n = r.in(1, 4);

@@ -91,6 +91,7 @@ const Case cases[] = {
     {"slice rows backwards", "slice", {1, 3, 7, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 2, 6, 3, -3); }},
     {"slice channels", "slice", {1, 7, 2, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 1, 1, 3, 2); }},
     {"pad channels", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad_channels(g, x, 1, 3); }},
+    {"log softmax", "log_softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return log_softmax(g, x); }},
     {"softmax", "softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return softmax(g, x); }},
 };
 
