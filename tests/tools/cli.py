@@ -16,6 +16,7 @@ import time
 PROGRAM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 MAPS = ROOT + '/tests/golden/maps/lenet/'
 MODEL, INPUT = MAPS + 'model.safetensors', MAPS + 'input.npy'
+NETWORKS = ROOT + '/tests/golden/networks/'
 passed = failed = 0
 
 
@@ -150,6 +151,95 @@ def bad_calls():
     check(r.returncode == 1 and 'full.npy' in r.stderr and sorted(os.listdir('.')) == before, f'a full disk: {r.returncode} {r.stderr}')
 
 
+def close(a, b, tolerance=1e-4):
+    return len(a) == len(b) and max(abs(x - y) for x, y in zip(a, b)) <= tolerance * max(map(abs, b))
+
+
+def networks():
+    """Networks made elsewhere: ONNX and state dicts in and out, what travels with them, arrays in the file's order."""
+    onnx, x = NETWORKS + 'resnet-basic/model.onnx', NETWORKS + 'resnet-basic/input.npy'
+    r = run('inspect', onnx)
+    if 'no ONNX' in r.stderr:
+        print('skipped: this build knows no ONNX')
+        return
+    expected = read_npy(NETWORKS + 'resnet-basic/logits.npy')[1]
+    run('predict', onnx, '--input', x, '--output', 'y.npy')
+    check(close(read_npy('y.npy')[1], expected), 'predict takes .onnx directly')
+    open('names.txt', 'w').write('ant\nbee\ncat\ndog\neel\n')
+    r = run('import', onnx, '--out', 'net.safetensors', '--classes', 'names.txt', '--scale', 255, '--mean', '104,117,124', '--order', 'bgr', '--resize', 24)
+    check(r.returncode == 0 and '5 classes' in r.stdout, f'import: {r.stderr}')
+    run('predict', 'net.safetensors', '--input', x, '--output', 'y.npy')
+    check(close(read_npy('y.npy')[1], expected), 'an imported network gives the same')
+    run('data', 'partshapes:kind3,test=2,size=32', '--out', 'photos', '--pictures', 2)
+    r = run('predict', 'net.safetensors', '--input', 'photos')
+    check(r.returncode == 0 and len(r.stdout.splitlines()) == 2 and any(n in r.stdout for n in ('ant', 'bee', 'cat', 'dog', 'eel')), 'predict on photos prints names')
+    check(run('explain', 'net.safetensors', '--input', 'photos', '--method', 'lrp', '--image', 'lrp.png').returncode == 0, 'explain on photos')
+    for out in ('again.onnx', 'state.safetensors'):
+        check(run('export', 'net.safetensors', '--out', out).returncode == 0, f'export to {out}')
+    run('predict', 'again.onnx', '--input', x, '--output', 'y.npy')
+    check(close(read_npy('y.npy')[1], expected), 'an exported network gives the same')
+    check(run('predict', 'again.onnx', '--input', 'photos').stdout == r.stdout, 'what travels with a network survives ONNX')
+    r = run('explain', onnx, '--input', x, '--method', 'grad-cam', '--set', 'node=/layer1/layer1.0/relu/Relu', '--output', 'cam.npy')
+    check(r.returncode == 0, f'nodes have their ONNX names: {r.stderr}')
+
+    # A file that takes (N,H,W,C) takes and gives arrays in that order; (N,C,H,W) stays possible.
+    nhwc, x = NETWORKS + 'nhwc/model.onnx', NETWORKS + 'nhwc/input.npy'
+    (n, c, h, w), values = read_npy(x)
+    turned = [values[((i * c + k) * h + y) * w + z] for i in range(n) for y in range(h) for z in range(w) for k in range(c)]
+    npy('turned.npy', (n, h, w, c), '<f4', turned)
+    for name in (x, 'turned.npy'):
+        run('predict', nhwc, '--input', name, '--output', 'y.npy')
+        check(close(read_npy('y.npy')[1], read_npy(NETWORKS + 'nhwc/logits.npy')[1]), 'NHWC networks take both orders')
+    run('explain', nhwc, '--input', x, '--method', 'lrp', '--output', 'a.npy')
+    run('explain', nhwc, '--input', 'turned.npy', '--method', 'lrp', '--output', 'b.npy')
+    (shape, a), (turned_shape, b) = read_npy('a.npy'), read_npy('b.npy')
+    check(shape == (n, c, h, w) and turned_shape == (n, h, w, c), 'relevance has the shape of X')
+    check(b == tuple(a[((i * c + k) * h + y) * w + z] for i in range(n) for y in range(h) for z in range(w) for k in range(c)), 'and its order')
+
+    whole = open(onnx, 'rb').read()
+    for k, data in enumerate((whole[:-9], whole[:1000], b'', b'hello', whole.replace(b'MaxPool', b'MaxPoll'))):
+        open(f'bad{k}.onnx', 'wb').write(data)
+        refused(1, f'bad{k}.onnx', 'inspect', f'bad{k}.onnx')
+    refused(1, "(MaxPoll) is of an operator that is not supported", 'inspect', 'bad4.onnx')
+    for k in range(5):
+        os.remove(f'bad{k}.onnx')
+    refused(2, 'weights_only=True', 'import', 'net.pt', '--out', 'm.safetensors')
+    refused(2, '--model', 'import', 'net.bin2', '--out', 'm.safetensors')
+    refused(2, 'one or 3', 'import', onnx, '--mean', '1,2', '--out', 'm.safetensors')
+    refused(2, 'above 0', 'import', onnx, '--std', '0', '--out', 'm.safetensors')
+    refused(2, "unknown model 'resnet21'", 'import', 'state.safetensors', '--model', 'resnet21', '--out', 'm.safetensors')
+    refused(1, "no tensor 'linear.weight'", 'import', 'state.safetensors', '--model', 'resnet20', '--out', 'm.safetensors')
+    open('three.txt', 'w').write('a\nb\nc\n')
+    refused(1, 'names 3 classes', 'import', onnx, '--classes', 'three.txt', '--out', 'm.safetensors')
+    refused(2, '.onnx or .safetensors', 'export', 'net.safetensors', '--out', 'net.pb')
+    refused(2, 'part of node', 'explain', onnx, '--input', NETWORKS + 'resnet-basic/input.npy', '--method', 'lrp', '--rule', '*bn1*=pass', '--output', 'bad.npy')
+    check(run('explain', onnx, '--input', NETWORKS + 'resnet-basic/input.npy', '--method', 'lrp', '--set', 'batch-norm=keep', '--rule', '*bn1*=pass', '--output', 'r.npy').returncode == 0,
+          'a batch norm that is kept can have a rule')
+
+
+def augmented_training():
+    """Batch norm, every augmentation and the moving average: the same bits on any number of threads, stopped or not."""
+    npy('x3.npy', (96, 3, 12, 12), '<f4', [((i * 7919) % 1000) / 500 - 1 for i in range(96 * 432)])
+    npy('y3.npy', (96,), '<i8', [k % 3 for k in range(96)])
+    train = ('train', 'resnet20', '--data', 'npy:x3.npy,y3.npy,x3.npy,y3.npy', '--epochs', 6, '--batch', 16, '--lr', 0.05, '--flip', '--crop-padding', 2, '--cutout', 4,
+             '--label-smoothing', 0.1, '--mixup', 0.4, '--ema', 0.9, '--schedule', 'cosine+warmup:1')
+    check(run(*train, '--out', 'a.safetensors', '--threads', 1).returncode == 0, 'training with everything')
+    same = open('a.safetensors', 'rb').read()
+    stopped = False
+    for attempt in range(100):
+        p = subprocess.Popen([PROGRAM, *map(str, train), '--out', 'b.safetensors', '--threads', '2'] + (['--resume'] if stopped else []), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.1 + 0.02 * attempt)
+        if not stopped:
+            p.send_signal(signal.SIGINT)
+        p.wait()
+        if stopped or p.returncode == 0:
+            break
+        stopped = p.returncode == 130
+    check(stopped, 'was stopped')
+    check(open('b.safetensors', 'rb').read() == same, 'batch norm, augmentation and average: resumed equals never stopped, bit for bit')
+    check(run(*train[:5], 3, *train[6:], '--out', 'c.safetensors').returncode == 0 and open('c.safetensors', 'rb').read() != same, 'a shorter run is another')
+
+
 def training():
     values = [((i * 7919) % 1000) / 500 - 1 + (2 if (i // 256) % 2 else 0) for i in range(64 * 256)]
     npy('x.npy', (64, 1, 16, 16), '<f4', values)
@@ -190,7 +280,9 @@ with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     good_calls()
     bad_calls()
+    networks()
     training()
+    augmented_training()
     os.chdir('/')
 print(f'{passed} passed, {failed} failed')
 sys.exit(failed > 0)
