@@ -11,6 +11,7 @@
 #include "core/io/safetensors.h"
 #include "models/data/loader.h"
 #include "models/model.h"
+#include "models/prepare.h"
 #include "tests/support/folder.h"
 
 using namespace vitrine;
@@ -310,6 +311,56 @@ TEST_CASE("IDX, CIFAR, folders and arrays as data sets") {
   refused([&] { data::open_for_training("imagenet:x"); }, "partshapes");
 }
 
+TEST_CASE("pictures for networks: the shorter side, the centre, the order of channels; lists of pictures") {
+  // 6 x 3 pixels whose red is the column: the shorter side is 3 already, so the centre 2 x 2 starts at column 2 and row 0
+  // (half a row goes to the even one).
+  io::Image wide{6, 3, 3, {}};
+  for (int y = 0; y < 3; ++y)
+    for (int x = 0; x < 6; ++x) wide.pixels.insert(wide.pixels.end(), {static_cast<std::uint8_t>(10 * x), static_cast<std::uint8_t>(y), 51});
+  const io::Image centre = fit(wide, 2, 2, 3);
+  REQUIRE(centre.pixels.size() == 12);
+  CHECK(centre.pixels[0] == 20);
+  CHECK(centre.pixels[1] == 0);
+  CHECK(centre.pixels[3] == 30);
+  CHECK(centre.pixels[7] == 1);
+  CHECK(fit(wide, 6, 3, 0).pixels == wide.pixels);
+  CHECK(fit(wide, 4, 4, 0).w == 4);
+  const io::Image tall = fit({3, 9, 1, std::vector<std::uint8_t>(27, 9)}, 4, 4, 4);
+  CHECK(tall.pixels == std::vector<std::uint8_t>(16, 9));
+
+  InputPreparation p{{0.1f, 0.2f, 0.3f}, {1, 2, 4}};
+  p.bgr = true;
+  float chw[12];
+  prepare(p, centre, chw);
+  CHECK(chw[0] == doctest::Approx(51.0 / 255 - 0.1));          // blue first
+  CHECK(chw[8] == doctest::Approx((20.0 / 255 - 0.3) / 4));    // red last
+  CHECK(chw[9] == doctest::Approx((30.0 / 255 - 0.3) / 4));
+
+  const Folder folder;
+  std::filesystem::create_directories(folder / "images");
+  io::write_png(folder / "images/a.png", wide);
+  io::write_png(folder / "b.png", wide);
+  write(folder / "list.csv", "id,file,class_index\r\n1,a.png,4\r\n2,\"b.png\",0");
+  const auto set = data::open_for_evaluation("list:" + (folder / "list.csv"), {2, 2, 3, 3});
+  CHECK(set->size() == 2);
+  CHECK(set->classes() == 5);
+  CHECK(set->label(0) == 4);
+  CHECK(set->image_shape() == Shape{1, 3, 2, 2});
+  float pixels[12];
+  set->image(1, pixels);
+  CHECK(pixels[0] == doctest::Approx(20.0 / 255));
+  CHECK(data::open_for_evaluation("list:" + (folder / "list.csv") + ",size=3x5,grey")->image_shape() == Shape{1, 1, 3, 5});
+  const auto bad = [&](const std::string& text, const std::string& word) {
+    write(folder / "bad.csv", text);
+    refused([&] { data::open_for_evaluation("list:" + (folder / "bad.csv")); }, word);
+  };
+  bad("name,class_index\na.png,1\n", "'file'");
+  bad("file,label\n", "lists no picture");
+  bad("file,label\na.png\n", "line 2 has 1 fields");
+  bad("file,label\na.png,cat\n", "class of 'cat'");
+  bad("file,label\nc.png,1\n", "c.png");
+}
+
 TEST_CASE("loaders: every image once, the same for any number of threads, from any place; augmentation by hand") {
   class Counted final : public data::Dataset {
    public:
@@ -376,6 +427,45 @@ TEST_CASE("loaders: every image once, the same for any number of threads, from a
   o.shuffle = false;
   o.preparation = {{2}, {4}};
   CHECK(epoch(1, 0)[0].images[1] == doctest::Approx((1 - 2) / 4.0));
+  // Cutout: a square of zeros, cut at the borders, and nothing else.
+  const auto plain = epoch(1, 0);
+  o.augment.cutout = 2;
+  const auto cut = epoch(2, 0);
+  int blanked = 0;
+  for (std::size_t k = 0; k < plain.size(); ++k)
+    for (int n = 0; n < plain[k].count; ++n) {
+      int top = 3, bottom = -1, left = 4, right = -1, zeros = 0;
+      for (int y = 0; y < 3; ++y)
+        for (int x = 0; x < 4; ++x) {
+          const auto at = static_cast<std::size_t>(n * 12 + y * 4 + x);
+          if (cut[k].images[at] == plain[k].images[at]) continue;
+          CHECK(cut[k].images[at] == 0);
+          ++zeros;
+          top = std::min(top, y), bottom = std::max(bottom, y), left = std::min(left, x), right = std::max(right, x);
+        }
+      CHECK((zeros == 0 || (bottom - top < 2 && right - left < 2)));
+      blanked += zeros;
+    }
+  CHECK(blanked > 30);
+  // Smoothed targets sum to 1 and keep their class; mixed ones are a blend of a pair, as their images are.
+  o.augment = {};
+  o.augment.label_smoothing = 0.2;
+  const auto smooth = epoch(1, 0);
+  CHECK(smooth[0].targets[0] == doctest::Approx(0.9));
+  CHECK(smooth[0].targets[1] == doctest::Approx(0.1));
+  o.augment = {};
+  o.augment.mixup = 1;
+  const auto mixed = epoch(1, 0), again = epoch(3, 0);
+  CHECK(mixed[0].images == again[0].images);
+  const float share = (mixed[0].images[0] - plain[0].images[48]) / (plain[0].images[0] - plain[0].images[48]);
+  CHECK(share > 0);
+  CHECK(share < 1);
+  for (std::size_t e = 0; e < 12; ++e) {
+    CHECK(mixed[0].images[e] == doctest::Approx(share * plain[0].images[e] + (1 - share) * plain[0].images[48 + e]));
+    CHECK(mixed[0].images[48 + e] == doctest::Approx(share * plain[0].images[48 + e] + (1 - share) * plain[0].images[e]));
+  }
+  for (std::size_t t = 0; t < 2; ++t) CHECK(mixed[0].targets[t] == doctest::Approx(share * plain[0].targets[t] + (1 - share) * plain[0].targets[8 + t]));
+  o.augment = {};
   set.bad = 7;
   data::Loader loader(set, o);
   loader.start_epoch(0);

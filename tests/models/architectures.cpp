@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/io/npy.h"
 #include "core/io/safetensors.h"
 #include "interp/predict/explain.h"
 #include "layers/batch_norm.h"
@@ -17,6 +18,7 @@
 #include "models/architectures.h"
 #include "models/merge.h"
 #include "models/state_dict.h"
+#include "models/trainer.h"
 #include "tests/models/planted.h"
 #include "tests/support/folder.h"
 
@@ -225,6 +227,42 @@ TEST_CASE("LRP and DeepLIFT on DenseNet-121 and GoogLeNet as they are: complete,
       CHECK(std::abs(sum(lift, n) - delta) < 1e-3 * std::abs(delta));
     }
   }
+}
+
+TEST_CASE("GoogLeNet trains all its heads, and no other run computes the auxiliary ones") {
+  const Folder folder;
+  std::vector<float> x(4 * 3 * 64 * 64);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 7919 % 1000) / 500 - 1;
+  const std::vector<std::int64_t> y = {0, 1, 2, 1};
+  io::write_npy(folder / "x.npy", {4, 3, 64, 64}, x.data());
+  io::write_npy(folder / "y.npy", {4}, y.data());
+  const std::string pair = (folder / "x.npy") + "," + (folder / "y.npy");
+  const data::TrainTest data = data::open_for_training("npy:" + pair + "," + pair);
+  const Engine engine(1);
+  Model model = make_model("googlenet", {1, 3, 64, 64}, 3, 1);
+  REQUIRE(model.auxiliary.size() == 2);
+  const std::vector<real> before = model.parameters;
+  TrainOptions o;
+  o.epochs = 1;
+  o.batch = 4;
+  o.out = folder / "g.safetensors";
+  const std::atomic<bool> stop{false};
+  train(model, engine, data, o, {}, stop);
+  for (const Value& v : model.graph().values) {
+    if (v.kind != ValueKind::parameter || !std::string(v.name).ends_with("weight")) continue;
+    CAPTURE(std::string(v.name));
+    CHECK_FALSE(std::equal(before.begin() + v.offset, before.begin() + v.offset + v.shape.size(), model.parameters.begin() + v.offset));
+  }
+  const Model back = Model::load(o.out);
+  CHECK(back.auxiliary.size() == 2);
+  CHECK(back.auxiliary[1].node == "aux2.fc2");
+  const Id keep[] = {back.graph().output};
+  PlanRequest request;
+  request.graph = &back.graph();
+  request.keep_values = keep;
+  const Session session(engine, request, const_cast<real*>(back.parameters.data()));
+  for (std::size_t i = 0; i < back.graph().nodes.size(); ++i)
+    CHECK(const_cast<Session&>(session).plan().needed[i] == !std::string(back.graph().nodes[i].name).starts_with("aux"));
 }
 
 TEST_CASE("state dicts: round trip, wrappers, maps, and what does not fit") {
