@@ -11,6 +11,15 @@ std::string text(const Shape& s) {
   return "(" + std::to_string(s.n()) + "," + std::to_string(s.c()) + "," + std::to_string(s.h()) + "," + std::to_string(s.w()) + ")";
 }
 
+std::string text(std::span<const std::int64_t> dimensions) {
+  std::string s = "(";
+  for (std::size_t k = 0; k < dimensions.size(); ++k) {
+    if (k > 0) s += ',';
+    s += std::to_string(dimensions[k]);
+  }
+  return s + ')';
+}
+
 std::string sentence(const Failure& f) {
   std::string s = f.node[0] != '\0' ? std::string(f.node) + ": " : std::string();
   s += f.what[0] != '\0' ? f.what : name(f.status);

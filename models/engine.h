@@ -14,6 +14,7 @@ namespace vitrine {
 /// "conv1: has a weight of another shape: found (6,1,5,5), expected (6,3,5,5)".
 std::string sentence(const Failure&);
 std::string text(const Shape&);
+std::string text(std::span<const std::int64_t> dimensions);
 
 /// Zero-initialised pages, kept until the end: huge pages are asked for where the system has them, since touching fresh
 /// small pages costs far more than the work on them.

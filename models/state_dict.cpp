@@ -11,16 +11,13 @@
 namespace vitrine {
 namespace {
 
-std::string shape_text(const std::vector<std::int64_t>& d) {
-  std::string s = "(";
-  for (std::size_t k = 0; k < d.size(); ++k) s += (k ? "," : "") + std::to_string(d[k]);
-  return s + ")";
-}
-
 // Names joined for a sentence, the first few.
 std::string some(const std::vector<std::string>& names) {
   std::string s;
-  for (std::size_t k = 0; k < names.size() && k < 8; ++k) s += (k ? ", " : "") + names[k];
+  for (std::size_t k = 0; k < names.size() && k < 8; ++k) {
+    if (k > 0) s += ", ";
+    s += names[k];
+  }
   return names.size() > 8 ? s + " and " + std::to_string(names.size() - 8) + " more" : s;
 }
 
@@ -59,7 +56,7 @@ Model import_state_dict(const std::string& path, const StateDictOptions& o) {
     throw Error(path + ": has no tensor '" + last + "', which " + a.name + " ends in; it holds " + some(found) + " (--map gives other names)");
   }
   const auto& d = classifier->second->shape;
-  if (d.size() != 2 || d[0] < 1 || d[0] > (1 << 24)) throw Error(path + ": tensor '" + last + "' has shape " + shape_text(d) + ", expected (classes, features)");
+  if (d.size() != 2 || d[0] < 1 || d[0] > (1 << 24)) throw Error(path + ": tensor '" + last + "' has shape " + text(d) + ", expected (classes, features)");
   const bool auxiliary = std::any_of(tensors.begin(), tensors.end(), [](const auto& t) { return t.first.starts_with("aux1."); });
   Model model = build_model(a, o.image.value_or(a.usual), static_cast<int>(d[0]), auxiliary);
 
@@ -76,7 +73,7 @@ Model import_state_dict(const std::string& path, const StateDictOptions& o) {
     std::vector<std::int64_t> expected;
     for (std::uint8_t k = 0; k < v.rank; ++k) expected.push_back(v.shape.d[k]);
     if (t->second->shape != expected) {
-      wrong.push_back(std::string(v.name) + " " + shape_text(t->second->shape) + " instead of " + shape_text(expected));
+      wrong.push_back(std::string(v.name) + " " + text(t->second->shape) + " instead of " + text(expected));
       continue;
     }
     const std::vector<float> values = t->second->floats();

@@ -64,17 +64,12 @@ Inputs read_inputs(const Model& model, const std::string& path) {
     const io::NpyArray array = io::read_npy(path);
     const Shape s = model.image_shape();
     const auto& d = array.shape;
-    const auto describe = [&] {
-      std::string t = "(";
-      for (std::size_t k = 0; k < d.size(); ++k) t += (k ? "," : "") + std::to_string(d[k]);
-      return t + ")";
-    };
     const auto fits = [&](std::int64_t a, std::int64_t b, std::int64_t c) { return d.size() == 4 && d[1] == a && d[2] == b && d[3] == c; };
     // A network from a file that takes (N,H,W,C) takes that; (N,C,H,W) is taken by all.
     in.nhwc = model.preparation.nhwc && fits(s.h(), s.w(), s.c());
     const bool vector = s.pixels() == 1 && d.size() == 2 && d[1] == s.c();
     if (d.empty() || d[0] < 1 || d[0] > (1 << 24) || !(in.nhwc || vector || fits(s.c(), s.h(), s.w())))
-      throw Error(path + ": has shape " + describe() + ", expected (N," + text(s).substr(3) + (model.preparation.nhwc ? " or (N,H,W,C) of it" : ""));
+      throw Error(path + ": has shape " + text(d) + ", expected (N," + text(s).substr(3) + (model.preparation.nhwc ? " or (N,H,W,C) of it" : ""));
     if (array.kind != 'f') throw Error(path + ": holds whole numbers, expected float32 as the network takes it (prepared, not pixels)");
     in.file_shape = d;
     in.images.data = array.floats();
