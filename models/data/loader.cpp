@@ -193,7 +193,7 @@ bool Loader::next(Batch& out) {
   std::unique_lock lock(s.mutex);
   if (s.to_give >= s.batches) return false;
   s.ready.wait(lock, [&] { return s.failure || s.done.contains(s.to_give); });
-  if (s.failure) std::rethrow_exception(s.failure);
+  if (!s.done.contains(s.to_give)) std::rethrow_exception(s.failure);  // batches before the failure are still given
   out = std::move(s.done.extract(s.to_give).mapped());
   ++s.to_give;
   s.work.notify_all();
