@@ -49,7 +49,8 @@ struct Loader::State {
   std::uint64_t generation = 0;               // of the epoch: late batches of a given-up one are thrown away
   std::int64_t to_make = 0, to_give = 0;      // next batch that a thread takes, next that is asked for
   std::map<std::int64_t, Batch> done;
-  std::exception_ptr failure;
+  std::exception_ptr failure;                 // of the first batch that met one
+  std::int64_t failed_at = 0;
   bool quit = false;
   std::vector<std::thread> threads;
 
@@ -144,8 +145,8 @@ struct Loader::State {
       }
       lock.lock();
       if (mine != generation) continue;
-      if (met) failure = met;
-      else done.emplace(index, std::move(b));
+      if (met && (!failure || index < failed_at)) failure = met, failed_at = index;
+      if (!met) done.emplace(index, std::move(b));
       ready.notify_all();
     }
   }
@@ -192,8 +193,9 @@ bool Loader::next(Batch& out) {
   State& s = *state_;
   std::unique_lock lock(s.mutex);
   if (s.to_give >= s.batches) return false;
-  s.ready.wait(lock, [&] { return s.failure || s.done.contains(s.to_give); });
-  if (!s.done.contains(s.to_give)) std::rethrow_exception(s.failure);  // batches before the failure are still given
+  // Batches before a failure are still given: whoever took them finishes them.
+  s.ready.wait(lock, [&] { return (s.failure && s.to_give >= s.failed_at) || s.done.contains(s.to_give); });
+  if (!s.done.contains(s.to_give)) std::rethrow_exception(s.failure);
   out = std::move(s.done.extract(s.to_give).mapped());
   ++s.to_give;
   s.work.notify_all();
