@@ -1,46 +1,21 @@
 // Readers of foreign files: what they accept, and that anything cut short, too long or lying is one sentence.
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "core/io/image.h"
 #include "core/io/npy.h"
 #include "core/io/safetensors.h"
 #include "models/data/loader.h"
 #include "models/model.h"
+#include "tests/support/files.h"
 
 using namespace vitrine;
 
 TEST_SUITE_BEGIN("io");
 
 namespace {
-
-struct Folder {
-  Folder() : path(std::filesystem::temp_directory_path() / ("vitrine-test-" + std::to_string(::getpid()))) { std::filesystem::create_directories(path); }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  std::size_t files() const { return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path), {})); }
-  std::filesystem::path path;
-};
-
-void write(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
-std::string read(const std::string& path) {
-  std::ifstream f(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(f), {}};
-}
-
-void refused(const std::function<void()>& f, const std::string& word) {
-  try {
-    f();
-    FAIL("was accepted, expected a sentence with: " << word);
-  } catch (const Error& e) {
-    CHECK_MESSAGE(std::string(e.what()).find(word) != std::string::npos, e.what());
-  }
-}
 
 std::string header(const std::string& text) {
   const std::uint64_t n = text.size();
