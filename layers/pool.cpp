@@ -45,7 +45,7 @@ Status Window::infer(const Context& ctx, const Shape& in, Shape& out) const noex
     return ctx.fail(Status::bad_argument, "needs kernel, stride and dilation of at least 1");
   if (std::int64_t{kernel_h} * kernel_w > 65535) return ctx.fail(Status::bad_argument, "has a window of more than 65535 places");
   // A window that can lie in the padding alone would have no maximum.
-  const std::int32_t reach_h = dilation_h * (kernel_h - 1) + 1, reach_w = dilation_w * (kernel_w - 1) + 1;
+  const std::int64_t reach_h = std::int64_t{dilation_h} * (kernel_h - 1) + 1, reach_w = std::int64_t{dilation_w} * (kernel_w - 1) + 1;
   if (pad_top < 0 || pad_left < 0 || pad_bottom < 0 || pad_right < 0 || pad_top >= reach_h || pad_bottom >= reach_h || pad_left >= reach_w || pad_right >= reach_w)
     return ctx.fail(Status::bad_argument, "needs padding of at least 0 and less than the window");
   out = in;

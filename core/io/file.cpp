@@ -48,8 +48,7 @@ std::vector<std::byte> read_file(const std::string& path, std::size_t limit) {
   return out;
 }
 
-std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit) {
-  std::vector<std::byte> raw = read_file(path, limit);
+std::vector<std::byte> maybe_gunzip(std::vector<std::byte> raw, const std::string& path, std::size_t limit) {
   if (raw.size() < 2 || raw[0] != std::byte{0x1f} || raw[1] != std::byte{0x8b}) return raw;
   z_stream z{};
   if (::inflateInit2(&z, 15 + 16) != Z_OK) throw Error(path + ": out of memory while unpacking gzip");
@@ -83,6 +82,8 @@ std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limi
   if (left > 0) throw Error(path + ": has " + std::to_string(left) + " bytes after its gzip data");
   return out;
 }
+
+std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit) { return maybe_gunzip(read_file(path, limit), path, limit); }
 
 MappedFile::MappedFile(const std::string& path) {
   const Descriptor file(path);

@@ -14,7 +14,8 @@ namespace vitrine::io {
 /// The bytes of a file; an Error if it is missing, unreadable, a folder, or larger than `limit`.
 std::vector<std::byte> read_file(const std::string& path, std::size_t limit = std::size_t{1} << 31);
 
-/// Likewise, unpacked if it is gzip (by its first bytes); `limit` bounds the unpacked size, so no small file fills memory.
+/// Bytes, unpacked if they are gzip (by the first of them); `limit` bounds the unpacked size, so no small file fills memory.
+std::vector<std::byte> maybe_gunzip(std::vector<std::byte>, const std::string& path, std::size_t limit = std::size_t{1} << 31);
 std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit = std::size_t{1} << 31);
 
 /// A file's bytes mapped read-only: pages are loaded when touched.

@@ -5,15 +5,8 @@
 #include "models/data/sources.h"
 
 namespace vitrine::data {
-namespace {
 
-struct Idx {
-  std::vector<std::int64_t> shape;
-  std::vector<std::byte> bytes;  ///< data only
-};
-
-Idx read_idx(const std::string& path, std::size_t dimensions) {
-  std::vector<std::byte> raw = io::read_maybe_gzip(path);
+Idx parse_idx(std::vector<std::byte> raw, const std::string& path, std::size_t dimensions) {
   const auto big_endian = [&](std::size_t at) {
     std::int64_t v = 0;
     for (std::size_t k = 0; k < 4; ++k) v = v << 8 | std::to_integer<std::int64_t>(raw[at + k]);
@@ -37,6 +30,8 @@ Idx read_idx(const std::string& path, std::size_t dimensions) {
   return idx;
 }
 
+namespace {
+
 // The first of these names, plain or .gz, that is there.
 std::string find(const std::string& folder, const std::vector<std::string>& names) {
   std::error_code ignored;
@@ -57,8 +52,8 @@ std::unique_ptr<Dataset> open_idx(const std::string& folder, Part part, bool fas
     return find(folder, names);
   };
   const std::string image_path = path("-images-idx3-ubyte"), label_path = path("-labels-idx1-ubyte");
-  Idx images = read_idx(image_path, 3);
-  const Idx labels = read_idx(label_path, 1);
+  Idx images = parse_idx(io::read_maybe_gzip(image_path), image_path, 3);
+  const Idx labels = parse_idx(io::read_maybe_gzip(label_path), label_path, 1);
   if (images.shape[0] != labels.shape[0]) throw Error(image_path + ": has " + std::to_string(images.shape[0]) + " images, but " + label_path + " has " + std::to_string(labels.shape[0]) + " labels");
   if (images.shape[0] == 0 || images.shape[1] < 1 || images.shape[2] < 1 || images.shape[1] > 4096 || images.shape[2] > 4096)
     throw Error(image_path + ": has " + std::to_string(images.shape[0]) + " images of " + std::to_string(images.shape[1]) + " x " + std::to_string(images.shape[2]) + ", expected some of 1 to 4096 pixels a side");

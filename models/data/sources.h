@@ -18,6 +18,13 @@ struct ByteImages {
 };
 std::unique_ptr<Dataset> make_byte_dataset(ByteImages);
 
+/// The bytes of an IDX file (unpacked) of so many dimensions.
+struct Idx {
+  std::vector<std::int64_t> shape;
+  std::vector<std::byte> bytes;  ///< data only
+};
+Idx parse_idx(std::vector<std::byte> raw, const std::string& path, std::size_t dimensions);
+
 /// MNIST's IDX files (plain or .gz) in a folder: train-images-idx3-ubyte, ..., t10k-labels-idx1-ubyte. Fashion-MNIST has
 /// the same layout; of a first part only (train10k-...), that is taken.
 std::unique_ptr<Dataset> open_idx(const std::string& folder, Part, bool fashion);

@@ -52,7 +52,8 @@ class Region {
       if (frontier.empty()) return std::nullopt;
       if (frontier.size() == 1 && inside_.size() > 1) {
         root_ = *frontier.begin();
-        if (const auto found = compare(last)) return found;
+        if (compare(last, grid_size / 2))  // a few points say no for most
+          if (const auto found = compare(last, 1)) return found;
       }
       // Take in the latest producer: a tensor that several nodes read is reached only when all its readers are inside.
       std::optional<std::size_t> next;
@@ -72,14 +73,15 @@ class Region {
     return p != producer_.end() && inside_.contains(p->second);
   }
 
-  std::optional<Activation> compare(std::size_t last) const {
+  // The known function that this one equals at every `step`-th point of the grid.
+  std::optional<Activation> compare(std::size_t last, std::size_t step) const {
     std::map<std::string, Values> values;
-    for (std::size_t k = 0; k < grid_size; ++k) values[root_][k] = grid(k);
+    for (std::size_t k = 0; k < grid_size; k += step) values[root_][k] = grid(k);
     for (const std::size_t i : inside_) {  // in order
       const Node& node = nodes_[i];
       if (node.out.size() != 1) return std::nullopt;
       Values& out = values[node.out[0]];
-      for (std::size_t k = 0; k < grid_size; ++k) {
+      for (std::size_t k = 0; k < grid_size; k += step) {
         const auto in = [&](std::size_t j) {
           if (!node.has(j)) return std::nan("");
           const auto s = scalars_.find(node.in[j]);
@@ -97,7 +99,7 @@ class Region {
     const Values& y = values.at(nodes_[last].out[0]);
     for (const Known& candidate : known) {
       bool same = true;
-      for (std::size_t k = 0; k < grid_size && same; ++k) same = std::abs(y[k] - candidate.f(grid(k))) < 2e-5 * (1 + std::abs(grid(k)));
+      for (std::size_t k = 0; k < grid_size && same; k += step) same = std::abs(y[k] - candidate.f(grid(k))) < 2e-5 * (1 + std::abs(grid(k)));
       if (same) return candidate.activation;
     }
     return std::nullopt;

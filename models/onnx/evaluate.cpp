@@ -7,13 +7,15 @@
 namespace vitrine::onnx {
 namespace {
 
-constexpr std::int64_t computed_limit = std::int64_t{1} << 28;  // elements a folded node may make
+constexpr std::int64_t computed_limit = std::int64_t{1} << 31;  // elements of any constant
 
-std::int64_t count(const Dims& d) {
+std::int64_t count(const Dims& d, std::int64_t limit) {
   std::int64_t n = 1;
+  limit = std::min(limit, computed_limit);
   for (const std::int64_t v : d) {
     if (v < 0 || v > computed_limit || (n *= v) > computed_limit) throw Unsupported("computes a constant of an impossible shape");
   }
+  if (n > limit) throw Unsupported("makes more constants than a file of this size should");
   return n;
 }
 
@@ -36,9 +38,9 @@ void push(Constant& to, const Constant& from, std::size_t k) {
 }
 
 // Elements of `c` at multi-indices of `dims`, through strides.
-Constant gather_strided(const Constant& c, const Dims& dims, const Dims& strides, std::int64_t start) {
+Constant gather_strided(const Constant& c, const Dims& dims, const Dims& strides, std::int64_t start, std::int64_t limit) {
   Constant out = like(c, dims);
-  const std::int64_t n = count(dims);
+  const std::int64_t n = count(dims, limit);
   Dims at(dims.size(), 0);
   for (std::int64_t k = 0; k < n; ++k) {
     std::int64_t from = start;
@@ -58,7 +60,7 @@ Dims dense_strides(const Dims& d) {
   return s;
 }
 
-Constant binary(const Node& node, const Constant& a, const Constant& b) {
+Constant binary(const Node& node, const Constant& a, const Constant& b, std::int64_t limit) {
   const std::size_t rank = std::max(a.dims.size(), b.dims.size());
   Dims dims(rank), sa(rank, 0), sb(rank, 0);
   const Dims da = dense_strides(a.dims), db = dense_strides(b.dims);
@@ -70,7 +72,7 @@ Constant binary(const Node& node, const Constant& a, const Constant& b) {
     if (in_a && x != 1) sa[k] = da[k + a.dims.size() - rank];
     if (in_b && y != 1) sb[k] = db[k + b.dims.size() - rank];
   }
-  const Constant x = gather_strided(a, dims, sa, 0), y = gather_strided(b, dims, sb, 0);
+  const Constant x = gather_strided(a, dims, sa, 0, limit), y = gather_strided(b, dims, sb, 0, limit);
   Constant out = like(a, dims);
   out.is_float = a.is_float || b.is_float;
   for (std::size_t k = 0; k < static_cast<std::size_t>(x.size()); ++k) {
@@ -93,8 +95,8 @@ Constant binary(const Node& node, const Constant& a, const Constant& b) {
   return out;
 }
 
-Constant slice(const Node& node, const std::vector<const Constant*>& in) {
-  const Constant& c = *in.at(0);
+Constant slice(const Node& node, const std::vector<const Constant*>& in, std::int64_t limit) {
+  const Constant& c = *in[0];
   const auto list = [&](std::size_t k, const char* attribute) {
     return node.has(k) && in[k] != nullptr ? in[k]->i : node.integers(attribute);
   };
@@ -109,23 +111,25 @@ Constant slice(const Node& node, const std::vector<const Constant*>& in) {
     const auto a = static_cast<std::size_t>(axis_of(axes[k], dims.size()));
     const std::int64_t n = dims[a];
     if (steps[k] < 1) throw Unsupported("slices a constant backwards");
+    const std::int64_t step = std::min(steps[k], n + 1);
     const auto clamp = [&](std::int64_t v) { return std::clamp<std::int64_t>(v < 0 ? v + n : v, 0, n); };
     const std::int64_t from = clamp(starts[k]), to = clamp(ends[k]);
     first += from * strides[a];
-    dims[a] = to > from ? (to - from + steps[k] - 1) / steps[k] : 0;
-    strides[a] *= steps[k];
+    dims[a] = to > from ? (to - from + step - 1) / step : 0;
+    strides[a] *= step;
   }
-  return gather_strided(c, dims, strides, first);
+  return gather_strided(c, dims, strides, first, limit);
 }
 
 }  // namespace
 
-Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std::int64_t opset) {
+Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit) {
   const std::string& op = node.op;
   const auto input = [&](std::size_t k) -> const Constant& {
     if (k >= in.size() || in[k] == nullptr) throw Unsupported("lacks an input");
     return *in[k];
   };
+  (void)count(input(0).dims, limit);
   if (op == "Identity" || op == "Dropout") return input(0);
   if (op == "Cast") {
     Constant out = input(0);
@@ -151,7 +155,7 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
     out.dims = {static_cast<std::int64_t>(out.i.size())};
     return out;
   }();
-  if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div" || op == "Pow") return binary(node, input(0), input(1));
+  if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div" || op == "Pow") return binary(node, input(0), input(1), limit);
   if (op == "Neg" || op == "Sqrt" || op == "Exp" || op == "Floor" || op == "Ceil" || op == "Reciprocal") {
     Constant out = input(0);
     if (!out.is_float && op != "Neg") throw Unsupported("computes with whole numbers");
@@ -171,7 +175,7 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
     std::int64_t outer = 1, inner = 1;
     for (std::size_t k = 0; k < axis; ++k) outer *= c.dims[k];
     for (std::size_t k = axis + 1; k < c.dims.size(); ++k) inner *= c.dims[k];
-    (void)count(dims);
+    (void)count(dims, limit);
     Constant out = like(c, dims);
     for (std::int64_t o = 0; o < outer; ++o)
       for (const std::int64_t given : index.i) {
@@ -192,7 +196,7 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
       if (input(k).is_float != first.is_float || input(k).dims.size() != first.dims.size()) throw Unsupported("joins constants of different kinds");
       out.dims[axis] += input(k).dims[axis];
     }
-    (void)count(out.dims);
+    (void)count(out.dims, limit);
     for (std::int64_t o = 0; o < outer; ++o)
       for (std::size_t k = 0; k < in.size(); ++k) {
         const std::int64_t each = outer > 0 ? input(k).size() / outer : 0;
@@ -240,7 +244,7 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
       else known *= to[k] >= 0 && to[k] < computed_limit ? to[k] : 0;
     }
     if (open >= 0) to[static_cast<std::size_t>(open)] = known > 0 ? out.size() / known : 0;
-    if (count(to) != out.size()) throw Unsupported("reshapes a constant of shape " + text(out.dims) + " to " + text(to));
+    if (count(to, limit) != out.size()) throw Unsupported("reshapes a constant of shape " + text(out.dims) + " to " + text(to));
     out.dims = to;
     return out;
   }
@@ -256,14 +260,14 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
       dims.push_back(c.dims[d]);
       strides.push_back(dense[d]);
     }
-    if (count(dims) != c.size()) throw Unsupported("permutes with a repeated dimension");
-    return gather_strided(c, dims, strides, 0);
+    if (count(dims, limit) != c.size()) throw Unsupported("permutes with a repeated dimension");
+    return gather_strided(c, dims, strides, 0, limit);
   }
-  if (op == "Slice") return slice(node, in);
+  if (op == "Slice") return slice(node, in, limit);
   if (op == "ConstantOfShape") {
     Constant out;
     out.dims = input(0).i;
-    const std::int64_t n = count(out.dims);
+    const std::int64_t n = count(out.dims, limit);
     float v = 0;
     if (const auto* a = node.find("value"); a != nullptr && a->has_t()) {
       const Constant value = read_tensor(a->t(), "value", "");

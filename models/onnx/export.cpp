@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "core/io/file.h"
 #include "layers/activation.h"
@@ -34,24 +35,26 @@ class Exporter {
     auto* property = proto_.add_metadata_props();
     property->set_key("vitrine");
     property->set_value(model_baggage_to_json(model));
+    for (const Value& v : g_.values)
+      if (v.kind != ValueKind::input) taken_.insert(v.name);
+    input_ = fresh("input");
   }
 
   std::string run() {
     const Shape image = model_.image_shape();
-    const std::string input = g_.values[g_.input].name;
     if (model_.preparation.nhwc) {
-      describe(out_->add_input(), "images", {image.h(), image.w(), image.c()});
-      pb::NodeProto& n = add("Transpose", input + ".nchw", {"images"}, input);
-      set(n, "perm", Ints{0, 3, 1, 2});
+      const std::string images = fresh("images");
+      describe(out_->add_input(), images, {image.h(), image.w(), image.c()});
+      set(add("Transpose", input_, {images}, input_), "perm", Ints{0, 3, 1, 2});
     } else {
-      describe(out_->add_input(), input, {image.c(), image.h(), image.w()});
+      describe(out_->add_input(), input_, {image.c(), image.h(), image.w()});
     }
     rank_[g_.input] = 4;
     for (const Node& node : g_.nodes) write(node);
     const std::string output = as_rank(g_.output, 2);
     describe(out_->add_output(), output, {g_.shape(g_.output).c()});
     for (const Value& v : g_.values)
-      if (v.kind == ValueKind::parameter && !reshaped_.contains(v.name)) {
+      if (v.kind == ValueKind::parameter && !spread_.contains(v.name)) {
         Ints dims;
         for (std::uint8_t d = 0; d < v.rank; ++d) dims.push_back(v.shape.d[d]);
         initializer(v.name, dims, model_.parameters.data() + v.offset);
@@ -70,6 +73,14 @@ class Exporter {
     for (const std::int64_t d : dims) tensor->mutable_shape()->add_dim()->set_dim_value(d);
   }
 
+  // Nodes and tensors beside the network's own get names that none of those has.
+  std::string fresh(std::string name) {
+    while (!taken_.insert(name).second) name += "_";
+    return name;
+  }
+
+  std::string name_of(Id v) const { return v == g_.input ? input_ : g_.values[v].name; }
+
   pb::NodeProto& add(const std::string& op, const std::string& name, const std::vector<std::string>& in, const std::string& out) {
     pb::NodeProto& n = *out_->add_node();
     n.set_op_type(op);
@@ -77,6 +88,13 @@ class Exporter {
     for (const std::string& i : in) n.add_input(i);
     n.add_output(out);
     return n;
+  }
+
+  /// A node on the way to one of the network's; returns its output.
+  std::string step(const std::string& op, const std::string& name, const std::vector<std::string>& in) {
+    const std::string out = fresh(name);
+    add(op, out, in, out);
+    return out;
   }
 
   static void set(pb::NodeProto& n, const char* name, std::int64_t v) {
@@ -118,29 +136,27 @@ class Exporter {
 
   std::string number(const std::string& name, float v) {
     const real value = static_cast<real>(v);
-    initializer(name, {}, &value);
-    return name;
+    const std::string own = fresh(name);
+    initializer(own, {}, &value);
+    return own;
   }
 
   std::string whole(const std::string& name, const Ints& v) {
     auto* t = out_->add_initializer();
-    t->set_name(name);
+    const std::string own = fresh(name);
+    t->set_name(own);
     t->set_data_type(pb::TensorProto::INT64);
     t->add_dims(static_cast<std::int64_t>(v.size()));
     t->set_raw_data(std::string(reinterpret_cast<const char*>(v.data()), v.size() * sizeof(std::int64_t)));
-    return name;
+    return own;
   }
 
   // The name of a value in the rank that a reader needs.
   std::string as_rank(Id v, int rank) {
-    const std::string name = g_.values[v].name;
+    const std::string name = name_of(v);
     if (rank_.at(v) == rank) return name;
-    const std::string other = name + (rank == 2 ? ".vector" : ".map");
-    if (!made_[other]) {
-      if (rank == 2) set(add("Flatten", other, {name}, other), "axis", std::int64_t{1});
-      else add("Reshape", other, {name, whole(other + ".shape", {0, -1, 1, 1})}, other);
-      made_[other] = true;
-    }
+    std::string& other = other_rank_[v];
+    if (other.empty()) other = rank == 2 ? step("Flatten", name + ".vector", {name}) : step("Reshape", name + ".map", {name, whole(name + ".map.shape", {0, -1, 1, 1})});
     return other;
   }
 
@@ -155,9 +171,13 @@ class Exporter {
   // A parameter of one value a channel, in a shape that spreads over maps.
   std::string spread(Id p, int rank) {
     const Value& v = g_.values[p];
-    reshaped_[v.name] = true;
-    initializer(v.name, rank == 4 ? Ints{v.shape.n(), 1, 1} : Ints{v.shape.n()}, model_.parameters.data() + v.offset);
-    return v.name;
+    std::map<int, std::string>& forms = spread_[v.name];
+    std::string& name = forms[rank];
+    if (name.empty()) {
+      name = forms.size() == 1 ? v.name : fresh(v.name);
+      initializer(name, rank == 4 ? Ints{v.shape.n(), 1, 1} : Ints{v.shape.n()}, model_.parameters.data() + v.offset);
+    }
+    return name;
   }
 
   void write(const Node& node) {
@@ -170,6 +190,7 @@ class Exporter {
     // Ops that take maps, whatever their input is.
     for (const char* maps : {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "transpose", "slice", "pad", "local_response_norm"})
       if (op == maps) rank = 4;
+    if (op == "concat" && static_cast<const Concat&>(*node.op).axis != 1) rank = 4;
     for (const Id v : node.in) in.push_back(as_rank(v, rank));
     int result = rank;
     const auto parameters = [&] {
@@ -198,8 +219,7 @@ class Exporter {
       set(n, "epsilon", o.eps);
       set(n, "momentum", 1 - o.momentum);
     } else if (op == "scale") {
-      add("Mul", name + ".factor", {in[0], spread(node.par[0], rank)}, name + ".scaled");
-      add("Add", name, {name + ".scaled", spread(node.par[1], rank)}, out);
+      add("Add", name, {step("Mul", name + ".scaled", {in[0], spread(node.par[0], rank)}), spread(node.par[1], rank)}, out);
     } else if (op == "local_response_norm") {
       const auto& o = static_cast<const LocalResponseNorm&>(*node.op);
       pb::NodeProto* const n = plain("LRN");
@@ -228,21 +248,15 @@ class Exporter {
     } else if (op == "clip") {
       add("Clip", name, {in[0], number(name + ".low", parameter(node).a), number(name + ".high", parameter(node).b)}, out);
     } else if (op == "silu") {
-      add("Sigmoid", name + ".gate", in, name + ".gate");
-      add("Mul", name, {in[0], name + ".gate"}, out);
+      add("Mul", name, {in[0], step("Sigmoid", name + ".gate", in)}, out);
     } else if (op == "gelu") {
-      add("Mul", name + ".inner", {in[0], number(name + ".root", std::sqrt(0.5f))}, name + ".inner");
-      add("Erf", name + ".erf", {name + ".inner"}, name + ".erf");
-      add("Add", name + ".plus", {name + ".erf", number(name + ".one", 1)}, name + ".plus");
-      add("Mul", name + ".product", {in[0], name + ".plus"}, name + ".product");
-      add("Mul", name, {name + ".product", number(name + ".half", 0.5f)}, out);
+      const std::string inner = step("Mul", name + ".inner", {in[0], number(name + ".root", std::sqrt(0.5f))});
+      const std::string plus = step("Add", name + ".plus", {step("Erf", name + ".erf", {inner}), number(name + ".one", 1)});
+      add("Mul", name, {step("Mul", name + ".product", {in[0], plus}), number(name + ".half", 0.5f)}, out);
     } else if (op == "gelu_tanh") {
-      add("Mul", name + ".square", {in[0], in[0]}, name + ".square");
-      add("Mul", name + ".bent", {name + ".square", number(name + ".a", 1.5957691f * 0.044715f)}, name + ".bent");
-      add("Add", name + ".slope", {name + ".bent", number(name + ".b", 1.5957691f)}, name + ".slope");
-      add("Mul", name + ".inner", {in[0], name + ".slope"}, name + ".inner");
-      add("Sigmoid", name + ".gate", {name + ".inner"}, name + ".gate");
-      add("Mul", name, {in[0], name + ".gate"}, out);
+      const std::string bent = step("Mul", name + ".bent", {step("Mul", name + ".square", {in[0], in[0]}), number(name + ".a", 1.5957691f * 0.044715f)});
+      const std::string slope = step("Add", name + ".slope", {bent, number(name + ".b", 1.5957691f)});
+      add("Mul", name, {in[0], step("Sigmoid", name + ".gate", {step("Mul", name + ".inner", {in[0], slope})})}, out);
     } else if (op == "max_pool") {
       const Window& w = static_cast<const MaxPool&>(*node.op).window;
       pb::NodeProto* const n = plain("MaxPool");
@@ -275,23 +289,23 @@ class Exporter {
       const auto& o = static_cast<const Upsample&>(*node.op);
       const Shape& x = g_.shape(node.in[0]);
       const bool from_sizes = o.step_h == 0 && o.step_w == 0;
-      std::vector<real> scales = {1, 1, o.step_h > 0 ? 1 / static_cast<real>(o.step_h) : static_cast<real>(o.out_h) / static_cast<real>(x.h()),
-                                  o.step_w > 0 ? 1 / static_cast<real>(o.step_w) : static_cast<real>(o.out_w) / static_cast<real>(x.w())};
       std::vector<std::string> all = {in[0], ""};
       if (from_sizes) {
-        all.push_back("");
-        all.push_back(whole(name + ".sizes", {1, x.c(), o.out_h, o.out_w}));
-      } else {
-        initializer(name + ".scales", {4}, scales.data());
-        all.push_back(name + ".scales");
-      }
-      if (from_sizes) {
         // Sizes hold the batch, which is not known: shape arithmetic keeps it.
-        add("Shape", name + ".of", {in[0]}, name + ".of");
-        add("Slice", name + ".front", {name + ".of", whole(name + ".zero", {0}), whole(name + ".two", {2})}, name + ".front");
-        add("Concat", name + ".all", {name + ".front", whole(name + ".extent", {o.out_h, o.out_w})}, name + ".all");
+        const std::string front = step("Slice", name + ".front", {step("Shape", name + ".of", {in[0]}), whole(name + ".zero", {0}), whole(name + ".two", {2})});
+        all.emplace_back("");
+        all.push_back(step("Concat", name + ".all", {front, whole(name + ".extent", {o.out_h, o.out_w})}));
         set(*out_->mutable_node(out_->node_size() - 1), "axis", std::int64_t{0});
-        all.back() = name + ".all";
+      } else {
+        // The least scale that gives the size when it is rounded down again.
+        const auto scale = [](float step, std::int32_t from, std::int32_t to) {
+          float s = step > 0 ? 1 / step : static_cast<float>(to) / static_cast<float>(from);
+          while (s * static_cast<float>(from) < static_cast<float>(to)) s = std::nextafter(s, INFINITY);
+          return static_cast<real>(s);
+        };
+        const real scales[] = {1, 1, scale(o.step_h, x.h(), o.out_h), scale(o.step_w, x.w(), o.out_w)};
+        all.push_back(fresh(name + ".scales"));
+        initializer(all.back(), {4}, scales);
       }
       pb::NodeProto& n = add("Resize", name, all, out);
       set(n, "mode", o.bilinear ? "linear" : "nearest");
@@ -319,6 +333,8 @@ class Exporter {
       add("Pad", name, {in[0], whole(name + ".pads", {0, o.front, o.top, o.left, 0, o.back, o.bottom, o.right})}, out);
     } else if (op == "dropout") {
       add("Dropout", name, {in[0], number(name + ".ratio", static_cast<const Dropout&>(*node.op).p)}, out);
+    } else if (op == "log_softmax") {
+      set(*plain("LogSoftmax"), "axis", std::int64_t{1});
     } else if (op == "softmax") {
       set(*plain("Softmax"), "axis", std::int64_t{1});
     } else {
@@ -335,8 +351,11 @@ class Exporter {
   const Graph& g_;
   pb::ModelProto proto_;
   pb::GraphProto* out_ = nullptr;
-  std::map<Id, int> rank_;
-  std::map<std::string, bool> made_, reshaped_;
+  std::string input_;
+  std::set<std::string> taken_;
+  std::map<Id, int> rank_;                                   // of values as ONNX has them
+  std::map<Id, std::string> other_rank_;                     // their names in the other rank
+  std::map<std::string, std::map<int, std::string>> spread_; // parameters in shapes of their own: name by rank
 };
 
 }  // namespace

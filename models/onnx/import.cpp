@@ -24,21 +24,46 @@
 namespace vitrine::onnx {
 namespace {
 
-// A tensor of the network: its value and its dimensions beyond the batch.
+constexpr std::int64_t element_limit = std::int64_t{1} << 31;  // of one image of a tensor
+
+// A tensor of the network: its value and its dimensions beyond the batch. Where those are more than three, they are but a way
+// to see the value that only views understand.
 struct Tensor {
   Id id = no_id;
   Dims dims;
 };
 
+// Sums of a few such numbers fit into 32 bits.
 std::int32_t narrow(std::int64_t v, const char* what) {
-  if (v < -(1 << 30) || v > (1 << 30)) throw Unsupported(std::string("has ") + what + " of " + std::to_string(v));
+  if (v < -(1 << 28) || v > (1 << 28)) throw Unsupported(std::string("has ") + what + " of " + std::to_string(v));
   return static_cast<std::int32_t>(v);
 }
 
 std::int64_t product(const Dims& d) {
   std::int64_t n = 1;
-  for (const std::int64_t v : d) n *= v;  // sizes of tensors that the builder has accepted
+  for (const std::int64_t v : d) n *= v;  // sizes of tensors that `set` has accepted
   return n;
+}
+
+// Elements of one image of a shape whose product may not even fit into 64 bits.
+bool is_huge(const Shape& s) { return std::int64_t{s.c()} * s.h() > element_limit || std::int64_t{s.c()} * s.h() * s.w() > element_limit; }
+
+// What can be a name in messages and JSON: UTF-8 without a 0.
+bool is_text(const std::string& s) {
+  for (std::size_t i = 0; i < s.size();) {
+    const auto at = [&](std::size_t k) { return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u; };
+    const unsigned lead = at(0);
+    const std::size_t more = lead < 0x80 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+    std::uint32_t code = more == 0 ? lead : lead & (0x3fu >> more);
+    for (std::size_t k = 1; k <= more; ++k) {
+      if ((at(k) & 0xc0) != 0x80) return false;
+      code = code << 6 | (at(k) & 0x3f);
+    }
+    constexpr std::uint32_t smallest[] = {1, 0x80, 0x800, 0x10000};
+    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || code < smallest[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    i += more + 1;
+  }
+  return true;
 }
 
 Shape shape_of(const Dims& d) {
@@ -62,19 +87,20 @@ class Importer {
     for (const auto& o : model_.opset_import())
       if (o.domain().empty() || o.domain() == "ai.onnx") opset_ = o.version();
     if (opset_ < 7 || opset_ > 25) fail("is of opset " + std::to_string(opset_) + ", expected 7 to 18 (newer ones are tried)");
+    if (!is_text(graph_.name())) fail("has a name that is no text (UTF-8)");
+    allowance_ += 4 * static_cast<std::int64_t>(model_.ByteSizeLong());
     read_initializers();
     read_nodes();
   }
 
   Model run() {
     const pb::ValueInfoProto& input = the_input();
-    const Shape image = image_of(input);
     const std::string output = the_output();
-    std::set<std::string> outputs = {output};
-    recognise_activations(nodes_, scalars_, outputs);
+    recognise_activations(nodes_, scalars_, {output});
     count_readers(output);
-    bool nhwc = false;
-    const Shape network = without_transpose(input.name(), image, nhwc);
+    // A graph whose first act is to bring NHWC into NCHW is an NCHW network.
+    const bool nhwc = starts_with_transpose(input.name());
+    const Shape image = image_of(input, nhwc), network = nhwc ? Shape{1, image.w(), image.c(), image.h()} : image;
 
     Model model(architecture(), network, [&](GraphBuilder& g, Id x) {
       builder_ = &g;
@@ -114,6 +140,12 @@ class Importer {
  private:
   [[noreturn]] void fail(const std::string& what) const { throw Error(path_ + ": " + what); }
 
+  // A file can make far more numbers than it has. What is computed or copied is held to a few times its size.
+  void spend(std::int64_t elements) {
+    if (elements > allowance_) throw Unsupported("makes more constants than a file of this size should");
+    allowance_ -= elements;
+  }
+
   std::string architecture() const {
     const std::string name = graph_.name();
     return name.empty() ? "onnx" : name;
@@ -124,18 +156,20 @@ class Importer {
   void read_initializers() {
     for (const pb::TensorProto& t : graph_.initializer()) {
       if (!initializers_.emplace(t.name(), &t).second) fail("has two initializers called '" + t.name() + "'");
+      constexpr std::int64_t small = 1024;
       std::int64_t n = 1;
-      for (const std::int64_t d : t.dims()) n = d >= 0 && d < 4096 ? n * d : 4096;
-      if (n <= 1024) constants_[t.name()] = read_tensor(t, path_, folder_);
+      for (const std::int64_t d : t.dims()) n = d >= 0 && d <= small ? std::min(n * d, small + 1) : small + 1;
+      if (n <= small) constants_[t.name()] = read_tensor(t, path_, folder_);
     }
     if (graph_.sparse_initializer_size() > 0) fail("has sparse initializers, which are not supported");
   }
 
   void read_nodes() {
-    if (graph_.node_size() > 100000) fail("has " + std::to_string(graph_.node_size()) + " nodes, expected at most 100000");
-    std::set<std::string> known, names;
+    if (graph_.node_size() > 20000) fail("has " + std::to_string(graph_.node_size()) + " nodes, expected at most 20000");
+    std::set<std::string> known;
     for (const auto& [name, tensor] : initializers_) known.insert(name);
     for (const auto& in : graph_.input()) known.insert(in.name());
+    std::set<std::string> names;
     for (const pb::NodeProto& proto : graph_.node()) {
       Node node;
       node.proto = &proto;
@@ -144,7 +178,17 @@ class Importer {
       node.out.assign(proto.output().begin(), proto.output().end());
       if (node.out.empty() || node.out[0].empty()) fail("has a node '" + proto.name() + "' without an output");
       node.name = proto.name().empty() || names.contains(proto.name()) ? node.out[0] : proto.name();
-      if (!names.insert(node.name).second) fail("has two nodes called '" + node.name + "'");
+      for (const auto* list : {&node.in, &node.out})
+        for (const std::string& tensor : *list)
+          if (!is_text(tensor)) fail("has a tensor whose name is no text (UTF-8)");
+      if (!is_text(node.name) || !is_text(node.op)) fail("has a node whose name is no text (UTF-8)");
+      // Values of a network share one set of names: its input and the parameters, called NODE.weight and so on, have theirs.
+      const auto reserved = [](const std::string& name) {
+        return name == "input" || name.ends_with(".weight") || name.ends_with(".bias") || name.ends_with(".running_mean") || name.ends_with(".running_var");
+      };
+      const std::string given = node.name;
+      while (reserved(node.name) || !names.insert(node.name).second) node.name += "_";
+      if (node.name != given) aliases_[given] = node.name;
       for (const std::string& in : node.in)
         if (!in.empty() && !known.contains(in)) fail("node '" + node.name + "' reads '" + in + "', which no earlier node makes");
       for (const std::string& out : node.out)
@@ -197,22 +241,25 @@ class Importer {
     return graph_.output(0).name();
   }
 
-  Shape image_of(const pb::ValueInfoProto& input) {
+  Shape image_of(const pb::ValueInfoProto& input, bool nhwc) {
     if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape()) fail("has an input '" + input.name() + "' without a shape");
     const auto& shape = input.type().tensor_type().shape();
     if (shape.dim_size() < 2 || shape.dim_size() > 4) fail("has an input of " + std::to_string(shape.dim_size()) + " dimensions, expected 2 to 4 with the batch first");
     rank_ = static_cast<std::size_t>(shape.dim_size()) - 1;
     if (shape.dim(0).has_dim_value() && shape.dim(0).dim_value() > 0) fixed_batch_ = shape.dim(0).dim_value();
-    Shape s;
+    if (nhwc && rank_ != 3) fail("has an input of " + std::to_string(rank_ + 1) + " dimensions, which its first node transposes as if they were 4");
+    Shape s, wanted{0, 0, 0, 0};
+    if (options_.image) wanted = nhwc ? Shape{1, options_.image->h(), options_.image->w(), options_.image->c()} : *options_.image;
     for (int k = 1; k < shape.dim_size(); ++k) {
       const std::int64_t fixed = shape.dim(k).has_dim_value() && shape.dim(k).dim_value() > 0 ? shape.dim(k).dim_value() : 0;
-      const std::int64_t given = options_.image ? options_.image->d[static_cast<std::size_t>(k)] : 0;
+      const std::int64_t given = wanted.d[static_cast<std::size_t>(k)];
       if (fixed > 0 && given > 0 && fixed != given) fail("has an input of size " + std::to_string(fixed) + " in dimension " + std::to_string(k) + ", but " + std::to_string(given) + " was given");
       const std::int64_t d = fixed > 0 ? fixed : given;
       if (d < 1) fail("has an input whose dimension " + std::to_string(k) + " is dynamic: give its size (vitrine import --input C,H,W)");
       if (d > (1 << 20)) fail("has an input of size " + std::to_string(d) + " in dimension " + std::to_string(k) + ", expected at most 1048576");
       s.d[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(d);
     }
+    if (is_huge(s)) fail("has an input of shape " + vitrine::text(s) + ", which is too large");
     return s;
   }
 
@@ -223,13 +270,9 @@ class Importer {
     ++extra_[output];
   }
 
-  // A graph whose first act is to bring NHWC into NCHW is an NCHW network.
-  Shape without_transpose(const std::string& input, const Shape& image, bool& nhwc) const {
-    const auto r = readers_.find(input);
-    if (rank_ != 3 || r == readers_.end() || r->second.size() != 1 || r->second[0] != 0) return image;
-    const Node& first = nodes_[0];
-    nhwc = first.op == "Transpose" && first.integers("perm") == Dims{0, 3, 1, 2};
-    return nhwc ? Shape{1, image.w(), image.c(), image.h()} : image;
+  bool starts_with_transpose(const std::string& input) const {
+    const Node* first = only_reader(input);
+    return first != nullptr && first == nodes_.data() && first->op == "Transpose" && first->integers("perm") == Dims{0, 3, 1, 2};
   }
 
   /// The only node that reads a tensor, or null.
@@ -246,7 +289,9 @@ class Importer {
     if (const auto c = constants_.find(name); c != constants_.end()) return c->second;
     const auto t = initializers_.find(name);
     if (t == initializers_.end()) throw Unsupported("reads '" + name + "', which must be a constant");
-    return constants_[name] = read_tensor(*t->second, path_, folder_);
+    const Constant& c = constants_[name] = read_tensor(*t->second, path_, folder_);
+    if (t->second->data_location() == pb::TensorProto::EXTERNAL) allowance_ += 4 * c.size();
+    return c;
   }
 
   const Constant& constant(const Node& node, std::size_t k, const char* what) {
@@ -266,23 +311,45 @@ class Importer {
 
   // ---- the network ----
 
-  const Tensor& tensor(const Node& node, std::size_t k) {
+  /// An input for nodes that only move elements.
+  const Tensor& viewed(const Node& node, std::size_t k) {
     if (!node.has(k)) throw Unsupported("lacks an input");
     const auto t = tensors_.find(node.in[k]);
     if (t != tensors_.end()) return t->second;
     throw Unsupported("reads '" + node.in[k] + "' where a tensor of the network is expected");
   }
 
+  const Tensor& tensor(const Node& node, std::size_t k) {
+    const Tensor& t = viewed(node, k);
+    if (t.dims.size() > 3) throw Unsupported("reads a tensor of " + std::to_string(t.dims.size() + 1) + " dimensions, expected 2 to 4");
+    return t;
+  }
+
   void set(const Node& node, Id id, std::size_t rank) {
     if (!builder_->ok()) {
-      const Failure& f = builder_->failure();
-      throw Error(path_ + ": node '" + node.name + "' (" + node.op + "): " + sentence(f));
+      Failure f = builder_->failure();
+      f.node = "";
+      throw Error(path_ + ": node '" + node.name + "' (" + node.op + ") " + sentence(f));
     }
+    if (is_huge(builder_->shape(id))) throw Unsupported("makes a tensor of shape " + vitrine::text(builder_->shape(id)) + ", which is too large");
     tensors_[node.out[0]] = {id, dims_of(builder_->shape(id), rank)};
     aliases_[node.out[0]] = node.name;
   }
 
-  void weight(const Node& node, const char* suffix, std::vector<float> values) { weights_[node.name + "." + suffix] = std::move(values); }
+  // A node that makes no op: its output is the value of its input.
+  void pass(const Node& node, const Tensor& t) {
+    tensors_[node.out[0]] = t;
+    if (const auto a = aliases_.find(node.in[0]); a != aliases_.end()) {
+      const std::string made_by = a->second;
+      aliases_[node.out[0]] = made_by;
+      aliases_.emplace(node.name, made_by);
+    }
+  }
+
+  void weight(const Node& node, const char* suffix, std::vector<float> values) {
+    spend(static_cast<std::int64_t>(values.size()));
+    weights_[node.name + "." + suffix] = std::move(values);
+  }
 
   void convert(std::size_t i) {
     const Node& node = nodes_[i];
@@ -302,7 +369,8 @@ class Importer {
       if (all_constant) {
         std::vector<const Constant*> in;
         for (const std::string& name : node.in) in.push_back(name.empty() ? nullptr : &constant(name));
-        Constant c = evaluate(node, in, opset_);
+        Constant c = evaluate(node, in, opset_, allowance_);
+        spend(c.size());
         if (c.size() == 1) scalars_[node.out[0]] = c;
         constants_[node.out[0]] = std::move(c);
         return;
@@ -340,11 +408,13 @@ class Importer {
         {"Min", &Importer::clip_node},
         {"Max", &Importer::clip_node},
         {"Softmax", &Importer::softmax_node},
+        {"LogSoftmax", &Importer::softmax_node},
         {"MaxPool", &Importer::pool},
         {"AveragePool", &Importer::pool},
         {"GlobalAveragePool", &Importer::global_pool},
         {"GlobalMaxPool", &Importer::global_pool},
-        {"ReduceMean", &Importer::reduce_mean},
+        {"ReduceMean", &Importer::reduce},
+        {"ReduceMax", &Importer::reduce},
         {"Add", &Importer::arithmetic},
         {"Sub", &Importer::arithmetic},
         {"Mul", &Importer::arithmetic},
@@ -372,10 +442,10 @@ class Importer {
   void shape(const Node& node) {
     Constant c;
     c.is_float = false;
-    if (is_constant(node.in.at(0))) {
+    if (node.has(0) && is_constant(node.in[0])) {
       c.i = constant(node.in[0]).dims;
     } else {
-      const Tensor& t = tensor(node, 0);
+      const Tensor& t = viewed(node, 0);
       c.i = {batch_marker};
       c.i.insert(c.i.end(), t.dims.begin(), t.dims.end());
     }
@@ -392,13 +462,9 @@ class Importer {
       const std::int64_t to = node.integer("to", pb::TensorProto::FLOAT);
       if (to != pb::TensorProto::FLOAT && to != pb::TensorProto::FLOAT16 && to != pb::TensorProto::DOUBLE && to != pb::TensorProto::BFLOAT16) throw Unsupported("casts to a type that is no float");
     }
-    // A copy: `tensor` refers into the map that is written.
-    const Tensor t = tensor(node, 0);
-    tensors_[node.out[0]] = t;
-    if (const auto a = aliases_.find(node.in[0]); a != aliases_.end()) {
-      aliases_[node.out[0]] = a->second;
-      aliases_.emplace(node.name, a->second);
-    }
+    if (node.op == "Dropout" && ((node.has(2) && is_constant(node.in[2]) && constant(node.in[2]).size() == 1 && constant(node.in[2]).at(0) != 0)))
+      throw Unsupported("is in training mode: export the model in evaluation mode");
+    pass(node, Tensor(viewed(node, 0)));  // a copy: `viewed` refers into the map that is written
   }
 
   // Spatial attributes as (h, w); a network of rank 3 has its length in h.
@@ -450,8 +516,9 @@ class Importer {
 
   // Broadcast against (N,C,...) it gives one value a channel, or one for all.
   static bool is_per_channel(const Constant& c, std::size_t rank, std::int64_t channels) {
+    if (c.dims.size() > rank + 1) return false;
     if (c.size() == 1) return true;
-    if (c.size() != channels || c.dims.size() > rank + 1) return false;
+    if (c.size() != channels) return false;
     const std::size_t back = rank;  // the channel dimension, counted from the end
     return c.dims.size() >= back && c.dims[c.dims.size() - back] == channels;
   }
@@ -515,15 +582,27 @@ class Importer {
     const Tensor x = tensor(node, 0);
     const Constant& w = constant(node, 1, "weight");
     if (w.dims.size() != x.dims.size() + 1 || !w.is_float) throw Unsupported("has a weight of shape " + text(w.dims));
-    if (node.find("output_shape") != nullptr || node.text("auto_pad", "NOTSET") != "NOTSET") throw Unsupported("has output_shape or auto_pad; only explicit pads are supported");
-    const Spatial s = spatial(node, x, Dims(w.dims.begin() + 2, w.dims.end()));
+    Spatial s = spatial(node, x, Dims(w.dims.begin() + 2, w.dims.end()));
+    const Dims size = node.integers("output_shape");
+    Dims extra = node.integers("output_padding", Dims(x.dims.size() - 1, 0));
+    const std::string automatic = node.text("auto_pad", "NOTSET");
+    if (extra.size() != x.dims.size() - 1 || (!size.empty() && size.size() != extra.size())) throw Unsupported("has attributes for another number of dimensions than its input's");
+    if (!size.empty() || automatic.starts_with("SAME"))
+      for (std::size_t k = 0; k < extra.size(); ++k) {
+        const std::int64_t out = size.empty() ? x.dims[k + 1] * s.stride[k] : narrow(size[k], "a size");
+        const std::int64_t all = (x.dims[k + 1] - 1) * s.stride[k] + narrow(extra[k], "output padding") + std::int64_t{s.dilation[k]} * (s.kernel[k] - 1) + 1 - out;
+        // What is too much is cut off on both sides; what is missing is added behind.
+        const std::int64_t cut = std::max<std::int64_t>(all, 0), less = cut / 2;
+        s.begin[k] = narrow(automatic == "SAME_UPPER" ? less : cut - less, "padding");
+        s.end[k] = narrow(cut - s.begin[k], "padding");
+        extra[k] += cut - all;
+      }
     ConvTranspose2d* op = builder_->make<ConvTranspose2d>();
     if (op == nullptr) return set(node, no_id, 1);
     set_window(*op, s);
     op->groups = narrow(node.integer("group", 1), "groups");
     op->out = narrow(w.dims[1] * op->groups, "channels");
-    const Dims extra = node.integers("output_padding");
-    if (!extra.empty()) op->output_pad_h = narrow(extra[0], "output padding");
+    op->output_pad_h = narrow(extra[0], "output padding");
     if (extra.size() > 1) op->output_pad_w = narrow(extra[1], "output padding");
     const Constant* bias = node.has(2) ? &constant(node, 2, "bias") : take_bias(node, op->out, x.dims.size());
     op->bias = bias != nullptr;
@@ -553,7 +632,7 @@ class Importer {
     const Tensor x = tensor(node, 0);
     const Constant& b = constant(node, 1, "matrix");
     if (node.integer("transA", 0) != 0) throw Unsupported("transposes its input, which would mix the batch");
-    if (b.dims.size() != 2 || !b.is_float) throw Unsupported("has a matrix of shape " + text(b.dims));
+    if (b.dims.size() != 2 || !b.is_float || b.size() < 1) throw Unsupported("has a matrix of shape " + text(b.dims));
     const bool rows = node.integer("transB", 0) != 0;
     std::vector<float> w = rows ? b.f : transposed(b);
     const float alpha = node.number("alpha", 1), beta = node.number("beta", 1);
@@ -563,7 +642,7 @@ class Importer {
     const Constant* bias = nullptr;
     if (node.has(2)) {
       const Constant& c = constant(node, 2, "bias");
-      if (!c.is_float || (c.size() != outputs && c.size() != 1)) throw Unsupported("has a bias of shape " + text(c.dims));
+      if (!c.is_float || c.dims.size() > 2 || !is_per_channel(c, 1, outputs)) throw Unsupported("has a bias of shape " + text(c.dims));
       for (std::int64_t k = 0; k < outputs; ++k) scaled.f.push_back(beta * c.f[static_cast<std::size_t>(c.size() == 1 ? 0 : k)]);
       bias = &scaled;
     } else {
@@ -575,13 +654,15 @@ class Importer {
   void matmul(const Node& node) {
     const Tensor x = tensor(node, 0);
     const Constant& b = constant(node, 1, "matrix");
-    if (b.dims.size() != 2 || !b.is_float) throw Unsupported("has a matrix of shape " + text(b.dims));
+    if (b.dims.size() != 2 || !b.is_float || b.size() < 1) throw Unsupported("has a matrix of shape " + text(b.dims));
     linear_layer(node, x, b.dims[1], b.dims[0], transposed(b), take_bias(node, b.dims[1], 1));
   }
 
   void batch_normalization(const Node& node) {
     const Tensor x = tensor(node, 0);
-    if (node.integer("training_mode", 0) != 0) throw Unsupported("is in training mode: export the model in evaluation mode");
+    if (node.integer("spatial", 1) != 1) throw Unsupported("normalises each place by itself (spatial 0); one mean a channel is supported");
+    const auto made = std::count_if(node.out.begin(), node.out.end(), [](const std::string& o) { return !o.empty(); });
+    if (node.integer("training_mode", 0) != 0 || (opset_ < 14 && made > 1)) throw Unsupported("is in training mode: export the model in evaluation mode");
     BatchNorm* op = builder_->make<BatchNorm>();
     if (op == nullptr) return set(node, no_id, 1);
     op->eps = node.number("epsilon", 1e-5f);
@@ -624,6 +705,7 @@ class Importer {
     else if (op == "vitrine.gelu_tanh") id = gelu_tanh(g, x.id, name);
     else if (op == "vitrine.silu") id = silu(g, x.id, name);
     else if (op == "vitrine.hard_sigmoid") id = hard_sigmoid(g, x.id, 1.0f / 6, 0.5f, name);
+    else throw Unsupported("is of an operator that is not supported");
     set(node, id, x.dims.size());
   }
 
@@ -636,21 +718,23 @@ class Importer {
   }
 
   void clip_node(const Node& node) {
-    const Tensor x = tensor(node, tensors_.contains(node.in.at(0)) ? 0 : 1);
+    const Tensor x = tensor(node, node.op == "Clip" || tensors_.contains(node.in[0]) ? 0 : 1);
     float low = -3.402823466e38f, high = 3.402823466e38f;
     const auto bound = [&](std::size_t k) {
       const Constant& c = constant(node, k, "bound");
-      if (c.size() != 1) throw Unsupported("has a bound that is no scalar");
-      return static_cast<float>(c.at(0));
+      if (c.size() != 1 || c.dims.size() > x.dims.size() + 1) throw Unsupported("has a bound that is no scalar");
+      return std::clamp(static_cast<float>(c.at(0)), low, high);  // JSON knows no infinity
     };
     if (node.op == "Clip") {
-      low = node.has(1) ? bound(1) : node.number("min", low);
-      high = node.has(2) ? bound(2) : node.number("max", high);
+      const float least = node.has(1) ? bound(1) : std::max(node.number("min", low), low);
+      high = node.has(2) ? bound(2) : std::min(node.number("max", high), high);
+      low = least;
     } else {
       if (node.in.size() != 2) throw Unsupported("compares other than a tensor with a scalar");
       (node.op == "Max" ? low : high) = bound(tensors_.contains(node.in[0]) ? 1 : 0);
     }
-    if (low == 0 && high > 3.4e38f) set(node, relu(*builder_, x.id, node.name.c_str()), x.dims.size());
+    if (low < -3.4e38f && high > 3.4e38f) pass(node, x);
+    else if (low == 0 && high > 3.4e38f) set(node, relu(*builder_, x.id, node.name.c_str()), x.dims.size());
     else set(node, clip(*builder_, x.id, low, high, node.name.c_str()), x.dims.size());
   }
 
@@ -661,7 +745,8 @@ class Importer {
     if (axis < 0) axis += rank;
     // Before opset 13 all dimensions from the axis on are one; where only channels are more than 1, that is the same.
     if (builder_->shape(x.id).pixels() != 1 || axis != 1) throw Unsupported("normalises over other dimensions than the classes of a vector");
-    set(node, softmax(*builder_, x.id, node.name.c_str()), x.dims.size());
+    const char* const name = node.name.c_str();
+    set(node, node.op == "Softmax" ? softmax(*builder_, x.id, name) : log_softmax(*builder_, x.id, name), x.dims.size());
   }
 
   void pool(const Node& node) {
@@ -692,32 +777,47 @@ class Importer {
     set(node, node.op == "GlobalMaxPool" ? global_max_pool(*builder_, x.id, node.name.c_str()) : global_avg_pool(*builder_, x.id, node.name.c_str()), x.dims.size());
   }
 
-  void reduce_mean(const Node& node) {
+  // Means and maxima over whole dimensions: pools.
+  void reduce(const Node& node) {
     const Tensor x = tensor(node, 0);
     Dims axes = list(node, "axes", 1);
     const auto rank = static_cast<std::int64_t>(x.dims.size()) + 1;
     for (std::int64_t& a : axes) a = a < 0 ? a + rank : a;
     std::sort(axes.begin(), axes.end());
+    const bool mean = node.op == "ReduceMean", moved = axes == Dims{1, 2} && rank == 4;
     GraphBuilder& g = *builder_;
-    const std::string inner = node.name + ".moved";
-    Id id = no_id;
-    if (axes == Dims{2, 3} || (axes == Dims{2} && rank == 3)) {
-      id = global_avg_pool(g, x.id, node.name.c_str());
-    } else if (axes == Dims{1, 2} && rank == 4) {
-      // Means over the first two of (H,W,C): brought to the back first.
-      id = global_avg_pool(g, transpose(g, x.id, 3, 1, 2, inner.c_str()), node.name.c_str());
+    Id id = x.id;
+    // Over the first two of (H,W,C): brought to the back first.
+    if (moved) id = transpose(g, id, 3, 1, 2, (node.name + ".moved").c_str());
+    else if (axes != Dims{2, 3} && axes != Dims{2} && axes != Dims{3}) throw Unsupported("takes in other dimensions than height and width");
+    if (axes.back() >= rank) throw Unsupported("takes in a dimension that its input does not have");
+    if (moved || axes.size() == 2 || rank == 3) {
+      id = mean ? global_avg_pool(g, id, node.name.c_str()) : global_max_pool(g, id, node.name.c_str());
     } else {
-      throw Unsupported("averages over other dimensions than height and width");
+      Window window;
+      (axes[0] == 2 ? window.kernel_h : window.kernel_w) = narrow(x.dims[static_cast<std::size_t>(axes[0] - 1)], "a size");
+      const Id in[] = {id};
+      if (mean) {
+        AvgPool* op = g.make<AvgPool>();
+        if (op != nullptr) op->window = window;
+        id = g.add(op, in, {}, node.name.c_str());
+      } else {
+        MaxPool* op = g.make<MaxPool>();
+        if (op != nullptr) op->window = window;
+        id = g.add(op, in, {}, node.name.c_str());
+      }
     }
-    Dims dims = x.dims;
-    for (const std::int64_t a : axes) dims[static_cast<std::size_t>(a - 1)] = 1;
+    set(node, id, 3);
     const bool keep = node.integer("keepdims", 1) != 0;
-    // The pool's result is (N,C,1,1): a vector of channels as it is; kept dimensions of NHWC need the channels at the back.
-    if (keep && axes == Dims{1, 2}) {
-      const std::string back = node.name + ".kept";
-      id = reshape(g, id, 1, 1, narrow(x.dims[2], "channels"), back.c_str());
+    Dims dims;
+    for (std::int64_t k = 1; k < rank; ++k) {
+      const bool taken = std::find(axes.begin(), axes.end(), k) != axes.end();
+      if (!taken || keep) dims.push_back(taken ? 1 : x.dims[static_cast<std::size_t>(k - 1)]);
     }
-    set(node, id, keep ? x.dims.size() : 1);
+    // A pool keeps channels in front and dimensions in their places; what the file says may be another shape.
+    const Shape shape = shape_of(dims);
+    if (shape != g.shape(id)) set(node, reshape(g, id, shape.c(), shape.h(), shape.w(), (node.name + ".kept").c_str()), 3);
+    tensors_[node.out[0]].dims = dims;
   }
 
   void arithmetic(const Node& node) {
@@ -729,6 +829,7 @@ class Importer {
     const Constant& c = constant(node, first ? 1 : 0, "operand");
     const std::int64_t channels = builder_->shape(x.id).c();
     if (!is_per_channel(c, x.dims.size(), channels)) throw Unsupported("combines a tensor with a constant of shape " + text(c.dims) + "; one value a channel is supported");
+    spend(2 * channels);
     std::vector<float> w(static_cast<std::size_t>(channels), 1), b(w.size(), 0);
     for (std::size_t k = 0; k < w.size(); ++k) {
       const auto v = static_cast<float>(c.at(c.size() == 1 ? 0 : k));
@@ -743,6 +844,7 @@ class Importer {
 
   void scale_by(const Node& node, const Tensor& x, float w, float b) {
     const auto channels = static_cast<std::size_t>(builder_->shape(x.id).c());
+    spend(2 * static_cast<std::int64_t>(channels));
     scale_by(node, x, std::vector<float>(channels, w), std::vector<float>(channels, b));
   }
 
@@ -757,17 +859,19 @@ class Importer {
     Tensor a = tensor(node, 0), b = tensor(node, 1);
     GraphBuilder& g = *builder_;
     if (node.op == "Add" || node.op == "Sub") {
-      if (g.shape(a.id) != g.shape(b.id)) throw Unsupported("adds tensors of shapes " + text(a.dims) + " and " + text(b.dims) + "; equal ones are supported");
+      if (a.dims != b.dims) throw Unsupported("adds tensors of shapes " + text(a.dims) + " and " + text(b.dims) + "; equal ones are supported");
       if (node.op == "Sub") {
         const std::string name = node.name + ".negated";
         b.id = scale(g, b.id, name.c_str());
         const auto channels = static_cast<std::size_t>(g.shape(b.id).c());
+        spend(2 * static_cast<std::int64_t>(channels));
         weights_[name + ".weight"].assign(channels, -1);
         weights_[name + ".bias"].assign(channels, 0);
       }
-      return set(node, add(g, a.id, b.id, node.name.c_str()), std::max(a.dims.size(), b.dims.size()));
+      return set(node, add(g, a.id, b.id, node.name.c_str()), a.dims.size());
     }
     if (node.op != "Mul") throw Unsupported("divides by a tensor of the network");
+    if (a.dims.size() != b.dims.size()) throw Unsupported("multiplies tensors of shapes " + text(a.dims) + " and " + text(b.dims) + "; equal numbers of dimensions are supported");
     const Shape sa = g.shape(a.id), sb = g.shape(b.id);
     if (sa.per_image() < sb.per_image()) std::swap(a, b);
     std::int32_t gate = -1;
@@ -786,19 +890,23 @@ class Importer {
 
   void sum(const Node& node) {
     std::vector<Id> terms;
-    for (std::size_t k = 0; k < node.in.size(); ++k) terms.push_back(tensor(node, k).id);
-    const std::size_t rank = tensor(node, 0).dims.size();
-    if (terms.size() == 1) return identity(node);
-    for (const Id t : terms)
-      if (builder_->shape(t) != builder_->shape(terms[0])) throw Unsupported("adds tensors of different shapes");
-    set(node, add(*builder_, terms, node.name.c_str()), rank);
+    const Dims dims = tensor(node, 0).dims;
+    if (node.in.size() == 1) return identity(node);
+    for (std::size_t k = 0; k < node.in.size(); ++k) {
+      terms.push_back(tensor(node, k).id);
+      if (tensor(node, k).dims != dims) throw Unsupported("adds tensors of different shapes");
+    }
+    set(node, add(*builder_, terms, node.name.c_str()), dims.size());
   }
 
   void concat_node(const Node& node) {
     if (node.in.size() == 1) return identity(node);
     std::vector<Id> parts;
-    for (std::size_t k = 0; k < node.in.size(); ++k) parts.push_back(tensor(node, k).id);
     const std::size_t rank = tensor(node, 0).dims.size();
+    for (std::size_t k = 0; k < node.in.size(); ++k) {
+      parts.push_back(tensor(node, k).id);
+      if (tensor(node, k).dims.size() != rank) throw Unsupported("joins tensors of different numbers of dimensions");
+    }
     std::int64_t axis = node.integer("axis", 1);
     if (axis < 0) axis += static_cast<std::int64_t>(rank) + 1;
     if (axis < 1 || axis > static_cast<std::int64_t>(rank)) throw Unsupported("joins tensors along the batch");
@@ -806,7 +914,7 @@ class Importer {
   }
 
   void reshape_node(const Node& node) {
-    const Tensor x = tensor(node, 0);
+    const Tensor x = viewed(node, 0);
     const std::int64_t each = product(x.dims);
     Dims to;
     if (node.op == "Flatten") {
@@ -837,13 +945,9 @@ class Importer {
       }
     }
     if (to.empty() || product(to) != each) throw Unsupported("reshapes " + text(x.dims) + " (without the batch) to " + text(to));
-    const Shape shape = shape_of(to);
     // A view that changes nothing but the number of dimensions is none.
-    if (shape == builder_->shape(x.id)) {
-      tensors_[node.out[0]] = {x.id, to};
-      if (const auto a = aliases_.find(node.in[0]); a != aliases_.end()) aliases_.emplace(node.name, a->second);
-      return;
-    }
+    if (to.size() > 3 || shape_of(to) == builder_->shape(x.id)) return pass(node, {x.id, to});
+    const Shape shape = shape_of(to);
     if (to.size() == 1) return set(node, flatten(*builder_, x.id, node.name.c_str()), 1);
     set(node, reshape(*builder_, x.id, shape.c(), shape.h(), shape.w(), node.name.c_str()), to.size());
   }
@@ -864,7 +968,7 @@ class Importer {
     }
     // The batch stays the batch if it is named so, left open, or the one size that the file was made with.
     const std::int64_t batch = to[0];
-    const bool kept = batch == batch_marker || (batch == -1 && open < 0 && known == each) || (batch == fixed_batch_ && (open >= 0 || known == each));
+    const bool kept = batch == batch_marker || (batch == -1 && open < 0 && known == each) || (batch == fixed_batch_ && batch > 0 && (open >= 0 || known == each));
     if (!kept) throw Unsupported("reshapes to " + text(to) + ", which mixes the batch");
     if (open >= 0) to[static_cast<std::size_t>(open)] = each % known == 0 ? each / known : 0;
     to.erase(to.begin());
@@ -872,13 +976,47 @@ class Importer {
   }
 
   void transpose_node(const Node& node) {
-    const Tensor x = tensor(node, 0);
+    const Tensor x = viewed(node, 0);
     Dims perm = node.integers("perm");
     const std::size_t rank = x.dims.size() + 1;
     if (perm.size() != rank || perm[0] != 0) throw Unsupported("moves the batch dimension");
+    if (rank > 4) return transpose_view(node, x, perm);
     std::int32_t d[3] = {1, 2, 3};
     for (std::size_t k = 1; k < rank; ++k) d[k - 1] = narrow(perm[k] < 0 ? perm[k] + static_cast<std::int64_t>(rank) : perm[k], "a dimension");
     set(node, transpose(*builder_, x.id, d[0], d[1], d[2], node.name.c_str()), x.dims.size());
+  }
+
+  // Of more than three dimensions those that stay side by side are moved as one: channel shuffles become a reshape, a
+  // transpose of three dimensions and a reshape.
+  void transpose_view(const Node& node, const Tensor& x, const Dims& perm) {
+    Dims dims, order, back(x.dims.size(), -1);  // dimensions above 1 as the result has them, and their places in the input
+    for (std::size_t k = 1; k < perm.size(); ++k) {
+      if (perm[k] < 1 || perm[k] > static_cast<std::int64_t>(x.dims.size()) || std::count(perm.begin(), perm.end(), perm[k]) != 1) throw Unsupported("has an impossible permutation");
+      dims.push_back(x.dims[static_cast<std::size_t>(perm[k] - 1)]);
+      if (dims.back() > 1) order.push_back(perm[k] - 1);
+    }
+    std::int64_t kept = 0;
+    for (std::size_t k = 0; k < x.dims.size(); ++k)
+      if (x.dims[k] > 1) back[k] = kept++;
+    std::vector<std::pair<std::int64_t, std::int64_t>> runs;  // first dimension in the input, elements
+    for (std::size_t k = 0; k < order.size(); ++k) {
+      const auto at = [&](std::size_t j) { return back[static_cast<std::size_t>(order[j])]; };
+      if (k > 0 && at(k) == at(k - 1) + 1) runs.back().second *= x.dims[static_cast<std::size_t>(order[k])];
+      else runs.emplace_back(order[k], x.dims[static_cast<std::size_t>(order[k])]);
+    }
+    if (runs.size() < 2) return pass(node, {x.id, dims});
+    if (runs.size() > 3) throw Unsupported("permutes " + text(x.dims) + " (without the batch) in a way that three dimensions do not express");
+    auto sources = runs;
+    std::sort(sources.begin(), sources.end());
+    std::int32_t size[3] = {1, 1, 1}, d[3] = {1, 2, 3};
+    for (std::size_t k = 0; k < runs.size(); ++k) {
+      size[k] = narrow(sources[k].second, "a size");
+      d[k] = static_cast<std::int32_t>(std::find(sources.begin(), sources.end(), runs[k]) - sources.begin()) + 1;
+    }
+    Id id = x.id;
+    if (builder_->shape(id) != Shape{1, size[0], size[1], size[2]}) id = reshape(*builder_, id, size[0], size[1], size[2], (node.name + ".merged").c_str());
+    set(node, transpose(*builder_, id, d[0], d[1], d[2], node.name.c_str()), 3);
+    tensors_[node.out[0]].dims = dims;
   }
 
   void slice_node(const Node& node) {
@@ -891,8 +1029,9 @@ class Importer {
     Id id = x.id;
     for (std::size_t k = 0; k < starts.size(); ++k) {
       const std::int64_t axis = axes[k] < 0 ? axes[k] + static_cast<std::int64_t>(x.dims.size()) + 1 : axes[k];
+      if (axis == 0 && starts[k] == 0 && steps[k] == 1 && ends[k] >= (fixed_batch_ > 0 ? fixed_batch_ : 0x7fffffff)) continue;  // all of the batch
       if (axis < 1 || axis > static_cast<std::int64_t>(x.dims.size())) throw Unsupported("slices the batch");
-      const std::int64_t n = x.dims[static_cast<std::size_t>(axis - 1)], step = steps[k];
+      const std::int64_t n = x.dims[static_cast<std::size_t>(axis - 1)], step = std::clamp(steps[k], -n, n);
       if (step == 0) throw Unsupported("slices with a step of 0");
       const std::int64_t from = std::clamp<std::int64_t>(starts[k] < 0 ? starts[k] + n : starts[k], 0, step > 0 ? n : n - 1);
       const std::int64_t to = std::clamp<std::int64_t>(ends[k] < 0 ? std::max<std::int64_t>(ends[k], -n - 1) + n : ends[k], step > 0 ? 0 : -1, n);
@@ -902,7 +1041,7 @@ class Importer {
       const std::string name = k + 1 < starts.size() ? node.name + "." + std::to_string(k) : node.name;
       id = slice(*builder_, id, static_cast<std::int32_t>(axis), narrow(from, "a start"), narrow(count, "a count"), narrow(step, "a step"), name.c_str());
     }
-    if (id == x.id) tensors_[node.out[0]] = x;
+    if (id == x.id) pass(node, x);
     else set(node, id, x.dims.size());
   }
 
@@ -919,11 +1058,12 @@ class Importer {
     std::int64_t from = 0;
     for (std::size_t k = 0; k < sizes.size(); ++k) {
       const std::string name = node.name + "." + std::to_string(k);
-      if (sizes[k] < 1 || from + sizes[k] > n) throw Unsupported("splits past its input");
+      if (sizes[k] < 1 || sizes[k] > n - from) throw Unsupported("splits past its input");
       const Id id = slice(*builder_, x.id, static_cast<std::int32_t>(axis), narrow(from, "a start"), narrow(sizes[k], "a size"), 1, name.c_str());
       from += sizes[k];
-      Node part = node;
+      Node part;
       part.name = name;
+      part.op = node.op;
       part.out = {node.out[k]};
       set(part, id, x.dims.size());
     }
@@ -932,9 +1072,14 @@ class Importer {
   void pad_node(const Node& node) {
     const Tensor x = tensor(node, 0);
     if (node.text("mode", "constant") != "constant") throw Unsupported("pads by '" + node.text("mode", "") + "'; constant 0 is supported");
-    const double value = node.has(2) ? constant(node, 2, "value").at(0) : static_cast<double>(node.number("value", 0));
+    double value = static_cast<double>(node.number("value", 0));
+    if (node.has(2)) {
+      const Constant& c = constant(node, 2, "value");
+      if (c.size() != 1) throw Unsupported("pads with other than a scalar");
+      value = c.at(0);
+    }
     if (value != 0) throw Unsupported("pads with " + std::to_string(value) + "; 0 is supported");
-    const Dims given = list(node, node.find("pads") != nullptr ? "pads" : "paddings", 1), axes = node.has(3) ? list(node, "axes", 3) : Dims{};
+    const Dims given = list(node, "pads", 1), axes = node.has(3) ? list(node, "axes", 3) : Dims{};
     const std::size_t rank = x.dims.size() + 1;
     Dims pads = given;
     if (!axes.empty()) {
@@ -957,11 +1102,10 @@ class Importer {
     // see pixels alone.
     const Node* reader = only_reader(node.out[0]);
     const bool spatial = p[0] == 0 && p[3] == 0 && *std::min_element(p, p + 6) >= 0;
-    if (reader != nullptr && reader->op == "Conv" && reader->in[0] == node.out[0] && spatial && reader->text("auto_pad", "NOTSET") == "NOTSET") {
-      tensors_[node.out[0]] = x;
+    const std::string automatic = reader != nullptr ? reader->text("auto_pad", "NOTSET") : "";
+    if (reader != nullptr && reader->op == "Conv" && reader->in[0] == node.out[0] && spatial && (automatic == "NOTSET" || automatic == "VALID")) {
       pending_pads_[node.out[0]] = {p[1], p[2], p[4], p[5]};
-      if (const auto a = aliases_.find(node.in[0]); a != aliases_.end()) aliases_.emplace(node.name, a->second);
-      return;
+      return pass(node, x);
     }
     Pad* op = builder_->make<Pad>();
     if (op != nullptr) {
@@ -978,37 +1122,62 @@ class Importer {
 
   void resize(const Node& node) {
     const Tensor x = tensor(node, 0);
-    const bool old = node.op == "Upsample";
+    const bool old = node.op == "Upsample", simple = old || opset_ < 11;
     if (x.dims.size() != 3) throw Unsupported("resamples a tensor that has no height and width");
-    const std::string mode = node.text("mode", "nearest"), place = node.text("coordinate_transformation_mode", opset_ < 11 || old ? "asymmetric" : "half_pixel");
-    const std::string nearest = node.text("nearest_mode", opset_ < 11 || old ? "floor" : "round_prefer_floor");
+    const std::string mode = node.text("mode", "nearest"), place = node.text("coordinate_transformation_mode", simple ? "asymmetric" : "half_pixel");
+    const std::string nearest = node.text("nearest_mode", simple ? "floor" : "round_prefer_floor");
     Upsample* op = builder_->make<Upsample>();
     if (op == nullptr) return set(node, no_id, 1);
     op->bilinear = mode == "linear" || mode == "bilinear";
     if (!op->bilinear && mode != "nearest") throw Unsupported("resamples by '" + mode + "'; nearest and linear are supported");
+    if (node.integer("antialias", 0) != 0) throw Unsupported("resamples with antialias, which is not supported");
+    if (node.text("keep_aspect_ratio_policy", "stretch") != "stretch") throw Unsupported("keeps the aspect ratio, which is not supported");
     op->align_corners = place == "align_corners";
-    op->half_pixel = place == "half_pixel" || place == "pytorch_half_pixel";
+    op->half_pixel = place == "half_pixel" || place == "pytorch_half_pixel" || (place == "tf_half_pixel_for_nn" && !op->bilinear);
     if (!op->align_corners && !op->half_pixel && place != "asymmetric") throw Unsupported("has coordinates of kind '" + place + "'");
-    if (!op->bilinear && !(op->half_pixel ? nearest == "round_prefer_floor" : nearest == "floor")) throw Unsupported("rounds by '" + nearest + "' at coordinates of kind '" + place + "'");
-    const std::size_t scales_at = old || opset_ < 11 ? 1 : 2;
+
+    const std::size_t scales_at = simple ? 1 : 2;
     std::vector<float> scales;
     Dims sizes;
-    if (node.find("scales") != nullptr) scales.assign(node.find("scales")->floats().begin(), node.find("scales")->floats().end());
+    if (const auto* listed = node.find("scales"); listed != nullptr) scales.assign(listed->floats().begin(), listed->floats().end());
     else if (node.has(scales_at)) scales = constant(node, scales_at, "scales").f;
     if (scales.empty() && node.has(3)) sizes = constant(node, 3, "sizes").i;
-    if (!scales.empty()) {
-      if (scales.size() != 4 || scales[0] != 1 || scales[1] != 1) throw Unsupported("resamples other than height and width");
-      for (std::size_t k = 0; k < 2; ++k) {
-        const float s = scales[k + 2];
-        if (!(s > 0) || !(s * static_cast<float>(x.dims[k + 1]) < 1e6f)) throw Unsupported("has an impossible scale");
-        (k == 0 ? op->out_h : op->out_w) = static_cast<std::int32_t>(std::floor(s * static_cast<float>(x.dims[k + 1]) + 1e-4f));
-        (k == 0 ? op->step_h : op->step_w) = 1 / s;
+    // One of them for each dimension, or for those that `axes` lists (opset 18).
+    Dims axes = node.integers("axes", {0, 1, 2, 3});
+    if (axes.size() != (scales.empty() ? sizes.size() : scales.size())) throw Unsupported("has neither scales nor sizes of height and width");
+    std::int32_t out[] = {narrow(x.dims[1], "a size"), narrow(x.dims[2], "a size")};
+    for (std::size_t k = 0; k < axes.size(); ++k) {
+      const std::int64_t axis = axes[k] < 0 ? axes[k] + 4 : axes[k];
+      if (axis < 0 || axis > 3) throw Unsupported("resamples an axis that its input does not have");
+      if (axis < 2) {
+        if (scales.empty() ? axis == 1 && sizes[k] != x.dims[0] : scales[k] != 1) throw Unsupported("resamples other than height and width");
+        continue;
       }
-    } else if (sizes.size() == 4 && sizes[1] == x.dims[0]) {
-      op->out_h = narrow(sizes[2], "a size");
-      op->out_w = narrow(sizes[3], "a size");
-    } else {
-      throw Unsupported("has neither scales nor sizes of height and width");
+      const auto d = static_cast<std::size_t>(axis - 2);
+      if (scales.empty()) {
+        out[d] = narrow(sizes[k], "a size");
+        continue;
+      }
+      const float s = scales[k], size = s * static_cast<float>(out[d]);
+      if (!(s > 0) || !(size < 1e6f)) throw Unsupported("has an impossible scale");
+      out[d] = static_cast<std::int32_t>(std::floor(size + 1e-4f));
+      (d == 0 ? op->step_h : op->step_w) = 1 / s;
+    }
+    op->out_h = out[0];
+    op->out_w = out[1];
+    if (op->out_h < 1 || op->out_w < 1) throw Unsupported("resamples to nothing");
+
+    const bool whole = op->out_h % x.dims[1] == 0 && op->out_w % x.dims[2] == 0, smaller = op->out_h < x.dims[1] || op->out_w < x.dims[2];
+    if (op->bilinear) {
+      // There PyTorch puts a single place first, not into the middle.
+      if (place == "pytorch_half_pixel" && ((op->out_h == 1 && x.dims[1] > 1) || (op->out_w == 1 && x.dims[2] > 1))) throw Unsupported("resamples to a single place at coordinates of kind 'pytorch_half_pixel'");
+    } else if (op->half_pixel && whole) {
+      // Whole multiples never lie between two places: all ways to round are one.
+      if (!nearest.starts_with("round_prefer_") && place != "tf_half_pixel_for_nn") throw Unsupported("rounds by '" + nearest + "' at coordinates of kind '" + place + "'");
+    } else if (op->half_pixel ? nearest != "round_prefer_floor" || place == "tf_half_pixel_for_nn" : nearest != "floor") {
+      throw Unsupported("rounds by '" + nearest + "' at coordinates of kind '" + place + "'");
+    } else if (simple && smaller) {
+      throw Unsupported("makes height or width smaller by 'nearest', which its opset does not define");
     }
     const Id in[] = {x.id};
     set(node, builder_->add(op, in, {}, node.name.c_str()), 3);
@@ -1018,7 +1187,7 @@ class Importer {
   const pb::GraphProto& graph_;
   std::string path_, folder_;
   const ImportOptions& options_;
-  std::int64_t opset_ = 0, fixed_batch_ = 0;
+  std::int64_t opset_ = 0, fixed_batch_ = 0, allowance_ = 1 << 22;
   std::size_t rank_ = 3;
   std::vector<Node> nodes_;
   std::map<std::string, const pb::TensorProto*> initializers_;

@@ -1,5 +1,6 @@
 #include "models/onnx/reader.h"
 
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 
@@ -69,12 +70,18 @@ void from_raw(std::int32_t type, const char* raw, std::int64_t n, Constant& c) {
 std::vector<std::byte> external_bytes(const pb::TensorProto& t, const std::string& path, const std::string& folder, std::int64_t bytes) {
   namespace fs = std::filesystem;
   std::string location;
-  std::int64_t offset = 0;
-  for (const auto& entry : t.external_data()) {
+  std::int64_t offset = 0, length = bytes;
+  for (const auto& entry : t.external_data())
     if (entry.key() == "location") location = entry.value();
-    if (entry.key() == "offset") offset = std::strtoll(entry.value().c_str(), nullptr, 10);
-  }
   const auto refuse = [&](const std::string& why) { throw Error(path + ": tensor '" + t.name() + "' has its data in '" + location + "', " + why); };
+  for (const auto& entry : t.external_data()) {
+    if (entry.key() != "offset" && entry.key() != "length") continue;
+    const std::string& digits = entry.value();
+    std::int64_t& value = entry.key() == "offset" ? offset : length;
+    const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (problem != std::errc{} || end != digits.data() + digits.size()) refuse("at an " + entry.key() + " of '" + digits + "', which is no number");
+  }
+  if (length != bytes) refuse("of a length of " + std::to_string(length) + " bytes, expected " + std::to_string(bytes) + " for its shape");
   if (folder.empty()) refuse("and no folder to look for it in");
   const fs::path relative(location);
   if (location.empty() || relative.is_absolute()) refuse("expected a file beside the model");
@@ -96,7 +103,10 @@ std::vector<std::byte> external_bytes(const pb::TensorProto& t, const std::strin
 
 std::string text(const Dims& d) {
   std::string s = "(";
-  for (std::size_t k = 0; k < d.size(); ++k) s += (k ? "," : "") + (d[k] == batch_marker ? std::string("N") : std::to_string(d[k]));
+  for (std::size_t k = 0; k < d.size(); ++k) {
+    if (k > 0) s += ',';
+    s += d[k] == batch_marker ? std::string("N") : std::to_string(d[k]);
+  }
   return s + ")";
 }
 

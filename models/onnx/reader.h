@@ -64,7 +64,7 @@ struct Activation {
 /// parts, ...) by one node of op "vitrine.ACTIVATION". They are recognised by their values on a grid, not by their form.
 void recognise_activations(std::vector<Node>&, const std::map<std::string, Constant>& scalars, const std::set<std::string>& outputs);
 
-/// The value of a node whose inputs are all known; Unsupported for other ops.
-Constant evaluate(const Node&, const std::vector<const Constant*>& in, std::int64_t opset);
+/// The value of a node whose inputs are all known, of at most `limit` elements; Unsupported for other ops.
+Constant evaluate(const Node&, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit);
 
 }  // namespace vitrine::onnx

@@ -4,15 +4,20 @@
 #include <cstdint>
 #include <span>
 
+#include "core/io/file.h"
 #include "core/io/image.h"
 #include "core/io/npy.h"
 #include "core/io/safetensors.h"
+#include "models/data/sources.h"
 #include "models/model.h"
+#include "models/onnx/onnx.h"
 
 #define VITRINE_NPY 1
 #define VITRINE_SAFETENSORS 2
 #define VITRINE_IMAGE 3
 #define VITRINE_MODEL 4
+#define VITRINE_ONNX 5
+#define VITRINE_IDX 6
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace vitrine;
@@ -33,6 +38,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       shape.assign(1 + name.size() % 4, 1 + static_cast<std::int64_t>(name.size() % 7));
       return true;
     });
+#elif VITRINE_FUZZ == VITRINE_ONNX
+    (void)model_to_json(onnx::import_bytes(std::span(bytes, size), "fuzz.onnx", ""));
+#elif VITRINE_FUZZ == VITRINE_IDX
+    const std::vector<std::byte> raw = io::maybe_gunzip({bytes, bytes + size}, "fuzz.idx", std::size_t{1} << 24);
+    (void)data::parse_idx(raw, "fuzz.idx", raw.size() > 3 && raw[3] == std::byte{1} ? 1 : 3);
 #endif
   } catch (const vitrine::Error&) {
   }

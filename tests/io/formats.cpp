@@ -3,8 +3,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "core/io/image.h"
 #include "core/io/npy.h"
@@ -12,29 +10,14 @@
 #include "models/data/loader.h"
 #include "models/model.h"
 #include "models/prepare.h"
-#include "tests/support/folder.h"
+#include "tests/support/files.h"
 
 using namespace vitrine;
-using test::Folder;
+using namespace vitrine::test;
 
 TEST_SUITE_BEGIN("io");
 
 namespace {
-
-void write(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
-std::string read(const std::string& path) {
-  std::ifstream f(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(f), {}};
-}
-
-void refused(const std::function<void()>& f, const std::string& word) {
-  try {
-    f();
-    FAIL("was accepted, expected a sentence with: " << word);
-  } catch (const Error& e) {
-    CHECK_MESSAGE(std::string(e.what()).find(word) != std::string::npos, e.what());
-  }
-}
 
 std::string header(const std::string& text) {
   const std::uint64_t n = text.size();

@@ -20,7 +20,7 @@
 #include "models/state_dict.h"
 #include "models/trainer.h"
 #include "tests/models/planted.h"
-#include "tests/support/folder.h"
+#include "tests/support/files.h"
 
 using namespace vitrine;
 using namespace vitrine::test;
