@@ -5,6 +5,7 @@
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/conv_transpose2d.h"
+#include "layers/interpretable_filters.h"
 #include "layers/linear.h"
 #include "layers/local_response_norm.h"
 #include "layers/pool.h"
@@ -41,6 +42,7 @@ constexpr OpEntry entries[] = {
     {"batch_norm", "batch normalisation, a channel each", make<BatchNorm>},
     {"scale", "a factor and a shift a channel", make<Scale>},
     {"local_response_norm", "each element over its channel neighbours' magnitude", make<LocalResponseNorm>},
+    {"interpretable_filters", "maps gated by a template around their own peak", make<InterpretableFilters>},
     {"max_pool", "maximum of each window, with recorded switches", make<MaxPool>},
     {"avg_pool", "average of each window", make<AvgPool>},
     {"adaptive_avg_pool", "average over windows that tile the input; 1x1 is global", make<AdaptiveAvgPool>},

@@ -2,6 +2,7 @@
 
 #include "layers/activation.h"
 #include "layers/add.h"
+#include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
 #include "layers/pool.h"
@@ -50,6 +51,21 @@ Id cnn6(GraphBuilder& g, Id x, int classes) {
   return linear(g, dropout(g, h, 0.25f, "dropout"), classes, "fc2");
 }
 
+// A small network in the manner of VGG [Simonyan & Zisserman 2015] with batch norm: the one of model specification C1.10.
+Id vgg_mini(GraphBuilder& g, Id x, int classes) {
+  const auto conv = [&](Id in, std::int32_t out, const std::string& n) {
+    return relu(g, batch_norm(g, conv2d(g, in, {.out = out, .kernel = 3, .padding = 1, .bias = false}, ("conv" + n).c_str()), ("bn" + n).c_str()), ("relu" + n).c_str());
+  };
+  Id h = conv(conv(x, 24, "1"), 24, "2");
+  h = max_pool(g, h, {.kernel = 2}, "pool1");
+  h = conv(conv(h, 48, "3"), 48, "4");
+  h = max_pool(g, h, {.kernel = 2}, "pool2");
+  h = conv(conv(h, 64, "5"), 64, "6");
+  h = max_pool(g, h, {.kernel = 2}, "pool3");
+  h = dropout(g, flatten(g, h, "flatten"), 0.3f, "dropout");
+  return linear(g, relu(g, linear(g, h, 128, "fc1"), "relu7"), classes, "fc2");
+}
+
 // A small residual network without batch norm: an exercise for rules at sums and global averages.
 Id resnet_mini(GraphBuilder& g, Id x, int classes) {
   const auto block = [&](Id in, std::int32_t out, std::int32_t stride, const std::string& name) {
@@ -69,6 +85,7 @@ constexpr Architecture list[] = {
     {"lenet5", "LeNet-5 with ReLU and max pooling", {1, 1, 28, 28}, Initialiser::lecun_uniform, lenet5},
     {"lenet5-tanh", "LeNet-5 with tanh and average pooling, as in 1998", {1, 1, 28, 28}, Initialiser::lecun_uniform, lenet5_tanh},
     {"cnn6", "six 3x3 convolutions, three pools, two linear layers", {1, 3, 64, 64}, Initialiser::kaiming_normal, cnn6},
+    {"vgg-mini", "six 3x3 convolutions with batch norm, three pools, two linear layers", {1, 3, 64, 64}, Initialiser::kaiming_normal, vgg_mini},
     {"resnet-mini", "three residual blocks, no batch norm, global average", {1, 3, 32, 32}, Initialiser::kaiming_normal, resnet_mini},
 };
 

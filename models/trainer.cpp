@@ -70,7 +70,8 @@ std::string fingerprint(const Model& model, const data::Dataset& data, const Tra
   return nlohmann::json{{"architecture", model.architecture}, {"images", data.size()}, {"epochs", o.epochs}, {"batch", o.batch},
                         {"optimizer", static_cast<int>(o.optimizer)}, {"lr", o.lr}, {"momentum", o.momentum},
                         {"weight_decay", o.weight_decay}, {"schedule", o.schedule}, {"seed", o.seed}, {"shift", o.augment.shift},
-                        {"flip", o.augment.flip}, {"crop_padding", o.augment.crop_padding}}
+                        {"flip", o.augment.flip}, {"crop_padding", o.augment.crop_padding}, {"task_loss", o.task_loss}, {"frozen", o.frozen},
+                        {"hook", o.hook != nullptr ? o.hook->describe() : ""}}
       .dump();
 }
 
@@ -86,6 +87,32 @@ void save_state(const Model& model, const OptimizerState& state, const Position&
   block("first", state.first);
   block("second", state.second);
   file.commit();
+}
+
+// The ranges of the flat block that the optimiser moves: not running statistics, nor what the options freeze.
+std::vector<std::pair<std::int64_t, std::int64_t>> moving_ranges(const Graph& g, const TrainOptions& o, std::int64_t size) {
+  std::vector<bool> still(g.values.size(), false);
+  for (const Value& v : g.values) still[static_cast<std::size_t>(&v - g.values.data())] = !v.trainable;
+  for (const std::string& pattern : o.frozen) {
+    bool found = false;
+    for (const Node& node : g.nodes) {
+      if (!matches(pattern.c_str(), node.name)) continue;
+      found = true;
+      for (const Id p : node.par) still[p] = true;
+    }
+    if (!found) throw Error("no node to freeze matches '" + pattern + "'", Error::usage);
+  }
+  std::vector<std::pair<std::int64_t, std::int64_t>> fixed, out;
+  for (std::size_t v = 0; v < g.values.size(); ++v)
+    if (g.values[v].kind == ValueKind::parameter && still[v]) fixed.emplace_back(g.values[v].offset, g.values[v].offset + g.values[v].shape.size());
+  std::sort(fixed.begin(), fixed.end());
+  std::int64_t at = 0;
+  for (const auto& [first, last] : fixed) {
+    if (first > at) out.emplace_back(at, first);
+    at = last;
+  }
+  if (size > at) out.emplace_back(at, size);
+  return out;
 }
 
 Position load_state(Model& model, OptimizerState& state, const std::string& print, const TrainOptions& o) {
@@ -133,6 +160,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   const Schedule schedule = Schedule::parse(o.schedule, per_epoch, o.epochs);
   const std::string print = fingerprint(model, *data.train, o);
 
+  const auto moving = moving_ranges(g, o, static_cast<std::int64_t>(model.parameters.size()));
   std::vector<real> gradients(model.parameters.size());
   OptimizerState state;
   if (adam || o.momentum > 0) state.first.resize(model.parameters.size());
@@ -151,6 +179,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   request.seeds = {&logits, 1};
   const Id keep[] = {logits};
   request.keep_values = keep;
+  request.observer = o.hook;
   Session session(engine, request, model.parameters.data(), gradients.data());
   session.context().training = true;
 
@@ -173,19 +202,22 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       const std::int64_t t = at.epoch * per_epoch + at.step;
       const TensorView input{batch.images.data(), model.image_shape().with_batch(batch.count)};
       session.context().random_key = derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(t));
+      if (o.hook != nullptr) o.hook->start_batch(batch, at.epoch);
       session.forward(input);
-      const TensorView out = session.run().value(logits);
+      const TensorView out = session.run().value(logits), seed = session.run().signal(logits);
       double loss = 0;
       session.check([&](const Context& ctx) {
-        return cross_entropy(ctx, out, {batch.targets.data(), out.shape}, losses, session.run().signal(logits), loss);
+        VITRINE_TRY(cross_entropy(ctx, out, {batch.targets.data(), out.shape}, losses, seed, loss));
+        if (!o.task_loss) ctx->fill(real{0}, seed.data, seed.size());
+        return Status::ok;
       });
       if (!std::isfinite(loss))
         explain_non_finite(model, engine, model.parameters.data(), input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
       session.walk_back();
 
       const float lr = static_cast<float>(o.lr * schedule.factor(t, total));
-      const auto n = static_cast<std::int64_t>(model.parameters.size());
-      session.context().ranges(n, elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
+      for (const auto& [begin, end] : moving) session.context().ranges(end - begin, elementwise_grain, [&, offset = begin](std::int64_t first_element, std::int64_t last_element) noexcept {
+        const std::int64_t b = offset + first_element, e = offset + last_element;
         real* const value = model.parameters.data() + b;
         real* const first = state.first.empty() ? nullptr : state.first.data() + b;
         if (adam) {

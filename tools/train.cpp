@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "models/architectures.h"
+#include "models/interpretable.h"
 #include "models/trainer.h"
 #include "tools/commands.h"
 
@@ -38,6 +39,8 @@ struct Options {
   TrainOptions train;
   std::string optimizer = "nesterov";
   int threads = 0;
+  InterpretableOptions interpretable;
+  std::string filter_loss = "released", filter_peak = "maximum";
 };
 
 int run(Options& o) {
@@ -53,6 +56,14 @@ int run(Options& o) {
   const auto suggested = data.train->suggested();
   model.preparation = {suggested.mean, suggested.std};
   for (int k = 0; k < data.train->classes(); ++k) model.class_names.push_back(data.train->class_name(k));
+  std::unique_ptr<FilterTraining> filters;
+  if (!o.interpretable.nodes.empty()) {
+    o.interpretable.loss.released = o.filter_loss == "released";
+    o.interpretable.centroid = o.filter_peak == "centroid";
+    model = with_interpretable_filters(model, o.interpretable, o.train.seed);
+    filters = std::make_unique<FilterTraining>(model, *data.train, o.interpretable, o.train.batch);
+    o.train.hook = filters.get();
+  }
   std::printf("%s: %lld parameters, %lld training and %lld test images of %s, %d classes, %d thread%s, %s kernels\n", o.model.c_str(),
               static_cast<long long>(model.parameter_count()), static_cast<long long>(data.train->size()), static_cast<long long>(data.test->size()),
               text(model.image_shape()).c_str(), model.classes(), engine.threads(), engine.threads() == 1 ? "" : "s", kernels::name(kernels::active()));
@@ -83,6 +94,11 @@ void add_train(CLI::App& app, int& status) {
   c->add_option("--shift", o->train.augment.shift, "augment: shift by up to this many pixels")->capture_default_str()->check(CLI::Range(0, 1 << 15));
   c->add_flag("--flip", o->train.augment.flip, "augment: mirror left and right at random");
   c->add_option("--crop-padding", o->train.augment.crop_padding, "augment: pad by this much and crop at random")->capture_default_str()->check(CLI::Range(0, 1 << 15));
+  c->add_option("--interpretable", o->interpretable.nodes, "make the filters after this node interpretable; NODE+conv: after a 3x3 convolution of their own on top of it");
+  c->add_option("--filter-weight", o->interpretable.weight, "filter loss: its gradient's size over the task's in the first epoch; 0: gates alone")->capture_default_str()->check(CLI::Range(0.0, 100.0));
+  c->add_option("--filter-loss", o->filter_loss, "weights of the authors' code, or the paper's equation (slow on large maps)")->capture_default_str()->check(CLI::IsMember({"released", "paper"}));
+  c->add_option("--filter-peak", o->filter_peak, "where a map's template stands: its maximum or its centre of mass")->capture_default_str()->check(CLI::IsMember({"maximum", "centroid"}));
+  c->add_flag("--filter-slopes", o->interpretable.loss.learn_slopes, "templates' steepness follows the maps, as in the authors' code");
   c->add_option("--seed", o->train.seed, "same seed, same numbers")->capture_default_str();
   c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
   c->add_flag("--resume", o->train.resume, "continue from FILE.state, bit for bit");

@@ -20,6 +20,9 @@ class Subset final : public Dataset {
   void image(std::int64_t i, float* chw) const override { of_->image(at(i), chw); }
   void target(std::int64_t i, float* t) const override { of_->target(at(i), t); }
   bool masks(std::int64_t i, std::uint8_t* object, std::uint8_t* parts) const override { return of_->masks(at(i), object, parts); }
+  std::vector<std::string> part_names() const override { return of_->part_names(); }
+  std::vector<std::string> point_names() const override { return of_->point_names(); }
+  std::vector<PointLabel> points(std::int64_t i) const override { return of_->points(at(i)); }
   Preprocessing suggested() const override { return of_->suggested(); }
 
  private:

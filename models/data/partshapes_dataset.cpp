@@ -79,6 +79,16 @@ Options parse(const std::string& spec) {
   return o;
 }
 
+constexpr const char* landmark_names[3][4] = {{"head", "wing", "tail", "legs"}, {"roof", "door", "window", "chimney"}, {"cabin", "load", "wheel1", "wheel2"}};
+// What a critter's attribute says of which part.
+struct Said {
+  int part;
+  const char* values[3];
+};
+constexpr Said said[] = {{0, {"circle", "square", "triangle"}}, {1, {"plain", "striped", "dotted"}},   {2, {"red", "green", "blue"}},
+                         {3, {"one", "two", "three"}},          {0, {"yellow", "cyan", "magenta"}},    {1, {"yellow", "cyan", "magenta"}},
+                         {2, {"bar", "wedge", "ellipse"}},      {3, {"dark", "light", nullptr}}};
+
 class PartShapes final : public Dataset {
  public:
   PartShapes(const Options& o, bool train)
@@ -106,6 +116,31 @@ class PartShapes final : public Dataset {
       object[k] = s.object[k];
     }
     return true;
+  }
+  std::vector<std::string> part_names() const override {
+    return {"background", "body", "head", "wing", "tail", "legs", "distractor", "tag", "wall", "roof", "door", "window", "chimney", "deck", "cabin", "load", "wheel1", "wheel2"};
+  }
+  std::vector<std::string> point_names() const override {
+    std::vector<std::string> names;
+    for (const auto& kind : landmark_names) names.insert(names.end(), std::begin(kind), std::end(kind));
+    for (const Said& s : said)
+      for (const char* value : s.values)
+        if (value != nullptr) names.push_back(std::string(landmark_names[0][s.part]) + "." + value);
+    return names;
+  }
+  std::vector<PointLabel> points(std::int64_t i) const override {
+    const Sample& s = sample(i);
+    std::vector<PointLabel> out;
+    for (std::size_t k = 0; k < 4; ++k)
+      if (s.drawn && s.visible[k]) out.push_back({s.kind * 4 + static_cast<int>(k), s.landmarks[k][0], s.landmarks[k][1]});
+    if (!s.drawn || s.kind != 0) return out;
+    int name = 12;
+    for (std::size_t a = 0; a < std::size(said); ++a) {
+      const auto part = static_cast<std::size_t>(said[a].part);
+      if (const int value = s.attr[a]; value >= 0 && s.visible[part]) out.push_back({name + value, s.landmarks[part][0], s.landmarks[part][1]});
+      name += said[a].values[2] != nullptr ? 3 : 2;
+    }
+    return out;
   }
   Preprocessing suggested() const override { return {{0.43f, 0.42f, 0.43f}, {0.18f, 0.17f, 0.18f}}; }
 

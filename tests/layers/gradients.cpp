@@ -7,6 +7,7 @@
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/conv_transpose2d.h"
+#include "layers/interpretable_filters.h"
 #include "layers/linear.h"
 #include "layers/local_response_norm.h"
 #include "layers/loss.h"
@@ -91,6 +92,8 @@ const Case cases[] = {
     {"slice rows backwards", "slice", {1, 3, 7, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 2, 6, 3, -3); }},
     {"slice channels", "slice", {1, 7, 2, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 1, 1, 3, 2); }},
     {"pad channels", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad_channels(g, x, 1, 3); }},
+    {"interpretable filters", "interpretable_filters", {1, 3, 6, 5}, [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2); }},
+    {"interpretable filters by centroid", "interpretable_filters", {1, 2, 5, 6}, [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2, nullptr, true); }},
     {"softmax", "softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return softmax(g, x); }},
 };
 
