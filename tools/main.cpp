@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   tools::add_data(app, status);
   tools::add_predict(app, status);
   tools::add_explain(app, status);
+  tools::add_filters(app, status);
   tools::add_inspect(app, status);
   tools::add_lists(app, status);
   try {
