@@ -254,7 +254,10 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
     const EvalResult eval = evaluate(model, engine, *data.test);
     result.test_accuracy = eval.accuracy;
     result.epochs_done = at.epoch + 1;
-    model.notes = {{"epochs", std::to_string(at.epoch + 1)}, {"test_accuracy", std::to_string(eval.accuracy)}, {"seed", std::to_string(o.seed)}};
+    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(at.epoch + 1)}, {"test_accuracy", std::to_string(eval.accuracy)}, {"seed", std::to_string(o.seed)}}) {
+      std::erase_if(model.notes, [&](const auto& old) { return old.first == note.first; });
+      model.notes.push_back(note);
+    }
     Position next = at;
     next = {at.epoch + 1, 0, 0, 0, 0};
     save_state(model, state, next, print, o);

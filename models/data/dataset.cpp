@@ -7,7 +7,7 @@
 namespace vitrine::data {
 namespace {
 
-constexpr const char* known = "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y or partshapes[:variant,...]";
+constexpr const char* known = "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y, relations[:variant,...] or partshapes[:variant,...]";
 
 class Subset final : public Dataset {
  public:
@@ -66,6 +66,7 @@ std::unique_ptr<Dataset> open(const std::string& spec, Part part, bool& has_spli
   const auto [kind, rest] = split(spec);
   has_split = true;
   if (kind == "partshapes") return open_partshapes(rest, part);
+  if (kind == "relations") return open_relations(rest, part);
   if (kind != "mnist" && kind != "fashion" && kind != "cifar10" && kind != "folder" && kind != "npy")
     throw Error("unknown data set '" + spec + "': expected " + known, Error::usage);
   if (rest.empty()) throw Error("data set '" + spec + "' names no place: expected " + known, Error::usage);

@@ -1,4 +1,4 @@
-// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y and the built-in partshapes.
+// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, npy:X,Y and the built-in relations and partshapes.
 #pragma once
 
 #include <memory>

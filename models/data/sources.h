@@ -30,6 +30,9 @@ std::unique_ptr<Dataset> open_npy(const std::string& spec, Part, bool& has_split
 /// "[variant,...]" of the procedural set (partshapes.h).
 std::unique_ptr<Dataset> open_partshapes(const std::string& spec, Part);
 
+/// "[order|count|pulses][,train=N,...]" of worlds whose class is a relation (relations.cpp).
+std::unique_ptr<Dataset> open_relations(const std::string& spec, Part);
+
 /// Every tenth image of each class, or the other nine.
 std::unique_ptr<Dataset> tenth(std::shared_ptr<const Dataset>, bool test);
 
