@@ -5,7 +5,10 @@
 
 namespace vitrine {
 
-/// Looks at, or edits, what passes: called on the thread that runs the graph. Like an op, it touches data through kernels
+/// Looks at, or edits, what passes. With the rest of a run this is all that methods need of the engine: what a node made
+/// (PlanRequest::keep_values), what arrived at it (keep_signals), another result in its place (after_forward, ReplaceOutput), a
+/// gradient added at it (before_step: models/interpretable.h), the nodes after it alone (Run::forward's first_node), and
+/// where its units look (core/geometry.h). Called on the thread that runs the graph. Like an op, it touches data through kernels
 /// only, since the dry run that measures a plan calls it too.
 class Observer {
  public:
@@ -17,6 +20,22 @@ class Observer {
 
  protected:
   ~Observer() = default;
+};
+
+/// Puts other values in the place of a node's result: those of one image, for every image of the batch. With Run::forward from
+/// that node on, only what comes after runs again.
+class ReplaceOutput final : public Observer {
+ public:
+  Id node = no_id;          ///< no_id: nothing is replaced
+  TensorView replacement;   ///< of the shape of one image's result; stays the caller's
+
+  Status after_forward(const Context& ctx, const Graph&, Id i, const NodeIO& io, const NodeIO*) noexcept override {
+    if (i != node) return Status::ok;
+    const std::int64_t each = io.out.shape.per_image();
+    if (replacement.shape.per_image() != each) return ctx.fail(Status::bad_shape, "is to be replaced by values of another shape", replacement.shape, io.out.shape);
+    for (std::int32_t n = 0; n < io.out.shape.n(); ++n) ctx->scale(real{1}, replacement.data, io.out.data + n * each, each, false);
+    return Status::ok;
+  }
 };
 
 }  // namespace vitrine

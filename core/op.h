@@ -14,7 +14,7 @@ namespace vitrine {
 
 enum class OpClass : std::uint8_t {
   affine,     ///< z = A x + b in each input: conv, linear, average pool, add, batch norm in evaluation
-  pointwise,  ///< y_i = f(x_i)
+  pointwise,  ///< y_i = f(x_i), or x_i times a gate made from the map around it
   route,      ///< each output is one chosen input: max pool
   view,       ///< moves elements, changes none: concat, flatten, pad, dropout in evaluation
   product,    ///< elementwise product of two inputs: gates, masks
@@ -35,6 +35,13 @@ struct NodeIO {
   TensorView out;
   void* aux = nullptr;
   std::uint32_t node = 0;  ///< index in the graph: an op's own random stream
+};
+
+/// Which places of its input an op's output reads, along one axis: place i reads i*step - before ... i*step - before +
+/// size - 1. `step` is below 1 where the op enlarges. `whole`: every output reads the whole input.
+struct Field {
+  float size = 1, step = 1, before = 0;
+  bool whole = false;
 };
 
 /// Visits an op's attributes, to save, load and print them without knowing the op.
@@ -62,6 +69,11 @@ class Op {
   /// d_in[k] (+)= J_k^T d_out and d_par[k] (+)= likewise; sinks without data are not wanted.
   virtual Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
                      std::span<const Sink> d_par) const noexcept = 0;
+  /// What each output reads of an input along height (axis 2) or width (axis 3). By default the same place, or all of it
+  /// where the sizes differ. Channels are not looked at. See core/geometry.h.
+  virtual Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept {
+    return {1, 1, 0, in.d[axis] != out.d[axis]};
+  }
   /// What vjp reads; `parameters`: parameter gradients are wanted too.
   virtual Need vjp_needs(bool parameters) const noexcept = 0;
 
@@ -117,10 +129,13 @@ class PointwiseOp : public Op {
  public:
   OpClass klass() const noexcept final { return OpClass::pointwise; }
 
-  /// y = f(x) at any points.
-  virtual Status evaluate(const Context&, const TensorView& x, const TensorView& y) const noexcept = 0;
+  /// y = f(x) at any points; of the node, only its parameters are read.
+  virtual Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept = 0;
   /// d (+)= f'(x) * s, given x and y = f(x).
-  virtual Status slope(const Context&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept = 0;
+  virtual Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept = 0;
+  /// y_i = g_i x_i, where the gate g is made from the whole map of x and is constant almost everywhere (a mask at the map's
+  /// peak): its derivative is the gate, relevance passes it unchanged, and reversed networks pass it as the gradient does.
+  virtual bool gates() const noexcept { return false; }
   /// Passes positive inputs unchanged and stops others: what deconvnet and guided backprop are defined on.
   virtual bool rectifier() const noexcept { return false; }
   /// No output is negative.
@@ -131,10 +146,10 @@ class PointwiseOp : public Op {
     aux = 0;
     return Status::ok;
   }
-  Status forward(const Context& ctx, const NodeIO& io) const noexcept override { return evaluate(ctx, io.in[0], io.out); }
+  Status forward(const Context& ctx, const NodeIO& io) const noexcept override { return evaluate(ctx, io, io.in[0], io.out); }
   Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
              std::span<const Sink>) const noexcept override {
-    return d_in[0] ? slope(ctx, io.in[0], io.out, d_out, d_in[0]) : Status::ok;
+    return d_in[0] ? slope(ctx, io, io.in[0], io.out, d_out, d_in[0]) : Status::ok;
   }
 
  protected:

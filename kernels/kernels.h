@@ -201,6 +201,60 @@ struct ResizeShape {
   float step_h = 0, step_w = 0;  ///< 0: h/oh, w/ow
 };
 
+/// Gates of maps around their own peaks [Zhang et al. 2018, section 3.1]: y (+)= s max(M, 0) for planes [first, last), where
+/// M_mu(i,j) = max(1 - beta slope[channel] (|i-a| + |j-b|)/side, -1), mu = (a,b) is the peak of x and side the longer one.
+/// s = x is the forward pass, another s the way back.
+template <class T>
+struct TemplateArgs {
+  std::int64_t channels = 1, first = 0, last = 1;  ///< planes: image times channel
+  std::int32_t h = 1, w = 1;
+  float beta = 4;
+  bool centroid = false;  ///< the peak is the centre of mass, rounded; else the first maximum
+  const T* x = nullptr; const T* slope = nullptr; const T* s = nullptr;
+  T* y = nullptr;
+  bool add = false;
+};
+
+/// y (+)= s where x is the maximum of the places within `radius` rows and columns (ties: the first), else 0.
+template <class T>
+struct PeakArgs {
+  std::int64_t first = 0, last = 1;  ///< planes
+  std::int32_t h = 1, w = 1, radius = 1;
+  const T* x = nullptr; const T* s = nullptr;
+  T* y = nullptr;
+  bool add = false;
+};
+
+/// What interpretable filters remember of filters [first, last): statistics (classes x channels) follow the class means of
+/// each map's maximum (or sum) by 0.9/0.1, a first value being taken as max(mean, 0.1); category is the class of the
+/// largest; slope moves by slope_rate towards the released code's goal (model specification C1.2; 0: stays).
+template <class T>
+struct FilterStateArgs {
+  std::int64_t images = 1, channels = 1, first = 0, last = 1;
+  std::int32_t h = 1, w = 1, classes = 1;
+  float beta = 4, slope_rate = 0;
+  bool by_sum = false;
+  const T* x = nullptr;
+  const std::int32_t* labels = nullptr;  ///< images
+  T* statistics = nullptr; T* category = nullptr; T* slope = nullptr;
+};
+
+/// The filter loss and its gradient by x, a filter a tile [Zhang et al. 2018, eq. 3 and 4; model specification C1.1, C1.2].
+template <class T>
+struct FilterLossArgs {
+  std::int64_t images = 1, channels = 1;
+  std::int32_t h = 1, w = 1, classes = 1;
+  float beta = 4;
+  bool centroid = false;
+  bool released = true;        ///< the released code's weights (which have no loss: 0); else the paper's -MI
+  bool all_templates = false;  ///< paper: the whole gradient; else the target template's part, which the authors train with
+  const T* x = nullptr; const T* slope = nullptr; const T* category = nullptr;
+  const std::int32_t* labels = nullptr;  ///< images
+  const double* share = nullptr;         ///< classes: share of the training images, to balance them (released)
+  T* loss = nullptr;      ///< channels; may be null
+  T* gradient = nullptr;  ///< of x's shape; overwritten; may be null
+};
+
 /// s = r / stabilised(z), attribution spec 0.4. sgn(0) = +1.
 struct Stabilise {
   enum Mode : std::uint8_t {
@@ -284,6 +338,11 @@ struct AdamArgs {
   X(batch_norm_backward, void (*)(const BatchNormArgs<T>&) noexcept)                                                    \
   X(lrn_forward,       void (*)(const LrnArgs<T>&) noexcept)                                                            \
   X(lrn_backward,      void (*)(const LrnArgs<T>&) noexcept)                                                            \
+  /* filters */                                                                                                         \
+  X(template_gate,     void (*)(const TemplateArgs<T>&) noexcept)                                                       \
+  X(peak_gate,         void (*)(const PeakArgs<T>&) noexcept)                                                           \
+  X(filter_state,      void (*)(const FilterStateArgs<T>&) noexcept)                                                    \
+  X(filter_loss,       Tiled<FilterLossArgs<T>>)                                                                        \
   /* resize: y = x resampled; x (+)= the transpose of it */                                                             \
   X(resize_forward,    void (*)(const ResizeShape&, const T* x, T* y) noexcept)                                         \
   X(resize_backward,   void (*)(const ResizeShape&, const T* y, T* x, bool add) noexcept)                               \

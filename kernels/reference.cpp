@@ -2,6 +2,7 @@
 #include "kernels/conv/ref.h"
 #include "kernels/eltwise/ref.h"
 #include "kernels/explain/ref.h"
+#include "kernels/filters/ref.h"
 #include "kernels/gemm/ref.h"
 #include "kernels/kernels.h"
 #include "kernels/norm/ref.h"
@@ -45,6 +46,10 @@ constexpr Table<T> reference_table() noexcept {
   t.batch_norm_backward = &ref::batch_norm_backward<T>;
   t.lrn_forward = &ref::lrn_forward<T>;
   t.lrn_backward = &ref::lrn_backward<T>;
+  t.template_gate = &ref::template_gate<T>;
+  t.peak_gate = &ref::peak_gate<T>;
+  t.filter_state = &ref::filter_state<T>;
+  t.filter_loss = {&ref::filter_loss_plan<T>, &ref::filter_loss_pack<T>, &ref::filter_loss_tile<T>};
   t.resize_forward = &ref::resize_forward<T>;
   t.resize_backward = &ref::resize_backward<T>;
   t.softmax_forward = &ref::softmax_forward<T>;

@@ -9,8 +9,8 @@ class Activation : public PointwiseOp {
  public:
   const char* name() const noexcept override { return name_; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
-  Status evaluate(const Context&, const TensorView& x, const TensorView& y) const noexcept override;
-  Status slope(const Context&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept override;
+  Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
+  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return need_; }
 
   kernels::MapParameters parameters;  ///< of the function, where it has some

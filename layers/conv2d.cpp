@@ -37,6 +37,11 @@ Status Conv2d::infer(const Context& ctx, std::span<const Shape> in, std::span<co
   return Status::ok;
 }
 
+Field Conv2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept {
+  return axis == 2 ? Field{static_cast<float>(dilation_h * (kernel_h - 1) + 1), static_cast<float>(stride_h), static_cast<float>(pad_top), false}
+                   : Field{static_cast<float>(dilation_w * (kernel_w - 1) + 1), static_cast<float>(stride_w), static_cast<float>(pad_left), false};
+}
+
 kernels::ConvArgs<real> Conv2d::arguments(const NodeIO& io) const noexcept {
   const Shape &x = io.in[0].shape, &y = io.out.shape;
   kernels::ConvArgs<real> a;

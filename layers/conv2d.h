@@ -19,6 +19,7 @@ class Conv2d final : public AffineOp {
   Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
   Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
   Weights weights() const noexcept override { return Weights::mixing; }
+  Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
 
  private:
   kernels::ConvArgs<real> arguments(const NodeIO&) const noexcept;

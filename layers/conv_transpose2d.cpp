@@ -47,6 +47,13 @@ Status ConvTranspose2d::infer(const Context& ctx, std::span<const Shape> in, std
 }
 
 // The convolution whose adjoint this is: from the output's shape to the input's.
+// Input i feeds outputs i*stride - pad ... + reach - 1, so output o reads (o + pad - reach + 1)/stride ... (o + pad)/stride.
+Field ConvTranspose2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept {
+  const auto stride = static_cast<float>(axis == 2 ? stride_h : stride_w), pad = static_cast<float>(axis == 2 ? pad_top : pad_left);
+  const auto reach = static_cast<float>(axis == 2 ? dilation_h * (kernel_h - 1) : dilation_w * (kernel_w - 1));
+  return {1 + reach / stride, 1 / stride, (reach - pad) / stride, false};
+}
+
 kernels::ConvArgs<real> ConvTranspose2d::arguments(const NodeIO& io) const noexcept {
   const Shape &x = io.in[0].shape, &y = io.out.shape;
   kernels::ConvArgs<real> a;

@@ -73,6 +73,11 @@ kernels::PoolShape Window::shape(const Shape& in, const Shape& out) const noexce
   return p;
 }
 
+Field Window::field(std::size_t axis) const noexcept {
+  return axis == 2 ? Field{static_cast<float>(dilation_h * (kernel_h - 1) + 1), static_cast<float>(stride_h), static_cast<float>(pad_top), false}
+                   : Field{static_cast<float>(dilation_w * (kernel_w - 1) + 1), static_cast<float>(stride_w), static_cast<float>(pad_left), false};
+}
+
 Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   VITRINE_TRY(window.infer(ctx, in[0], out));
@@ -162,6 +167,12 @@ Status AdaptiveAvgPool::infer(const Context& ctx, std::span<const Shape> in, std
   if (out_h < 1 || out_w < 1) return ctx.fail(Status::bad_argument, "needs an output of at least 1 x 1");
   out = {in[0].n(), in[0].c(), out_h, out_w};
   return Status::ok;
+}
+
+Field AdaptiveAvgPool::field(const Shape& in, const Shape& out, std::size_t axis) const noexcept {
+  if (out.d[axis] == 1) return {1, 1, 0, true};
+  const float step = static_cast<float>(in.d[axis]) / static_cast<float>(out.d[axis]);
+  return {step, step, 0, false};
 }
 
 kernels::PoolShape AdaptiveAvgPool::shape(const Shape& in, const Shape& out) const noexcept {

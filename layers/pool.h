@@ -14,6 +14,7 @@ struct Window {
   void attributes(AttributeVisitor&) noexcept;
   Status infer(const Context&, const Shape& in, Shape& out) const noexcept;
   kernels::PoolShape shape(const Shape& in, const Shape& out) const noexcept;
+  Field field(std::size_t axis) const noexcept;
 };
 
 /// The maximum of each window; the winner (ties: the first) is recorded for the way back. Padding never wins.
@@ -27,6 +28,7 @@ class MaxPool final : public RouteOp {
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status gather(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
   Status scatter(const Context&, const NodeIO&, const TensorView& s, const Sink& d) const noexcept override;
+  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return window.field(axis); }
 };
 
 /// Shared by the average pools: a linear op whose weights are 1 / (size of the window).
@@ -52,6 +54,7 @@ class AvgPool final : public AveragePool {
     window.attributes(v);
     v("count_padding", count_padding);
   }
+  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return window.field(axis); }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
 
  protected:
@@ -68,6 +71,7 @@ class AdaptiveAvgPool final : public AveragePool {
     v("out_h", out_h);
     v("out_w", out_w);
   }
+  Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
 
  protected:

@@ -5,10 +5,12 @@
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/conv_transpose2d.h"
+#include "layers/interpretable_filters.h"
 #include "layers/linear.h"
 #include "layers/local_response_norm.h"
 #include "layers/pool.h"
 #include "layers/product.h"
+#include "layers/rule_embedded.h"
 #include "layers/scale.h"
 #include "layers/softmax.h"
 #include "layers/upsample.h"
@@ -40,7 +42,10 @@ constexpr OpEntry entries[] = {
     {"softplus", "log(1 + e^x)", make<Softplus>},
     {"batch_norm", "batch normalisation, a channel each", make<BatchNorm>},
     {"scale", "a factor and a shift a channel", make<Scale>},
+    {"affine_map", "factor*x + shift with given numbers", make<AffineMap>},
     {"local_response_norm", "each element over its channel neighbours' magnitude", make<LocalResponseNorm>},
+    {"interpretable_filters", "maps gated by a template around their own peak", make<InterpretableFilters>},
+    {"local_maximum", "places that are the largest around them, others 0", make<LocalMaximum>},
     {"max_pool", "maximum of each window, with recorded switches", make<MaxPool>},
     {"avg_pool", "average of each window", make<AvgPool>},
     {"adaptive_avg_pool", "average over windows that tile the input; 1x1 is global", make<AdaptiveAvgPool>},

@@ -24,6 +24,15 @@ Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<
   return Status::ok;
 }
 
+Field Upsample::field(const Shape& in, const Shape& out, std::size_t axis) const noexcept {
+  const float given = axis == 2 ? step_h : step_w, ratio = static_cast<float>(in.d[axis]) / static_cast<float>(out.d[axis]);
+  const bool aligned = align_corners && out.d[axis] > 1;
+  const float step = aligned ? static_cast<float>(in.d[axis] - 1) / static_cast<float>(out.d[axis] - 1) : given > 0 ? given : ratio;
+  // Output 0 is centred at input (half * step - half); bilinear reads a place to both sides of that.
+  const float size = bilinear ? 2.0f : 1.0f, centre = !aligned && half_pixel ? 0.5f * step - 0.5f : 0.0f;
+  return {size, step, (size - 1) / 2 - centre, false};
+}
+
 kernels::ResizeShape Upsample::shape(const Shape& in) const noexcept {
   return {std::int64_t{in.n()} * in.c(), in.h(), in.w(), out_h, out_w, bilinear, align_corners, half_pixel, step_h, step_w};
 }

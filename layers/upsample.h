@@ -21,6 +21,7 @@ class Upsample final : public AffineOp {
     v("step_h", step_h);
     v("step_w", step_w);
   }
+  Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
   Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;

@@ -45,6 +45,7 @@ class Reshape final : public ReshapeOp {
     v("h", h);
     v("w", w);
   }
+  Field field(const Shape&, const Shape&, std::size_t) const noexcept override { return {1, 1, 0, true}; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
 };
 
@@ -59,6 +60,8 @@ class Transpose final : public ViewOp {
     v("d2", d2);
     v("d3", d3);
   }
+  /// Height and width may come from anywhere.
+  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return {1, 1, 0, (axis == 2 ? d2 : d3) != static_cast<std::int32_t>(axis)}; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
@@ -75,6 +78,9 @@ class Slice final : public ViewOp {
     v("start", start);
     v("count", count);
     v("step", step);
+  }
+  Field field(const Shape&, const Shape&, std::size_t of) const noexcept override {
+    return static_cast<std::size_t>(axis) == of ? Field{1, static_cast<float>(step), static_cast<float>(-start), false} : Field{};
   }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
@@ -98,6 +104,7 @@ class Pad final : public ViewOp {
     v("bottom", bottom);
     v("right", right);
   }
+  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return {1, 1, static_cast<float>(axis == 2 ? top : left), false}; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;

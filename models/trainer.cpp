@@ -57,18 +57,6 @@ struct OptimizerState {
   std::vector<real> average;  // of the parameters, where it is asked for
 };
 
-// The parts of the flat parameter block that the optimiser moves: running statistics and frozen weights lie between them.
-std::vector<std::pair<std::int64_t, std::int64_t>> trainable_parts(const Graph& g) {
-  std::vector<std::pair<std::int64_t, std::int64_t>> parts;
-  for (const Value& v : g.values) {
-    if (v.kind != ValueKind::parameter || !v.trainable) continue;
-    const std::int64_t end = v.offset + v.shape.size(), padded = (end + 15) / 16 * 16;
-    if (!parts.empty() && parts.back().second == v.offset) parts.back().second = padded;
-    else parts.emplace_back(v.offset, padded);
-  }
-  return parts;
-}
-
 struct Position {
   int epoch = 0;           // completed epochs
   std::int64_t step = 0;   // completed steps of the current one
@@ -84,7 +72,8 @@ std::string fingerprint(const Model& model, const data::Dataset& data, const Tra
                         {"optimizer", static_cast<int>(o.optimizer)}, {"lr", o.lr}, {"momentum", o.momentum},
                         {"weight_decay", o.weight_decay}, {"schedule", o.schedule}, {"seed", o.seed}, {"shift", o.augment.shift},
                         {"flip", o.augment.flip}, {"crop_padding", o.augment.crop_padding}, {"cutout", o.augment.cutout},
-                        {"label_smoothing", o.augment.label_smoothing}, {"mixup", o.augment.mixup}, {"ema", o.ema}}
+                        {"label_smoothing", o.augment.label_smoothing}, {"mixup", o.augment.mixup}, {"ema", o.ema},
+                        {"task_loss", o.task_loss}, {"frozen", o.frozen}, {"hook", o.hook != nullptr ? o.hook->describe() : ""}}
       .dump();
 }
 
@@ -101,6 +90,41 @@ void save_state(const Model& model, const OptimizerState& state, const Position&
   block("second", state.second);
   block("average", state.average);
   file.commit();
+}
+
+// What a moving average can be taken of: weights, and the running statistics that belong to them.
+bool has_average(const Graph& g, const Value& v) {
+  if (v.trainable) return true;
+  for (const Node& node : g.nodes)
+    for (const Id p : node.par)
+      if (&g.values[p] == &v) return matches("batch_norm", node.op->name());
+  return false;
+}
+
+// The ranges of the flat block that the optimiser moves: not running statistics, nor what the options freeze.
+std::vector<std::pair<std::int64_t, std::int64_t>> moving_ranges(const Graph& g, const TrainOptions& o, std::int64_t size) {
+  std::vector<bool> still(g.values.size(), false);
+  for (const Value& v : g.values) still[static_cast<std::size_t>(&v - g.values.data())] = !v.trainable;
+  for (const std::string& pattern : o.frozen) {
+    bool found = false;
+    for (const Node& node : g.nodes) {
+      if (!matches(pattern.c_str(), node.name)) continue;
+      found = true;
+      for (const Id p : node.par) still[p] = true;
+    }
+    if (!found) throw Error("no node to freeze matches '" + pattern + "'", Error::usage);
+  }
+  std::vector<std::pair<std::int64_t, std::int64_t>> fixed, out;
+  for (std::size_t v = 0; v < g.values.size(); ++v)
+    if (g.values[v].kind == ValueKind::parameter && still[v]) fixed.emplace_back(g.values[v].offset, g.values[v].offset + g.values[v].shape.size());
+  std::sort(fixed.begin(), fixed.end());
+  std::int64_t at = 0;
+  for (const auto& [first, last] : fixed) {
+    if (first > at) out.emplace_back(at, first);
+    at = last;
+  }
+  if (size > at) out.emplace_back(at, size);
+  return out;
 }
 
 Position load_state(Model& model, OptimizerState& state, const std::string& print, const TrainOptions& o) {
@@ -149,6 +173,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   const Schedule schedule = Schedule::parse(o.schedule, per_epoch, o.epochs);
   const std::string print = fingerprint(model, *data.train, o);
 
+  const auto moving = moving_ranges(g, o, static_cast<std::int64_t>(model.parameters.size()));
   std::vector<real> gradients(model.parameters.size());
   OptimizerState state;
   if (adam || o.momentum > 0) state.first.resize(model.parameters.size());
@@ -170,8 +195,8 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   for (const Model::AuxiliaryHead& head : model.auxiliary) heads.push_back(g.nodes[model.node(head.node)].out);
   request.seeds = heads;
   request.keep_values = heads;
+  request.observer = o.hook;
   Session session(engine, request, model.parameters.data(), gradients.data());
-  const auto parts = trainable_parts(g);
   session.context().training = true;
 
   data::LoaderOptions loading;
@@ -193,6 +218,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       const std::int64_t t = at.epoch * per_epoch + at.step;
       const TensorView input{batch.images.data(), model.image_shape().with_batch(batch.count)};
       session.context().random_key = derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(t));
+      if (o.hook != nullptr) o.hook->start_batch(batch, at.epoch);
       session.forward(input);
       const TensorView out = session.run().value(logits);
       double loss = 0;
@@ -201,8 +227,9 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
         const TensorView seed = session.run().signal(heads[h]);
         double own = 0;
         session.check([&](const Context& ctx) { return cross_entropy(ctx, session.run().value(heads[h]), {batch.targets.data(), out.shape}, losses, seed, own); });
-        if (h > 0)
-          for (std::int64_t i = 0; i < seed.size(); ++i) seed.data[i] *= weight;
+        const real factor = o.task_loss ? static_cast<real>(weight) : real{0};
+        if (factor != 1)
+          for (std::int64_t i = 0; i < seed.size(); ++i) seed.data[i] *= factor;
         loss += static_cast<double>(weight) * own;
       }
       if (!std::isfinite(loss))
@@ -210,7 +237,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       session.walk_back();
 
       const float lr = static_cast<float>(o.lr * schedule.factor(t, total));
-      for (const auto& [begin, end] : parts) session.context().ranges(end - begin, elementwise_grain, [&, offset = begin](std::int64_t from, std::int64_t to) noexcept {
+      for (const auto& [begin, end] : moving) session.context().ranges(end - begin, elementwise_grain, [&, offset = begin](std::int64_t from, std::int64_t to) noexcept {
         const std::int64_t b = offset + from, e = offset + to;
         real* const value = model.parameters.data() + b;
         real* const first = state.first.empty() ? nullptr : state.first.data() + b;
@@ -251,7 +278,12 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
     result.train_loss = at.loss_sum / static_cast<double>(std::max<std::int64_t>(1, at.seen));
     // What is evaluated and saved as the model is the average, where there is one.
     const auto as_model = [&](const auto& f) {
-      if (o.ema > 0) std::swap(model.parameters, state.average);
+      if (o.ema > 0) {
+        // Parameters that count or name something (a filter's class) have no average.
+        for (const Value& v : g.values)
+          if (v.kind == ValueKind::parameter && !has_average(g, v)) std::copy_n(model.parameters.begin() + v.offset, v.shape.size(), state.average.begin() + v.offset);
+        std::swap(model.parameters, state.average);
+      }
       f();
       if (o.ema > 0) std::swap(model.parameters, state.average);
     };
@@ -266,7 +298,10 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
     as_model([&] { eval = evaluate(model, engine, *data.test); });
     result.test_accuracy = eval.accuracy;
     result.epochs_done = at.epoch + 1;
-    model.notes = {{"epochs", std::to_string(at.epoch + 1)}, {"test_accuracy", std::to_string(eval.accuracy)}, {"seed", std::to_string(o.seed)}};
+    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(at.epoch + 1)}, {"test_accuracy", std::to_string(eval.accuracy)}, {"seed", std::to_string(o.seed)}}) {
+      std::erase_if(model.notes, [&](const auto& old) { return old.first == note.first; });
+      model.notes.push_back(note);
+    }
     Position next = at;
     next = {at.epoch + 1, 0, 0, 0, 0};
     save_state(model, state, next, print, o);
@@ -280,8 +315,8 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       result.stopped = at.epoch + 1 < o.epochs;
       if (result.stopped) return result;
     }
+    if (o.ema > 0 && at.epoch + 1 == o.epochs) model.parameters = state.average;
   }
-  if (o.ema > 0) model.parameters = state.average;
   std::error_code ignored;
   std::filesystem::remove(state_path(o), ignored);
   return result;

@@ -19,6 +19,20 @@ enum class Optimizer : std::uint8_t { sgd, nesterov, adam, adamw };
 /// By name; a usage Error lists the names.
 Optimizer parse_optimizer(const std::string&);
 
+/// Takes part in training beside the task's loss: an observer of its runs that knows the batch. It may add to signals (a loss
+/// on an inner layer) and keep state in untrainable parameters. Whatever it does must be a function of batch, epoch,
+/// parameters and its own options, so that runs can be repeated and resumed.
+class TrainHook : public Observer {
+ public:
+  /// Before the batch's forward run; the batch stays until the step is done. `epoch` counts from 0.
+  virtual void start_batch(const data::Batch&, int epoch) = 0;
+  /// Its options in one line: a resumed run must have the same.
+  virtual std::string describe() const = 0;
+
+ protected:
+  ~TrainHook() = default;
+};
+
 struct TrainOptions {
   int epochs = 10, batch = 64;
   Optimizer optimizer = Optimizer::nesterov;
@@ -30,6 +44,9 @@ struct TrainOptions {
   data::Augment augment;
   std::string out;      ///< model file; its training state stands beside it as OUT.state until training is complete
   bool resume = false;
+  bool task_loss = true;            ///< false: the hook's loss alone
+  std::vector<std::string> frozen;  ///< patterns of nodes whose parameters do not move
+  TrainHook* hook = nullptr;        ///< stays the caller's
 };
 
 /// What a progress display wants to know, after each step.

@@ -17,6 +17,8 @@ void add_predict(CLI::App&, int& status);
 void add_explain(CLI::App&, int& status);
 void add_import(CLI::App&, int& status);
 void add_export(CLI::App&, int& status);
+void add_filters(CLI::App&, int& status);
+void add_rules_report(CLI::App&, int& status);
 void add_inspect(CLI::App&, int& status);
 void add_lists(CLI::App&, int& status);  ///< methods, rules, models, layers
 

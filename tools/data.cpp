@@ -4,6 +4,7 @@
 #include "core/io/image.h"
 #include "interp/render/picture.h"
 #include "models/data/dataset.h"
+#include "models/data/partshapes_files.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -12,6 +13,7 @@ namespace {
 struct Options {
   std::string spec, out, sheet;
   int pictures = 16;
+  bool files = false;
 };
 
 Panel panel(const data::Dataset& data, std::int64_t i) {
@@ -29,6 +31,13 @@ Panel panel(const data::Dataset& data, std::int64_t i) {
 }
 
 int run(const Options& o) {
+  if (o.files) {
+    if (o.out.empty()) throw Error("--files needs --out DIR", Error::usage);
+    if (o.spec != "partshapes" && !o.spec.starts_with("partshapes:")) throw Error(o.spec + ": --files belongs to partshapes", Error::usage);
+    const auto written = data::write_partshapes(o.spec.size() > 11 ? o.spec.substr(11) : "", o.out, [] { return stop_requested.load(); });
+    std::printf("%zu files and manifest.json in %s\n", written, o.out.c_str());
+    return 0;
+  }
   const auto data = data::open_for_evaluation(o.spec);
   const Shape s = data->image_shape();
   std::printf("%s: %lld test images of %s, %d classes\n", o.spec.c_str(), static_cast<long long>(data->size()), text(s).c_str(), data->classes());
@@ -70,6 +79,7 @@ void add_data(CLI::App& app, int& status) {
   auto o = std::make_shared<Options>();
   c->add_option("SPEC", o->spec, "data set, as for train")->required();
   c->add_option("--out", o->out, "folder for pictures of the test part, as .png");
+  c->add_flag("--files", o->files, "partshapes: all images of all parts with masks, attributes, landmarks, captions and tables, for other programs");
   c->add_option("--sheet", o->sheet, "one picture with all of them and their classes, as .png");
   c->add_option("--pictures", o->pictures, "how many")->capture_default_str()->check(CLI::Range(1, 1000000));
   c->callback([o, &status] { status = run(*o); });

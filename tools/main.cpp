@@ -41,6 +41,8 @@ int main(int argc, char** argv) {
   tools::add_explain(app, status);
   tools::add_import(app, status);
   tools::add_export(app, status);
+  tools::add_filters(app, status);
+  tools::add_rules_report(app, status);
   tools::add_inspect(app, status);
   tools::add_lists(app, status);
   try {

@@ -40,7 +40,7 @@ void find_nonnegative(const Graph& g, std::span<bool> values) noexcept {
     bool all = true;
     for (const Id v : node.in) all = all && values[v];
     switch (node.op->klass()) {
-      case OpClass::pointwise: values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative(); break;
+      case OpClass::pointwise: values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative() || (all && static_cast<const PointwiseOp&>(*node.op).gates()); break;
       case OpClass::affine: values[node.out] = all && static_cast<const AffineOp&>(*node.op).weights() == Weights::fixed; break;
       case OpClass::route:
       case OpClass::view: values[node.out] = all; break;
@@ -108,7 +108,7 @@ Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::spa
         rules[i] = plain ? gradient : rule(kind, sign);
         break;
       }
-      case OpClass::pointwise: rules[i] = o.composite == Composite::excitation_backprop ? gradient : pass; break;
+      case OpClass::pointwise: rules[i] = o.composite == Composite::excitation_backprop && !static_cast<const PointwiseOp&>(*node.op).gates() ? gradient : pass; break;
       case OpClass::route:
       case OpClass::view: rules[i] = pass; break;
       // The LRP rule says by itself what it does at these, or why it refuses.

@@ -28,7 +28,7 @@ Status rescale(const Context& ctx, const PointwiseOp& op, const Step& s, const T
   VITRINE_TRY(ctx.temporary(m.shape, one));
   VITRINE_TRY(ctx.temporary(m.shape, slope));
   ctx->fill(real{1}, one.data, one.size());
-  VITRINE_TRY(op.slope(ctx, ref.in[0], ref.out, one, {slope, false}));
+  VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));
   ctx.ranges(d.size(), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
     ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + b, io.out.data + b, ref.out.data + b, slope.data + b, m.data + b, d.data + b, e - b, d.add);
   });
@@ -144,12 +144,12 @@ Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp&
   for (TensorView* t : {&at, &plus, &minus, &both, &pseudo}) VITRINE_TRY(ctx.temporary(r.shape, *t));
   ctx->pseudo_count(p.data, pseudo.data, n);
   ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + p
-  VITRINE_TRY(op.evaluate(ctx, at, plus));
+  VITRINE_TRY(op.evaluate(ctx, ref, at, plus));
   ctx->pseudo_count(q.data, pseudo.data, n);
   ctx->scale(real{1}, pseudo.data, at.data, n, true);               // r + p + q
-  VITRINE_TRY(op.evaluate(ctx, at, both));
+  VITRINE_TRY(op.evaluate(ctx, ref, at, both));
   ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + q
-  VITRINE_TRY(op.evaluate(ctx, at, minus));
+  VITRINE_TRY(op.evaluate(ctx, ref, at, minus));
   // dy+ = ((f(r+p) - f(r)) + (f(r+p+q) - f(r+q))) / 2 and dy- with the roles swapped.
   real* const dp = parts_.positive[out].data;
   real* const dq = parts_.negative[out].data;
@@ -206,7 +206,7 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
         VITRINE_TRY(ctx.temporary(io.out.shape, one));
         VITRINE_TRY(ctx.temporary(io.out.shape, slope));
         ctx->fill(real{1}, one.data, one.size());
-        VITRINE_TRY(op.slope(ctx, ref->in[0], ref->out, one, {slope, false}));
+        VITRINE_TRY(op.slope(ctx, *ref, ref->in[0], ref->out, one, {slope, false}));
         const std::int64_t n = io.out.size();
         ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data, parts_.positive[in].data, positive.data, n, false);
         ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data, parts_.negative[in].data, negative.data, n, false);

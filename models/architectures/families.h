@@ -8,6 +8,7 @@ namespace vitrine::families {
 Id lenet5(Network&, Id input);
 Id lenet5_tanh(Network&, Id input);
 Id cnn6(Network&, Id input);
+Id vgg_mini(Network&, Id input);
 Id resnet_mini(Network&, Id input);
 
 Id alexnet(Network&, Id input);

@@ -1,6 +1,7 @@
 // LeNet-5 and small networks for digits and PartShapes.
 #include "layers/activation.h"
 #include "layers/add.h"
+#include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
 #include "layers/pool.h"
@@ -53,6 +54,22 @@ Id cnn6(Network& net, Id x) {
   h = max_pool(g, h, {.kernel = 2}, "pool3");
   h = relu(g, linear(g, flatten(g, h, "flatten"), 64, "fc1"), "relu7");
   return linear(g, dropout(g, h, 0.25f, "dropout"), net.classes, "fc2");
+}
+
+// A small network in the manner of VGG [Simonyan & Zisserman 2015] with batch norm: the one of model specification C1.10.
+Id vgg_mini(Network& net, Id x) {
+  GraphBuilder& g = net.g;
+  const auto conv = [&](Id in, std::int32_t out, const std::string& n) {
+    return relu(g, batch_norm(g, conv2d(g, in, {.out = out, .kernel = 3, .padding = 1, .bias = false}, ("conv" + n).c_str()), ("bn" + n).c_str()), ("relu" + n).c_str());
+  };
+  Id h = conv(conv(x, 24, "1"), 24, "2");
+  h = max_pool(g, h, {.kernel = 2}, "pool1");
+  h = conv(conv(h, 48, "3"), 48, "4");
+  h = max_pool(g, h, {.kernel = 2}, "pool2");
+  h = conv(conv(h, 64, "5"), 64, "6");
+  h = max_pool(g, h, {.kernel = 2}, "pool3");
+  h = dropout(g, flatten(g, h, "flatten"), 0.3f, "dropout");
+  return linear(g, relu(g, linear(g, h, 128, "fc1"), "relu7"), net.classes, "fc2");
 }
 
 // A small residual network without batch norm: an exercise for rules at sums and global averages.

@@ -7,7 +7,7 @@
 namespace vitrine::data {
 namespace {
 
-constexpr const char* known = "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y or partshapes[:variant,...]";
+constexpr const char* known = "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y, relations[:variant,...] or partshapes[:variant,...]";
 
 class Subset final : public Dataset {
  public:
@@ -20,6 +20,9 @@ class Subset final : public Dataset {
   void image(std::int64_t i, float* chw) const override { of_->image(at(i), chw); }
   void target(std::int64_t i, float* t) const override { of_->target(at(i), t); }
   bool masks(std::int64_t i, std::uint8_t* object, std::uint8_t* parts) const override { return of_->masks(at(i), object, parts); }
+  std::vector<std::string> part_names() const override { return of_->part_names(); }
+  std::vector<std::string> point_names() const override { return of_->point_names(); }
+  std::vector<PointLabel> points(std::int64_t i) const override { return of_->points(at(i)); }
   Preprocessing suggested() const override { return of_->suggested(); }
 
  private:
@@ -63,6 +66,7 @@ std::unique_ptr<Dataset> open(const std::string& spec, Part part, bool& has_spli
   const auto [kind, rest] = split(spec);
   has_split = true;
   if (kind == "partshapes") return open_partshapes(rest, part);
+  if (kind == "relations") return open_relations(rest, part);
   if (kind != "mnist" && kind != "fashion" && kind != "cifar10" && kind != "folder" && kind != "list" && kind != "npy")
     throw Error("unknown data set '" + spec + "': expected " + known, Error::usage);
   if (rest.empty()) throw Error("data set '" + spec + "' names no place: expected " + known, Error::usage);

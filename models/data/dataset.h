@@ -1,4 +1,5 @@
-// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y and the built-in partshapes.
+// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y and the built-in relations and
+// partshapes.
 #pragma once
 
 #include <memory>
@@ -13,6 +14,12 @@ namespace vitrine::data {
 /// Per channel, in units of [0,1] pixels; empty: images are taken as they are.
 struct Preprocessing {
   std::vector<float> mean, std;
+};
+
+/// A named place of an image: the centre of a part, in pixels (x to the right, y down).
+struct PointLabel {
+  int name;  ///< index in Dataset::point_names
+  float x, y;
 };
 
 /// Images with labels. Reading is thread-safe: loaders read from several threads.
@@ -30,6 +37,11 @@ class Dataset {
   virtual void target(std::int64_t i, float* distribution) const;
   /// Where the object is (1) and which part (ids of the set), H*W each; false where the set has no masks.
   virtual bool masks(std::int64_t, std::uint8_t* /*object*/, std::uint8_t* /*parts*/) const { return false; }
+  /// Names of the part ids in `masks`; empty where the set has none.
+  virtual std::vector<std::string> part_names() const { return {}; }
+  /// Names of the places that `points` tells: parts ("head") and parts of a kind ("head.square"); empty where it tells none.
+  virtual std::vector<std::string> point_names() const { return {}; }
+  virtual std::vector<PointLabel> points(std::int64_t) const { return {}; }
   virtual Preprocessing suggested() const { return {}; }
 };
 

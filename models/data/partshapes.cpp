@@ -169,7 +169,7 @@ constexpr Landmark landmarks[3][4] = {{{.80, .27}, {.40, .37}, {.12, .52}, {.48,
                                       {{.76, .305}, {.30, .31}, {.24, .81}, {.76, .81}}};
 
 void paint_critter(scene::Canvas& canvas, const Frame& frame, const Draws& d, const Plan& p,
-                   const std::array<bool, 4>& visible) {
+                   const std::array<bool, 4>& visible, std::uint8_t owner = 0) {
   using namespace attribute;
   const auto moved = [&](std::size_t part) {
     Frame f = frame;
@@ -180,7 +180,7 @@ void paint_critter(scene::Canvas& canvas, const Frame& frame, const Draws& d, co
     const Figure figures[3] = {Figure::box({.12, .52}, {.115, .075}), Figure::triangle({.25, .52}, {0, .40}, {0, .64}),
                                Figure::ellipse({.12, .52}, {.125, .09})};
     const Rgb rgb = p.tail_rgb ? *p.tail_rgb : scene::colour(p.attr[tail]);
-    canvas.paint(moved(tail), figures[p.attr[tails]], {rgb}, part_id::tail);
+    canvas.paint(moved(tail), figures[p.attr[tails]], {rgb}, part_id::tail, owner);
   }
   if (visible[legs]) {
     static constexpr double centres[3][3] = {{.48}, {.36, .60}, {.30, .48, .66}};
@@ -189,35 +189,35 @@ void paint_critter(scene::Canvas& canvas, const Frame& frame, const Draws& d, co
     const double middle = (.66 + .975) / 2, half = (.975 - .66) / 2;
     for (int i = 0; i <= value; ++i)
       canvas.paint(moved(legs), Figure::box({centres[value][i], middle}, {half_widths[value], half}),
-                   {scene::grey(p.attr[legc] == 0 ? .05 : .97)}, part_id::legs);
+                   {scene::grey(p.attr[legc] == 0 ? .05 : .97)}, part_id::legs, owner);
   }
-  canvas.paint(frame, Figure::ellipse({.48, .52}, {.27, .19}), {scene::object_grey(p.attr[bodyg])}, part_id::body);
+  canvas.paint(frame, Figure::ellipse({.48, .52}, {.27, .19}), {scene::object_grey(p.attr[bodyg])}, part_id::body, owner);
   if (visible[wing])
     canvas.paint(moved(wing), Figure::ellipse({.40, .37}, {.20, .15}),
-                 {scene::colour(3 + p.attr[wingc]), p.attr[wing], frame.a, .115 * frame.a}, part_id::wing);
+                 {scene::colour(3 + p.attr[wingc]), p.attr[wing], frame.a, .115 * frame.a}, part_id::wing, owner);
   if (visible[head])
     canvas.paint(moved(head), Figure::equal_area({.80, .27}, .15, p.attr[head]),
-                 {p.head_rgb ? *p.head_rgb : scene::colour(3 + p.attr[headc])}, part_id::head);
+                 {p.head_rgb ? *p.head_rgb : scene::colour(3 + p.attr[headc])}, part_id::head, owner);
 }
 
 Figure box_between(double u0, double v0, double u1, double v1) {
   return Figure::box({(u0 + u1) / 2, (v0 + v1) / 2}, {(u1 - u0) / 2, (v1 - v0) / 2});
 }
 
-void paint_house(scene::Canvas& canvas, const Frame& f, const Draws& d) {
-  canvas.paint(f, box_between(.66, .05, .79, .34), {scene::colour(d.kc[0])}, part_id::chimney);
-  canvas.paint(f, box_between(.14, .42, .86, .98), {scene::object_grey(d.kg)}, part_id::wall);
-  canvas.paint(f, Figure::triangle({.50, .03}, {0, .44}, {1, .44}), {scene::colour(d.kc[2])}, part_id::roof);
-  canvas.paint(f, box_between(.58, .62, .76, .98), {scene::colour(d.kc[3])}, part_id::door);
-  canvas.paint(f, box_between(.23, .54, .46, .77), {scene::colour(d.kc[4])}, part_id::window);
+void paint_house(scene::Canvas& canvas, const Frame& f, const Draws& d, std::uint8_t owner = 0) {
+  canvas.paint(f, box_between(.66, .05, .79, .34), {scene::colour(d.kc[0])}, part_id::chimney, owner);
+  canvas.paint(f, box_between(.14, .42, .86, .98), {scene::object_grey(d.kg)}, part_id::wall, owner);
+  canvas.paint(f, Figure::triangle({.50, .03}, {0, .44}, {1, .44}), {scene::colour(d.kc[2])}, part_id::roof, owner);
+  canvas.paint(f, box_between(.58, .62, .76, .98), {scene::colour(d.kc[3])}, part_id::door, owner);
+  canvas.paint(f, box_between(.23, .54, .46, .77), {scene::colour(d.kc[4])}, part_id::window, owner);
 }
 
-void paint_cart(scene::Canvas& canvas, const Frame& f, const Draws& d) {
-  canvas.paint(f, box_between(.03, .46, .97, .74), {scene::object_grey(d.kg)}, part_id::deck);
-  canvas.paint(f, box_between(.60, .14, .92, .47), {scene::colour(d.kc[1])}, part_id::cabin);
-  canvas.paint(f, Figure::ellipse({.30, .31}, {.16, .16}), {scene::colour(d.kc[2])}, part_id::load);
-  canvas.paint(f, Figure::ellipse({.24, .81}, {.155, .155}), {scene::colour(d.kc[3])}, part_id::wheel1);
-  canvas.paint(f, Figure::ellipse({.76, .81}, {.155, .155}), {scene::colour(d.kc[4])}, part_id::wheel2);
+void paint_cart(scene::Canvas& canvas, const Frame& f, const Draws& d, std::uint8_t owner = 0) {
+  canvas.paint(f, box_between(.03, .46, .97, .74), {scene::object_grey(d.kg)}, part_id::deck, owner);
+  canvas.paint(f, box_between(.60, .14, .92, .47), {scene::colour(d.kc[1])}, part_id::cabin, owner);
+  canvas.paint(f, Figure::ellipse({.30, .31}, {.16, .16}), {scene::colour(d.kc[2])}, part_id::load, owner);
+  canvas.paint(f, Figure::ellipse({.24, .81}, {.155, .155}), {scene::colour(d.kc[3])}, part_id::wheel1, owner);
+  canvas.paint(f, Figure::ellipse({.76, .81}, {.155, .155}), {scene::colour(d.kc[4])}, part_id::wheel2, owner);
 }
 
 // Adds noise, reduces the resolution, rounds. `rgb` is planar; the noise runs through pixels, then channels.
@@ -400,6 +400,69 @@ Sample render(const TaskSpec& spec, std::uint64_t master, int split, std::int64_
   s.object.resize(s.parts.size());
   std::ranges::transform(s.parts, s.object.begin(), part_id::of_object);
   s.image = finish(rgb, d.noise, change.sigma, change.scale, size);
+  return s;
+}
+
+DetectionSample render_detection(std::uint64_t master, int split, std::int64_t n, int size, int samples) {
+  check({}, size, samples, {});
+  const Draws ground = draw(master, split, n, size);
+  SplitMix64 stream(seed_of(master, split + 1000, n));
+  scene::Canvas canvas(size, samples);
+  canvas.background({ground.bgtex, ground.bgbase, ground.bgper, ground.bgph, ground.bgseed});
+  DetectionSample s;
+  s.size = size;
+  struct Square {
+    double x, y, a;
+  };
+  std::vector<Square> placed;
+  const int count = 1 + stream.k(3);
+  for (int j = 0; j < count; ++j) {
+    const int kind = stream.k(3);
+    const double a = stream.r(36, 72) * size / 128;
+    std::optional<Square> place;
+    for (int t = 0; t < 20; ++t) {
+      const double tu = stream.u(), tv = stream.u();
+      const Square q{1 + tu * (size - 2 - a), 1 + tv * (size - 2 - a), a};
+      const bool free = std::ranges::all_of(placed, [&](const Square& o) {
+        const double w = std::min(q.x + q.a, o.x + o.a) - std::max(q.x, o.x), h = std::min(q.y + q.a, o.y + o.a) - std::max(q.y, o.y);
+        const double smaller = std::min(q.a, o.a);
+        return w <= 0 || h <= 0 || w * h <= .05 * smaller * smaller;
+      });
+      if (free && !place) place = q;
+    }
+    if (!place) continue;
+    placed.push_back(*place);
+    const Draws d = draw(master, split + 2000 + j, n, size);
+    Plan p = plan({Task::near9}, d, n);  // free values
+    p.kind = kind;
+    const Frame frame{place->x, place->y, place->a, p.attr[attribute::flip] != 0};
+    const auto owner = static_cast<std::uint8_t>(1 + s.objects.size());
+    if (kind == critter)
+      paint_critter(canvas, frame, d, p, {true, true, true, true}, owner);
+    else if (kind == house)
+      paint_house(canvas, frame, d, owner);
+    else
+      paint_cart(canvas, frame, d, owner);
+    DetectionSample::Object& o = s.objects.emplace_back();
+    o.kind = kind;
+    o.attr = p.attr;
+    for (std::size_t i = 0; i < 4; ++i) {
+      Frame f = frame;
+      if (kind == critter) f.displacement = {d.displacement[i][0], d.displacement[i][1]};
+      const Point at = f.to_pixels({landmarks[kind][i].u, landmarks[kind][i].v});
+      o.landmarks[i] = {static_cast<float>(at.x), static_cast<float>(at.y)};
+    }
+  }
+  std::vector<double> rgb;
+  canvas.resolve(rgb, s.parts, s.instance);
+  for (std::size_t at = 0; at < s.parts.size(); ++at) {
+    if (s.instance[at] == 0) continue;
+    DetectionSample::Object& o = s.objects[s.instance[at] - 1u];
+    const int x = static_cast<int>(at) % size, y = static_cast<int>(at) / size;
+    o.box = o.box[2] == 0 ? std::array{x, y, x + 1, y + 1}
+                          : std::array{std::min(o.box[0], x), std::min(o.box[1], y), std::max(o.box[2], x + 1), std::max(o.box[3], y + 1)};
+  }
+  s.image = finish(rgb, ground.noise, 0, 1, size);
   return s;
 }
 

@@ -220,4 +220,22 @@ struct Sample {
 Sample render(const TaskSpec&, std::uint64_t master, int split, std::int64_t n, int size = 64, int samples = 4,
               const Interventions& = {}, bool training_removal = false);
 
+/// An image of PartShapes-det (C12.5): one to three objects of any kind, each with a box, no distractors.
+struct DetectionSample {
+  struct Object {
+    int kind = 0;                   ///< 0 critter, 1 house, 2 cart
+    std::array<int, 4> box{};       ///< of its visible pixels: x1, y1 inclusive, x2, y2 exclusive; all 0 if none is visible
+    Attributes attr{};              ///< free values; of critters only the picture tells them
+    std::array<std::array<float, 2>, 4> landmarks{};  ///< (x,y), as in Sample
+  };
+  int size = 0;
+  std::vector<std::uint8_t> image;     ///< 3 x size x size
+  std::vector<std::uint8_t> parts;     ///< part_id
+  std::vector<std::uint8_t> instance;  ///< 1+j where object j is seen, else 0
+  std::vector<Object> objects;         ///< in drawing order, later ones on top; those that found no room are left out
+};
+
+/// Splits: 40 training, 41 validation, 42 test. The specification's goldens are of size 128 with 2 x 2 points a pixel.
+DetectionSample render_detection(std::uint64_t master, int split, std::int64_t n, int size = 128, int samples = 2);
+
 }  // namespace vitrine::data

@@ -1,4 +1,4 @@
-// PartShapes as a data set: partshapes[:TASK,removal,size=S,train=N,test=N,master=M,samples=K].
+// PartShapes as a data set: partshapes[:TASK,removal,size=S,train=N,test=N,master=M,samples=K]; its options serve its files, too.
 #include <atomic>
 #include <charconv>
 #include <memory>
@@ -9,13 +9,7 @@
 namespace vitrine::data {
 namespace {
 
-struct Options {
-  TaskSpec task;
-  bool removal = false;
-  int size = 64, samples = 4;
-  std::int64_t train = 0, test = 0;
-  std::uint64_t master = 1;
-};
+using Options = PartShapesOptions;
 
 std::string known_tasks() {
   std::string s;
@@ -32,17 +26,19 @@ void usual_sizes(Options& o) {
   switch (o.task.task) {
     case code9:
     case near9:
-    case code9c: o.train = 12000, o.test = 1500; break;
-    case kind3: o.train = 3600, o.test = 600; break;
+    case code9c: o.train = 12000, o.validation = 1500, o.test = 1500; break;
+    case kind3: o.train = 3600, o.validation = 300, o.test = 600; break;
     case bam_obj:
     case bam_scene:
     case scene_only:
-    case bam_graded: o.train = 6000, o.test = 600; break;
-    default: o.train = 6000, o.test = 1000; break;
+    case bam_graded: o.train = 6000, o.validation = 500, o.test = 600; break;
+    default: o.train = 6000, o.validation = 500, o.test = 1000; break;
   }
 }
 
-Options parse(const std::string& spec) {
+}  // namespace
+
+Options parse_partshapes(const std::string& spec) {
   Options o;
   std::vector<std::string> words(1);
   for (const char c : spec)
@@ -54,6 +50,11 @@ Options parse(const std::string& spec) {
     first = 1;
   }
   usual_sizes(o);
+  if (words[0] == "det") {
+    o.detection = true;
+    o.size = 128, o.samples = 2, o.train = 3000, o.validation = 300, o.test = 500;
+    first = 1;
+  }
   for (std::size_t i = spec.empty() ? words.size() : first; i < words.size(); ++i) {
     const std::string& w = words[i];
     const std::size_t equals = w.find('=');
@@ -70,14 +71,29 @@ Options parse(const std::string& spec) {
     else if (key == "size" && equals != std::string::npos) in(32, 1024), o.size = static_cast<int>(v);
     else if (key == "train" && equals != std::string::npos) in(1, 10000000), o.train = v;
     else if (key == "test" && equals != std::string::npos) in(1, 10000000), o.test = v;
+    else if (key == "validation" && equals != std::string::npos) in(0, 10000000), o.validation = v;
+    else if (key == "interventions" && equals != std::string::npos) in(0, 10000000), o.interventions = v;
     else if (key == "master" && equals != std::string::npos) in(0, 1000000000), o.master = static_cast<std::uint64_t>(v);
     else if (key == "samples" && equals != std::string::npos) in(1, 8), o.samples = static_cast<int>(v);
-    else throw Error("partshapes: unknown variant '" + w + "': expected a task (" + known_tasks() + "), removal, size=S, train=N, test=N, master=M or samples=K", Error::usage);
+    else throw Error("partshapes: unknown variant '" + w + "': expected a task (" + known_tasks() + "), det, removal, size=S, train=N, validation=N, test=N, interventions=N, master=M or samples=K", Error::usage);
   }
   if (o.size % 16 != 0) throw Error("partshapes: size=" + std::to_string(o.size) + ": expected a multiple of 16", Error::usage);
+  if (o.removal && o.detection) throw Error("partshapes: removal is defined for code9 and code9c", Error::usage);
   if (o.removal && o.task.task != Task::code9 && o.task.task != Task::code9c) throw Error("partshapes: removal is defined for code9 and code9c", Error::usage);
   return o;
 }
+
+namespace {
+
+constexpr const char* landmark_names[3][4] = {{"head", "wing", "tail", "legs"}, {"roof", "door", "window", "chimney"}, {"cabin", "load", "wheel1", "wheel2"}};
+// What a critter's attribute says of which part.
+struct Said {
+  int part;
+  const char* values[3];
+};
+constexpr Said said[] = {{0, {"circle", "square", "triangle"}}, {1, {"plain", "striped", "dotted"}},   {2, {"red", "green", "blue"}},
+                         {3, {"one", "two", "three"}},          {0, {"yellow", "cyan", "magenta"}},    {1, {"yellow", "cyan", "magenta"}},
+                         {2, {"bar", "wedge", "ellipse"}},      {3, {"dark", "light", nullptr}}};
 
 class PartShapes final : public Dataset {
  public:
@@ -107,6 +123,31 @@ class PartShapes final : public Dataset {
     }
     return true;
   }
+  std::vector<std::string> part_names() const override {
+    return {"background", "body", "head", "wing", "tail", "legs", "distractor", "tag", "wall", "roof", "door", "window", "chimney", "deck", "cabin", "load", "wheel1", "wheel2"};
+  }
+  std::vector<std::string> point_names() const override {
+    std::vector<std::string> names;
+    for (const auto& kind : landmark_names) names.insert(names.end(), std::begin(kind), std::end(kind));
+    for (const Said& s : said)
+      for (const char* value : s.values)
+        if (value != nullptr) names.push_back(std::string(landmark_names[0][s.part]) + "." + value);
+    return names;
+  }
+  std::vector<PointLabel> points(std::int64_t i) const override {
+    const Sample& s = sample(i);
+    std::vector<PointLabel> out;
+    for (std::size_t k = 0; k < 4; ++k)
+      if (s.drawn && s.visible[k]) out.push_back({s.kind * 4 + static_cast<int>(k), s.landmarks[k][0], s.landmarks[k][1]});
+    if (!s.drawn || s.kind != 0) return out;
+    int name = 12;
+    for (std::size_t a = 0; a < std::size(said); ++a) {
+      const auto part = static_cast<std::size_t>(said[a].part);
+      if (const int value = s.attr[a]; value >= 0 && s.visible[part]) out.push_back({name + value, s.landmarks[part][0], s.landmarks[part][1]});
+      name += said[a].values[2] != nullptr ? 3 : 2;
+    }
+    return out;
+  }
   Preprocessing suggested() const override { return {{0.43f, 0.42f, 0.43f}, {0.18f, 0.17f, 0.18f}}; }
 
  private:
@@ -128,6 +169,10 @@ class PartShapes final : public Dataset {
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_partshapes(const std::string& spec, Part part) { return std::make_unique<PartShapes>(parse(spec), part == Part::train); }
+std::unique_ptr<Dataset> open_partshapes(const std::string& spec, Part part) {
+  const Options o = parse_partshapes(spec);
+  if (o.detection) throw Error("partshapes:det has boxes, not a class an image: it can only be written as files (vitrine data partshapes:det --files --out DIR)", Error::usage);
+  return std::make_unique<PartShapes>(o, part == Part::train);
+}
 
 }  // namespace vitrine::data

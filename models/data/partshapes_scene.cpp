@@ -241,17 +241,18 @@ void Canvas::resolve(std::vector<double>& rgb, std::vector<std::uint8_t>& ids,
           const Ink& k = inks_[first[y * at_.size() + x]];
           for (std::size_t c = 0; c < 3; ++c) sum[c] += k.rgb[c];
           ++votes[k.id];
-          ++of_owner[k.owner];
         }
       for (std::size_t c = 0; c < 3; ++c) rgb[c * plane + at] = sum[c] / static_cast<double>(points);
       std::size_t most = 0;
       for (std::size_t k = 1; k < votes.size(); ++k)
         if (votes[k] >= votes[most]) most = k;
       ids[at] = static_cast<std::uint8_t>(most);
-      if (most != part_id::distractor) continue;
-      std::size_t owner = 1;
-      for (std::size_t k = 2; k < of_owner.size(); ++k)
-        if (of_owner[k] >= of_owner[owner]) owner = k;
+      for (std::size_t y = 0; y < samples; ++y)
+        for (std::size_t x = 0; x < samples; ++x)
+          if (const Ink& k = inks_[first[y * at_.size() + x]]; k.id == most) ++of_owner[k.owner];
+      std::size_t owner = 0;
+      for (std::size_t k = 1; k < of_owner.size(); ++k)
+        if (of_owner[k] > 0 && of_owner[k] >= of_owner[owner]) owner = k;
       owners[at] = static_cast<std::uint8_t>(owner);
     }
 }

@@ -69,8 +69,8 @@ class Canvas {
   /// The half-open pixel box [x0,x1) x [y0,y1).
   void rectangle(double x0, double y0, double x1, double y1, const Rgb&, std::uint8_t id);
 
-  /// Averages, planar, and majorities: the id with most of a pixel's points (ties to the larger id); its owner with
-  /// most (ties to the larger).
+  /// Averages, planar, and majorities: the id with most of a pixel's points (ties to the larger id); of the points of
+  /// that id, the owner with most (ties to the larger).
   void resolve(std::vector<double>& rgb, std::vector<std::uint8_t>& ids, std::vector<std::uint8_t>& owners) const;
 
  private:

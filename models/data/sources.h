@@ -2,6 +2,7 @@
 #pragma once
 
 #include "models/data/dataset.h"
+#include "models/data/partshapes.h"
 
 namespace vitrine::data {
 
@@ -36,8 +37,22 @@ std::unique_ptr<Dataset> open_folder(const std::string& spec, Part, bool& has_sp
 std::unique_ptr<Dataset> open_list(const std::string& spec, PictureFit);
 /// "X,Y[,XTEST,YTEST]": arrays (N,C,H,W) and (N).
 std::unique_ptr<Dataset> open_npy(const std::string& spec, Part, bool& has_split);
+/// What "[TASK|det][,removal,size=S,train=N,validation=N,test=N,interventions=N,master=M,samples=K]" asks for; a usage Error says
+/// what is wrong with it. Sizes default to those of C12.8.
+struct PartShapesOptions {
+  TaskSpec task;
+  bool detection = false, removal = false;
+  int size = 64, samples = 4;
+  std::int64_t train = 0, validation = 0, test = 0, interventions = 0;
+  std::uint64_t master = 1;
+};
+PartShapesOptions parse_partshapes(const std::string& spec);
+
 /// "[variant,...]" of the procedural set (partshapes.h).
 std::unique_ptr<Dataset> open_partshapes(const std::string& spec, Part);
+
+/// "[order|count|pulses][,train=N,...]" of worlds whose class is a relation (relations.cpp).
+std::unique_ptr<Dataset> open_relations(const std::string& spec, Part);
 
 /// Every tenth image of each class, or the other nine.
 std::unique_ptr<Dataset> tenth(std::shared_ptr<const Dataset>, bool test);

@@ -9,8 +9,10 @@
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/conv_transpose2d.h"
+#include "layers/interpretable_filters.h"
 #include "layers/local_response_norm.h"
 #include "layers/pool.h"
+#include "layers/rule_embedded.h"
 #include "layers/upsample.h"
 #include "layers/view.h"
 #include "models/onnx/onnx.h"
@@ -96,6 +98,8 @@ class Exporter {
     add(op, out, in, out);
     return out;
   }
+
+  pb::NodeProto& last() { return *out_->mutable_node(out_->node_size() - 1); }
 
   static void set(pb::NodeProto& n, const char* name, std::int64_t v) {
     auto* a = n.add_attribute();
@@ -188,7 +192,7 @@ class Exporter {
     const bool vector = op == "linear";
     if (vector) rank = 2;
     // Ops that take maps, whatever their input is.
-    for (const char* maps : {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "transpose", "slice", "pad", "local_response_norm"})
+    for (const char* maps : {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "transpose", "slice", "pad", "local_response_norm", "interpretable_filters", "local_maximum"})
       if (op == maps) rank = 4;
     if (op == "concat" && static_cast<const Concat&>(*node.op).axis != 1) rank = 4;
     for (const Id v : node.in) in.push_back(as_rank(v, rank));
@@ -333,6 +337,19 @@ class Exporter {
       add("Pad", name, {in[0], whole(name + ".pads", {0, o.front, o.top, o.left, 0, o.back, o.bottom, o.right})}, out);
     } else if (op == "dropout") {
       add("Dropout", name, {in[0], number(name + ".ratio", static_cast<const Dropout&>(*node.op).p)}, out);
+    } else if (op == "affine_map") {
+      const auto& o = static_cast<const AffineMap&>(*node.op);
+      add("Add", name, {step("Mul", name + ".product", {in[0], number(name + ".factor", o.factor)}), number(name + ".shift", o.shift)}, out);
+    } else if (op == "local_maximum") {
+      const std::int32_t r = static_cast<const LocalMaximum&>(*node.op).radius;
+      const std::string highest = step("MaxPool", name + ".highest", in);
+      set(last(), "kernel_shape", Ints{2 * r + 1, 2 * r + 1});
+      set(last(), "pads", Ints{r, r, r, r});
+      const std::string kept = step("Cast", name + ".kept", {step("Equal", name + ".equal", {in[0], highest})});
+      set(last(), "to", std::int64_t{pb::TensorProto::FLOAT});
+      add("Mul", name, {in[0], kept}, out);
+    } else if (op == "interpretable_filters") {
+      filters(node, in[0]);
     } else if (op == "log_softmax") {
       set(*plain("LogSoftmax"), "axis", std::int64_t{1});
     } else if (op == "softmax") {
@@ -341,6 +358,30 @@ class Exporter {
       refuse(node, "has no form in ONNX");
     }
     rank_[node.out] = result;
+  }
+
+  // The template around each map's maximum, looked up in a table of distances.
+  void filters(const Node& node, const std::string& x) {
+    const auto& o = static_cast<const InterpretableFilters&>(*node.op);
+    if (o.centroid) refuse(node, "places its templates by centres of mass, which has no form in ONNX");
+    const std::string name = node.name, distances = fresh(name + ".distances"), steepness = fresh(name + ".steepness");
+    const Shape& s = g_.shape(node.out);
+    const auto pixels = static_cast<std::int32_t>(s.pixels());
+    std::vector<real> table;
+    for (std::int32_t p = 0; p < pixels; ++p)
+      for (std::int32_t q = 0; q < pixels; ++q) table.push_back(static_cast<real>(std::abs(p / s.w() - q / s.w()) + std::abs(p % s.w() - q % s.w())));
+    initializer(distances, {pixels, pixels}, table.data());
+    const Value& slope = g_.values[node.par[InterpretableFilters::steepness]];
+    std::vector<real> fall;
+    for (std::int32_t c = 0; c < s.c(); ++c) fall.push_back(static_cast<real>(o.beta) * model_.parameters[static_cast<std::size_t>(slope.offset + c)] / static_cast<real>(std::max(s.h(), s.w())));
+    initializer(steepness, {s.c(), 1}, fall.data());
+    for (const Id p : node.par) spread_[g_.values[p].name];  // its state is in the table and the steepness
+    const std::string peak = step("ArgMax", name + ".peak", {step("Reshape", name + ".flat", {x, whole(name + ".rows", {0, 0, -1})})});
+    set(last(), "axis", std::int64_t{2});
+    set(last(), "keepdims", std::int64_t{0});
+    const std::string scaled = step("Mul", name + ".fall", {step("Gather", name + ".distance", {distances, peak}), steepness});
+    const std::string gate = step("Relu", name + ".gate", {step("Sub", name + ".template", {number(name + ".one", 1), scaled})});
+    add("Mul", name, {x, step("Reshape", name + ".mask", {gate, whole(name + ".map", {0, 0, s.h(), s.w()})})}, name);
   }
 
   static kernels::MapParameters parameter(const Node& node) { return static_cast<const Activation&>(*node.op).parameters; }

@@ -24,7 +24,8 @@ Model import_file(const std::string& path, const ImportOptions& = {});
 Model import_bytes(std::span<const std::byte> bytes, const std::string& path, const std::string& folder, const ImportOptions& = {});
 
 /// Writes any network as ONNX (opset 17, batch size dynamic), with what travels with the model in its metadata, so that
-/// import_file gives it back.
+/// import_file gives it back. Interpretable filters and local maxima (of which ONNX keeps all where several are equal) become
+/// sub-graphs for other runtimes, which import_file does not know.
 void export_file(const Model&, const std::string& path);
 
 }  // namespace vitrine::onnx

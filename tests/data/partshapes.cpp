@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,7 @@
 #include <stdexcept>
 
 #include "models/data/captions.h"
+#include "models/data/partshapes_files.h"
 #include "models/data/partshapes_truth.h"
 
 using namespace vitrine::data;
@@ -685,6 +687,153 @@ TEST_CASE("as a data set: sizes, masks, and options that are refused") {
     CAPTURE(std::string(bad));
     CHECK_THROWS_AS(open_for_training(bad), vitrine::Error);
   }
+}
+
+TEST_CASE("PartShapes-det: goldens, boxes, sharing of room") {
+  const DetectionSample zero = render_detection(1, 40, 0), one = render_detection(1, 40, 1);
+  REQUIRE(zero.objects.size() == 1);
+  CHECK(zero.objects[0].kind == 2);
+  CHECK(zero.objects[0].box == std::array{33, 26, 69, 58});
+  REQUIRE(one.objects.size() == 2);
+  CHECK(one.objects[0].kind == 1);
+  CHECK(one.objects[0].box == std::array{13, 57, 71, 114});
+  CHECK(one.objects[1].kind == 2);
+  CHECK(one.objects[1].box == std::array{82, 38, 121, 72});
+
+  // Statistics of the specification: 1, 2, 3 objects in 83, 54, 13 of 150 images; box sides (root area) 32 to 70, median 48.
+  std::array<int, 4> counts{};
+  std::vector<double> sides;
+  for (int n = 0; n < 150; ++n) {
+    const DetectionSample s = render_detection(1, 40, n);
+    REQUIRE(s.objects.size() <= 3);
+    ++counts[s.objects.size()];
+    for (std::size_t j = 0; j < s.objects.size(); ++j) {
+      const auto& o = s.objects[j];
+      sides.push_back(std::sqrt(static_cast<double>((o.box[2] - o.box[0]) * (o.box[3] - o.box[1]))));
+      for (const auto& at : o.landmarks) {
+        CHECK(at[0] >= static_cast<float>(o.box[0] - 1));
+        CHECK(at[1] <= static_cast<float>(o.box[3] + 1));
+      }
+    }
+    for (std::size_t at = 0; at < s.parts.size(); ++at) {
+      CHECK_EQ(s.instance[at] != 0, part_id::of_object(s.parts[at]));
+    }
+  }
+  CHECK(counts == std::array{0, 83, 54, 13});
+  std::ranges::sort(sides);
+  CHECK(std::abs(sides[sides.size() / 2] - 48) < 1.5);
+  CHECK(sides.front() > 30);
+  CHECK(sides.back() < 72);
+  CHECK_THROWS_AS(render_detection(1, 40, 0, 100), vitrine::Error);
+}
+
+namespace {
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  REQUIRE_MESSAGE(in.good(), path.string());
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace
+
+TEST_CASE("files: every part is what the generator renders, and the manifest knows each") {
+  const auto folder = std::filesystem::temp_directory_path() / "vitrine-partshapes-files";
+  std::filesystem::remove_all(folder);
+  const std::size_t count = write_partshapes("code9,size=32,samples=1,train=3,validation=0,test=2,interventions=2", folder.string());
+  CHECK(count == 2 * 10 + 2 * 11);
+  const auto manifest = nlohmann::json::parse(read(folder / "manifest.json"));
+  CHECK(manifest.at("schema") == "partshapes/1");
+  CHECK(manifest.at("files").size() == count);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) CHECK(entry.path().extension() != ".part");
+
+  const std::string images = read(folder / "code9/train/images.bin"), parts = read(folder / "code9/train/parts.bin"), labels = read(folder / "code9/train/labels.i32");
+  const std::string attributes = read(folder / "code9/train/attr.i32"), marks = read(folder / "code9/train/landmarks.f32"), sentences = read(folder / "code9/train/captions.txt");
+  REQUIRE(images.size() == 20 + 3 * 3 * 32 * 32);
+  CHECK(images.substr(0, 8) == std::string("PSH1\3\0\0\0", 8));
+  CHECK(marks.size() == 3 * 8 * 4);
+  for (int n = 0; n < 3; ++n) {
+    const Sample s = render(task("code9"), 1, 0, n, 32, 1);
+    CHECK(std::equal(s.image.begin(), s.image.end(), images.begin() + 20 + n * 3072, [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
+    CHECK(std::equal(s.parts.begin(), s.parts.end(), parts.begin() + 20 + n * 1024, [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
+    CHECK(labels[static_cast<std::size_t>(4 * n)] == s.label);
+    for (std::size_t a = 0; a < 10; ++a) CHECK(attributes[static_cast<std::size_t>(40 * n) + 4 * a] == s.attr[a]);
+    CHECK(sentences.find(caption(s.attr, 1, 0, n, 3).text + "\n") != std::string::npos);
+  }
+  // Row 2 * 16 - 1 of the interventions: image 1 without any part.
+  const std::string removed = read(folder / "code9/interventions/remove/images.bin");
+  Interventions all;
+  all.remove = 15;
+  const Sample bare = render(task("code9"), 1, 2, 1, 32, 1, all);
+  CHECK(std::equal(bare.image.begin(), bare.image.end(), removed.begin() + 20 + 31 * 3072, [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
+  CHECK(read(folder / "code9/interventions/remove/index.csv").ends_with("31,1,remove,15\n"));
+  const std::string table = read(folder / "code9/test/table.csv");
+  CHECK(std::ranges::count(table, '\n') == 3);
+  CHECK(std::ranges::count(table.substr(0, table.find('\n')), ',') == 26);
+
+  CHECK(write_partshapes("det,size=64,train=1,validation=0,test=2", folder.string()) == 8);
+  CHECK(read(folder / "det/test/boxes.csv").starts_with("n,object,kind,x1,y1,x2,y2\n0,0,"));
+  CHECK_THROWS_AS(write_partshapes("det,interventions=1,test=1", folder.string()), vitrine::Error);
+  CHECK_THROWS_AS(write_partshapes("kind3,interventions=1,train=1,test=1", folder.string()), vitrine::Error);
+  CHECK_THROWS_AS(write_partshapes("code9,train=1", "/proc/no/such/place"), vitrine::Error);
+  const auto stopped = folder / "stopped";
+  CHECK_THROWS_AS(write_partshapes("code9,train=1", stopped.string(), [] { return true; }), vitrine::Error);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(stopped)) CHECK(!entry.is_regular_file());
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("as a data set PartShapes tells parts and places; detection does not pass for one") {
+  const auto data = vitrine::data::open_for_evaluation("partshapes:kind3,size=32,test=6,samples=1");
+  const auto names = data->point_names();
+  CHECK(data->part_names().size() == part_id::count);
+  for (int n = 0; n < 6; ++n) {
+    const Sample s = render(task("kind3"), 1, 2, n, 32, 1);
+    const auto points = data->points(n);
+    REQUIRE(points.size() >= 4);
+    for (std::size_t k = 0; k < 4; ++k) {
+      CHECK(points[k].name == s.kind * 4 + static_cast<int>(k));
+      CHECK(points[k].x == s.landmarks[k][0]);
+    }
+    if (s.kind != 0) continue;
+    const std::string heads[] = {"head.circle", "head.square", "head.triangle"}, tails[] = {"tail.bar", "tail.wedge", "tail.ellipse"};
+    std::set<std::string> said;
+    for (const auto& p : points) said.insert(names[static_cast<std::size_t>(p.name)]);
+    CHECK(said.size() == 12);
+    CHECK(said.contains(heads[s.attr[attribute::head]]));
+    CHECK(said.contains(tails[s.attr[attribute::tails]]));
+  }
+  CHECK_THROWS_AS(vitrine::data::open_for_evaluation("partshapes:det"), vitrine::Error);
+}
+
+TEST_CASE("relations: the class follows from the places, and from nothing else") {
+  for (const char* world : {"order", "count", "pulses"}) {
+    CAPTURE(std::string(world));
+    const auto data = vitrine::data::open_for_evaluation(std::string("relations:") + world + ",test=300");
+    int positive = 0;
+    for (std::int64_t n = 0; n < data->size(); ++n) {
+      const auto points = data->points(n);
+      const int label = data->label(n);
+      positive += label;
+      if (std::string(world) == "order") {
+        REQUIRE(points.size() == 2);
+        CHECK(label == (points[0].x < points[1].x));
+        CHECK(std::hypot(points[0].x - points[1].x, points[0].y - points[1].y) >= 30);
+      } else if (std::string(world) == "count") {
+        CHECK(label == (points.size() == 3));
+        CHECK(points.size() <= 5);
+      } else {
+        bool early = false;
+        for (std::size_t k = 1; k < points.size(); ++k) early = early || points[k].x - points[k - 1].x < 26;
+        CHECK(label == early);
+      }
+    }
+    CHECK(std::abs(positive - 150) < 40);
+    std::vector<float> a(static_cast<std::size_t>(data->image_shape().size())), b(a);
+    data->image(7, a.data());
+    data->image(7, b.data());
+    CHECK(a == b);
+  }
+  CHECK_THROWS_AS(vitrine::data::open_for_evaluation("relations:sideways"), vitrine::Error);
 }
 
 TEST_SUITE_END();

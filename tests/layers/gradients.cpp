@@ -7,12 +7,14 @@
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/conv_transpose2d.h"
+#include "layers/interpretable_filters.h"
 #include "layers/linear.h"
 #include "layers/local_response_norm.h"
 #include "layers/loss.h"
 #include "layers/pool.h"
 #include "layers/product.h"
 #include "layers/registry.h"
+#include "layers/rule_embedded.h"
 #include "layers/scale.h"
 #include "layers/softmax.h"
 #include "layers/upsample.h"
@@ -92,6 +94,12 @@ const Case cases[] = {
     {"slice channels", "slice", {1, 7, 2, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 1, 1, 3, 2); }},
     {"pad channels", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad_channels(g, x, 1, 3); }},
     {"log softmax", "log_softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return log_softmax(g, x); }},
+    {"interpretable filters", "interpretable_filters", {1, 3, 6, 5}, [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2); }},
+    {"interpretable filters by centroid", "interpretable_filters", {1, 2, 5, 6}, [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2, nullptr, true); }},
+    {"affine map", "affine_map", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return affine_map(g, x, -1.5f, 0.75f); }},
+    {"local maximum", "local_maximum", {1, 2, 6, 7}, [](GraphBuilder& g, Id x) { return local_maximum(g, x, 1); }},
+    {"shifted max", "max_pool", {1, 2, 6, 7}, [](GraphBuilder& g, Id x) { return shifted_max(g, x, {-2, 1, 1, 4}, "exists"); }},
+    {"shifted sum", "affine_map", {1, 2, 6, 7}, [](GraphBuilder& g, Id x) { return shifted_sum(g, x, {0, 3, -5, -1}, "count"); }},
     {"softmax", "softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return softmax(g, x); }},
 };
 

@@ -4,6 +4,7 @@ usage, 1 input) and leave nothing behind. Standard library only.
 
     cli.py PROGRAM SOURCE_ROOT
 """
+import hashlib
 import json
 import os
 import signal
@@ -276,6 +277,53 @@ def training():
     refused(1, '--resume', *train, '--out', 'fresh.safetensors', '--resume')
 
 
+def interpretable():
+    data = 'partshapes:kind3,size=32,samples=1,train=24,test=12'
+    train = ['train', 'cnn6', '--data', data, '--epochs', 1, '--batch', 8]
+    r = run(*train, '--interpretable', 'relu5', '--interpretable', 'relu6+conv', '--out', 'filters.safetensors')
+    check(r.returncode == 0, f'train --interpretable: {r.stderr}')
+    r = run('filters', 'filters.safetensors', '--data', data, '--json', '--sheet', 'filters.png')
+    report = json.loads(r.stdout)
+    check(report['node'] == 'relu6.interpretable' and len(report['filters']) == 64, 'filters reports the last layer')
+    check(0 <= report['part_interpretability'] <= 1 and os.path.getsize('filters.png') > 1000, 'filters: metrics and a sheet')
+    check(run('filters', 'filters.safetensors', '--data', data, '--node', 'relu3').returncode == 0, 'filters of an ordinary node')
+    run('data', data, '--out', 'pictures', '--pictures', 2)
+    for method in ('gradient', 'lrp', 'deeplift', 'guided-backprop'):
+        check(run('explain', 'filters.safetensors', '--input', 'pictures', '--method', method, '--output', 'r.npy').returncode == 0, f'{method} through gates')
+    refused(2, 'no node is called', *train, '--interpretable', 'relu99', '--out', 'x.safetensors')
+    refused(2, 'height and width', *train, '--interpretable', 'fc1', '--out', 'x.safetensors')
+    refused(2, '--node', 'filters', MODEL, '--data', data)
+    refused(1, 'tells no parts', 'filters', MODEL, '--data', 'relations:order,test=4', '--node', 'conv1')
+
+    with open('order.rules', 'w') as f:
+        f.write('pattern disk\npattern square\nrule order: disk if exists square right_of\n')
+    with open('bad.rules', 'w') as f:
+        f.write('pattern disk\nrule r: disk if exists square\n')
+    renn = ['train', 'renn', '--data', 'relations:order,train=12,test=6', '--epochs', 1, '--local-epochs', 1, '--joint-epochs', 1]
+    r = run(*renn, '--rules', 'order.rules', '--out', 'renn.safetensors')
+    check(r.returncode == 0 and 'stage 3' in r.stdout, f'train renn: {r.stderr}')
+    check(not [f for f in os.listdir('.') if 'stage' in f], 'finished stages are cleared away')
+    report = json.loads(run('renn', 'renn.safetensors', '--data', 'relations:order,test=6', '--json').stdout)
+    check([e['name'] for e in report['evidence']] == ['rule.order', 'direct.disk', 'direct.square'], 'renn names its evidence')
+    total = sum(e['relevance'] for e in report['evidence']) + report['to_bias']
+    check(abs(total - report['score']) < 1e-6 * max(1, abs(report['score'])), 'relevance of rules and detections, and of the bias, sums to the score')
+    run('data', 'relations:order', '--out', 'scenes', '--pictures', 2)
+    check('exists square right_of' in run('renn', 'renn.safetensors', '--input', 'scenes').stdout, 'renn proves')
+    check(run('explain', 'renn.safetensors', '--input', 'scenes', '--method', 'lrp', '--output', 'r.npy').returncode == 0, 'renn is explained like any other')
+    refused(1, 'bad.rules:2', *renn, '--rules', 'bad.rules', '--out', 'x.safetensors')
+    refused(2, '--rules', *renn, '--out', 'x.safetensors')
+    refused(2, 'tells no places', 'train', 'renn', '--rules', 'order.rules', '--data', data, '--out', 'x.safetensors')
+    refused(2, 'carries no rules', 'renn', MODEL, '--data', data)
+
+    r = run('data', 'partshapes:code9,size=32,samples=1,train=2,validation=0,test=2,interventions=1', '--files', '--out', 'parts')
+    check(r.returncode == 0, f'data --files: {r.stderr}')
+    files = json.load(open('parts/manifest.json'))['files']
+    check(len(files) == 42 and all(hashlib.sha256(open('parts/' + f, 'rb').read()).hexdigest() == h for f, h in files.items()), 'the manifest has the digest of each file')
+    refused(2, '--out', 'data', 'partshapes', '--files')
+    refused(2, 'belongs to partshapes', 'data', 'relations', '--files', '--out', 'x')
+    refused(2, 'boxes', 'eval', MODEL, '--data', 'partshapes:det')
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     good_calls()
@@ -283,6 +331,7 @@ with tempfile.TemporaryDirectory() as folder:
     networks()
     training()
     augmented_training()
+    interpretable()
     os.chdir('/')
 print(f'{passed} passed, {failed} failed')
 sys.exit(failed > 0)

@@ -1,0 +1,113 @@
+// vitrine filters: what the filters of a layer stand for, against the known parts of a data set.
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "interp/render/picture.h"
+#include "interp/space/filter_metrics.h"
+#include "tools/commands.h"
+
+namespace vitrine::tools {
+namespace {
+
+struct Options {
+  std::string file, data, node, sheet;
+  FilterMetricsOptions metrics;
+  int threads = 0;
+  bool json = false;
+};
+
+// The last layer of interpretable filters, or what the caller names.
+std::string chosen_node(const Model& model, const std::string& given) {
+  if (!given.empty()) return given;
+  std::string last;
+  for (const Node& node : model.graph().nodes)
+    if (matches("interpretable_filters", node.op->name())) last = node.name;
+  if (last.empty()) throw Error("the network has no layer of interpretable filters: name a node with --node", Error::usage);
+  return last;
+}
+
+// One row a filter, for the filters that show one part the most: its strongest images, darkened outside its regions.
+void draw(const Options& o, const Model& model, const Engine& engine, const data::Dataset& data, const FilterReport& report) {
+  constexpr int per_filter = 6, rows_shown = 16;
+  const auto regions = filter_regions(model, engine, data, report.node, per_filter, o.metrics);
+  std::vector<std::size_t> order(report.filters.size());
+  for (std::size_t f = 0; f < order.size(); ++f) order[f] = f;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return report.filters[a].interpretability > report.filters[b].interpretability; });
+  // Every few ranks, so that the sheet shows the middle and the end as well as the best.
+  std::vector<std::vector<Panel>> rows;
+  const std::size_t step = std::max<std::size_t>(1, order.size() / rows_shown);
+  for (std::size_t rank = 0; rank < order.size() && rows.size() < rows_shown; rank += step) {
+    const std::size_t f = order[rank];
+    if (regions[f].empty()) continue;
+    std::vector<Panel>& row = rows.emplace_back();
+    for (const FilterRegion& r : regions[f]) {
+      const Shape s = data.image_shape();
+      Panel p;
+      p.heat = false;
+      p.h = s.h();
+      p.w = s.w();
+      p.channels = s.c() == 3 ? 3 : 1;
+      p.values.resize(static_cast<std::size_t>(s.per_image()));
+      data.image(r.image, p.values.data());
+      for (std::size_t i = 0; i < p.values.size(); ++i)
+        if (r.mask[i % static_cast<std::size_t>(s.pixels())] == 0) p.values[i] *= 0.35f;
+      p.title = "filter " + std::to_string(f);
+      char note[64];
+      std::snprintf(note, sizeof note, "%s %.2f", report.filters[f].part.c_str(), report.filters[f].interpretability);
+      p.note = note;
+      row.push_back(std::move(p));
+    }
+  }
+  draw_panels(rows, false).save_png(o.sheet);
+  std::fprintf(o.json ? stderr : stdout, "regions: %s\n", o.sheet.c_str());
+}
+
+int run(Options& o) {
+  const Model model = Model::load(o.file);
+  const auto data = data::open_for_evaluation(o.data);
+  const Engine engine(o.threads);
+  o.metrics.stop = [] { return stop_requested.load(); };
+  const FilterReport r = measure_filters(model, engine, *data, chosen_node(model, o.node), o.metrics);
+  if (o.json) {
+    nlohmann::ordered_json filters = nlohmann::ordered_json::array();
+    for (const FilterMetrics& m : r.filters)
+      filters.push_back({{"category", m.category}, {"selectivity", m.selectivity}, {"part", m.part}, {"part_interpretability", m.interpretability},
+                         {"landmark", m.landmark}, {"instability", m.instability}, {"best_instability", m.best_instability}});
+    std::printf("%s\n", nlohmann::ordered_json{{"node", r.node}, {"part_interpretability", r.interpretability}, {"instability", r.instability},
+                                               {"best_instability", r.best_instability}, {"selectivity", r.selectivity}, {"one_part", r.one_part},
+                                               {"dead", r.dead}, {"filters", filters}}
+                            .dump(2)
+                            .c_str());
+  } else {
+    for (std::size_t f = 0; f < r.filters.size(); ++f) {
+      const FilterMetrics& m = r.filters[f];
+      if (m.category < 0) std::printf("filter %-4zu dead\n", f);
+      else
+        std::printf("filter %-4zu %-10s selectivity %.2f  part %-8s %.2f  instability %.3f (%s), best category %.3f\n", f, data->class_name(m.category).c_str(),
+                    m.selectivity, m.part.empty() ? "-" : m.part.c_str(), m.interpretability, m.instability, m.landmark.c_str(), m.best_instability);
+    }
+    std::printf("%s: %zu filters, %d dead; part interpretability %.3f; with one part %.2f; instability %.3f, best category %.3f; selectivity %.2f\n", r.node.c_str(),
+                r.filters.size(), r.dead, r.interpretability, r.one_part, r.instability, r.best_instability, r.selectivity);
+  }
+  if (!o.sheet.empty()) draw(o, model, engine, *data, r);
+  return 0;
+}
+
+}  // namespace
+
+void add_filters(CLI::App& app, int& status) {
+  auto* const c = app.add_subcommand("filters", "what a layer's filters stand for, against the known parts of a data set");
+  auto o = std::make_shared<Options>();
+  c->add_option("FILE", o->file, "model file")->required();
+  c->add_option("--data", o->data, "data set with parts: partshapes[:variant,...]; its test part is used")->required();
+  c->add_option("--node", o->node, "whose maps (default: the last layer of interpretable filters)");
+  c->add_option("--images", o->metrics.images, "the first so many; 0: all")->capture_default_str()->check(CLI::Range(0, 1 << 30));
+  c->add_option("--radius", o->metrics.radius, "pixels that a valid unit paints around it")->capture_default_str()->check(CLI::Range(0.5, 1000.0));
+  c->add_option("--sheet", o->sheet, "picture of filters' regions on their strongest images, .png");
+  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  c->add_flag("--json", o->json, "for programs");
+  c->callback([o, &status] { status = run(*o); });
+}
+
+}  // namespace vitrine::tools
