@@ -2,38 +2,14 @@
 
 namespace vitrine {
 
-void Conv2d::attributes(AttributeVisitor& v) noexcept {
-  v("out", out);
-  v("kernel_h", kernel_h);
-  v("kernel_w", kernel_w);
-  v("stride_h", stride_h);
-  v("stride_w", stride_w);
-  v("pad_top", pad_top);
-  v("pad_left", pad_left);
-  v("pad_bottom", pad_bottom);
-  v("pad_right", pad_right);
-  v("dilation_h", dilation_h);
-  v("dilation_w", dilation_w);
-  v("groups", groups);
-  v("bias", bias);
-}
-
 Status Conv2d::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& result, std::size_t& aux) const noexcept {
   aux = 0;
-  if (in.size() != 1) return ctx.fail(Status::bad_graph, "takes one input");
-  if (out < 1 || kernel_h < 1 || kernel_w < 1 || stride_h < 1 || stride_w < 1 || dilation_h < 1 || dilation_w < 1 || groups < 1)
-    return ctx.fail(Status::bad_argument, "needs out, kernel, stride, dilation and groups of at least 1");
-  if (pad_top < 0 || pad_left < 0 || pad_bottom < 0 || pad_right < 0) return ctx.fail(Status::bad_argument, "needs padding of at least 0");
   const Shape& x = in[0];
-  if (x.c() % groups != 0 || out % groups != 0) return ctx.fail(Status::bad_shape, "needs input and output channels that divide by its groups", x, x);
+  VITRINE_TRY(check(ctx, in, par, {out, groups > 0 ? x.c() / groups : 0, kernel_h, kernel_w}));
   const std::int64_t h = std::int64_t{x.h()} + pad_top + pad_bottom - std::int64_t{dilation_h} * (kernel_h - 1) - 1;
   const std::int64_t w = std::int64_t{x.w()} + pad_left + pad_right - std::int64_t{dilation_w} * (kernel_w - 1) - 1;
   if (h < 0 || w < 0) return ctx.fail(Status::bad_shape, "has a kernel larger than its padded input", x, x);
   result = {x.n(), out, static_cast<std::int32_t>(h / stride_h + 1), static_cast<std::int32_t>(w / stride_w + 1)};
-  const Shape weight{out, x.c() / groups, kernel_h, kernel_w};
-  if (par.size() != (bias ? 2u : 1u)) return ctx.fail(Status::bad_graph, "takes a weight, and a bias if it says so");
-  if (par[0] != weight) return ctx.fail(Status::bad_shape, "has a weight of another shape", par[0], weight);
-  if (bias && par[1] != Shape{out, 1}) return ctx.fail(Status::bad_shape, "has a bias of another shape", par[1], {out, 1});
   return Status::ok;
 }
 
@@ -42,16 +18,8 @@ Field Conv2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept
                    : Field{static_cast<float>(dilation_w * (kernel_w - 1) + 1), static_cast<float>(stride_w), static_cast<float>(pad_left), false};
 }
 
-kernels::ConvArgs<real> Conv2d::arguments(const NodeIO& io) const noexcept {
-  const Shape &x = io.in[0].shape, &y = io.out.shape;
-  kernels::ConvArgs<real> a;
-  a.s = {x.n(), x.c(), x.h(), x.w(), y.c(), kernel_h, kernel_w, y.h(), y.w(), stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
-  a.w = io.par[0].data;
-  return a;
-}
-
 Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
-  kernels::ConvArgs<real> a = arguments(io);
+  kernels::ConvArgs<real> a = arguments(io, io.in[0].shape, io.out.shape);
   a.x = x[0].data;
   a.x_sub = row.x;
   a.w_sub = row.w;
@@ -65,7 +33,7 @@ Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const Tenso
 }
 
 Status Conv2d::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
-  kernels::ConvArgs<real> a = arguments(io);
+  kernels::ConvArgs<real> a = arguments(io, io.in[0].shape, io.out.shape);
   a.w_sub = w;
   a.y = s.data;
   a.x_out = c.data;
@@ -74,17 +42,7 @@ Status Conv2d::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const
 }
 
 Status Conv2d::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
-  if (d_par.empty()) return Status::ok;
-  if (d_par[0]) {
-    kernels::ConvArgs<real> a = arguments(io);
-    a.x = io.in[0].data;
-    a.y = d_out.data;
-    a.w_out = d_par[0].data;
-    a.add = d_par[0].add;
-    VITRINE_TRY(ctx.run(ctx->conv_backward_weights, a));
-  }
-  if (bias && d_par[1]) ctx->channel_sum(d_out.data, d_out.shape.n(), d_out.shape.c(), d_out.shape.pixels(), d_par[1].data, d_par[1].add);
-  return Status::ok;
+  return weight_gradient(ctx, arguments(io, io.in[0].shape, io.out.shape), io.in[0], d_out, d_out, d_par);
 }
 
 Id conv2d(GraphBuilder& g, Id x, const Conv2dOptions& o, const char* name) noexcept {

@@ -3,27 +3,25 @@
 // output_pad.
 #pragma once
 
-#include "core/graph.h"
+#include "layers/convolution.h"
 
 namespace vitrine {
 
-class ConvTranspose2d final : public AffineOp {
+class ConvTranspose2d final : public ConvolutionOp {
  public:
-  std::int32_t out = 1, kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, groups = 1;
-  std::int32_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0, output_pad_h = 0, output_pad_w = 0;
-  bool bias = true;
+  std::int32_t output_pad_h = 0, output_pad_w = 0;
 
   const char* name() const noexcept override { return "conv_transpose2d"; }
-  void attributes(AttributeVisitor&) noexcept override;
+  void attributes(AttributeVisitor& v) noexcept override {
+    ConvolutionOp::attributes(v);
+    v("output_pad_h", output_pad_h);
+    v("output_pad_w", output_pad_w);
+  }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
   Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
   Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
-  Weights weights() const noexcept override { return Weights::mixing; }
   Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
-
- private:
-  kernels::ConvArgs<real> arguments(const NodeIO&) const noexcept;
 };
 
 struct ConvTranspose2dOptions {

@@ -1,0 +1,28 @@
+// What a convolution and its transpose share: the geometry of the kernel, and the checks of it.
+#pragma once
+
+#include "core/graph.h"
+
+namespace vitrine {
+
+class ConvolutionOp : public AffineOp {
+ public:
+  std::int32_t out = 1, kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, groups = 1;
+  std::int32_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  bool bias = true;
+
+  void attributes(AttributeVisitor&) noexcept override;
+  Weights weights() const noexcept final { return Weights::mixing; }
+
+ protected:
+  /// One input, attributes in their ranges, channels that divide by the groups, parameters of the right shapes.
+  Status check(const Context&, std::span<const Shape> in, std::span<const Shape> par, const Shape& weight) const noexcept;
+  /// The convolution from `large` to `small`: forward from input to output, transposed from output to input.
+  kernels::ConvArgs<real> arguments(const NodeIO&, const Shape& large, const Shape& small) const noexcept;
+  /// d_weight (+)= sum of large (*) small; d_bias (+)= channel sums of d_out.
+  Status weight_gradient(const Context&, kernels::ConvArgs<real>, const TensorView& large, const TensorView& small, const TensorView& d_out,
+                         std::span<const Sink> d_par) const noexcept;
+  ~ConvolutionOp() = default;
+};
+
+}  // namespace vitrine
