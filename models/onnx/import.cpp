@@ -404,6 +404,7 @@ class Importer {
         {"HardSwish", &Importer::activation},
         {"Softplus", &Importer::activation},
         {"Gelu", &Importer::activation},
+        {"Mish", &Importer::activation},
         {"Clip", &Importer::clip_node},
         {"Min", &Importer::clip_node},
         {"Max", &Importer::clip_node},
@@ -702,6 +703,7 @@ class Importer {
     else if (op == "HardSigmoid") id = hard_sigmoid(g, x.id, node.number("alpha", 0.2f), node.number("beta", 0.5f), name);
     else if (op == "HardSwish" || op == "vitrine.hard_swish") id = hard_swish(g, x.id, name);
     else if (op == "Softplus") id = softplus(g, x.id, name);
+    else if (op == "Mish") id = multiply(g, x.id, tanh(g, softplus(g, x.id, (node.name + ".softplus").c_str()), (node.name + ".tanh").c_str()), -1, name);
     else if (op == "Gelu") id = node.text("approximate", "none") == "tanh" ? gelu_tanh(g, x.id, name) : gelu(g, x.id, name);
     else if (op == "vitrine.gelu") id = gelu(g, x.id, name);
     else if (op == "vitrine.gelu_tanh") id = gelu_tanh(g, x.id, name);
@@ -1074,15 +1076,12 @@ class Importer {
       const std::int64_t axis = axes[k] < 0 ? axes[k] + static_cast<std::int64_t>(x.dims.size()) + 1 : axes[k];
       if (axis == 0 && starts[k] == 0 && steps[k] == 1 && ends[k] >= (fixed_batch_ > 0 ? fixed_batch_ : 0x7fffffff)) continue;  // all of the batch
       if (axis < 1 || axis > static_cast<std::int64_t>(x.dims.size())) throw Unsupported("slices the batch");
-      const std::int64_t n = x.dims[static_cast<std::size_t>(axis - 1)], step = std::clamp(steps[k], -n, n);
-      if (step == 0) throw Unsupported("slices with a step of 0");
-      const std::int64_t from = std::clamp<std::int64_t>(starts[k] < 0 ? starts[k] + n : starts[k], 0, step > 0 ? n : n - 1);
-      const std::int64_t to = std::clamp<std::int64_t>(ends[k] < 0 ? std::max<std::int64_t>(ends[k], -n - 1) + n : ends[k], step > 0 ? 0 : -1, n);
-      const std::int64_t count = step > 0 ? (to - from + step - 1) / step : (from - to - step - 1) / -step;
-      if (count < 1) throw Unsupported("slices everything away");
-      if (from == 0 && step == 1 && count == n) continue;
+      const std::int64_t n = x.dims[static_cast<std::size_t>(axis - 1)];
+      const Range r = slice_range(n, starts[k], ends[k], steps[k]);
+      if (r.count < 1) throw Unsupported("slices everything away");
+      if (r.start == 0 && r.step == 1 && r.count == n) continue;
       const std::string name = k + 1 < starts.size() ? node.name + "." + std::to_string(k) : node.name;
-      id = slice(*builder_, id, static_cast<std::int32_t>(axis), narrow(from, "a start"), narrow(count, "a count"), narrow(step, "a step"), name.c_str());
+      id = slice(*builder_, id, static_cast<std::int32_t>(axis), narrow(r.start, "a start"), narrow(r.count, "a count"), narrow(r.step, "a step"), name.c_str());
     }
     if (id == x.id) pass(node, x);
     else set(node, id, x.dims.size());

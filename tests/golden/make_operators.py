@@ -226,6 +226,7 @@ def _(g, x):
     yield g('HardSwish', x)
     yield g('Gelu', x)
     yield g('Gelu', x, approximate='tanh')
+    yield g('Mish', x)
 
 
 @case('clip', 7, 10, 11, 12)
@@ -407,6 +408,11 @@ def _(g, x):
     yield g('Add', x, g('Unsqueeze', g('Gather', g.random(5), [0, -1, 2]), [1, 2]))
     yield g('Add', x, g('ConstantOfShape', [3, 1, 1], value=numpy_helper.from_array(np.float32([0.5]))))
     yield g('Add', x, g('Slice', g.random(3, 4, 2), [1, 0], [4, 1], [1, 2], [3, 1]))
+    yield g('Add', x, g('Slice', g.random(5, 2, 1), [-1, 2 ** 40], [-(2 ** 63), 0], [0, 1], [-2, -3]))
+    # As PyTorch turns its order of pads around.
+    pads = g('Concat', [1, 2, 0, 1], g('ConstantOfShape', g('Sub', [8], [4]), value=numpy_helper.from_array(np.int64([0]))), axis=0)
+    back = g('Slice', g('Reshape', pads, [-1, 2]), [-1], [-(2 ** 63) + 1], [0], [-1])
+    yield g('Pad', x, g('Cast', g('Reshape', g('Transpose', back, perm=[1, 0]), [-1]), to=7), 0.0, mode='constant')
     yield g('Add', x, g('Concat', g.random(1, 1, 1), g.random(2, 1, 1), axis=-3))
     yield g('Add', x, g('Squeeze', g.random(1, 3, 1, 1), [0]))
     yield g('Add', x, g('Transpose', g.random(1, 1, 3), perm=[2, 0, 1]))
