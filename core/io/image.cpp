@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 #include "core/io/file.h"
 
@@ -40,6 +41,9 @@ Taps taps(int from, int to) {
 
 Image parse_image(const std::uint8_t* data, std::size_t bytes, int channels, const std::string& path) {
   if (bytes > static_cast<std::size_t>(std::numeric_limits<int>::max())) throw Error(path + ": is too large for a picture");
+  // stb reads other formats, too, and knows one of them by next to nothing: almost any bytes are some TGA.
+  const std::string_view head(reinterpret_cast<const char*>(data), std::min<std::size_t>(bytes, 8));
+  if (head != "\x89PNG\r\n\x1a\n" && !head.starts_with("\xff\xd8\xff")) throw Error(path + ": is no PNG or JPEG picture");
   const int length = static_cast<int>(bytes);
   int w = 0, h = 0, c = 0;
   if (stbi_info_from_memory(data, length, &w, &h, &c) == 0) throw Error(path + ": is no PNG or JPEG picture: " + stbi_failure_reason());

@@ -60,6 +60,20 @@ Dims dense_strides(const Dims& d) {
   return s;
 }
 
+}  // namespace
+
+Range slice_range(std::int64_t n, std::int64_t start, std::int64_t end, std::int64_t step) {
+  if (step == 0) throw Unsupported("slices with a step of 0");
+  if (n == 0) return {};
+  step = std::clamp(step, -n, n);
+  const std::int64_t from = std::clamp<std::int64_t>(start < 0 ? start + n : start, 0, step > 0 ? n : n - 1);
+  const std::int64_t to = std::clamp<std::int64_t>(end < 0 ? std::max<std::int64_t>(end, -n - 1) + n : end, step > 0 ? 0 : -1, n);
+  const std::int64_t count = step > 0 ? (to - from + step - 1) / step : (from - to - step - 1) / -step;
+  return {from, std::max<std::int64_t>(count, 0), step};
+}
+
+namespace {
+
 Constant binary(const Node& node, const Constant& a, const Constant& b, std::int64_t limit) {
   const std::size_t rank = std::max(a.dims.size(), b.dims.size());
   Dims dims(rank), sa(rank, 0), sb(rank, 0);
@@ -110,13 +124,10 @@ Constant slice(const Node& node, const std::vector<const Constant*>& in, std::in
   for (std::size_t k = 0; k < starts.size(); ++k) {
     const auto a = static_cast<std::size_t>(axis_of(axes[k], dims.size()));
     const std::int64_t n = dims[a];
-    if (steps[k] < 1) throw Unsupported("slices a constant backwards");
-    const std::int64_t step = std::min(steps[k], n + 1);
-    const auto clamp = [&](std::int64_t v) { return std::clamp<std::int64_t>(v < 0 ? v + n : v, 0, n); };
-    const std::int64_t from = clamp(starts[k]), to = clamp(ends[k]);
-    first += from * strides[a];
-    dims[a] = to > from ? (to - from + step - 1) / step : 0;
-    strides[a] *= step;
+    const Range range = slice_range(n, starts[k], ends[k], steps[k]);
+    first += range.start * strides[a];
+    dims[a] = range.count;
+    strides[a] *= range.step;
   }
   return gather_strided(c, dims, strides, first, limit);
 }

@@ -404,6 +404,7 @@ class Importer {
         {"HardSwish", &Importer::activation},
         {"Softplus", &Importer::activation},
         {"Gelu", &Importer::activation},
+        {"Mish", &Importer::activation},
         {"Clip", &Importer::clip_node},
         {"Min", &Importer::clip_node},
         {"Max", &Importer::clip_node},
@@ -415,11 +416,13 @@ class Importer {
         {"GlobalMaxPool", &Importer::global_pool},
         {"ReduceMean", &Importer::reduce},
         {"ReduceMax", &Importer::reduce},
+        {"ReduceSum", &Importer::reduce},
         {"Add", &Importer::arithmetic},
         {"Sub", &Importer::arithmetic},
         {"Mul", &Importer::arithmetic},
         {"Div", &Importer::arithmetic},
         {"Neg", &Importer::arithmetic},
+        {"Pow", &Importer::power},
         {"Sum", &Importer::sum},
         {"Concat", &Importer::concat_node},
         {"Flatten", &Importer::reshape_node},
@@ -435,6 +438,7 @@ class Importer {
         {"Identity", &Importer::identity},
         {"Dropout", &Importer::identity},
         {"Cast", &Importer::identity},
+        {"Expand", &Importer::expand},
     };
     return list;
   }
@@ -700,6 +704,7 @@ class Importer {
     else if (op == "HardSigmoid") id = hard_sigmoid(g, x.id, node.number("alpha", 0.2f), node.number("beta", 0.5f), name);
     else if (op == "HardSwish" || op == "vitrine.hard_swish") id = hard_swish(g, x.id, name);
     else if (op == "Softplus") id = softplus(g, x.id, name);
+    else if (op == "Mish") id = multiply(g, x.id, tanh(g, softplus(g, x.id, (node.name + ".softplus").c_str()), (node.name + ".tanh").c_str()), -1, name);
     else if (op == "Gelu") id = node.text("approximate", "none") == "tanh" ? gelu_tanh(g, x.id, name) : gelu(g, x.id, name);
     else if (op == "vitrine.gelu") id = gelu(g, x.id, name);
     else if (op == "vitrine.gelu_tanh") id = gelu_tanh(g, x.id, name);
@@ -777,32 +782,32 @@ class Importer {
     set(node, node.op == "GlobalMaxPool" ? global_max_pool(*builder_, x.id, node.name.c_str()) : global_avg_pool(*builder_, x.id, node.name.c_str()), x.dims.size());
   }
 
-  // Means and maxima over whole dimensions: pools.
+  // Means, sums and maxima over whole dimensions: pools.
   void reduce(const Node& node) {
     const Tensor x = tensor(node, 0);
     Dims axes = list(node, "axes", 1);
     const auto rank = static_cast<std::int64_t>(x.dims.size()) + 1;
     for (std::int64_t& a : axes) a = a < 0 ? a + rank : a;
     std::sort(axes.begin(), axes.end());
-    const bool mean = node.op == "ReduceMean", moved = axes == Dims{1, 2} && rank == 4;
+    if (axes.empty() || axes.back() >= rank) throw Unsupported("takes in the batch, or a dimension that its input does not have");
     GraphBuilder& g = *builder_;
     Id id = x.id;
-    // Over the first two of (H,W,C): brought to the back first.
-    if (moved) id = transpose(g, id, 3, 1, 2, (node.name + ".moved").c_str());
-    else if (axes != Dims{2, 3} && axes != Dims{2} && axes != Dims{3}) throw Unsupported("takes in other dimensions than height and width");
-    if (axes.back() >= rank) throw Unsupported("takes in a dimension that its input does not have");
-    if (moved || axes.size() == 2 || rank == 3) {
-      id = mean ? global_avg_pool(g, id, node.name.c_str()) : global_max_pool(g, id, node.name.c_str());
+    // Pools work on the last two dimensions. The first two of (H,W,C), or channels, are brought there first.
+    if (axes == Dims{1, 2}) id = transpose(g, id, 3, 1, 2, (node.name + ".moved").c_str());
+    else if (axes == Dims{1}) id = transpose(g, id, 2, 1, 3, (node.name + ".moved").c_str());
+    else if (axes != Dims{2, 3} && axes != Dims{2} && axes != Dims{3}) throw Unsupported("takes in the batch, or channels with one of height and width");
+    if (axes.size() == 2 || rank < 4) {
+      id = node.op == "ReduceMax" ? global_max_pool(g, id, node.name.c_str()) : global_avg_pool(g, id, node.name.c_str());
     } else {
       Window window;
-      (axes[0] == 2 ? window.kernel_h : window.kernel_w) = narrow(x.dims[static_cast<std::size_t>(axes[0] - 1)], "a size");
+      (axes[0] == 3 ? window.kernel_w : window.kernel_h) = narrow(x.dims[static_cast<std::size_t>(axes[0] - 1)], "a size");
       const Id in[] = {id};
-      if (mean) {
-        AvgPool* op = g.make<AvgPool>();
+      if (node.op == "ReduceMax") {
+        MaxPool* op = g.make<MaxPool>();
         if (op != nullptr) op->window = window;
         id = g.add(op, in, {}, node.name.c_str());
       } else {
-        MaxPool* op = g.make<MaxPool>();
+        AvgPool* op = g.make<AvgPool>();
         if (op != nullptr) op->window = window;
         id = g.add(op, in, {}, node.name.c_str());
       }
@@ -810,9 +815,21 @@ class Importer {
     set(node, id, 3);
     const bool keep = node.integer("keepdims", 1) != 0;
     Dims dims;
+    std::int64_t count = 1;
     for (std::int64_t k = 1; k < rank; ++k) {
       const bool taken = std::find(axes.begin(), axes.end(), k) != axes.end();
-      if (!taken || keep) dims.push_back(taken ? 1 : x.dims[static_cast<std::size_t>(k - 1)]);
+      const std::int64_t size = x.dims[static_cast<std::size_t>(k - 1)];
+      if (taken) count *= size;
+      if (!taken || keep) dims.push_back(taken ? 1 : size);
+    }
+    if (dims.empty()) throw Unsupported("leaves nothing but the batch");
+    if (node.op == "ReduceSum") {
+      Node part;
+      part.name = node.name + ".sum";
+      part.op = node.op;
+      part.out = node.out;
+      scale_by(part, {id, {}}, static_cast<float>(count), 0);
+      id = tensors_.at(node.out[0]).id;
     }
     // A pool keeps channels in front and dimensions in their places; what the file says may be another shape.
     const Shape shape = shape_of(dims);
@@ -827,6 +844,7 @@ class Importer {
     if (first && second) return two_tensors(node);
     const Tensor x = tensor(node, first ? 0 : 1);
     const Constant& c = constant(node, first ? 1 : 0, "operand");
+    if (expanded_.contains(node.in[first ? 0 : 1])) throw Unsupported("multiplies an expanded tensor with a constant");
     const std::int64_t channels = builder_->shape(x.id).c();
     if (!is_per_channel(c, x.dims.size(), channels)) throw Unsupported("combines a tensor with a constant of shape " + text(c.dims) + "; one value a channel is supported");
     spend(2 * channels);
@@ -840,6 +858,33 @@ class Importer {
       else throw Unsupported("divides by a tensor of the network");
     }
     scale_by(node, x, std::move(w), std::move(b));
+  }
+
+  void power(const Node& node) {
+    const Tensor x = tensor(node, 0);
+    const Constant& exponent = constant(node, 1, "exponent");
+    if (exponent.size() != 1 || exponent.dims.size() > x.dims.size() + 1 || exponent.at(0) != 2) throw Unsupported("raises to another power than 2");
+    set(node, multiply(*builder_, x.id, x.id, -1, node.name.c_str()), x.dims.size());
+  }
+
+  // Products spread their smaller factor themselves, so its expansion is but a promise that they check.
+  void expand(const Node& node) {
+    const Tensor x = tensor(node, 0);
+    const Dims to = list(node, "shape", 1);
+    if (to.size() > x.dims.size() + 1) throw Unsupported("adds dimensions");
+    Dims dims = x.dims;
+    for (std::size_t k = 0; k < to.size() && k < dims.size(); ++k) {
+      std::int64_t& d = dims[dims.size() - 1 - k];
+      const std::int64_t wanted = to[to.size() - 1 - k];
+      if (d != 1 && wanted != 1 && d != wanted) throw Unsupported("expands " + text(x.dims) + " (without the batch) to " + text(to));
+      if (d == 1) d = wanted;
+    }
+    pass(node, x);
+    if (dims == x.dims) return;
+    const auto r = readers_.find(node.out[0]);
+    if (r == readers_.end() || extra_.contains(node.out[0]) || std::any_of(r->second.begin(), r->second.end(), [&](std::size_t i) { return nodes_[i].op != "Mul"; }))
+      throw Unsupported("repeats elements of other than a product's factor");
+    expanded_[node.out[0]] = dims;
   }
 
   void scale_by(const Node& node, const Tensor& x, float w, float b) {
@@ -874,6 +919,8 @@ class Importer {
     if (a.dims.size() != b.dims.size()) throw Unsupported("multiplies tensors of shapes " + text(a.dims) + " and " + text(b.dims) + "; equal numbers of dimensions are supported");
     const Shape sa = g.shape(a.id), sb = g.shape(b.id);
     if (sa.per_image() < sb.per_image()) std::swap(a, b);
+    for (const std::string& in : node.in)
+      if (const auto e = expanded_.find(in); e != expanded_.end() && e->second != a.dims) throw Unsupported("multiplies a tensor expanded to " + text(e->second) + " with a smaller one");
     std::int32_t gate = -1;
     if (sa != sb || opens(b.id)) gate = 1;
     else if (opens(a.id)) gate = 0;
@@ -1031,15 +1078,12 @@ class Importer {
       const std::int64_t axis = axes[k] < 0 ? axes[k] + static_cast<std::int64_t>(x.dims.size()) + 1 : axes[k];
       if (axis == 0 && starts[k] == 0 && steps[k] == 1 && ends[k] >= (fixed_batch_ > 0 ? fixed_batch_ : 0x7fffffff)) continue;  // all of the batch
       if (axis < 1 || axis > static_cast<std::int64_t>(x.dims.size())) throw Unsupported("slices the batch");
-      const std::int64_t n = x.dims[static_cast<std::size_t>(axis - 1)], step = std::clamp(steps[k], -n, n);
-      if (step == 0) throw Unsupported("slices with a step of 0");
-      const std::int64_t from = std::clamp<std::int64_t>(starts[k] < 0 ? starts[k] + n : starts[k], 0, step > 0 ? n : n - 1);
-      const std::int64_t to = std::clamp<std::int64_t>(ends[k] < 0 ? std::max<std::int64_t>(ends[k], -n - 1) + n : ends[k], step > 0 ? 0 : -1, n);
-      const std::int64_t count = step > 0 ? (to - from + step - 1) / step : (from - to - step - 1) / -step;
-      if (count < 1) throw Unsupported("slices everything away");
-      if (from == 0 && step == 1 && count == n) continue;
+      const std::int64_t n = x.dims[static_cast<std::size_t>(axis - 1)];
+      const Range r = slice_range(n, starts[k], ends[k], steps[k]);
+      if (r.count < 1) throw Unsupported("slices everything away");
+      if (r.start == 0 && r.step == 1 && r.count == n) continue;
       const std::string name = k + 1 < starts.size() ? node.name + "." + std::to_string(k) : node.name;
-      id = slice(*builder_, id, static_cast<std::int32_t>(axis), narrow(from, "a start"), narrow(count, "a count"), narrow(step, "a step"), name.c_str());
+      id = slice(*builder_, id, static_cast<std::int32_t>(axis), narrow(r.start, "a start"), narrow(r.count, "a count"), narrow(r.step, "a step"), name.c_str());
     }
     if (id == x.id) pass(node, x);
     else set(node, id, x.dims.size());
@@ -1196,6 +1240,7 @@ class Importer {
   std::map<std::string, int> extra_;  // tensors that are read from outside
   GraphBuilder* builder_ = nullptr;
   std::map<std::string, Tensor> tensors_;
+  std::map<std::string, Dims> expanded_;  // factors as Expand nodes make them
   std::map<std::string, std::array<std::int32_t, 4>> pending_pads_;  // of Pad nodes that a convolution takes: top, left, bottom, right
   std::map<std::string, std::vector<float>> weights_;
   std::map<std::string, std::string> aliases_;

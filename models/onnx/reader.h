@@ -64,6 +64,12 @@ struct Activation {
 /// parts, ...) by one node of op "vitrine.ACTIVATION". They are recognised by their values on a grid, not by their form.
 void recognise_activations(std::vector<Node>&, const std::map<std::string, Constant>& scalars, const std::set<std::string>& outputs);
 
+/// What a Slice takes of a dimension of n elements; Unsupported for a step of 0.
+struct Range {
+  std::int64_t start = 0, count = 0, step = 1;
+};
+Range slice_range(std::int64_t n, std::int64_t start, std::int64_t end, std::int64_t step);
+
 /// The value of a node whose inputs are all known, of at most `limit` elements; Unsupported for other ops.
 Constant evaluate(const Node&, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit);
 

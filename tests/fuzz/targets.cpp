@@ -31,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const io::TensorEntry& t : file.tensors()) (void)t.floats();
 #elif VITRINE_FUZZ == VITRINE_IMAGE
     const io::Image image = io::parse_image(data, size, 3, "fuzz.png");
-    if (image.w < 4096 && image.h < 4096) (void)io::resize(image, 7, 5);
+    if (image.w < 1024 && image.h < 1024) (void)io::resize(image, 7, 5);
 #elif VITRINE_FUZZ == VITRINE_MODEL
     // The graph alone; every tensor that it asks for is there, with a shape that the name's length decides.
     (void)model_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz.json", [](const std::string& name, std::vector<std::int64_t>& shape) {

@@ -226,6 +226,7 @@ def _(g, x):
     yield g('HardSwish', x)
     yield g('Gelu', x)
     yield g('Gelu', x, approximate='tanh')
+    yield g('Mish', x)
 
 
 @case('clip', 7, 10, 11, 12)
@@ -366,10 +367,20 @@ def _(g, x):
     yield g.axes('ReduceMean', x, [2], keepdims=0)
 
 
-@case('reduce-max', 12, 18)
+@case('reductions', 12, 18)
 def _(g, x):
+    total = lambda x, axes, **more: g('ReduceSum', x, axes, **more) if g.opset >= 13 else g('ReduceSum', x, axes=axes, **more)
     yield g.axes('ReduceMax', x, [2, 3], keepdims=0)
     yield g.axes('ReduceMax', x, [-2, -1])
+    yield total(x, [2, 3], keepdims=0)
+    yield total(x, [3])
+    # Over channels, as spatial attention does.
+    both = g('Concat', g.axes('ReduceMean', x, [1]), g.axes('ReduceMax', x, [1]), total(x, [1]), axis=1)
+    yield both
+    yield g('Mul', x, g('Sigmoid', g.conv(both, 3, 1, kernel=(1, 1))))
+    yield g.axes('ReduceMean', x, [1], keepdims=0)
+    yield g.axes('ReduceMax', g('Flatten', x), [1])
+    yield g.axes('ReduceMean', g('Reshape', x, [0, 3, 12]), [1])
 
 
 # ---- Arithmetic
@@ -397,6 +408,11 @@ def _(g, x):
     yield g('Add', x, g('Unsqueeze', g('Gather', g.random(5), [0, -1, 2]), [1, 2]))
     yield g('Add', x, g('ConstantOfShape', [3, 1, 1], value=numpy_helper.from_array(np.float32([0.5]))))
     yield g('Add', x, g('Slice', g.random(3, 4, 2), [1, 0], [4, 1], [1, 2], [3, 1]))
+    yield g('Add', x, g('Slice', g.random(5, 2, 1), [-1, 2 ** 40], [-(2 ** 63), 0], [0, 1], [-2, -3]))
+    # As PyTorch turns its order of pads around.
+    pads = g('Concat', [1, 2, 0, 1], g('ConstantOfShape', g('Sub', [8], [4]), value=numpy_helper.from_array(np.int64([0]))), axis=0)
+    back = g('Slice', g('Reshape', pads, [-1, 2]), [-1], [-(2 ** 63) + 1], [0], [-1])
+    yield g('Pad', x, g('Cast', g('Reshape', g('Transpose', back, perm=[1, 0]), [-1]), to=7), 0.0, mode='constant')
     yield g('Add', x, g('Concat', g.random(1, 1, 1), g.random(2, 1, 1), axis=-3))
     yield g('Add', x, g('Squeeze', g.random(1, 3, 1, 1), [0]))
     yield g('Add', x, g('Transpose', g.random(1, 1, 3), perm=[2, 0, 1]))
@@ -421,6 +437,10 @@ def _(g, x):
     # A gate that is a vector first.
     v = g('Sigmoid', g('Gemm', g('Flatten', g('GlobalAveragePool', x)), g.random(3, 3), g.random(3)))
     yield g('Mul', x, g.axes('Unsqueeze', v, [2, 3]))
+    yield g('Mul', x, g('Expand', g.axes('Unsqueeze', v, [2, 3]), g('Shape', x)))
+    yield g('Mul', g('Expand', gate, [1, 3, 4, 3]), x)
+    yield g('Relu', g('Expand', x, [1, 1, 3]))
+    yield g('Pow', x, 2.0)
     yield g('Mul', x, g('Reshape', v, [-1, 3, 1, 1]))
 
 
@@ -748,6 +768,11 @@ def refused(folder):
         yield g('ReduceMean', x, axes=[0, 1], name='over-batch')
         yield g('MaxPool', x, kernel_shape=[2 ** 40, 1], name='huge-kernel')
         yield g('Expand', g('GlobalAveragePool', x), [1, 3, 4, 3], name='spread')
+        pooled = g('GlobalAveragePool', x)
+        yield g('Mul', g('Expand', pooled, [1, 3, 4, 3]), pooled, name='both-small')
+        yield g('Mul', g('Expand', pooled, [1, 3, 4, 3]), 2.0, name='small')
+        yield g('ReduceMean', g('Flatten', x), axes=[1], keepdims=0, name='batch-alone')
+        yield g('Pow', x, 3.0, name='cube')
     save('several', several)
 
     def spatial(g, x):

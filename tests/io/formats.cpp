@@ -173,6 +173,9 @@ TEST_CASE("pictures: round trip, damage, resizing") {
     write(path, whole.substr(0, n));
     CHECK_THROWS_AS(io::read_image(path, 3), Error);
   }
+  // Other formats that stb would read: a TGA has no mark of its own.
+  write(path, std::string("\0\0\3\0\0\0\0\0\0\0\0\0\2\0\2\0\x8\0abcd", 22));
+  refused([&] { (void)io::read_image(path, 1); }, "no PNG or JPEG");
   const io::Image flat = io::resize({7, 5, 1, std::vector<std::uint8_t>(35, 77)}, 13, 3);
   CHECK(flat.pixels == std::vector<std::uint8_t>(39, 77));
   // Halving weighs four neighbours 1 3 3 1, as Pillow's BILINEAR does when it shrinks.

@@ -82,7 +82,8 @@ TEST_CASE("everything that a file has and Vitrine has not is said at once, with 
     const std::string said = e.what();
     for (const char* node : {"recurrent", "mirror", "slopes", "error", "inverse", "cubic", "over-maps", "t8", "branch", "training", "statistics", "unequal", "other-rank",
                              "along-height", "more-dimensions", "column-bias", "ranks", "mixes", "reversed", "no-value", "two-bounds", "dynamic-weight", "no-weight",
-                             "no-input", "batch-slice", "long-split", "no-step", "over-batch", "huge-kernel", "spread"})
+                             "no-input", "batch-slice", "long-split", "no-step", "over-batch", "huge-kernel", "spread", "both-small", "small",
+                             "batch-alone", "cube"})
       CHECK_MESSAGE(said.find("node '" + std::string(node) + "' (") != std::string::npos, node << " in " << said);
     CHECK(said.find("(Relu)") == std::string::npos);  // what hangs on a problem is none of its own
   }
