@@ -123,7 +123,7 @@ TEST_CASE("a layer is put between a node and all its readers, and nothing else c
   }
 }
 
-TEST_CASE("networks with interpretable filters train, resume, save and explain like any other") {
+TEST_CASE("networks with interpretable filters train, resume, save and explain like any other" * doctest::test_suite("training")) {
   const auto data = data::open_for_training("partshapes:kind3,size=32,train=30,test=12,samples=1");
   const auto make = [&](const InterpretableOptions& o) { return with_interpretable_filters(make_model("cnn6", data.train->image_shape(), 3, 1), o, 1); };
   for (const bool paper : {false, true}) {

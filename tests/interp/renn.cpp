@@ -236,7 +236,7 @@ TEST_CASE("rule maps move with the detections; names do not matter; a tautology 
   for (std::size_t i = 0; i < 42; ++i) CHECK(same[i] >= random.p[i] * 0.99);
 }
 
-TEST_CASE("ReNN: the planted rule decides, where detections alone do not; reports and proofs say so") {
+TEST_CASE("ReNN: the planted rule decides, where detections alone do not; reports and proofs say so" * doctest::test_suite("training")) {
   const RuleBase rules = order_rules();
   const std::atomic<bool> stop{false};
   const auto data = dots(100);
@@ -299,7 +299,7 @@ TEST_CASE("ReNN: the planted rule decides, where detections alone do not; report
   CHECK(sum == doctest::Approx(e.score[0] - e.baseline_score[0]).epsilon(1e-3));
 }
 
-TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads") {
+TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads" * doctest::test_suite("training")) {
   const RuleBase rules = order_rules();
   const auto data = dots(20);
   RennOptions small;
