@@ -97,7 +97,7 @@ std::string temporary(const char* name) { return (std::filesystem::temp_director
 
 }  // namespace
 
-TEST_CASE("a layer is put between a node and all its readers, and nothing else changes") {
+TEST_CASE("a layer is put between a node and all its readers, and nothing else changes" * doctest::test_suite("models")) {
   for (const char* name : {"lenet5", "cnn6", "resnet-mini"}) {
     const Shape image = std::string(name) == "lenet5" ? Shape{1, 1, 28, 28} : Shape{1, 3, 32, 32};
     const Model model = make_model(name, image, 4, 1);
