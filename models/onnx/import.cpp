@@ -45,7 +45,7 @@ std::int64_t product(const Dims& d) {
   return n;
 }
 
-// Elements of one image of a shape whose product may not even fit into 64 bits.
+// Whether one image has too many elements; the product of its sizes may not even fit into 64 bits.
 bool is_huge(const Shape& s) { return std::int64_t{s.c()} * s.h() > element_limit || std::int64_t{s.c()} * s.h() * s.w() > element_limit; }
 
 // What can be a name in messages and JSON: UTF-8 without a 0.
@@ -166,10 +166,9 @@ class Importer {
 
   void read_nodes() {
     if (graph_.node_size() > 20000) fail("has " + std::to_string(graph_.node_size()) + " nodes, expected at most 20000");
-    std::set<std::string> known;
+    std::set<std::string> known, names;
     for (const auto& [name, tensor] : initializers_) known.insert(name);
     for (const auto& in : graph_.input()) known.insert(in.name());
-    std::set<std::string> names;
     for (const pb::NodeProto& proto : graph_.node()) {
       Node node;
       node.proto = &proto;
@@ -466,7 +465,7 @@ class Importer {
       const std::int64_t to = node.integer("to", pb::TensorProto::FLOAT);
       if (to != pb::TensorProto::FLOAT && to != pb::TensorProto::FLOAT16 && to != pb::TensorProto::DOUBLE && to != pb::TensorProto::BFLOAT16) throw Unsupported("casts to a type that is no float");
     }
-    if (node.op == "Dropout" && ((node.has(2) && is_constant(node.in[2]) && constant(node.in[2]).size() == 1 && constant(node.in[2]).at(0) != 0)))
+    if (node.op == "Dropout" && node.has(2) && is_constant(node.in[2]) && constant(node.in[2]).size() == 1 && constant(node.in[2]).at(0) != 0)
       throw Unsupported("is in training mode: export the model in evaluation mode");
     pass(node, Tensor(viewed(node, 0)));  // a copy: `viewed` refers into the map that is written
   }
@@ -724,22 +723,22 @@ class Importer {
 
   void clip_node(const Node& node) {
     const Tensor x = tensor(node, node.op == "Clip" || tensors_.contains(node.in[0]) ? 0 : 1);
-    float low = -3.402823466e38f, high = 3.402823466e38f;
+    constexpr float largest = 3.402823466e38f;  // JSON knows no infinity
+    float low = -largest, high = largest;
     const auto bound = [&](std::size_t k) {
       const Constant& c = constant(node, k, "bound");
       if (c.size() != 1 || c.dims.size() > x.dims.size() + 1) throw Unsupported("has a bound that is no scalar");
-      return std::clamp(static_cast<float>(c.at(0)), low, high);  // JSON knows no infinity
+      return std::clamp(static_cast<float>(c.at(0)), -largest, largest);
     };
     if (node.op == "Clip") {
-      const float least = node.has(1) ? bound(1) : std::max(node.number("min", low), low);
-      high = node.has(2) ? bound(2) : std::min(node.number("max", high), high);
-      low = least;
+      low = node.has(1) ? bound(1) : std::clamp(node.number("min", low), -largest, largest);
+      high = node.has(2) ? bound(2) : std::clamp(node.number("max", high), -largest, largest);
     } else {
       if (node.in.size() != 2) throw Unsupported("compares other than a tensor with a scalar");
       (node.op == "Max" ? low : high) = bound(tensors_.contains(node.in[0]) ? 1 : 0);
     }
-    if (low < -3.4e38f && high > 3.4e38f) pass(node, x);
-    else if (low == 0 && high > 3.4e38f) set(node, relu(*builder_, x.id, node.name.c_str()), x.dims.size());
+    if (low == -largest && high == largest) pass(node, x);
+    else if (low == 0 && high == largest) set(node, relu(*builder_, x.id, node.name.c_str()), x.dims.size());
     else set(node, clip(*builder_, x.id, low, high, node.name.c_str()), x.dims.size());
   }
 

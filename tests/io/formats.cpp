@@ -173,6 +173,10 @@ TEST_CASE("pictures: round trip, damage, resizing") {
     write(path, whole.substr(0, n));
     CHECK_THROWS_AS(io::read_image(path, 3), Error);
   }
+  std::string claims = whole;
+  claims[33] = '\x7e';  // of the length of the chunk behind the header
+  write(path, claims);
+  refused([&] { (void)io::read_image(path, 3); }, "are left");
   // Other formats that stb would read: a TGA has no mark of its own.
   write(path, std::string("\0\0\3\0\0\0\0\0\0\0\0\0\2\0\2\0\x8\0abcd", 22));
   refused([&] { (void)io::read_image(path, 1); }, "no PNG or JPEG");

@@ -99,8 +99,9 @@ TEST_CASE("files that lie are one sentence each") {
       {"opset-absent", "opset 0"}, {"output-input", "output that is its input"}, {"output-maps", "(N,3,2,2), expected a vector"}, {"output-unmade", "'nowhere'"},
       {"twice-made", "there already"}, {"twice-stored", "two initializers called 'w'"}, {"two-inputs", "several inputs ('x', 'x2')"}, {"type", "element type 8"}};
   for (const auto& [name, word] : expected) {
-    CAPTURE(std::string(name));
-    refused([&, file = golden + "refused/" + name + ".onnx"] { (void)onnx::import_file(file); }, word);
+    const std::string file = golden + "refused/" + name + ".onnx";
+    CAPTURE(file);
+    refused([&] { (void)onnx::import_file(file); }, word);
   }
 }
 
@@ -128,8 +129,9 @@ TEST_CASE("external data comes from beside the file and from nowhere else") {
       {"external-link", "leaves the model's folder"}, {"external-missing", "cannot be found"}, {"external-folder", "folder"}, {"external-late", "has 256 bytes, expected 192 from 9999999999999 on"},
       {"external-length", "191 bytes, expected 192"}, {"external-text", "offset of 'a'"}};
   for (const auto& [name, word] : expected) {
-    CAPTURE(std::string(name));
-    refused([&, file = copy(name)] { (void)onnx::import_file(file); }, word);
+    const std::string file = copy(name);
+    CAPTURE(file);
+    refused([&] { (void)onnx::import_file(file); }, word);
   }
   std::filesystem::resize_file(folder / "model/weights.bin", 191);
   refused([&] { (void)onnx::import_file(copy("external")); }, "has 191 bytes, expected 192");
