@@ -262,7 +262,7 @@ def training():
         if p.returncode == 0:
             break
         if p.returncode != 130:
-            check(attempt == 0 and p.returncode < 0, f'stopping: {p.returncode} {err}')
+            check(p.returncode == -signal.SIGINT, f'stopping: {p.returncode} {err}')
             continue  # the signal came before the program was ready for it
         check('saved' in out and os.path.exists('stop.safetensors.state'), f'Ctrl-C saves: {out}')
         stopped += 1
