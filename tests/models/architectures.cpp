@@ -93,7 +93,9 @@ TEST_CASE("every architecture has its published number of parameters") {
 
 TEST_CASE("names and shapes are those of torchvision's state dicts") {
   const auto golden = nlohmann::json::parse(std::ifstream(VITRINE_SOURCE_ROOT "/tests/golden/state_dicts.json"));
-  for (const auto& [name, entry] : golden.items()) {
+  for (const auto& item : golden.items()) {
+    const std::string name = item.key();
+    const nlohmann::json& entry = item.value();
     CAPTURE(name);
     const Architecture& a = find_architecture(name);
     const Structure plan(a, a.usual, a.usual_classes, true);
@@ -118,7 +120,9 @@ TEST_CASE("names and shapes are those of torchvision's state dicts") {
 TEST_CASE("planted weights give torchvision's logits") {
   const auto golden = nlohmann::json::parse(std::ifstream(VITRINE_SOURCE_ROOT "/tests/golden/state_dicts.json"));
   const Engine engine(1);
-  for (const auto& [name, entry] : golden.items()) {
+  for (const auto& item : golden.items()) {
+    const std::string name = item.key();
+    const nlohmann::json& entry = item.value();
     if (!entry.contains("logits")) continue;
     CAPTURE(name);
     const Model model = planted_model(name.c_str(), {1, 3, 96, 64});
