@@ -59,15 +59,17 @@ void template_gate(const TemplateArgs<T>& a) noexcept {
 
 template <class T>
 void peak_gate(const PeakArgs<T>& a) noexcept {
+  const auto from = [&](std::int32_t i) { return i > a.radius ? i - a.radius : 0; };
+  const auto to = [&](std::int32_t i, std::int32_t size) { return a.radius < size - 1 - i ? i + a.radius : size - 1; };
   for (std::int64_t plane = a.first; plane < a.last; ++plane) {
     const T* const x = a.x + plane * a.h * a.w;
     for (std::int32_t i = 0; i < a.h; ++i)
       for (std::int32_t j = 0; j < a.w; ++j) {
         const std::int64_t at = plane * a.h * a.w + i * a.w + j;
         bool first = true;
-        for (std::int32_t u = i - a.radius; u <= i + a.radius; ++u)
-          for (std::int32_t v = j - a.radius; v <= j + a.radius; ++v) {
-            if (u < 0 || u >= a.h || v < 0 || v >= a.w || (u == i && v == j)) continue;
+        for (std::int32_t u = from(i); u <= to(i, a.h); ++u)
+          for (std::int32_t v = from(j); v <= to(j, a.w); ++v) {
+            if (u == i && v == j) continue;
             const bool before = u < i || (u == i && v < j);
             const T here = x[i * a.w + j], there = x[u * a.w + v];
             if (before ? there >= here : there > here) first = false;

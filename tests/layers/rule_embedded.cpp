@@ -71,6 +71,13 @@ TEST_CASE("one place a detection, the first of equals") {
   CHECK(walked.back(Values(15, 1)) == Values({1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}));
 }
 
+TEST_CASE("a radius beyond the map means all of it") {
+  Net net({1, 1, 3, 5}, [](GraphBuilder& g, Id x) { return local_maximum(g, x, 0x7fffffff); });
+  const GradientRule rule;
+  Walked walked(net, everywhere(net, rule), {});
+  CHECK(walked.forward({1, 1, 0, 3, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, 4}, 1) == Values({0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0}));
+}
+
 TEST_CASE("a soft rule: its gradient by differences") {
   Net net({1, 2, 8, 8}, rule_net);
   const GradientRule rule;
