@@ -42,6 +42,11 @@ struct NodeIO {
 struct Field {
   float size = 1, step = 1, before = 0;
   bool whole = false;
+
+  /// Of a window of `kernel` places, `dilation` apart: convolutions, pools.
+  static constexpr Field window(std::int32_t kernel, std::int32_t dilation, std::int32_t stride, std::int32_t padding) noexcept {
+    return {static_cast<float>(dilation) * static_cast<float>(kernel - 1) + 1, static_cast<float>(stride), static_cast<float>(padding), false};
+  }
 };
 
 /// Visits an op's attributes, to save, load and print them without knowing the op.

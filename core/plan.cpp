@@ -50,15 +50,17 @@ bool take(Arena& book, std::size_t n, T fill, std::span<T>& out) noexcept {
 
 bool contains(std::span<const Id> ids, Id v) noexcept { return std::find(ids.begin(), ids.end(), v) != ids.end(); }
 
-// Which nodes must run.
+// Which nodes must run: what is asked for, and from there back all that it is made of.
 void find_needed(const PlanRequest& q, Plan& plan) noexcept {
   const Graph& g = *q.graph;
   for (std::size_t i = g.nodes.size(); i-- > 0;) {
     const Id out = g.nodes[i].out;
-    bool need = q.observer != nullptr || (q.seeds.empty() && out == g.output) || out == q.until || contains(q.seeds, out) ||
-                contains(q.keep_values, out) || contains(q.keep_signals, out);
-    for (std::size_t j = i + 1; j < g.nodes.size() && !need; ++j) need = plan.needed[j] && contains(g.nodes[j].in, out);
-    plan.needed[i] = need;
+    if (q.observer != nullptr || (q.seeds.empty() && out == g.output) || out == q.until || contains(q.seeds, out) || contains(q.keep_values, out) ||
+        contains(q.keep_signals, out))
+      plan.needed[i] = true;
+    if (!plan.needed[i]) continue;
+    for (const Id v : g.nodes[i].in)
+      if (g.values[v].producer != no_id) plan.needed[g.values[v].producer] = true;
   }
 }
 

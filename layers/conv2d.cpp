@@ -14,8 +14,7 @@ Status Conv2d::infer(const Context& ctx, std::span<const Shape> in, std::span<co
 }
 
 Field Conv2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept {
-  return axis == 2 ? Field{static_cast<float>(dilation_h * (kernel_h - 1) + 1), static_cast<float>(stride_h), static_cast<float>(pad_top), false}
-                   : Field{static_cast<float>(dilation_w * (kernel_w - 1) + 1), static_cast<float>(stride_w), static_cast<float>(pad_left), false};
+  return axis == 2 ? Field::window(kernel_h, dilation_h, stride_h, pad_top) : Field::window(kernel_w, dilation_w, stride_w, pad_left);
 }
 
 Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {

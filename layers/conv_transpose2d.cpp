@@ -21,7 +21,7 @@ Status ConvTranspose2d::infer(const Context& ctx, std::span<const Shape> in, std
 
 Field ConvTranspose2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept {
   const auto stride = static_cast<float>(axis == 2 ? stride_h : stride_w), pad = static_cast<float>(axis == 2 ? pad_top : pad_left);
-  const auto reach = static_cast<float>(axis == 2 ? dilation_h * (kernel_h - 1) : dilation_w * (kernel_w - 1));
+  const float reach = (axis == 2 ? Field::window(kernel_h, dilation_h, 1, 0) : Field::window(kernel_w, dilation_w, 1, 0)).size - 1;
   return {1 + reach / stride, 1 / stride, (reach - pad) / stride, false};
 }
 

@@ -110,37 +110,30 @@ Status Transpose::infer(const Context& ctx, std::span<const Shape> in, std::span
   return seen == 14 ? Status::ok : ctx.fail(Status::bad_argument, "needs each of the dimensions 1, 2 and 3 once");
 }
 
-Status Transpose::forward(const Context& ctx, const NodeIO& io) const noexcept {
+void Transpose::copy(const Context& ctx, const TensorView& straight, const TensorView& moved, bool there, bool add) const noexcept {
   kernels::CopyArgs<real> a;
-  std::int64_t from[4];
-  strides(io.in[0].shape, from);
+  std::int64_t dense[4], own[4];
+  strides(straight.shape, dense);
+  strides(moved.shape, own);
   const std::int32_t d[] = {0, d1, d2, d3};
   for (std::size_t k = 0; k < 4; ++k) {
-    a.size[k] = io.out.shape.d[k];
-    a.src_stride[k] = from[d[k]];
+    a.size[k] = moved.shape.d[k];
+    a.src_stride[k] = there ? dense[d[k]] : own[k];
+    a.dst_stride[k] = there ? own[k] : dense[d[k]];
   }
-  strides(io.out.shape, a.dst_stride);
-  a.src = io.in[0].data;
-  a.dst = io.out.data;
+  a.src = there ? straight.data : moved.data;
+  a.dst = there ? moved.data : straight.data;
+  a.add = add;
   ctx->copy(a);
+}
+
+Status Transpose::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  copy(ctx, io.in[0], io.out, true, false);
   return Status::ok;
 }
 
-Status Transpose::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
-  if (!d_in[0]) return Status::ok;
-  kernels::CopyArgs<real> a;
-  std::int64_t to[4];
-  strides(io.in[0].shape, to);
-  const std::int32_t d[] = {0, d1, d2, d3};
-  for (std::size_t k = 0; k < 4; ++k) {
-    a.size[k] = io.out.shape.d[k];
-    a.dst_stride[k] = to[d[k]];
-  }
-  strides(io.out.shape, a.src_stride);
-  a.src = d_out.data;
-  a.dst = d_in[0].data;
-  a.add = d_in[0].add;
-  ctx->copy(a);
+Status Transpose::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+  if (d_in[0]) copy(ctx, d_in[0], d_out, false, d_in[0].add);
   return Status::ok;
 }
 

@@ -65,6 +65,9 @@ class Transpose final : public ViewOp {
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+
+ private:
+  void copy(const Context&, const TensorView& straight, const TensorView& moved, bool there, bool add) const noexcept;
 };
 
 /// Elements start, start + step, ... (count of them) of one axis (1 channels, 2 height, 3 width).
@@ -80,7 +83,7 @@ class Slice final : public ViewOp {
     v("step", step);
   }
   Field field(const Shape&, const Shape&, std::size_t of) const noexcept override {
-    return static_cast<std::size_t>(axis) == of ? Field{1, static_cast<float>(step), static_cast<float>(-start), false} : Field{};
+    return static_cast<std::size_t>(axis) == of ? Field{1, static_cast<float>(step), -static_cast<float>(start), false} : Field{};
   }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
