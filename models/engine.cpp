@@ -44,6 +44,17 @@ Memory::~Memory() {
   if (data_ != nullptr) ::munmap(data_, bytes_);
 }
 
+Geometry geometry_of(const Graph& g, Id value) {
+  Memory book(g.values.size() * (sizeof(Geometry) + sizeof(bool)) + 4 * Arena::alignment);
+  Arena arena(book.data(), book.bytes());
+  Failure failure;
+  Context ctx;
+  ctx.failure = &failure;
+  Geometry out;
+  if (find_geometry(ctx, g, value, arena, out) != Status::ok) throw Error("places of '" + std::string(g.values[value].name) + "': " + sentence(failure));
+  return out;
+}
+
 Engine::Engine(int threads) : kernels_(&kernels::table(kernels::active())) {
   if (threads <= 0) {
     cpu_set_t set;
@@ -52,6 +63,9 @@ Engine::Engine(int threads) : kernels_(&kernels::table(kernels::active())) {
   }
   if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
 }
+
+Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters)
+    : Session(engine, request, const_cast<real*>(parameters.data()), nullptr) {}
 
 Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients)
     : context_(engine.context()) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/geometry.h"
 #include "core/io/error.h"
 #include "core/run.h"
 
@@ -15,6 +16,9 @@ namespace vitrine {
 std::string sentence(const Failure&);
 std::string text(const Shape&);
 std::string text(std::span<const std::int64_t> dimensions);
+
+/// Where the places of a value look (core/geometry.h); an Error where they have no such thing.
+Geometry geometry_of(const Graph&, Id value);
 
 /// Zero-initialised pages, kept until the end: huge pages are asked for where the system has them, since touching fresh
 /// small pages costs far more than the work on them.
@@ -57,7 +61,9 @@ class Engine {
 /// A plan with its memory, ready to run.
 class Session {
  public:
-  Session(const Engine&, const PlanRequest&, real* parameters, real* parameter_gradients = nullptr);
+  /// Without gradients nothing but training (Context::training) writes parameters, so constant ones will do.
+  Session(const Engine&, const PlanRequest&, std::span<const real> parameters);
+  Session(const Engine&, const PlanRequest&, real* parameters, real* parameter_gradients);
 
   void forward(const TensorView& input, Id first_node = 0);
   void forward_reference(const TensorView& input);

@@ -43,17 +43,6 @@ struct Axes {
   }
 };
 
-Geometry places_of(Id value, const Graph& graph) {
-  Memory book(std::size_t{1} << 20);
-  Arena arena(book.data(), book.bytes());
-  Failure failure;
-  Context ctx;
-  ctx.failure = &failure;
-  Geometry g;
-  if (find_geometry(ctx, graph, value, arena, g) != Status::ok) throw Error(sentence(failure));
-  return g;
-}
-
 }  // namespace
 
 Model make_renn(const RuleBase& rules, Shape image, int classes, const RennOptions& o, std::uint64_t seed) {
@@ -133,7 +122,7 @@ LocalTargets::LocalTargets(const Model& model, const data::Dataset& train, const
   detections_ = model.node("detections");
   below_ = model.node("local.score");
   maps_ = g.shape(g.nodes[detections_].out);
-  geometry_ = places_of(g.nodes[detections_].out, g);
+  geometry_ = geometry_of(g, g.nodes[detections_].out);
   targets_.resize(static_cast<std::size_t>(maps_.with_batch(batch).size()));
   difference_.resize(targets_.size());
 }
@@ -200,7 +189,7 @@ TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest
 std::vector<DetectionQuality> measure_detections(const Model& model, const Engine& engine, const data::Dataset& data, const RuleBase& rules) {
   const Id value = model.graph().nodes[model.node("detections")].out;
   const Shape maps = model.graph().shape(value);
-  const Geometry geometry = places_of(value, model.graph());
+  const Geometry geometry = geometry_of(model.graph(), value);
   const std::vector<int> names = pattern_names(data, rules);
   const std::size_t patterns = rules.patterns.size();
   PlanRequest request;
@@ -209,16 +198,10 @@ std::vector<DetectionQuality> measure_detections(const Model& model, const Engin
   const Id seeds[] = {value};
   request.seeds = seeds;
   request.keep_values = seeds;
-  Session session(engine, request, const_cast<real*>(model.parameters.data()));
-  data::LoaderOptions loading;
-  loading.batch = request.batch;
-  loading.preparation = model.preparation;
-  data::Loader loader(data, loading);
-  loader.start_epoch(0);
-  data::Batch batch;
+  Session session(engine, request, model.parameters);
   std::vector<std::vector<double>> shown(patterns), absent(patterns);
   std::vector<DetectionQuality> out(patterns);
-  while (loader.next(batch)) {
+  data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
     const TensorView p = session.run().value(value);
     for (int n = 0; n < batch.count; ++n) {
@@ -237,7 +220,8 @@ std::vector<DetectionQuality> measure_detections(const Model& model, const Engin
         out[q].located += here && near;
       }
     }
-  }
+    return true;
+  });
   for (std::size_t q = 0; q < patterns; ++q) {
     std::sort(absent[q].begin(), absent[q].end());
     double above = 0;

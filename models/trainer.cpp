@@ -35,13 +35,13 @@ class NonFiniteFinder final : public Observer {
   }
 };
 
-[[noreturn]] void explain_non_finite(const Model& model, const Engine& engine, real* parameters, const TensorView& input, const std::string& where) {
+[[noreturn]] void explain_non_finite(const Model& model, const Engine& engine, const TensorView& input, const std::string& where) {
   NonFiniteFinder finder;
   PlanRequest request;
   request.graph = &model.graph();
   request.batch = input.shape.n();
   request.observer = &finder;
-  Session session(engine, request, parameters);
+  Session session(engine, request, model.parameters);
   std::string why = "the loss alone is not finite";
   try {
     session.forward(input);
@@ -233,7 +233,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
         loss += static_cast<double>(weight) * own;
       }
       if (!std::isfinite(loss))
-        explain_non_finite(model, engine, model.parameters.data(), input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
+        explain_non_finite(model, engine, input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
       session.walk_back();
 
       const float lr = static_cast<float>(o.lr * schedule.factor(t, total));
@@ -329,20 +329,14 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
   request.batch = static_cast<std::int32_t>(std::min<std::int64_t>(batch_size, std::max<std::int64_t>(1, data.size())));
   const Id keep[] = {logits};
   request.keep_values = keep;
-  Session session(engine, request, const_cast<real*>(model.parameters.data()));  // evaluation writes no parameter
+  Session session(engine, request, model.parameters);
 
-  data::LoaderOptions loading;
-  loading.batch = request.batch;
-  loading.preparation = model.preparation;
-  data::Loader loader(data, loading);
-  loader.start_epoch(0);
   EvalResult result;
   result.correct.resize(static_cast<std::size_t>(model.classes()));
   result.count.resize(static_cast<std::size_t>(model.classes()));
   std::vector<double> losses(static_cast<std::size_t>(request.batch));
-  data::Batch batch;
   std::int64_t right = 0, seen = 0;
-  while (loader.next(batch)) {
+  data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
     const TensorView out = session.run().value(logits);
     double loss = 0;
@@ -360,7 +354,8 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
       right += hit;
     }
     seen += batch.count;
-  }
+    return true;
+  });
   result.accuracy = static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, seen));
   result.loss /= static_cast<double>(std::max<std::int64_t>(1, seen));
   return result;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/geometry.h"
 #include "models/data/loader.h"
 
 namespace vitrine {
@@ -40,24 +39,19 @@ RuleReport report_rules(const Model& model, const Engine& engine, const data::Da
   request.keep_values = keep;
   request.keep_signals = values;
   request.observer = &edit;
-  Session session(engine, request, const_cast<real*>(model.parameters.data()));
+  Session session(engine, request, model.parameters);
 
   const Shape map = g.shape(values[0]);
   std::vector<std::vector<real>> mean(values.size(), std::vector<real>(static_cast<std::size_t>(map.per_image()), 0));
   const auto images = static_cast<double>(data.size());
   const auto over_batches = [&](const std::function<void(const data::Batch&, const TensorView&)>& body) {
-    data::LoaderOptions loading;
-    loading.batch = request.batch;
-    loading.preparation = model.preparation;
-    data::Loader loader(data, loading);
-    loader.start_epoch(0);
-    data::Batch batch;
-    while (loader.next(batch)) {
+    data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
       if (stop && stop()) throw Error("stopped");
       const TensorView input{batch.images.data(), model.image_shape().with_batch(batch.count)};
       session.forward(input);
       body(batch, input);
-    }
+      return true;
+    });
   };
   double true_score = 0, total = 0;
   over_batches([&](const data::Batch& batch, const TensorView&) {
@@ -130,9 +124,7 @@ class Prover {
   Prover(const Model& model, Session& session, const RuleBase& rules) : model_(model), session_(session) {
     for (const std::string& p : rules.patterns) detection_.push_back("detection." + p);
     const Id v = model.graph().nodes[model.node("detections")].out;
-    Memory book(std::size_t{1} << 20);
-    Arena arena(book.data(), book.bytes());
-    if (find_geometry(session.context(), model.graph(), v, arena, geometry_) != Status::ok) throw Error("the detections have no places");
+    geometry_ = geometry_of(model.graph(), v);
     map_ = model.graph().shape(v).with_batch(1);
   }
 
@@ -191,7 +183,7 @@ std::vector<ProofNode> prove(const Model& model, const Engine& engine, const Rul
   std::vector<Id> keep;
   for (const Node& node : model.graph().nodes) keep.push_back(node.out);
   request.keep_values = keep;
-  Session session(engine, request, const_cast<real*>(model.parameters.data()));
+  Session session(engine, request, model.parameters);
   session.forward(image.view());
   Prover prover(model, session, rules);
   std::vector<ProofNode> out;

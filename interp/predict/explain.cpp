@@ -120,12 +120,11 @@ std::vector<real> predict(const Model& model, const Engine& engine, const Images
   PlanRequest request;
   request.graph = &model.graph();
   request.keep_values = keep;
-  real* const parameters = const_cast<real*>(model.parameters.data());  // forward runs in evaluation write none
   {
-    Session one(engine, request, parameters);
+    Session one(engine, request, model.parameters);
     request.batch = fitting_batch(one.plan().bytes(), budget);
   }
-  Session session(engine, request, parameters);
+  Session session(engine, request, model.parameters);
   std::vector<real> out;
   for (std::int32_t first = 0; first < x.shape.n(); first += request.batch) {
     session.forward(x.view().images(first, std::min(request.batch, x.shape.n() - first)));
@@ -151,7 +150,7 @@ Explanation explain(const Model& model, const Engine& engine, const Images& x, c
     plan.graph = &model.graph();
     plan.keep_values = keep;
     plan.batch = std::min(images.shape.n(), 16);
-    Session session(engine, plan, const_cast<real*>(model.parameters.data()));
+    Session session(engine, plan, model.parameters);
     std::vector<real> out;
     for (std::int32_t first = 0; first < images.shape.n(); first += plan.batch) {
       session.forward(images.view().images(first, std::min(plan.batch, images.shape.n() - first)));

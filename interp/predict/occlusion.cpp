@@ -42,12 +42,11 @@ class Occlusion final : public Method {
     PlanRequest request;
     request.graph = &c.model.graph();
     request.keep_values = keep_;
-    real* const parameters = const_cast<real*>(c.model.parameters.data());  // forward runs in evaluation write none
     {
-      Session one(c.engine, request, parameters);
+      Session one(c.engine, request, c.model.parameters);
       request.batch = fitting_batch(one.plan().bytes() + static_cast<std::size_t>(image.size()) * sizeof(real), c.request.memory_budget);
     }
-    session_ = std::make_unique<Session>(c.engine, request, parameters);
+    session_ = std::make_unique<Session>(c.engine, request, c.model.parameters);
   }
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView&, real* relevance) override {

@@ -196,13 +196,12 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
   request.keep_values = options_.keep;
   request.ledger = options_.ledger;
   request.observer = options_.observer;
-  real* const parameters = const_cast<real*>(model.parameters.data());  // no walk without parameter gradients writes them
   if (options_.batch == 0) {
-    const Session one(engine, request, parameters);
-    options_.batch = fitting_batch(const_cast<Session&>(one).plan().bytes(), budget);
+    const Session one(engine, request, model.parameters);
+    options_.batch = fitting_batch(one.plan().bytes(), budget);
   }
   request.batch = options_.batch;
-  session_ = std::make_unique<Session>(engine, request, parameters);
+  session_ = std::make_unique<Session>(engine, request, model.parameters);
   if (options_.ledger) lines_.resize(model.graph().nodes.size());
 }
 

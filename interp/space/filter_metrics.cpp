@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/geometry.h"
 #include "models/data/loader.h"
 
 namespace vitrine {
@@ -33,12 +32,7 @@ Maps collect(const Model& model, const Engine& engine, const data::Dataset& data
   Maps maps;
   maps.shape = model.graph().shape(value);
   if (maps.shape.pixels() == 1) throw Error("node '" + name + "' makes " + text(maps.shape) + ", expected maps with height and width", Error::usage);
-  Memory book(std::size_t{1} << 20);
-  Arena arena(book.data(), book.bytes());
-  Failure failure;
-  Context ctx = engine.context();
-  ctx.failure = &failure;
-  if (find_geometry(ctx, model.graph(), value, arena, maps.geometry) != Status::ok) throw Error("node '" + name + "': " + sentence(failure));
+  maps.geometry = geometry_of(model.graph(), value);
   if (maps.geometry.h.whole || maps.geometry.w.whole) throw Error("node '" + name + "' sees the whole image at every place, so its places mean nothing", Error::usage);
 
   maps.images = o.images > 0 ? std::min(o.images, data.size()) : data.size();
@@ -50,14 +44,8 @@ Maps collect(const Model& model, const Engine& engine, const data::Dataset& data
   const Id seeds[] = {value};
   request.keep_values = keep;
   request.seeds = seeds;  // nothing after the node is run
-  Session session(engine, request, const_cast<real*>(model.parameters.data()));
-  data::LoaderOptions loading;
-  loading.batch = request.batch;
-  loading.preparation = model.preparation;
-  data::Loader loader(data, loading);
-  loader.start_epoch(0);
-  data::Batch batch;
-  while (static_cast<std::int64_t>(maps.labels.size()) < maps.images && loader.next(batch)) {
+  Session session(engine, request, model.parameters);
+  data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
     if (o.stop && o.stop()) throw Error("stopped");
     const auto done = static_cast<std::int64_t>(maps.labels.size());
     const auto count = static_cast<std::int32_t>(std::min<std::int64_t>(batch.count, maps.images - done));
@@ -66,7 +54,8 @@ Maps collect(const Model& model, const Engine& engine, const data::Dataset& data
     std::copy_n(v.data, v.size(), maps.values.begin() + done * maps.shape.per_image());
     maps.labels.insert(maps.labels.end(), batch.labels.begin(), batch.labels.begin() + count);
     if (o.progress) o.progress(static_cast<double>(done + count) / static_cast<double>(maps.images));
-  }
+    return done + count < maps.images;
+  });
   return maps;
 }
 

@@ -202,4 +202,14 @@ bool Loader::next(Batch& out) {
   return true;
 }
 
+void over_batches(const Dataset& data, const InputPreparation& preparation, int batch, const std::function<bool(Batch&)>& body) {
+  LoaderOptions o;
+  o.batch = batch;
+  o.preparation = preparation;
+  Loader loader(data, o);
+  loader.start_epoch(0);
+  for (Batch b; loader.next(b);)
+    if (!body(b)) return;
+}
+
 }  // namespace vitrine::data

@@ -4,6 +4,7 @@
 // image's augmentation. Threads and interruptions change nothing.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "models/data/dataset.h"
@@ -54,5 +55,8 @@ class Loader {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// All images of a set once, in their order and prepared, a batch at a time, for as long as body says true.
+void over_batches(const Dataset&, const InputPreparation&, int batch, const std::function<bool(Batch&)>& body);
 
 }  // namespace vitrine::data

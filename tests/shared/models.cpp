@@ -108,7 +108,7 @@ TEST_CASE("SqueezeNet 1.1 in half precision: the stored logits, and the shared p
   request.batch = 8;
   request.keep_values = {&logits, 1};
   const Engine engine;
-  Session session(engine, request, m.parameters.data());
+  Session session(engine, request, m.parameters);
   session.forward(x.view());
   const TensorView y = session.run().value(logits);
   CHECK(largest_difference({y.data, y.data + y.size()}, stored("/models_data/squeezenet1_1_imagenet/test_logits.npy")) < 1e-3);
