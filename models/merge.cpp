@@ -1,11 +1,10 @@
 #include "models/merge.h"
 
 #include <algorithm>
-#include <map>
-#include <nlohmann/json.hpp>
 
 #include "layers/conv_transpose2d.h"
 #include "layers/diagonal.h"
+#include "models/rewrite.h"
 
 namespace vitrine {
 namespace {
@@ -62,75 +61,35 @@ bool has_mergeable_batch_norm(const Model& model) {
 Model merge_batch_norms(const Model& model) {
   const Graph& g = model.graph();
   const std::vector<Id> into = find_targets(g);
+  std::vector<bool> takes_norm(g.nodes.size(), false);
+  for (const Id layer : into)
+    if (layer != no_id) takes_norm[layer] = true;
+  Model merged = rewrite(model, [&](Rewriter& r, Id i) {
+    if (into[i] == no_id) r.copy(i, takes_norm[i]);
+    else r.stands_for(g.nodes[i].out, r.now(g.nodes[i].in[0]));
+  });
 
-  // Weights and biases of the layers, with the norms' factors and shifts taken in, in the order of the graph.
-  std::map<std::string, std::vector<real>> tensors;
-  std::map<std::string, std::vector<std::int64_t>> shapes;
-  for (const Value& v : g.values) {
-    if (v.kind != ValueKind::parameter) continue;
-    const auto first = model.parameters.begin() + v.offset;
-    tensors[v.name].assign(first, first + v.shape.size());
-    for (std::uint8_t d = 0; d < v.rank; ++d) shapes[v.name].push_back(v.shape.d[d]);
-  }
+  // The norms' factors and shifts, in the order in which they came.
   Context ctx;
   ctx.kernels = &kernels::table(kernels::active());
   for (Id i = 0; i < g.nodes.size(); ++i) {
     if (into[i] == no_id) continue;
-    const Node &norm = g.nodes[i], &layer = g.nodes[into[i]];
+    const Node& norm = g.nodes[i];
+    const Node& layer = merged.graph().nodes[merged.node(g.nodes[into[i]].name)];
     std::vector<TensorView> parameters;
     for (const Id p : norm.par) parameters.push_back({const_cast<real*>(model.parameters.data()) + g.values[p].offset, g.shape(p)});
     const auto channels = static_cast<std::size_t>(g.shape(norm.out).c());
     std::vector<real> scale(channels), shift(channels);
+    const TensorView in[] = {{nullptr, g.shape(norm.in[0])}};
     NodeIO io{};
+    io.in = in;
     io.par = parameters;
     static_cast<const DiagonalOp&>(*norm.op).coefficients(ctx, io, raw_part, raw_part, scale.data(), shift.data());
-    std::vector<real>& weight = tensors.at(std::string(layer.name) + ".weight");
-    std::vector<real>& bias = tensors[std::string(layer.name) + ".bias"];
-    bias.resize(channels, real{0});
-    shapes[std::string(layer.name) + ".bias"] = {static_cast<std::int64_t>(channels)};
-    for (std::size_t k = 0; k < weight.size(); ++k) weight[k] *= scale[output_channel(*layer.op, g.shape(layer.par[0]), static_cast<std::int64_t>(k))];
+    const Value &w = merged.graph().values[layer.par[0]], &b = merged.graph().values[layer.par[1]];
+    real *const weight = merged.parameters.data() + w.offset, *const bias = merged.parameters.data() + b.offset;
+    for (std::int64_t k = 0; k < w.shape.size(); ++k) weight[k] *= scale[output_channel(*layer.op, w.shape, k)];
     for (std::size_t c = 0; c < channels; ++c) bias[c] = scale[c] * bias[c] + shift[c];
   }
-
-  // The graph without the norms, through its own description.
-  nlohmann::ordered_json json = nlohmann::ordered_json::parse(model_to_json(model)), kept = nlohmann::ordered_json::array();
-  std::map<std::string, std::string> renamed;
-  const auto name_now = [&](const std::string& name) {
-    const auto r = renamed.find(name);
-    return r != renamed.end() ? r->second : name;
-  };
-  std::vector<char> gains_bias(g.nodes.size(), 0);
-  for (Id i = 0; i < g.nodes.size(); ++i)
-    if (into[i] != no_id) gains_bias[into[i]] = 1;
-  for (Id i = 0; i < g.nodes.size(); ++i) {
-    if (into[i] != no_id) {
-      renamed[g.nodes[i].name] = g.nodes[into[i]].name;
-      continue;
-    }
-    nlohmann::ordered_json node = json.at("nodes").at(i);
-    for (auto& in : node["in"]) in = name_now(in.get<std::string>());
-    if (gains_bias[i] != 0) {
-      node["attributes"]["bias"] = true;
-      node["parameters"] = {std::string(g.nodes[i].name) + ".weight", std::string(g.nodes[i].name) + ".bias"};
-    }
-    kept.push_back(std::move(node));
-  }
-  json["nodes"] = std::move(kept);
-  json["output"] = name_now(json.at("output").get<std::string>());
-  if (json.contains("aliases"))
-    for (auto& [alias, node] : json["aliases"].items()) node = name_now(node.get<std::string>());
-  if (json.contains("auxiliary"))
-    for (auto& head : json["auxiliary"]) head["node"] = name_now(head["node"].get<std::string>());
-  // The norms' own names lead to the layers that they are part of.
-  for (const auto& [norm, layer] : renamed) json["aliases"][norm] = layer;
-
-  Model merged = model_from_json(json.dump(), "merged " + model.architecture, [&](const std::string& name, std::vector<std::int64_t>& shape) {
-    const auto s = shapes.find(name);
-    if (s != shapes.end()) shape = s->second;
-    return s != shapes.end();
-  });
-  for (const Value& v : merged.graph().values)
-    if (v.kind == ValueKind::parameter) std::copy_n(tensors.at(v.name).begin(), v.shape.size(), merged.parameters.begin() + v.offset);
   return merged;
 }
 

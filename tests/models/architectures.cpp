@@ -9,10 +9,12 @@
 #include "core/io/npy.h"
 #include "core/io/safetensors.h"
 #include "interp/predict/explain.h"
+#include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/conv_transpose2d.h"
 #include "layers/linear.h"
+#include "layers/rule_embedded.h"
 #include "layers/scale.h"
 #include "layers/view.h"
 #include "models/architectures.h"
@@ -171,13 +173,38 @@ TEST_CASE("merging: transposed convolutions with groups, scales behind norms, sh
   };
   check([](GraphBuilder& g, Id x) { return scale(g, batch_norm(g, conv_transpose2d(g, x, {.out = 6, .kernel = 3, .stride = 2, .groups = 2, .bias = false}, "conv"), "norm"), "scale"); }, 1);
   check([](GraphBuilder& g, Id x) { return batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .groups = 2}, "conv"), "norm"); }, 1);
+  check([](GraphBuilder& g, Id x) { return affine_map(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .bias = false}, "conv"), "norm"), -2, 0.5f, "map"); }, 1);
   // A norm that is not the only reader stays, and so does one behind a shared weight.
-  Model model("net", {1, 4, 6, 5}, [](GraphBuilder& g, Id x) {
+  const Model read_twice("net", {1, 4, 6, 5}, [](GraphBuilder& g, Id x) {
     const Id h = conv2d(g, x, {.out = 4, .kernel = 1}, "conv");
     const Id parts[] = {h, batch_norm(g, h, "norm")};
     return linear(g, flatten(g, concat(g, parts)), 3, "fc");
   });
-  CHECK_FALSE(has_mergeable_batch_norm(model));
+  CHECK_FALSE(has_mergeable_batch_norm(read_twice));
+  // conv, norm, and conv's weight again behind them: only the last norm, which follows a weight of its own, is merged.
+  Model shared("net", {1, 4, 6, 5}, [](GraphBuilder& g, Id x) {
+    const auto reused = [](GraphBuilder& b, Id in, Id first) {
+      Conv2d* const op = b.make<Conv2d>();
+      op->out = 4;
+      const Id inputs[] = {in};
+      const std::vector<Id> parameters(b.nodes()[b.values()[first].producer].par.begin(), b.nodes()[b.values()[first].producer].par.end());
+      return b.add_shared(op, inputs, parameters, "again");
+    };
+    const Id conv = conv2d(g, x, {.out = 4, .kernel = 1}, "conv");
+    const Id again = reused(g, relu(g, batch_norm(g, conv, "norm"), "relu"), conv);
+    const Id own = conv2d(g, relu(g, batch_norm(g, again, "norm2"), "relu2"), {.out = 5, .kernel = 3, .bias = false}, "own");
+    return linear(g, flatten(g, batch_norm(g, own, "norm3")), 3, "fc");
+  });
+  plant(shared);
+  shared.aliases = {{"tensor", "norm3"}};
+  const Model merged = merge_batch_norms(shared);
+  CHECK(merged.graph().find("norm") != no_id);
+  CHECK(merged.graph().find("norm2") != no_id);
+  CHECK(merged.graph().find("norm3") == no_id);
+  for (const char* name : {"norm3", "tensor"}) CHECK(merged.node(name) == merged.node("own"));
+  CHECK(merged.graph().nodes[merged.node("again")].par[0] == merged.graph().nodes[merged.node("conv")].par[0]);
+  const Images x = planted_images(shared.image_shape(), 2);
+  CHECK(difference(predict(merged, engine, x), predict(shared, engine, x)) < 1e-5);
 }
 
 TEST_CASE("ResNet-18: without biases the relevance sums up to the logit; with them the ledger says what each took") {
@@ -264,9 +291,9 @@ TEST_CASE("GoogLeNet trains all its heads, and no other run computes the auxilia
   PlanRequest request;
   request.graph = &back.graph();
   request.keep_values = keep;
-  const Session session(engine, request, const_cast<real*>(back.parameters.data()));
+  const Session session(engine, request, back.parameters);
   for (std::size_t i = 0; i < back.graph().nodes.size(); ++i)
-    CHECK(const_cast<Session&>(session).plan().needed[i] == !std::string(back.graph().nodes[i].name).starts_with("aux"));
+    CHECK(session.plan().needed[i] == !std::string(back.graph().nodes[i].name).starts_with("aux"));
 }
 
 TEST_CASE("state dicts: round trip, wrappers, maps, and what does not fit") {
