@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <fstream>
 #include <sstream>
 
+#include "core/io/file.h"
 #include "layers/activation.h"
 #include "layers/add.h"
 #include "layers/product.h"
@@ -369,11 +369,8 @@ RuleBase RuleBase::parse(const std::string& text, const std::string& file) {
 }
 
 RuleBase RuleBase::load(const std::string& file) {
-  std::ifstream in(file);
-  if (!in) throw Error(file + ": cannot be read");
-  std::ostringstream text;
-  text << in.rdbuf();
-  return parse(text.str(), file);
+  const std::vector<std::byte> text = io::read_file(file, std::size_t{1} << 24);
+  return parse({reinterpret_cast<const char*>(text.data()), text.size()}, file);
 }
 
 std::string rule_node(const NamedRule& r, const std::string& path) { return "rule." + r.name + (path.empty() ? "" : "." + path); }

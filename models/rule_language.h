@@ -17,10 +17,10 @@
 //              | "within" "(" D ")" | ("same_row" | "same_column") ["(" TOLERANCE ")"] | "anywhere"
 //
 // A condition is asked at the place of the rule's pattern, inside "where" at the place found. Distances are in pixels of the
-// input, along one axis each (within: along both); before and after are left_of and right_of for series. A place is "left of" another from one place of
-// the map on. Meaning, with truths in [0,1]: and: product; or: a + b - ab; not: 1 - a; exists: the largest of P (and "where")
-// over the places asked for; count: of local maxima; "c >= n" is sigmoid((c - n + 1/2)/0.1). The rule's map is
-// weight * P * condition ("unless": 1 - condition).
+// input, along one axis each (within: along both); before and after are left_of and right_of for series. A place is "left of"
+// another from one place of the map on. Meaning, with truths in [0,1]: and: product; or: a + b - ab; not: 1 - a; exists: the
+// largest of P (and "where") over the places asked for; count: of local maxima; "c >= n" is sigmoid((c - n + 1/2)/0.1). The
+// rule's map is weight * P * condition ("unless": 1 - condition).
 #pragma once
 
 #include <limits>

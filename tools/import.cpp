@@ -40,19 +40,11 @@ Shape image_shape(const std::string& text) {
 
 // A name a line; of a table with tabs, the last column.
 std::vector<std::string> read_class_names(const std::string& path) {
-  const std::vector<std::byte> bytes = io::read_file(path, std::size_t{1} << 26);
   std::vector<std::string> names;
-  std::string line;
-  const auto flush = [&] {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+  for (std::string line : io::read_lines(path)) {
+    while (!line.empty() && line.back() == ' ') line.pop_back();
     if (!line.empty()) names.push_back(line.substr(line.rfind('\t') + 1));
-    line.clear();
-  };
-  for (const std::byte b : bytes) {
-    if (b == std::byte{'\n'}) flush();
-    else line += static_cast<char>(b);
   }
-  flush();
   return names;
 }
 

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <sstream>
 
 namespace vitrine::io {
 namespace {
@@ -84,6 +85,17 @@ std::vector<std::byte> maybe_gunzip(std::vector<std::byte> raw, const std::strin
 }
 
 std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit) { return maybe_gunzip(read_file(path, limit), path, limit); }
+
+std::vector<std::string> read_lines(const std::string& path, std::size_t limit) {
+  const std::vector<std::byte> bytes = read_file(path, limit);
+  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(text, line);) {
+    while (!line.empty() && line.back() == '\r') line.pop_back();
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
 
 MappedFile::MappedFile(const std::string& path) {
   const Descriptor file(path);

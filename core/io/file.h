@@ -18,6 +18,9 @@ std::vector<std::byte> read_file(const std::string& path, std::size_t limit = st
 std::vector<std::byte> maybe_gunzip(std::vector<std::byte>, const std::string& path, std::size_t limit = std::size_t{1} << 31);
 std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit = std::size_t{1} << 31);
 
+/// The lines of a text file, without their ends.
+std::vector<std::string> read_lines(const std::string& path, std::size_t limit = std::size_t{1} << 28);
+
 /// A file's bytes mapped read-only: pages are loaded when touched.
 class MappedFile {
  public:

@@ -25,14 +25,11 @@ std::vector<std::string> split_line(const std::string& line) {
 std::unique_ptr<Dataset> open_list(const std::string& spec, PictureFit fit) {
   namespace fs = std::filesystem;
   const std::string path = take_picture_options("list", spec, fit);
-  const std::vector<std::byte> bytes = io::read_file(path, std::size_t{1} << 28);
   const fs::path folder = fs::path(path).parent_path();
   ByteImages d;
   std::ptrdiff_t file = -1, label = -1;
-  std::string line;
   std::int64_t number = 0;
-  const auto take = [&] {
-    while (!line.empty() && line.back() == '\r') line.pop_back();
+  for (const std::string& line : io::read_lines(path)) {
     if (++number == 1) {
       const std::vector<std::string> header = split_line(line);
       const auto column = [&](const char* name) {
@@ -56,13 +53,7 @@ std::unique_ptr<Dataset> open_list(const std::string& spec, PictureFit fit) {
       append_picture(d, fit, (fs::exists(beside, ignored) ? beside : folder / "images" / name).string(), k);
       d.classes = std::max(d.classes, k + 1);
     }
-    line.clear();
-  };
-  for (const std::byte b : bytes) {
-    if (b == std::byte{'\n'}) take();
-    else line += static_cast<char>(b);
   }
-  if (!line.empty()) take();
   if (d.labels.empty()) throw Error(path + ": lists no picture");
   finish_pictures(d, fit);
   return make_byte_dataset(std::move(d));
