@@ -2,8 +2,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <filesystem>
-#include <functional>
 
 #include "interp/predict/explain.h"
 #include "interp/space/filter_metrics.h"
@@ -15,22 +13,13 @@
 #include "models/architectures.h"
 #include "models/interpretable.h"
 #include "models/rewrite.h"
+#include "tests/support/files.h"
 
 using namespace vitrine;
 
 TEST_SUITE_BEGIN("interp");
 
 namespace {
-
-void check_refused(const std::function<void()>& f, const std::string& word) {
-  try {
-    f();
-    FAIL("was not refused: " << word);
-  } catch (const Error& e) {
-    CHECK_MESSAGE(std::string(e.what()).find(word) != std::string::npos, e.what());
-    CHECK(std::string(e.what()).find('\n') == std::string::npos);
-  }
-}
 
 Images images(Shape shape) {
   Images x{shape, std::vector<real>(static_cast<std::size_t>(shape.size()))};
@@ -93,8 +82,6 @@ class Parts final : public data::Dataset {  // the same images, of which nothing
   Squares of_;
 };
 
-std::string temporary(const char* name) { return (std::filesystem::temp_directory_path() / (std::string("vitrine-filters-") + name + ".safetensors")).string(); }
-
 }  // namespace
 
 TEST_CASE("a layer is put between a node and all its readers, and nothing else changes" * doctest::test_suite("models")) {
@@ -116,14 +103,15 @@ TEST_CASE("a layer is put between a node and all its readers, and nothing else c
     // At the output, and by names that are not there.
     const std::string last = model.graph().nodes.back().name;
     CHECK(insert_after(model, last, 1, [](GraphBuilder& g, Id x) { return relu(g, x, "end"); }).graph().nodes.size() == model.graph().nodes.size() + 1);
-    check_refused([&] { insert_after(model, "nowhere", 1, [](GraphBuilder&, Id x) { return x; }); }, "nowhere");
+    test::refused([&] { insert_after(model, "nowhere", 1, [](GraphBuilder&, Id x) { return x; }); }, "nowhere");
     InterpretableOptions vector;
     vector.nodes = {last};
-    check_refused([&] { with_interpretable_filters(model, vector, 1); }, "expected a node with height and width");
+    test::refused([&] { with_interpretable_filters(model, vector, 1); }, "expected a node with height and width");
   }
 }
 
 TEST_CASE("networks with interpretable filters train, resume, save and explain like any other" * doctest::test_suite("training")) {
+  const test::Folder folder;
   const auto data = data::open_for_training("partshapes:kind3,size=32,train=30,test=12,samples=1");
   const auto make = [&](const InterpretableOptions& o) { return with_interpretable_filters(make_model("cnn6", data.train->image_shape(), 3, 1), o, 1); };
   for (const bool paper : {false, true}) {
@@ -136,7 +124,7 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     TrainOptions t;
     t.epochs = 2;
     t.batch = 8;
-    t.out = temporary("whole");
+    t.out = folder / "whole.safetensors";
     const std::atomic<bool> never{false};
     Model whole = make(o);
     const Model before = make(o);
@@ -164,14 +152,14 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     Model gates = make(none);
     FilterTraining still(gates, *data.train, none, t.batch);
     t.hook = &still;
-    t.out = temporary("gates");
+    t.out = folder / "gates.safetensors";
     train(gates, Engine(1), data, t, {}, never);
     CHECK(state(gates, "conv5.weight") != state(whole, "conv5.weight"));
 
     Model part = make(o);
     FilterTraining first(part, *data.train, o, t.batch);
     t.hook = &first;
-    t.out = temporary("part");
+    t.out = folder / "part.safetensors";
     std::atomic<bool> stop{false};
     int steps = 0;
     train(part, Engine(2), data, t, [&](const TrainProgress&) { stop = ++steps == 6; }, stop);
@@ -199,19 +187,18 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
       for (std::size_t n = 0; n < 2; ++n) expected += e.score[n] - e.baseline_score[n];
       CHECK(std::abs(total - expected) < 1e-4 * size);
     }
-    for (const char* name : {"whole", "gates", "part"}) std::filesystem::remove(temporary(name));
   }
 }
 
 TEST_CASE("filter training refuses networks and data that do not fit") {
   const auto data = data::open_for_training("partshapes:kind3,size=32,train=3,test=3,samples=1");
   const Model plain = make_model("cnn6", data.train->image_shape(), 3, 1);
-  check_refused([&] { FilterTraining(plain, *data.train, {}, 4); }, "no layer of interpretable filters");
+  test::refused([&] { FilterTraining(plain, *data.train, {}, 4); }, "no layer of interpretable filters");
   InterpretableOptions o;
   o.nodes = {"relu6"};
   const Model wider = with_interpretable_filters(make_model("cnn6", data.train->image_shape(), 5, 1), o, 1);
-  check_refused([&] { FilterTraining(wider, *data.train, o, 4); }, "knows 5 classes, but the data has 3");
-  check_refused([&] { with_interpretable_filters(plain, {}, 1); }, "need a node");
+  test::refused([&] { FilterTraining(wider, *data.train, o, 4); }, "knows 5 classes, but the data has 3");
+  test::refused([&] { with_interpretable_filters(plain, {}, 1); }, "need a node");
 }
 
 TEST_CASE("metrics of filters: planted detectors, and one that sees nothing") {
@@ -248,12 +235,12 @@ TEST_CASE("metrics of filters: planted detectors, and one that sees nothing") {
 
 TEST_CASE("metrics refuse data without parts and nodes without places") {
   const Model model = colour_net();
-  check_refused([&] { measure_filters(model, Engine(1), Parts(), "relu"); }, "tells no parts");
-  check_refused([&] { measure_filters(model, Engine(1), Squares(), "fc"); }, "expected maps");
-  check_refused([&] { measure_filters(model, Engine(1), Squares(), "nowhere"); }, "nowhere");
+  test::refused([&] { measure_filters(model, Engine(1), Parts(), "relu"); }, "tells no parts");
+  test::refused([&] { measure_filters(model, Engine(1), Squares(), "fc"); }, "expected maps");
+  test::refused([&] { measure_filters(model, Engine(1), Squares(), "nowhere"); }, "nowhere");
   FilterMetricsOptions o;
   o.stop = [] { return true; };
-  check_refused([&] { measure_filters(model, Engine(1), Squares(), "relu", o); }, "stopped");
+  test::refused([&] { measure_filters(model, Engine(1), Squares(), "relu", o); }, "stopped");
 }
 
 TEST_SUITE_END();

@@ -12,6 +12,7 @@
 #include "layers/pool.h"
 #include "layers/softmax.h"
 #include "layers/view.h"
+#include "tests/support/files.h"
 
 using namespace vitrine;
 
@@ -74,16 +75,6 @@ Explanation by(const Model& m, const Images& x, const std::string& method, const
 }
 
 double sum(const std::vector<real>& v) { return std::accumulate(v.begin(), v.end(), 0.0); }
-
-void check_refused(const std::function<void()>& f, const std::string& word) {
-  try {
-    f();
-    FAIL("was not refused: " << word);
-  } catch (const Error& e) {
-    CHECK_MESSAGE(std::string(e.what()).find(word) != std::string::npos, e.what());
-    CHECK(std::string(e.what()).find('\n') == std::string::npos);
-  }
-}
 
 }  // namespace
 
@@ -169,10 +160,10 @@ TEST_CASE("baselines: zero, each channel's mean, blur, and given images") {
   request.baseline_images = x;
   for (const real r : explain(m, Engine(1), x, request).relevance) CHECK(r == 0);
   request.baseline_images = Images{{1, 2, 3, 3}, std::vector<real>(18)};
-  check_refused([&] { explain(m, Engine(1), x, request); }, "baseline");
+  test::refused([&] { explain(m, Engine(1), x, request); }, "baseline");
   request.baseline_images.reset();
   request.baseline = "grey";
-  check_refused([&] { explain(m, Engine(1), x, request); }, "expected zero, mean, blur");
+  test::refused([&] { explain(m, Engine(1), x, request); }, "expected zero, mean, blur");
 }
 
 TEST_CASE("Grad-CAM on a network that ends in a global average is CAM") {
@@ -281,7 +272,7 @@ TEST_CASE("the ledger accounts for every image's score") {
   request.method = "occlusion";
   request.settings = {};
   request.ledger = true;
-  check_refused([&] { explain(m, Engine(1), x, request); }, "no ledger");
+  test::refused([&] { explain(m, Engine(1), x, request); }, "no ledger");
 }
 
 TEST_CASE("explaining again does not grow memory") {
@@ -301,42 +292,42 @@ TEST_CASE("explaining again does not grow memory") {
 TEST_CASE("what has no meaning is refused with a sentence, before anything runs") {
   const Model m = conv_net();
   const Images x = images({1, 1, 8, 8});
-  check_refused([&] { by(m, x, "shap"); }, "unknown method 'shap'");
-  check_refused([&] { by(m, x, "lrp", {{"epsilonn", "1"}}); }, "no setting 'epsilonn'");
-  check_refused([&] { by(m, x, "lrp", {{"epsilon", "-1"}}); }, "epsilon=-1");
-  check_refused([&] { by(m, x, "lrp", {{"epsilon", "nan"}}); }, "epsilon=nan");
-  check_refused([&] { by(m, x, "lrp", {{"composite", "best"}}); }, "composite=best");
-  check_refused([&] { by(m, x, "lrp", {{"composite", "uniform-alpha-beta"}, {"alpha", "2"}, {"beta", "2"}}); }, "alpha - beta = 1");
-  check_refused([&] { by(m, x, "lrp", {{"composite", "epsilon-gamma-box"}, {"low", "0;1"}}); }, "low=0;1");
-  check_refused([&] { by(m, x, "integrated-gradients", {{"steps", "0"}}); }, "steps=0");
-  check_refused([&] { by(m, x, "integrated-gradients", {{"steps", "2.5"}}); }, "steps=2.5");
-  check_refused([&] { by(m, x, "integrated-gradients", {{"quadrature", "trapezoid"}, {"steps", "1"}}); }, "at least 2");
-  check_refused([&] { by(m, x, "grad-cam", {{"node", "conv9"}}); }, "conv9");
-  check_refused([&] { by(m, x, "occlusion", {{"window", "9"}}); }, "window=9");
-  check_refused([&] { by(m, x, "occlusion", {{"window", "2x0"}}); }, "window=2x0");
-  check_refused([&] { by(m, x, "smoothgrad", {{"of", "smoothgrad"}}); }, "of=smoothgrad");
-  check_refused([&] { by(m, x, "gradient", {}, 3); }, "target 3");
-  check_refused([&] { by(m, x, "gradient", {}, -1); }, "target -1");
-  check_refused([&] { by(m, images({1, 1, 7, 8}), "gradient"); }, "shape");
+  test::refused([&] { by(m, x, "shap"); }, "unknown method 'shap'");
+  test::refused([&] { by(m, x, "lrp", {{"epsilonn", "1"}}); }, "no setting 'epsilonn'");
+  test::refused([&] { by(m, x, "lrp", {{"epsilon", "-1"}}); }, "epsilon=-1");
+  test::refused([&] { by(m, x, "lrp", {{"epsilon", "nan"}}); }, "epsilon=nan");
+  test::refused([&] { by(m, x, "lrp", {{"composite", "best"}}); }, "composite=best");
+  test::refused([&] { by(m, x, "lrp", {{"composite", "uniform-alpha-beta"}, {"alpha", "2"}, {"beta", "2"}}); }, "alpha - beta = 1");
+  test::refused([&] { by(m, x, "lrp", {{"composite", "epsilon-gamma-box"}, {"low", "0;1"}}); }, "low=0;1");
+  test::refused([&] { by(m, x, "integrated-gradients", {{"steps", "0"}}); }, "steps=0");
+  test::refused([&] { by(m, x, "integrated-gradients", {{"steps", "2.5"}}); }, "steps=2.5");
+  test::refused([&] { by(m, x, "integrated-gradients", {{"quadrature", "trapezoid"}, {"steps", "1"}}); }, "at least 2");
+  test::refused([&] { by(m, x, "grad-cam", {{"node", "conv9"}}); }, "conv9");
+  test::refused([&] { by(m, x, "occlusion", {{"window", "9"}}); }, "window=9");
+  test::refused([&] { by(m, x, "occlusion", {{"window", "2x0"}}); }, "window=2x0");
+  test::refused([&] { by(m, x, "smoothgrad", {{"of", "smoothgrad"}}); }, "of=smoothgrad");
+  test::refused([&] { by(m, x, "gradient", {}, 3); }, "target 3");
+  test::refused([&] { by(m, x, "gradient", {}, -1); }, "target -1");
+  test::refused([&] { by(m, images({1, 1, 7, 8}), "gradient"); }, "shape");
   Images bad = x;
   bad.data[5] = NAN;
-  check_refused([&] { by(m, bad, "gradient"); }, "not finite");
-  check_refused([&] { parse_rule_choice("conv"); }, "NODE-PATTERN");
-  check_refused([&] { parse_rule_choice("conv=magic"); }, "unknown rule 'magic'");
-  check_refused([&] { parse_rule_choice("conv=epsilon:epsilon"); }, "key=value");
+  test::refused([&] { by(m, bad, "gradient"); }, "not finite");
+  test::refused([&] { parse_rule_choice("conv"); }, "NODE-PATTERN");
+  test::refused([&] { parse_rule_choice("conv=magic"); }, "unknown rule 'magic'");
+  test::refused([&] { parse_rule_choice("conv=epsilon:epsilon"); }, "key=value");
   ExplainRequest request;
   request.method = "lrp";
   const auto with_rule = [&](const char* text) {
     request.rules = {parse_rule_choice(text)};
     explain(m, Engine(1), x, request);
   };
-  check_refused([&] { with_rule("nothing*=epsilon"); }, "matches no node");
-  check_refused([&] { with_rule("conv=pass"); }, "conv");
-  check_refused([&] { with_rule("gap=flat"); }, "gap");
-  check_refused([&] { with_rule("relu=rescale"); }, "deeplift");
-  check_refused([&] { with_rule("conv=gamma:gamma=-2"); }, "gamma=-2");
+  test::refused([&] { with_rule("nothing*=epsilon"); }, "matches no node");
+  test::refused([&] { with_rule("conv=pass"); }, "conv");
+  test::refused([&] { with_rule("gap=flat"); }, "gap");
+  test::refused([&] { with_rule("relu=rescale"); }, "deeplift");
+  test::refused([&] { with_rule("conv=gamma:gamma=-2"); }, "gamma=-2");
   Model smooth("smooth", {1, 4, 1, 1}, [](GraphBuilder& g, Id in) { return linear(g, tanh(g, linear(g, in, 3, "a"), "tanh"), 2, "b"); });
-  check_refused([&] { by(smooth, images({1, 4, 1, 1}), "guided-backprop"); }, "tanh");
+  test::refused([&] { by(smooth, images({1, 4, 1, 1}), "guided-backprop"); }, "tanh");
   CHECK_NOTHROW(by(smooth, images({1, 4, 1, 1}), "guided-backprop", {{"other", "gradient"}}));
 }
 

@@ -9,22 +9,13 @@
 #include "interp/model/rule_report.h"
 #include "layers/pool.h"
 #include "layers/view.h"
+#include "tests/support/files.h"
 
 using namespace vitrine;
 
 TEST_SUITE_BEGIN("interp");
 
 namespace {
-
-void check_refused(const std::function<void()>& f, const std::string& word) {
-  try {
-    f();
-    FAIL("was not refused: " << word);
-  } catch (const Error& e) {
-    CHECK_MESSAGE(std::string(e.what()).find(word) != std::string::npos, e.what());
-    CHECK(std::string(e.what()).find('\n') == std::string::npos);
-  }
-}
 
 constexpr const char* header = "pattern a\npattern b\npattern c\n";
 
@@ -112,7 +103,7 @@ TrainOptions options(const std::string& out, int batch) {
   TrainOptions o;
   o.batch = batch;
   o.optimizer = Optimizer::adam;
-  o.out = (std::filesystem::temp_directory_path() / ("vitrine-renn-" + out + ".safetensors")).string();
+  o.out = out;
   o.weight_decay = 0;
   return o;
 }
@@ -147,8 +138,8 @@ TEST_CASE("the rule language reads what it documents") {
 
 TEST_CASE("mistakes in rules are named with file and line") {
   const auto refused = [](const std::string& line, const std::string& word) {
-    check_refused([&] { RuleBase::parse(header + line, "my.rules"); }, word);
-    check_refused([&] { RuleBase::parse(header + line, "my.rules"); }, "my.rules:4");
+    test::refused([&] { RuleBase::parse(header + line, "my.rules"); }, word);
+    test::refused([&] { RuleBase::parse(header + line, "my.rules"); }, "my.rules:4");
   };
   refused("rule r: d", "expected a pattern: a, b, c");
   refused("rule r a", "expected ':'");
@@ -164,10 +155,11 @@ TEST_CASE("mistakes in rules are named with file and line") {
   refused("pattern where", "expected a name");
   refused("ruel r: a", "expected 'pattern' or 'rule'");
   refused("rule r: a if " + std::string(200, '(') + "b", "64 deep");
-  check_refused([] { RuleBase::parse("# nothing\n", "my.rules"); }, "names no pattern");
-  check_refused([] { RuleBase::load("/no/such.rules"); }, "cannot be read");
+  test::refused([] { RuleBase::parse("# nothing\n", "my.rules"); }, "names no pattern");
+  test::refused([] { RuleBase::load("/no/such.rules"); }, "/no/such.rules: cannot be opened");
+  test::refused([] { RuleBase::load("/"); }, "is not a file");
   const RuleBase narrow = RuleBase::parse(std::string(header) + "rule r: a if exists b right_of(1..3)", "my.rules");
-  check_refused([&] { rule_maps(narrow, random_world(1)); }, "asks for no place");
+  test::refused([&] { rule_maps(narrow, random_world(1)); }, "asks for no place");
 }
 
 TEST_CASE("rules mean what the definitions say") {
@@ -237,6 +229,7 @@ TEST_CASE("rule maps move with the detections; names do not matter; a tautology 
 }
 
 TEST_CASE("ReNN: the planted rule decides, where detections alone do not; reports and proofs say so" * doctest::test_suite("training")) {
+  const test::Folder folder;
   const RuleBase rules = order_rules();
   const std::atomic<bool> stop{false};
   const auto data = dots(100);
@@ -246,12 +239,11 @@ TEST_CASE("ReNN: the planted rule decides, where detections alone do not; report
     RennOptions o = small;
     o.without_rules = without;
     Model m = make_renn(rules, data.train->image_shape(), 2, o, 1);
-    TrainOptions t = options(without ? "without" : "with", 10);
+    TrainOptions t = options(folder / (without ? "without.safetensors" : "with.safetensors"), 10);
     t.lr = 5e-3;
     const TrainResult r = train_renn(m, Engine(1), data, rules, t, {12, 12, 1}, {}, stop);
     const Model loaded = Model::load(t.out);
     CHECK(loaded.parameters == m.parameters);
-    std::filesystem::remove(t.out);
     return std::pair{r.test_accuracy, std::move(m)};
   };
   auto [accuracy, model] = trained(false);
@@ -300,6 +292,7 @@ TEST_CASE("ReNN: the planted rule decides, where detections alone do not; report
 }
 
 TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads" * doctest::test_suite("training")) {
+  const test::Folder folder;
   const RuleBase rules = order_rules();
   const auto data = dots(20);
   RennOptions small;
@@ -307,13 +300,12 @@ TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads" * 
   const auto fresh = [&] { return make_renn(rules, data.train->image_shape(), 2, small, 3); };
   const std::atomic<bool> never{false};
   Model whole = fresh();
-  TrainOptions o = options("whole", 6);
+  TrainOptions o = options(folder / "whole.safetensors", 6);
   train_renn(whole, Engine(1), data, rules, o, {2, 2, 1}, {}, never);
-  std::filesystem::remove(o.out);
   for (int steps : {3, 9, 17}) {
     CAPTURE(steps);
     Model part = fresh();
-    o = options("part", 6);
+    o = options(folder / "part.safetensors", 6);
     std::atomic<bool> stop{false};
     int seen = 0;
     train_renn(part, Engine(2), data, rules, o, {2, 2, 1}, [&](int, const TrainProgress&) { stop = ++seen >= steps; }, stop);
@@ -330,16 +322,16 @@ TEST_CASE("ReNN refuses what it cannot learn") {
   const RuleBase rules = order_rules();
   const auto data = dots(4);
   const std::atomic<bool> stop{false};
-  check_refused([&] { make_renn(rules, {1, 3, 8, 8}, 2, {}, 1); }, "at least 16 x 16");
+  test::refused([&] { make_renn(rules, {1, 3, 8, 8}, 2, {}, 1); }, "at least 16 x 16");
   Model m = make_renn(rules, data.train->image_shape(), 2, {}, 1);
-  TrainOptions o = options("refused", 4);
+  TrainOptions o = options("refused.safetensors", 4);
   o.augment.flip = true;
-  check_refused([&] { train_renn(m, Engine(1), data, rules, o, {}, {}, stop); }, "cannot be augmented");
+  test::refused([&] { train_renn(m, Engine(1), data, rules, o, {}, {}, stop); }, "cannot be augmented");
   o.augment.flip = false;
-  check_refused([&] { train_renn(m, Engine(1), data, rules, o, {0, 0, 0}, {}, stop); }, "at least one epoch");
+  test::refused([&] { train_renn(m, Engine(1), data, rules, o, {0, 0, 0}, {}, stop); }, "at least one epoch");
   const RuleBase other = RuleBase::parse("pattern blue\n", "r");
-  check_refused([&] { pattern_names(*data.train, other); }, "expected one of red, green");
-  check_refused([&] { rules_of(Model("plain", {1, 1, 4, 4}, [](GraphBuilder& g, Id x) { return flatten(g, x, "f"); })); }, "carries no rules");
+  test::refused([&] { pattern_names(*data.train, other); }, "expected one of red, green");
+  test::refused([&] { rules_of(Model("plain", {1, 1, 4, 4}, [](GraphBuilder& g, Id x) { return flatten(g, x, "f"); })); }, "carries no rules");
 }
 
 TEST_SUITE_END();

@@ -35,6 +35,7 @@ inline void refused(const std::function<void()>& f, const std::string& word) {
     FAIL("was accepted, expected a sentence with: " << word);
   } catch (const Error& e) {
     CHECK_MESSAGE(std::string(e.what()).find(word) != std::string::npos, e.what());
+    CHECK(std::string(e.what()).find('\n') == std::string::npos);
   }
 }
 
