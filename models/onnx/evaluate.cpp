@@ -62,6 +62,28 @@ Dims dense_strides(const Dims& d) {
 
 }  // namespace
 
+Dims unsqueezed(const Dims& dims, Dims axes) {
+  for (std::int64_t& a : axes) a = axis_of(a, dims.size() + axes.size());
+  std::sort(axes.begin(), axes.end());
+  Dims out = dims;
+  for (const std::int64_t a : axes) {
+    if (a > static_cast<std::int64_t>(out.size())) throw Unsupported("has axes that leave a gap");
+    out.insert(out.begin() + a, 1);
+  }
+  return out;
+}
+
+Dims squeezed(const Dims& dims, Dims axes) {
+  for (std::int64_t& a : axes) a = axis_of(a, dims.size());
+  Dims out;
+  for (std::size_t k = 0; k < dims.size(); ++k) {
+    const bool listed = axes.empty() ? dims[k] == 1 : std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(k)) != axes.end();
+    if (listed && dims[k] != 1) throw Unsupported("squeezes dimension " + std::to_string(k) + " of " + text(dims));
+    if (!listed) out.push_back(dims[k]);
+  }
+  return out;
+}
+
 Range slice_range(std::int64_t n, std::int64_t start, std::int64_t end, std::int64_t step) {
   if (step == 0) throw Unsupported("slices with a step of 0");
   if (n == 0) return {};
@@ -132,9 +154,7 @@ Constant slice(const Node& node, const std::vector<const Constant*>& in, std::in
   return gather_strided(c, dims, strides, first, limit);
 }
 
-}  // namespace
-
-Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit) {
+Constant value_of(const Node& node, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit) {
   const std::string& op = node.op;
   const auto input = [&](std::size_t k) -> const Constant& {
     if (k >= in.size() || in[k] == nullptr) throw Unsupported("lacks an input");
@@ -159,13 +179,6 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
     out.is_float = floating;
     return out;
   }
-  if (op == "Shape") return [&] {
-    Constant out;
-    out.is_float = false;
-    out.i = input(0).dims;
-    out.dims = {static_cast<std::int64_t>(out.i.size())};
-    return out;
-  }();
   if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div" || op == "Pow") return binary(node, input(0), input(1), limit);
   if (op == "Neg" || op == "Sqrt" || op == "Exp" || op == "Floor" || op == "Ceil" || op == "Reciprocal") {
     Constant out = input(0);
@@ -179,6 +192,7 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
   }
   if (op == "Gather") {
     const Constant &c = input(0), &index = input(1);
+    if (index.is_float) throw Unsupported("gathers by indices that are no whole numbers");
     const auto axis = static_cast<std::size_t>(axis_of(node.integer("axis", 0), c.dims.size()));
     Dims dims(c.dims.begin(), c.dims.begin() + static_cast<std::ptrdiff_t>(axis));
     dims.insert(dims.end(), index.dims.begin(), index.dims.end());
@@ -218,23 +232,7 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
   if (op == "Unsqueeze" || op == "Squeeze") {
     Constant out = input(0);
     Dims axes = opset >= 13 ? (node.has(1) ? input(1).i : Dims{}) : node.integers("axes");
-    const std::size_t rank = out.dims.size() + (op == "Unsqueeze" ? axes.size() : 0);
-    for (std::int64_t& a : axes) a = axis_of(a, rank);
-    std::sort(axes.begin(), axes.end());
-    if (op == "Unsqueeze") {
-      for (const std::int64_t a : axes) {
-        if (a > static_cast<std::int64_t>(out.dims.size())) throw Unsupported("has axes that leave a gap");
-        out.dims.insert(out.dims.begin() + a, 1);
-      }
-    } else {
-      Dims left;
-      for (std::size_t k = 0; k < out.dims.size(); ++k) {
-        const bool listed = axes.empty() ? out.dims[k] == 1 : std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(k)) != axes.end();
-        if (listed && out.dims[k] != 1) throw Unsupported("squeezes a dimension of " + std::to_string(out.dims[k]));
-        if (!listed) left.push_back(out.dims[k]);
-      }
-      out.dims = left;
-    }
+    out.dims = op == "Unsqueeze" ? unsqueezed(out.dims, std::move(axes)) : squeezed(out.dims, std::move(axes));
     return out;
   }
   if (op == "Reshape" || op == "Flatten") {
@@ -290,6 +288,15 @@ Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std:
     return out;
   }
   throw Unsupported("is of an operator that is not supported on constants");
+}
+
+}  // namespace
+
+Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit) {
+  Constant c = value_of(node, in, opset, limit);
+  // Everything behind trusts this, and files say what they like.
+  if (count(c.dims, limit) != c.size()) throw Unsupported("makes " + std::to_string(c.size()) + " elements for a constant of shape " + text(c.dims));
+  return c;
 }
 
 }  // namespace vitrine::onnx

@@ -971,24 +971,12 @@ class Importer {
     } else if (node.op == "Reshape") {
       to = reshaped(node, x, each);
     } else {
-      Dims axes = list(node, "axes", 1);
-      const auto rank = static_cast<std::int64_t>(x.dims.size()) + 1 + (node.op == "Unsqueeze" ? static_cast<std::int64_t>(axes.size()) : 0);
-      for (std::int64_t& a : axes) a = a < 0 ? a + rank : a;
-      std::sort(axes.begin(), axes.end());
-      to = x.dims;
-      if (node.op == "Unsqueeze") {
-        for (const std::int64_t a : axes) {
-          if (a < 1 || a > static_cast<std::int64_t>(to.size()) + 1) throw Unsupported("adds a dimension before the batch");
-          to.insert(to.begin() + (a - 1), 1);
-        }
-      } else {
-        to.clear();
-        for (std::size_t k = 0; k < x.dims.size(); ++k) {
-          const bool listed = axes.empty() ? x.dims[k] == 1 : std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(k) + 1) != axes.end();
-          if (listed && x.dims[k] != 1) throw Unsupported("squeezes a dimension of " + std::to_string(x.dims[k]));
-          if (!listed) to.push_back(x.dims[k]);
-        }
-      }
+      Dims with_batch{batch_marker};
+      with_batch.insert(with_batch.end(), x.dims.begin(), x.dims.end());
+      const Dims axes = list(node, "axes", 1);
+      to = node.op == "Unsqueeze" ? unsqueezed(with_batch, axes) : squeezed(with_batch, axes);
+      if (to[0] != batch_marker) throw Unsupported("adds a dimension before the batch");
+      to.erase(to.begin());
     }
     if (to.empty() || product(to) != each) throw Unsupported("reshapes " + text(x.dims) + " (without the batch) to " + text(to));
     // A view that changes nothing but the number of dimensions is none.

@@ -64,6 +64,11 @@ struct Activation {
 /// parts, ...) by one node of op "vitrine.ACTIVATION". They are recognised by their values on a grid, not by their form.
 void recognise_activations(std::vector<Node>&, const std::map<std::string, Constant>& scalars, const std::set<std::string>& outputs);
 
+/// Dimensions with ones put in at `axes` of the result, or without the ones at `axes` (none named: without all); negative axes count
+/// from the end.
+Dims unsqueezed(const Dims&, Dims axes);
+Dims squeezed(const Dims&, Dims axes);
+
 /// What a Slice takes of a dimension of n elements; Unsupported for a step of 0.
 struct Range {
   std::int64_t start = 0, count = 0, step = 1;

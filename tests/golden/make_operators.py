@@ -791,6 +791,11 @@ def refused(folder):
     save('large-scale', lambda g, x: [g('Mul', g('Flatten', x), 2.0)], image=(1024, 1024, 1024))
     save('large-pads', lambda g, x: [g('Pad', g('Pad', x, [0, 0, 2 ** 27, 2 ** 27, 0, 0, 0, 0]), [0, 2 ** 27, 0, 0, 0, 0, 0, 0])])
     save('no-elements', lambda g, x: [g('Conv', x, np.zeros((0, 3, 1, 1), np.float32), name='empty')])
+    # Constants that would have fewer elements than their shapes say.
+    def product(g, x, part):
+        return [g('Gemm', g('Flatten', x), g('Concat', g.random(2, 5), part, axis=0, name='rows'))]
+    save('parts-unequal', lambda g, x: product(g, x, g.random(2, 3)), image=(1, 2, 2))
+    save('gather-by-floats', lambda g, x: product(g, x, g('Gather', g.random(4, 5), np.float32([0, 1]), name='picked')), image=(1, 2, 2))
     save('large-windows', lambda g, x: [g('MaxPool', x, kernel_shape=[2 ** 15, 1], dilations=[2 ** 27, 1], pads=[2 ** 27, 0, 2 ** 27, 0])])
 
     def node(model, name):

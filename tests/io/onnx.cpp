@@ -93,10 +93,10 @@ TEST_CASE("files that lie are one sentence each") {
   const std::pair<const char*, const char*> expected[] = {
       {"batch-norm-7", "spatial 0"}, {"cycle", "'flat' reads 'y', which no earlier node makes"}, {"deep", "no ONNX model"}, {"dims-huge", "impossible shape"},
       {"dims-many", "9 dimensions"}, {"dims-negative", "impossible shape"}, {"dims-other", "192 bytes, expected 240"}, {"dims-overflow", "impossible shape"},
-      {"dynamic-size", "dimension 2 is dynamic"}, {"forward", "which no earlier node makes"}, {"growing", "more constants"}, {"infinite", "'fc.weight' is not finite"},
+      {"dynamic-size", "dimension 2 is dynamic"}, {"forward", "which no earlier node makes"}, {"gather-by-floats", "'picked' (Gather)"}, {"growing", "more constants"}, {"infinite", "'fc.weight' is not finite"},
       {"large", "'fill' (ConstantOfShape) makes more constants"}, {"large-pads", "too large"}, {"large-scale", "size of 1073741824"}, {"large-windows", "'MaxPool_0' (MaxPool)"},
       {"no-elements", "'empty' (Conv)"}, {"no-output", "has no output"}, {"no-outputs-of-node", "'fc' without an output"}, {"nul-name", "no text"}, {"opset-6", "opset 6"},
-      {"opset-absent", "opset 0"}, {"output-input", "output that is its input"}, {"output-maps", "(N,3,2,2), expected a vector"}, {"output-unmade", "'nowhere'"},
+      {"opset-absent", "opset 0"}, {"output-input", "output that is its input"}, {"output-maps", "(N,3,2,2), expected a vector"}, {"output-unmade", "'nowhere'"}, {"parts-unequal", "'rows' (Concat)"},
       {"twice-made", "there already"}, {"twice-stored", "two initializers called 'w'"}, {"two-inputs", "several inputs ('x', 'x2')"}, {"type", "element type 8"}};
   for (const auto& [name, word] : expected) {
     const std::string file = golden + "refused/" + name + ".onnx";
