@@ -1,8 +1,9 @@
 #include "models/data/partshapes_files.h"
 
+#include <openssl/evp.h>
+
 #include <array>
 #include <bit>
-#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -18,67 +19,31 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// SHA-256 [FIPS 180-4].
 class Sha256 {
  public:
-  void add(const char* data, std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i) {
-      block_[length_++ % 64] = static_cast<std::uint8_t>(data[i]);
-      if (length_ % 64 == 0) mix();
-    }
+  Sha256() : context_(::EVP_MD_CTX_new()) {
+    if (!context_ || ::EVP_DigestInit_ex(context_.get(), ::EVP_sha256(), nullptr) != 1) throw Error("libcrypto gives no SHA-256");
+  }
+  void add(const void* data, std::size_t n) {
+    if (::EVP_DigestUpdate(context_.get(), data, n) != 1) throw Error("libcrypto: SHA-256 failed");
   }
   std::string hex() {
-    const std::uint64_t bits = 8 * length_;
-    const char one = '\x80', zero = 0;
-    add(&one, 1);
-    while (length_ % 64 != 56) add(&zero, 1);
-    for (int i = 7; i >= 0; --i) {
-      const char byte = static_cast<char>(bits >> (8 * i));
-      add(&byte, 1);
-    }
+    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
+    unsigned size = 0;
+    if (::EVP_DigestFinal_ex(context_.get(), bytes.data(), &size) != 1) throw Error("libcrypto: SHA-256 failed");
     std::string out;
-    for (const std::uint32_t h : state_)
-      for (int i = 28; i >= 0; i -= 4) out += "0123456789abcdef"[h >> i & 15];
+    for (unsigned i = 0; i < size; ++i) {
+      out += "0123456789abcdef"[bytes[i] >> 4];
+      out += "0123456789abcdef"[bytes[i] & 15];
+    }
     return out;
   }
 
  private:
-  // The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
-  static const std::array<std::uint32_t, 64>& constants() {
-    static const std::array<std::uint32_t, 64> k = [] {
-      std::array<std::uint32_t, 64> out{};
-      std::size_t count = 0;
-      for (std::uint64_t p = 2; count < 64; ++p) {
-        bool prime = true;
-        for (std::uint64_t d = 2; d * d <= p; ++d) prime = prime && p % d != 0;
-        if (!prime) continue;
-        const double root = std::cbrt(static_cast<double>(p));  // 50 of its bits are fractional
-        out[count++] = static_cast<std::uint32_t>((root - std::floor(root)) * 0x1p32);
-      }
-      return out;
-    }();
-    return k;
-  }
-  void mix() {
-    std::array<std::uint32_t, 64> w{};
-    for (std::size_t i = 0; i < 16; ++i)
-      w[i] = std::uint32_t{block_[4 * i]} << 24 | std::uint32_t{block_[4 * i + 1]} << 16 | std::uint32_t{block_[4 * i + 2]} << 8 | block_[4 * i + 3];
-    for (std::size_t i = 16; i < 64; ++i) {
-      const std::uint32_t a = std::rotr(w[i - 15], 7) ^ std::rotr(w[i - 15], 18) ^ w[i - 15] >> 3, b = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ w[i - 2] >> 10;
-      w[i] = w[i - 16] + a + w[i - 7] + b;
-    }
-    auto [a, b, c, d, e, f, g, h] = state_;
-    for (std::size_t i = 0; i < 64; ++i) {
-      const std::uint32_t t = h + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & f) ^ (~e & g)) + constants()[i] + w[i];
-      const std::uint32_t u = (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
-      h = g, g = f, f = e, e = d + t, d = c, c = b, b = a, a = t + u;
-    }
-    const std::array<std::uint32_t, 8> add{a, b, c, d, e, f, g, h};
-    for (std::size_t i = 0; i < 8; ++i) state_[i] += add[i];
-  }
-  std::array<std::uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  std::array<std::uint8_t, 64> block_{};
-  std::uint64_t length_ = 0;
+  struct Free {
+    void operator()(EVP_MD_CTX* c) const noexcept { ::EVP_MD_CTX_free(c); }
+  };
+  std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
 
 // The files of one folder, written as NAME.part until all of them are complete.
@@ -105,7 +70,7 @@ class Files {
       file = std::make_unique<File>();
       file->stream.open(part(name), std::ios::binary);
     }
-    file->digest.add(static_cast<const char*>(data), bytes);
+    file->digest.add(data, bytes);
     file->stream.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
     if (!file->stream) throw Error(part(name).string() + ": cannot be written");
   }
