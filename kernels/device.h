@@ -1,0 +1,33 @@
+// A device that is not the host: its memory and its kernel table. The table has the same slots as the host's; its
+// pointers are the device's. Back ends are modules of their own, opened when a command asks for them (models/device.h), so
+// that the program starts, and installs, without any of a GPU's libraries.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/kernels.h"
+
+namespace vitrine::kernels {
+
+/// All functions work in the order in which they are called, on one stream; those that hand data to the host wait for it.
+/// A failure is kept, later calls do nothing, and `failure` tells it: nobody has to check every launch.
+struct Device {
+  const char* name = "";               ///< "cuda:0, NVIDIA H100": for messages
+  const Table<float>* kernels = nullptr;
+  std::size_t (*free_bytes)() noexcept = nullptr;
+  /// Aligned to 256 bytes; null where there is not enough.
+  void* (*allocate)(std::size_t bytes) noexcept = nullptr;
+  void (*release)(void*) noexcept = nullptr;
+  void (*upload)(void* to, const void* host, std::size_t bytes) noexcept = nullptr;
+  void (*download)(void* host, const void* from, std::size_t bytes) noexcept = nullptr;
+  void (*zero)(void* to, std::size_t bytes) noexcept = nullptr;
+  /// Waits until everything is done.
+  void (*synchronise)() noexcept = nullptr;
+  /// One sentence about the first failure since the device was opened, or null.
+  const char* (*failure)() noexcept = nullptr;
+};
+
+}  // namespace vitrine::kernels
+
+/// What a back end's module exports: device `index`, or null and a sentence in *why.
+extern "C" using vitrine_open_device = const vitrine::kernels::Device*(int index, const char** why) noexcept;
