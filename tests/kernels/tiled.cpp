@@ -225,11 +225,16 @@ void conv_cases(const Levels& levels, Direction direction) {
                              shape(1, 1, 1, 1, 1, 1, 1, 1, 0),          shape(2, 2, 3, 3, 2, 5, 5, 1, 2),
                              shape(1, 2, 70, 70, 3, 3, 3, 1, 1),        shape(1, 2, 9, 9, 3, 2, 2, 3, 0),
                              shape(1, 260, 3, 5, 3, 1, 1, 1, 0),        shape(1, 5, 30, 3, 4, 5, 1, 1, 2),
-                             shape(1, 4, 5, 40, 40, 1, 7, 1, 3)};
+                             shape(1, 4, 5, 40, 40, 1, 7, 1, 3),
+                             // Batches that fill the lanes, of small maps.
+                             shape(16, 3, 9, 7, 5, 3, 3, 1, 1),         shape(29, 6, 12, 12, 16, 5, 5, 1, 0),
+                             shape(13, 1, 28, 28, 6, 5, 5, 1, 0),       shape(16, 5, 8, 10, 17, 3, 3, 2, 1),
+                             shape(7, 40, 6, 6, 33, 3, 3, 1, 1),        shape(15, 6, 9, 9, 4, 3, 3, 3, 2, 2, 2),
+                             shape(32, 4, 5, 5, 6, 1, 1, 2, 0),         shape(14, 3, 33, 31, 16, 3, 3, 1, 1)};
   for (const ConvShape& s : fixed) conv_case(r, levels, direction, s, false);
   for (int i = 0; i < 60; ++i) {
     ConvShape s;
-    s.n = r.in(1, 4), s.groups = r.in(0, 3) == 0 ? r.in(2, 3) : 1;
+    s.n = r.in(0, 2) == 0 ? r.in(12, 18) : r.in(1, 4), s.groups = r.in(0, 3) == 0 ? r.in(2, 3) : 1;
     s.c = s.groups * r.in(1, 5), s.oc = s.groups * r.in(1, 18);
     s.h = r.in(1, 20), s.w = r.in(1, 36), s.kh = r.in(1, 5), s.kw = r.in(1, 5);
     s.stride_h = r.in(1, 3), s.stride_w = r.in(1, 3), s.dilation_h = r.in(1, 3), s.dilation_w = r.in(1, 3);
