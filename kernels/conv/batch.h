@@ -53,21 +53,21 @@ void spread(const Substitute& sub, const float* from, std::int64_t image_step, s
   }
 }
 
-/// The way back: pixel vectors at from + p * width, p < count, to (or from) `images` planes.
+/// The way back: pixel vectors at from + p * width, p < count, to `images` planes.
 template <class V>
-void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images) {
+void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images, bool add) {
   for (std::int64_t p = 0; p < count; p += V::width) {
     const std::int64_t n = smaller<std::int64_t>(V::width, count - p);
     V v[V::width];
     if (images == V::width && n == V::width) {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + (p + i) * V::width); });
       transpose_square(v);
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(to + i * image_step + p); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { store(v[i], to + i * image_step + p, add, Whole{}); });
     } else {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = i < n ? V::load(from + (p + i) * V::width) : V::zero(); });
       transpose_square(v);
       unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        if (i < images) v[i].store_n(to + i * image_step + p, n);
+        if (i < images) store(v[i], to + i * image_step + p, add, Part{n});
       });
     }
   }
@@ -143,7 +143,7 @@ struct BatchConv : Gather<V, Forward> {
     return t;
   }
 
-  Work work() const { return {tiles(), this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
+  Work work() const { return {tiles(), this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()}; }
 
   void run_tile(const Args& a, const float* packed_weights, float* memory, std::int64_t index) const {
     const std::int64_t panel_block = index % panel_blocks;
@@ -200,7 +200,7 @@ struct BatchConv : Gather<V, Forward> {
       } while (c0 < channels);
     }
     for (std::int64_t row = first_row; row < last_row; ++row)
-      gather_back<V>(result + (row - first_row) * pixels * V::width, pixels, out + row * out_h * out_w, out_image, here);
+      gather_back<V>(result + (row - first_row) * pixels * V::width, pixels, out + row * out_h * out_w, out_image, here, false);
   }
 
   /// One panel of output channels over the grid rows [r0, r1) of a phase.

@@ -96,18 +96,14 @@ struct Gather {
     return {p.ty, p.tx, src_h, src_w, Forward ? s.stride_h : 1, Forward ? s.stride_w : 1, r0, r1, p.gw};
   }
 
-  static void pack(const Args& a, std::byte* shared) noexcept {
-    const Gather g(a);
-    float* dst = reinterpret_cast<float*>(shared);
-    for (std::int64_t i = 0; i < g.phases_h * g.phases_w; ++i) {
-      const Phase p = g.phase(i);
-      for (std::int64_t group = 0; group < g.groups; ++group) {
-        for (std::int64_t panel = 0; panel < g.panels.count; ++panel) {
-          const int rows = g.panels.height(panel);
-          g.pack_panel(a, p, group, g.panels.begin(panel), rows, dst);
-          dst += rows * g.channels * p.ty.count * p.tx.count;
-        }
-      }
+  /// A panel of every phase and group is a part.
+  std::int64_t parts() const { return panels.count; }
+
+  void pack(const Args& a, float* shared, std::int64_t panel) const {
+    for (std::int64_t i = 0; i < phases_h * phases_w; ++i) {
+      const Phase p = phase(i);
+      for (std::int64_t group = 0; group < groups; ++group)
+        pack_panel(a, p, group, panels.begin(panel), panels.height(panel), shared + weights_at(i, group) + panels.begin(panel) * channels * p.ty.count * p.tx.count);
     }
   }
 

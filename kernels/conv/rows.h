@@ -88,7 +88,7 @@ struct RowConv : Gather<V, Forward> {
   }
 
   Work work() const {
-    return {base_tiles() * panel_blocks, this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float)};
+    return {base_tiles() * panel_blocks, this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()};
   }
 
   /// What the loops over column groups need to know of the tile.

@@ -7,65 +7,18 @@
 #pragma once
 
 #include "kernels/conv/batch.h"
+#include "kernels/conv/winograd.h"
+#include "kernels/gemm/dots.h"
 
 namespace vitrine::kernels {
 namespace {
 
-/// `rows` stretches of `len` pixels.
-struct Stretch {
-  std::int64_t rows, len, y_step, x_step;
-};
-
-/// sums[r][j] += y[r] * x[j], vectors of partial sums, r < R, j < J.
-template <class V, int R, int J>
-void weight_block(const Stretch& g, const float* y, std::int64_t ld_y, const float* const* x_rows, float* sums,
-                  std::int64_t ld_sums) {
-  V acc[R][J];
-  unroll<R>([&](auto r) __attribute__((always_inline)) {
-    unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j] = V::load(sums + r * ld_sums + j * V::width); });
-  });
-  const float* x[J];
-  unroll<J>([&](auto j) __attribute__((always_inline)) { x[j] = x_rows[j]; });
-  const auto step = [&](std::int64_t y_at, std::int64_t x_at, auto whole) __attribute__((always_inline)) {
-    V b[J];
-    unroll<J>([&](auto j) __attribute__((always_inline)) { b[j] = load<V>(x[j] + x_at, whole).held(); });
-    unroll<R>([&](auto r) __attribute__((always_inline)) {
-      const V a = load<V>(y + r * ld_y + y_at, whole).held();
-      unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j] = V::fma(a, b[j], acc[r][j]); });
-    });
-  };
-  const std::int64_t len = g.len, full = len / V::width * V::width;
-  for (std::int64_t i = 0; i < g.rows; ++i) {
-    const std::int64_t y_row = i * g.y_step, x_row = i * g.x_step;
-    for (std::int64_t p = 0; p < full; p += V::width) step(y_row + p, x_row + p, Whole{});
-    if (full < len) step(y_row + full, x_row + full, Part{len - full});
-  }
-  unroll<R>([&](auto r) __attribute__((always_inline)) {
-    unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j].store(sums + r * ld_sums + j * V::width); });
-  });
-}
-
 template <class V>
 struct WeightGradient {
   using Args = ConvArgs<float>;
-  static constexpr int kRows = V::registers == 32 ? 6 : 3, kColumns = V::registers == 32 ? 4 : 3;
+  static constexpr int kRows = InnerProducts<V>::kRows, kColumns = InnerProducts<V>::kColumns;
   static constexpr std::int64_t kStaged = 32 * 1024;  ///< staged or packed floats, about
   static constexpr std::int64_t kSums = 2048;         ///< vectors of partial sums of a tile, about
-
-  using Function = void (*)(const Stretch&, const float*, std::int64_t, const float* const*, float*, std::int64_t);
-  struct Functions {
-    Function f[kRows + 1][kColumns + 1] = {};
-  };
-  template <int R, int... J>
-  static constexpr void enter(Functions& t, std::integer_sequence<int, J...>) {
-    ((t.f[R][J + 1] = &weight_block<V, R, J + 1>), ...);
-  }
-  template <int... R>
-  static constexpr Functions functions(std::integer_sequence<int, R...>) {
-    Functions t;
-    (enter<R + 1>(t, std::make_integer_sequence<int, kColumns>{}), ...);
-    return t;
-  }
 
   ConvShape s;
   Taps ty, tx;
@@ -161,11 +114,12 @@ struct WeightGradient {
   static Work plan(const Args& a) noexcept {
     if (a.s.c <= 0 || a.s.oc <= 0 || a.s.kh <= 0 || a.s.kw <= 0) return {0, 0, 0};
     if (a.s.oh <= 0 || a.s.ow <= 0) return {1, 0, 0};
+    if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
     const WeightGradient g(a);
     return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
   }
 
-  static void pack(const Args&, std::byte*) noexcept {}
+  static void pack(const Args&, std::byte*, std::int64_t) noexcept {}
 
   static void tile(const Args& a, const std::byte*, std::byte* memory, std::int64_t index) noexcept {
     if (a.s.oh <= 0 || a.s.ow <= 0) {
@@ -173,8 +127,11 @@ struct WeightGradient {
       if (!a.add) Stage::zero<V>(a.w_out, size);
       return;
     }
-    const WeightGradient g(a);
-    g.run_tile(a, reinterpret_cast<float*>(memory), index);
+    if (winograd_suits(a.s, a.exact)) {
+      WinogradGradient<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+    } else {
+      WeightGradient(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+    }
   }
 
   void run_tile(const Args& a, float* memory, std::int64_t index) const {
@@ -197,7 +154,7 @@ struct WeightGradient {
         if (batch) {
           spread_operands(a, st, x, y, images, {c0, c1, nm, r0, r1}, staged, packed, reinterpret_cast<std::int32_t*>(sums + part.sums));
           const std::int64_t plane = BatchConv<V, true>::plane_of(st);
-          accumulate({r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, packed, (r1 - r0) * s.ow * V::width, nm, nj,
+          InnerProducts<V>::accumulate({r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, packed, (r1 - r0) * s.ow * V::width, nm, nj,
                      [&](std::int64_t j) { return staged + tap_at(st, plane, j0 + j, c0) * V::width; }, sums, ld_sums);
           continue;
         }
@@ -208,7 +165,7 @@ struct WeightGradient {
         }
         const Stretch stretch = direct ? Stretch{r1 - r0, s.ow, s.ow, st.row_offset(1)}
                                        : Stretch{images, pixels, s.oc * pixels, padded_pixels()};
-        accumulate(stretch, y, pixels, nm, nj,
+        InnerProducts<V>::accumulate(stretch, y, pixels, nm, nj,
                    [&](std::int64_t j) { return direct ? staged + tap_at(st, st.plane, j0 + j, c0) : packed + j * images_per * padded_pixels(); },
                    sums, ld_sums);
       }
@@ -221,22 +178,6 @@ struct WeightGradient {
         for (std::int64_t i = 0; i < V::width; ++i)
           lanes[i] = V::load(sums + m * ld_sums + smaller(j + i, nj - 1) * V::width);
         store(lane_sums(lanes), to + j, a.add, Part{n});
-      }
-    }
-  }
-
-  /// sums += y x^T, in register blocks; `x(j)` is where row j of the right operand lies.
-  template <class X>
-  static void accumulate(const Stretch& stretch, const float* y, std::int64_t ld_y, std::int64_t nm, std::int64_t nj, X x, float* sums, std::int64_t ld_sums) {
-    static constexpr Functions table = functions(std::make_integer_sequence<int, kRows>{});
-    const std::int64_t m_steps = ceil_div(nm, kRows), j_steps = ceil_div(nj, kColumns);
-    for (std::int64_t mi = 0; mi < m_steps; ++mi) {
-      const std::int64_t m = mi * nm / m_steps, rows = (mi + 1) * nm / m_steps - m;
-      for (std::int64_t ji = 0; ji < j_steps; ++ji) {
-        const std::int64_t j = ji * nj / j_steps, columns = (ji + 1) * nj / j_steps - j;
-        const float* from[kColumns];
-        for (std::int64_t i = 0; i < columns; ++i) from[i] = x(j + i);
-        table.f[rows][columns](stretch, y + m * ld_y, ld_y, from, sums + m * ld_sums + j * V::width, ld_sums);
       }
     }
   }
