@@ -1,6 +1,9 @@
 // One item of work for tools/bench: sets it up, prints what it is as one JSON line, then runs it once for each line of standard
 // input and answers with the seconds that took. The script interleaves it with other programs that answer the same way.
 #include <sys/resource.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include <chrono>
 #include <iostream>
@@ -185,8 +188,79 @@ Item explained(const Engine& engine, const Words& w) {
   return {{{"images", batch}}, [&engine, model, images, request] { explain(*model, engine, *images, request); }};
 }
 
+#if defined(__x86_64__)
+// Twelve independent chains hide the latency of the multiply-adds; nothing touches memory.
+__attribute__((target("avx512f"))) float chains512(std::int64_t n) {
+  __m512 x[12], scale = _mm512_set1_ps(0.999f), add = _mm512_set1_ps(0.001f);
+  for (int k = 0; k < 12; ++k) x[k] = _mm512_set1_ps(static_cast<float>(k));
+  for (std::int64_t i = 0; i < n; ++i) {
+#pragma GCC unroll 12
+    for (int k = 0; k < 12; ++k) x[k] = _mm512_fmadd_ps(x[k], scale, add);
+  }
+  float sum = 0, lanes[16];
+  for (int k = 0; k < 12; ++k) {
+    _mm512_storeu_ps(lanes, x[k]);
+    for (const float lane : lanes) sum += lane;
+  }
+  return sum;
+}
+__attribute__((target("avx2,fma"))) float chains256(std::int64_t n) {
+  __m256 x[12], scale = _mm256_set1_ps(0.999f), add = _mm256_set1_ps(0.001f);
+  for (int k = 0; k < 12; ++k) x[k] = _mm256_set1_ps(static_cast<float>(k));
+  for (std::int64_t i = 0; i < n; ++i) {
+#pragma GCC unroll 12
+    for (int k = 0; k < 12; ++k) x[k] = _mm256_fmadd_ps(x[k], scale, add);
+  }
+  float sum = 0, lanes[8];
+  for (int k = 0; k < 12; ++k) {
+    _mm256_storeu_ps(lanes, x[k]);
+    for (const float lane : lanes) sum += lane;
+  }
+  return sum;
+}
+#endif
+
+volatile float sink;
+
+// peak: multiply-adds in registers, on every thread: the machine's limit.
+Item peak(const Engine& engine) {
+  constexpr std::int64_t n = 2000000;
+  const int threads = engine.threads();
+  [[maybe_unused]] const kernels::Isa isa = kernels::active();
+  const int width = isa == kernels::Isa::avx512 ? 16 : isa == kernels::Isa::avx2 ? 8 : 0;
+  if (width == 0) throw Error("bench: peak is measured for AVX2 and AVX-512 alone");
+  return {{{"flops", 2.0 * 12 * width * static_cast<double>(n) * threads}}, [&engine, threads, width] {
+            run_tiles(engine.context().parallel, threads, [&]([[maybe_unused]] std::int64_t, int) noexcept {
+#if defined(__x86_64__)
+              sink = width == 16 ? chains512(n) : chains256(n);
+#endif
+            });
+          }};
+}
+
+// bandwidth: a = b + s c over arrays that no cache holds.
+Item bandwidth(const Engine& engine) {
+  constexpr std::int64_t n = std::int64_t{1} << 24;
+  auto a = std::make_shared<std::vector<real>>(n), b = std::make_shared<std::vector<real>>(n, real{1}), c = std::make_shared<std::vector<real>>(n, real{2});
+  return {{{"bytes", 3.0 * sizeof(real) * static_cast<double>(n)}}, [=, &engine] {
+            const Context ctx = engine.context();
+            ctx.ranges(n, elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+              ctx->combine(real{1}, b->data() + begin, real{3}, c->data() + begin, a->data() + begin, end - begin);
+            });
+          }};
+}
+
+// save MODEL FILE: an untrained model, for timing the program from its start.
+Item save(const Words& w) {
+  network(w.at(1)).save(w.at(2));
+  return {{}, [] {}};
+}
+
 Item make(const Engine& engine, const Words& w) {
-  if (w.empty()) throw Error("usage: vitrine-bench THREADS gemm|conv|train|infer|explain ARGUMENTS...", Error::usage);
+  if (w.empty()) throw Error("usage: vitrine-bench THREADS peak|bandwidth|gemm|conv|train|infer|explain|save ARGUMENTS...", Error::usage);
+  if (w[0] == "peak") return peak(engine);
+  if (w[0] == "bandwidth") return bandwidth(engine);
+  if (w[0] == "save") return save(w);
   if (w[0] == "gemm") return gemm(engine, w);
   if (w[0] == "conv") return conv(engine, w);
   if (w[0] == "train") return train(engine, w);

@@ -11,20 +11,6 @@
 namespace vitrine::kernels {
 namespace {
 
-/// v[i] lane j becomes v[j] lane i: shuffles of halves, as often as a card trick needs them.
-template <class V>
-VITRINE_INLINE void transpose_square(V (&v)[V::width]) {
-  constexpr int half = V::width / 2;
-  for (int n = V::width; n > 1; n /= 2) {
-    V w[V::width];
-    unroll<half>([&](auto i) __attribute__((always_inline)) {
-      w[2 * i] = V::zip_low(v[i], v[i + half]);
-      w[2 * i + 1] = V::zip_high(v[i], v[i + half]);
-    });
-    unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = w[i]; });
-  }
-}
-
 /// Pixels [first, last) of `images` planes that lie `image_step` apart become vectors at to + place[pixel - first] * width, a lane an
 /// image; absent images are 0, places below 0 are left out.
 template <class V>

@@ -113,12 +113,24 @@ struct Gather {
       const std::int64_t k = cg * kernel;
       transpose<V>(a.w_sub, a.w + (group * og + row) * k, k, rows, k, dst, rows);
     } else {
-      for (std::int64_t o = 0; o < og; ++o) {
-        const float* w = a.w + ((group * og + o) * cg + row) * kernel;
-        for (std::int64_t ty = 0; ty < p.ty.count; ++ty) {
-          for (std::int64_t tx = 0; tx < p.tx.count; ++tx, dst += rows) {
-            const float* from = w + (p.ty.k0 + ty * p.ty.kstep) * s.kw + p.tx.k0 + tx * p.tx.kstep;
-            for (int r = 0; r < rows; ++r) dst[r] = substituted(a.w_sub, from[r * kernel]);
+      // Kernels of `rows` neighbours lie one behind another: squares of them are turned, and the taps of this phase kept.
+      const Substitution<V> sub(a.w_sub);
+      const bool raw = is_raw(a.w_sub);
+      for (std::int64_t o = 0; o < og; ++o, dst += rows * p.ty.count * p.tx.count) {
+        const float* const w = a.w + ((group * og + o) * cg + row) * kernel;
+        for (std::int64_t k0 = 0; k0 < kernel; k0 += V::width) {
+          V v[V::width];
+          unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+            v[i] = i < rows ? V::load_n(w + i * kernel + k0, kernel - k0) : V::zero();
+            if (!raw) v[i] = sub(v[i]);
+          });
+          transpose_square(v);
+          float turned[V::width][V::width];
+          unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(turned[i]); });
+          for (std::int64_t k = k0; k < smaller(kernel, k0 + V::width); ++k) {
+            const std::int64_t y = k / s.kw - p.ty.k0, x = k % s.kw - p.tx.k0, ty = y / p.ty.kstep, tx = x / p.tx.kstep;
+            if (y < 0 || x < 0 || y % p.ty.kstep != 0 || x % p.tx.kstep != 0 || ty >= p.ty.count || tx >= p.tx.count) continue;
+            V::load_n(turned[k - k0], rows).store_n(dst + (ty * p.tx.count + tx) * rows, rows);
           }
         }
       }

@@ -55,7 +55,7 @@ VITRINE_INLINE Taps phase_taps(std::int64_t residue, std::int64_t k, std::int64_
 /// A 1x1 convolution without stride and padding does not see rows: one long row makes whole vectors.
 VITRINE_INLINE ConvShape flattened(ConvShape s) {
   const bool plain = s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
-                     s.pad_left == 0 && s.oh == s.h && s.ow == s.w && std::int64_t{s.h} * s.w < (1 << 30);
+                     s.pad_left == 0 && s.oh == s.h && s.ow == s.w && std::int64_t{s.h} * s.w < (1 << 22);
   if (plain) {
     s.w = s.ow = s.h * s.w;
     s.h = s.oh = 1;

@@ -19,12 +19,15 @@ struct RowConv : Gather<V, Forward> {
   static constexpr int kGroups = 8;                   ///< column groups made ready at once
 
   std::int64_t images_per, image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
-  bool direct;  ///< vectors straight from the staged rows, without packing column panels
+  bool direct;    ///< vectors straight from the staged rows, without packing column panels
+  bool unstaged;  ///< 1x1 and nothing substituted: columns are packed from where they lie
 
   explicit RowConv(const Args& a) : Base(a) {
     const std::int64_t taps = larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));  // of most phases
     const std::int64_t grid_h = ceil_div(out_h, phases_h), grid_w = ceil_div(out_w, phases_w), grid = grid_h * grid_w;
     direct = rows_fill_vectors<V>(grid_w) && (m <= 4 * Blocking<V>::max_rows) && taps > 1;
+
+    unstaged = s.kh == 1 && s.kw == 1 && s.h == 1 && s.oh == 1 && s.w == s.ow && s.pad_left == 0 && s.stride_w == 1 && (!Forward || is_raw(a.x_sub));
 
     // Columns of a tile: enough for about 2 Mflop, and not more than the cache holds staged.
     const std::int64_t flops_per_column = 2 * m * channels * taps;
@@ -48,7 +51,7 @@ struct RowConv : Gather<V, Forward> {
     panels_per = panels.count;
     const std::int64_t height = ceil_div(m, panels.count), depth = block * taps;
     panels_per = smaller(panels_per, larger<std::int64_t>(1, 128 * 1024 / larger<std::int64_t>(1, height * depth)));
-    while (panels_per > 4 && base_tiles() * ceil_div(panels.count, panels_per) < 16 &&
+    while (panels_per > 4 && base_tiles() * ceil_div(panels.count, panels_per) < 4 &&
            flops_per_column / panels.count * panels_per * images_per * rows_per * grid_w > (1 << 22)) {
       panels_per = ceil_div(panels_per, 2);
     }
@@ -75,7 +78,7 @@ struct RowConv : Gather<V, Forward> {
       if (p.gh <= 0 || p.gw <= 0) continue;
       const Stage st = stage(p, 0, smaller(rows_per, p.gh));
       const std::int64_t depth = block * p.ty.count * p.tx.count;
-      t.staged = larger(t.staged, images_per * block * st.plane);
+      t.staged = larger(t.staged, unstaged ? 0 : images_per * block * st.plane);
       t.panel = larger(t.panel, direct ? 0 : (panels_per > 1 ? kGroups : 1) * block * this->max_taps * group_width());
       t.offsets = larger(t.offsets, depth);
     }
@@ -119,7 +122,7 @@ struct RowConv : Gather<V, Forward> {
     std::int32_t* offsets = reinterpret_cast<std::int32_t*>(spill + part.spill);
     const Stage st = stage(p, t.r0, t.r1);
     const std::int64_t taps = p.ty.count * p.tx.count, depth = channels * taps;
-    t.staged_image = block * st.plane;
+    t.staged_image = unstaged ? groups * channels * src_w : block * st.plane;
     t.out_image = groups * m * out_h * out_w;
     const float* src = Forward ? a.x : a.y;
     float* out = (Forward ? a.y_out : a.x_out) + t.first_image * t.out_image + group * m * out_h * out_w;
@@ -134,13 +137,18 @@ struct RowConv : Gather<V, Forward> {
     std::int64_t c0 = 0;
     do {
       const std::int64_t c1 = smaller(channels, c0 + block), k = (c1 - c0) * taps;
-      for (std::int64_t i = t.first_image; i < t.last_image && taps > 0; ++i) {
+      for (std::int64_t i = t.first_image; i < t.last_image && taps > 0 && !unstaged; ++i) {
         for (std::int64_t c = c0; c < c1; ++c) {
           st.template fill<V>(Forward ? a.x_sub : Substitute{}, src + ((i * groups + group) * channels + c) * src_h * src_w,
                               staged + (i - t.first_image) * t.staged_image + (c - c0) * st.plane);
         }
       }
-      this->fill_offsets(p, st, st.plane, c1 - c0, 1, offsets);
+      if (unstaged) {
+        for (std::int64_t c = c0; c < c1; ++c) offsets[c - c0] = static_cast<std::int32_t>((c - c0) * src_w);
+      } else {
+        this->fill_offsets(p, st, st.plane, c1 - c0, 1, offsets);
+      }
+      const float* const source = unstaged ? src + ((t.first_image * groups + group) * channels + c0) * src_w : staged;
       Place at{t.first_image, t.r0, 0};
       while (at.image < t.last_image) {
         Group ready[kGroups];
@@ -153,7 +161,7 @@ struct RowConv : Gather<V, Forward> {
             for (int v = 0; v < g.to.nv; ++v) g.from[v] = staged + g.runs[smaller<std::int64_t>(v, g.count - 1)].src;
           } else {
             float* const own = panel + count * group_floats;
-            pack_columns(staged, offsets, k, g.runs, g.count, g.to.nv * V::width, own);
+            pack_columns(source, offsets, k, g.runs, g.count, g.to.nv * V::width, own);
             for (int v = 0; v < g.to.nv; ++v) g.from[v] = own + v * V::width;
           }
         }
@@ -255,11 +263,15 @@ struct RowConv : Gather<V, Forward> {
 
   /// panel[k][width] = staged columns. Whole vectors are moved: what one writes too far, the next run or row
   /// overwrites.
-  static void pack_columns(const float* staged, const std::int32_t* offsets, std::int64_t k, const Run* runs,
-                           std::int64_t count, std::int64_t width, float* panel) {
+  void pack_columns(const float* staged, const std::int32_t* offsets, std::int64_t k, const Run* runs, std::int64_t count, std::int64_t width,
+                    float* panel) const {
     for (std::int64_t i = 0; i < k; ++i, panel += width) {
       const float* from = staged + offsets[i];
-      for (std::int64_t r = 0; r < count; ++r) V::load(from + runs[r].src).store(panel + runs[r].at);
+      for (std::int64_t r = 0; r < count; ++r) {
+        // Behind the last pixel of what is not staged lies foreign memory.
+        const V v = unstaged && runs[r].len < V::width ? V::load_n(from + runs[r].src, runs[r].len) : V::load(from + runs[r].src);
+        v.store(panel + runs[r].at);
+      }
     }
   }
 

@@ -83,6 +83,20 @@ VITRINE_INLINE V lane_sums(V (&v)[V::width]) {
   return v[0];
 }
 
+/// v[i] lane j becomes v[j] lane i: shuffles of halves, as often as a card trick needs them.
+template <class V>
+VITRINE_INLINE void transpose_square(V (&v)[V::width]) {
+  constexpr int half = V::width / 2;
+  for (int n = V::width; n > 1; n /= 2) {
+    V w[V::width];
+    unroll<half>([&](auto i) __attribute__((always_inline)) {
+      w[2 * i] = V::zip_low(v[i], v[i + half]);
+      w[2 * i + 1] = V::zip_high(v[i], v[i + half]);
+    });
+    unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = w[i]; });
+  }
+}
+
 VITRINE_INLINE bool is_raw(const Substitute& s) { return s.kind == Substitute::signs && s.p == 1 && s.n == 1; }
 
 /// A Substitute with its factors in registers. NaN stays NaN under `signs`; a factor of 0 gives 0, also for infinities.
