@@ -29,5 +29,5 @@ struct Device {
 
 }  // namespace vitrine::kernels
 
-/// What a back end's module exports: device `index`, or null and a sentence in *why.
-extern "C" using vitrine_open_device = const vitrine::kernels::Device*(int index, const char** why) noexcept;
+/// What a back end's module exports (its type: decltype(vitrine_open_device)): device `index`, or null and a sentence in *why.
+extern "C" const vitrine::kernels::Device* vitrine_open_device(int index, const char** why) noexcept;

@@ -1,0 +1,33 @@
+// What the module of CUDA kernels needs of a runtime: memory, copies, one failure kept. runtime.cu implements it by the CUDA
+// runtime, emulator/heap.cpp in host memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vitrine::kernels::cuda {
+
+/// Makes device `index` current; false and a sentence in *why where there is none.
+bool open(int index, const char** why) noexcept;
+const char* device_name() noexcept;
+/// Compute capability, as 80 for 8.0.
+int capability() noexcept;
+std::size_t free_bytes() noexcept;
+void* allocate(std::size_t bytes) noexcept;
+void release(void*) noexcept;
+void upload(void* to, const void* host, std::size_t bytes) noexcept;
+void download(void* host, const void* from, std::size_t bytes) noexcept;
+void zero(void* to, std::size_t bytes) noexcept;
+void synchronise() noexcept;
+
+/// The first failure since the device was opened (module.cpp keeps it).
+bool failed() noexcept;
+const char* failure() noexcept;
+/// Keeps the sentence what + detail, unless there is one already.
+void fail(const char* what, const char* detail = "") noexcept;
+
+/// Device memory for partial results of one slot, kept by the module: its content lasts until the next call. Null, and a
+/// failure kept, where there is not enough.
+void* workspace(std::size_t bytes) noexcept;
+
+}  // namespace vitrine::kernels::cuda
