@@ -15,9 +15,11 @@ std::byte* align(std::byte* p) noexcept {
 }  // namespace
 
 Run::Run(const Plan& plan, std::byte* memory, real* parameters, real* parameter_gradients) noexcept
+    : Run(plan, memory, align(memory) + plan.planned_bytes + plan.scratch_bytes, parameters, parameter_gradients) {}
+
+Run::Run(const Plan& plan, std::byte* memory, std::byte* book, real* parameters, real* parameter_gradients) noexcept
     : plan_(plan), memory_(align(memory)), parameters_(parameters), gradients_(parameter_gradients),
-      scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes),
-      book_(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.book_bytes + Arena::alignment) {}
+      scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes), book_(align(book), plan.book_bytes + Arena::alignment) {}
 
 Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book) noexcept
     : plan_(plan), memory_(memory), parameters_(reinterpret_cast<real*>(memory)), gradients_(reinterpret_cast<real*>(memory)),

@@ -322,7 +322,7 @@ struct AdamArgs {
   X(scale,             void (*)(T a, const T* x, T* y, std::int64_t n, bool add) noexcept)                              \
   /* z (+)= x*y */                                                                                                      \
   X(multiply,          void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)                       \
-  /* z = a*x + b*y */                                                                                                   \
+  /* z = a*x + b*y ; z may be x or y */                                                                                                 \
   X(combine,           void (*)(T a, const T* x, T b, const T* y, T* z, std::int64_t n) noexcept)                       \
   /* y (+)= sub(x) */                                                                                                   \
   X(substitute,        void (*)(Substitute, const T* x, T* y, std::int64_t n, bool add) noexcept)                       \

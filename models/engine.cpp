@@ -1,7 +1,6 @@
 #include "models/engine.h"
 
 #include <sched.h>
-#include <sys/mman.h>
 
 #include <thread>
 
@@ -30,20 +29,6 @@ std::string sentence(const Failure& f) {
   return s;
 }
 
-Memory::Memory(std::size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
-  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) throw Error("this machine cannot give " + std::to_string(bytes >> 20) + " MiB of memory");
-#ifdef MADV_HUGEPAGE
-  if (bytes >= (std::size_t{4} << 20)) ::madvise(p, bytes, MADV_HUGEPAGE);
-#endif
-  data_ = static_cast<std::byte*>(p);
-}
-
-Memory::~Memory() {
-  if (data_ != nullptr) ::munmap(data_, bytes_);
-}
-
 Geometry geometry_of(const Graph& g, Id value) {
   Memory book(g.values.size() * (sizeof(Geometry) + sizeof(bool)) + 4 * Arena::alignment);
   Arena arena(book.data(), book.bytes());
@@ -55,7 +40,9 @@ Geometry geometry_of(const Graph& g, Id value) {
   return out;
 }
 
-Engine::Engine(int threads) : kernels_(&kernels::table(kernels::active())) {
+Engine::Engine(int threads, const std::string& device)
+    : device_(open_device(device)), kernels_(device_ != nullptr ? device_->kernels : &kernels::table(kernels::active())) {
+  if (device_ != nullptr) return;  // one thread queues all work
   if (threads <= 0) {
     cpu_set_t set;
     threads = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
@@ -64,17 +51,49 @@ Engine::Engine(int threads) : kernels_(&kernels::table(kernels::active())) {
   if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
 }
 
-Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters)
-    : Session(engine, request, const_cast<real*>(parameters.data()), nullptr) {}
+HostTensor::HostTensor(const kernels::Device* device, const TensorView& t) : data(t.data), shape(t.shape) {
+  if (device == nullptr) return;
+  copy_.resize(static_cast<std::size_t>(t.size()));
+  download(device, copy_.data(), t.data, copy_.size() * sizeof(real));
+  data = copy_.data();
+}
 
-Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients)
-    : context_(engine.context()) {
+Session::Session(const Engine& engine, const PlanRequest& request) : device_(engine.device()), context_(engine.context()) {
   // The plan's arrays and working memory: a few hundred bytes a node. Untouched pages cost nothing.
   book_ = Memory((std::size_t{1} << 20) + 2048 * (request.graph->nodes.size() + request.graph->values.size()) * static_cast<std::size_t>(request.channels));
   Arena book(book_.data(), book_.bytes());
   check([&](const Context& ctx) { return make_plan(request, ctx, book, plan_); });
-  memory_ = Memory(plan_.bytes());
-  run_ = std::make_unique<Run>(plan_, memory_.data(), parameters, parameter_gradients);
+}
+
+Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters) : Session(engine, request) {
+  if (device_ != nullptr) {
+    parameters_ = Memory(parameters.size_bytes(), device_);
+    vitrine::upload(device_, parameters_.data(), parameters.data(), parameters.size_bytes());
+  }
+  make_run(device_ != nullptr ? reinterpret_cast<real*>(parameters_.data()) : const_cast<real*>(parameters.data()), nullptr);
+}
+
+Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients) : Session(engine, request) {
+  make_run(parameters, parameter_gradients);
+}
+
+void Session::make_run(real* parameters, real* parameter_gradients) {
+  memory_ = Memory(plan_.bytes(), device_);
+  if (device_ == nullptr) {
+    run_ = std::make_unique<Run>(plan_, memory_.data(), parameters, parameter_gradients);
+    return;
+  }
+  run_book_ = Memory(plan_.book_bytes + 2 * Arena::alignment);
+  run_ = std::make_unique<Run>(plan_, memory_.data(), run_book_.data(), parameters, parameter_gradients);
+}
+
+// An input where the kernels can read it.
+TensorView Session::placed(const TensorView& input, Memory& memory) {
+  if (device_ == nullptr) return input;
+  const auto bytes = static_cast<std::size_t>(input.size()) * sizeof(real);
+  if (memory.bytes() < bytes) memory = Memory(bytes, device_);
+  vitrine::upload(device_, memory.data(), input.data, bytes);
+  return {reinterpret_cast<real*>(memory.data()), input.shape};
 }
 
 void Session::raise(Status status, Failure failure) {
@@ -84,12 +103,18 @@ void Session::raise(Status status, Failure failure) {
   throw Error(sentence(failure), status == Status::no_rule || status == Status::bad_argument ? Error::usage : Error::input);
 }
 
+void Session::raise_device_failure() const {
+  if (const char* const why = device_->failure()) throw Error(std::string(device_->name) + ": " + why);
+}
+
 void Session::forward(const TensorView& input, Id first_node) {
-  check([&](const Context& ctx) { return run_->forward(ctx, input, first_node); });
+  const TensorView x = placed(input, input_);
+  check([&](const Context& ctx) { return run_->forward(ctx, x, first_node); });
 }
 
 void Session::forward_reference(const TensorView& input) {
-  check([&](const Context& ctx) { return run_->forward_reference(ctx, input); });
+  const TensorView x = placed(input, reference_input_);
+  check([&](const Context& ctx) { return run_->forward_reference(ctx, x); });
 }
 
 void Session::walk_back(Ledger* ledger) {

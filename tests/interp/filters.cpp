@@ -128,7 +128,7 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     const std::atomic<bool> never{false};
     Model whole = make(o);
     const Model before = make(o);
-    FilterTraining filters(whole, *data.train, o, t.batch);
+    FilterTraining filters(Engine(1), whole, *data.train, o, t.batch);
     t.hook = &filters;
     train(whole, Engine(1), data, t, {}, never);
 
@@ -150,28 +150,28 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     InterpretableOptions none = o;
     none.weight = 0;
     Model gates = make(none);
-    FilterTraining still(gates, *data.train, none, t.batch);
+    FilterTraining still(Engine(1), gates, *data.train, none, t.batch);
     t.hook = &still;
     t.out = folder / "gates.safetensors";
     train(gates, Engine(1), data, t, {}, never);
     CHECK(state(gates, "conv5.weight") != state(whole, "conv5.weight"));
 
     Model part = make(o);
-    FilterTraining first(part, *data.train, o, t.batch);
+    FilterTraining first(Engine(1), part, *data.train, o, t.batch);
     t.hook = &first;
     t.out = folder / "part.safetensors";
     std::atomic<bool> stop{false};
     int steps = 0;
     train(part, Engine(2), data, t, [&](const TrainProgress&) { stop = ++steps == 6; }, stop);
     Model again = make(o);
-    FilterTraining second(again, *data.train, o, t.batch);
+    FilterTraining second(Engine(1), again, *data.train, o, t.batch);
     t.hook = &second;
     t.resume = true;
     train(again, Engine(2), data, t, {}, never);
     CHECK(again.parameters == whole.parameters);
     // Another weight is another run.
     o.weight = 0.7;
-    FilterTraining other(again, *data.train, o, t.batch);
+    FilterTraining other(Engine(1), again, *data.train, o, t.batch);
     CHECK(other.describe() != second.describe());
 
     for (const char* method : {"gradient", "lrp", "deeplift", "guided-backprop", "integrated-gradients"}) {
