@@ -104,7 +104,8 @@ class Session {
   /// Makes the plan alone, and calls f(plan).
   template <class F>
   static void with_plan(const Engine& engine, const PlanRequest& request, F&& f) {
-    f(std::as_const(Session(engine, request).plan_));
+    const Session alone(engine, request);
+    f(alone.plan_);
   }
   static std::size_t planned_bytes(const Engine& engine, const PlanRequest& request) { return Session(engine, request).plan_.bytes(); }
 
