@@ -17,6 +17,15 @@ __device__ __forceinline__ float substituted(const Substitute& s, float v) {
 
 __device__ __forceinline__ void put(float& to, float value, bool add) { to = add ? to + value : value; }
 
+/// The same for four neighbours; `to` is aligned to 16 bytes.
+__device__ __forceinline__ void put4(float* to, float4 v, bool add) {
+  if (add) {
+    const float4 old = load4(to);
+    v = make_float4(old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w);
+  }
+  store4(to, v);
+}
+
 /// A grid that covers n elements with `block` threads each, capped: kernels stride over what is left. 32 blocks for each of
 /// some 132 multiprocessors keep any of today's chips busy.
 constexpr unsigned blocks_for(std::int64_t n, int block) {
@@ -63,6 +72,29 @@ class Divider {
 
  private:
   std::uint32_t divisor_ = 1, multiplier_ = 1, shift_ = 0;
+};
+
+/// Element i of planes of `height` x `width`: its plane, row and column. Below 2^31 elements without a division.
+class PlaneIndex {
+ public:
+  PlaneIndex() = default;
+  PlaneIndex(std::int64_t planes, std::int32_t height, std::int32_t width)
+      : row_(width), plane_(static_cast<std::int32_t>(std::int64_t{height} * width)), small_(planes * height * width < std::int64_t{1} << 31) {}
+  struct At {
+    std::int64_t plane;
+    std::int32_t row, column;
+  };
+  __device__ __forceinline__ At operator()(std::int64_t i) const {
+    const std::int32_t pixels = plane_.divisor();
+    const std::int64_t plane = small_ ? plane_.quotient(static_cast<std::int32_t>(i)) : i / pixels;
+    const auto place = static_cast<std::int32_t>(i - plane * pixels);
+    const std::int32_t row = row_.quotient(place);
+    return {plane, row, row_.remainder(place, row)};
+  }
+
+ private:
+  Divider row_, plane_;
+  bool small_ = true;
 };
 
 }  // namespace vitrine::kernels::cuda

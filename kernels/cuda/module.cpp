@@ -73,7 +73,16 @@ extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrin
   }
   cuda::has_failed = false;
   cuda::fill_gemm(table, math);
+  cuda::fill_conv(table, math);
+  cuda::fill_pool(table);
   cuda::fill_eltwise(table);
+  cuda::fill_reduce(table);
+  cuda::fill_norm(table);
+  cuda::fill_filters(table);
+  cuda::fill_resize(table);
+  cuda::fill_softmax(table);
+  cuda::fill_optim(table);
+  cuda::fill_explain(table);
   std::snprintf(name, sizeof name, "%s", cuda::device_name());
   device = {name, &table, &cuda::free_bytes, &cuda::allocate, &cuda::release, &cuda::upload, &cuda::download, &cuda::zero, &cuda::synchronise, &cuda::failure};
   return &device;

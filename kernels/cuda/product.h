@@ -139,25 +139,26 @@ __device__ __forceinline__ void multiply_slices(const float (&a)[T::kK][T::kM + 
   }
 }
 
-/// A problem gives, for each z (group, class of residues, part of a split sum):
-///   A, B                     operand types
-///   m(z), n(z)               rows and columns of C; blocks beyond them do nothing. max_m, max_n bound them.
-///   first(z), last(z)        the range of depth
-///   a(z), b(z)               operands
-///   Column, column(z, c)     what belongs to a column of C alone
-///   store(z, r, Column, v)   puts a sum into C
-///   vectors, store4(z, r, c, v)   where `vectors`, stores four neighbouring columns from c on, c a multiple of 4
+/// A problem gives max_m and max_n, which bound the sizes of C, and part(z) for each z (a group, a class of residues, a part
+/// of a split sum), which gives
+///   A, B, a(), b()          the operands
+///   m(), n()                rows and columns of C; blocks beyond them do nothing
+///   first(), last()         the range of depth
+///   Column, column(c)       what belongs to a column of C alone
+///   store(r, Column, v)     puts a sum into C
+///   vectors(), store4(r, Column, v)   where true, stores four neighbouring columns from one that is a multiple of 4
 template <class T, class Problem, bool Raw>
 __global__ void __launch_bounds__(kProductThreads, 2) product_kernel(Problem p) {
   VITRINE_SHARED(a_slices, float[2][T::kK][T::kM + 4]);
   VITRINE_SHARED(b_slices, float[2][T::kK][T::kN + 4]);
   const Place place = place_of_block<T::kM, T::kN>(p.max_m, p.max_n);
-  const int m = p.m(place.z), n = p.n(place.z);
+  const auto part = p.part(place.z);
+  const int m = part.m(), n = part.n();
   if (place.row >= m || place.column >= n) return;
-  const SliceLoader<typename Problem::A, T::kM, T::kK> a(p.a(place.z), place.row);
-  const SliceLoader<typename Problem::B, T::kN, T::kK> b(p.b(place.z), place.column);
+  const SliceLoader<typename Problem::A, T::kM, T::kK> a(part.a(), place.row);
+  const SliceLoader<typename Problem::B, T::kN, T::kK> b(part.b(), place.column);
   const int tm = static_cast<int>(threadIdx.x) / T::kThreadsN, tn = static_cast<int>(threadIdx.x) % T::kThreadsN;
-  const int first = p.first(place.z), last = p.last(place.z);
+  const int first = part.first(), last = part.last();
   float sum[4 * T::kHalvesM][4 * T::kHalvesN] = {};
   float next_a[Raw ? 1 : a.kCount], next_b[Raw ? 1 : b.kCount];
 
@@ -201,22 +202,23 @@ __global__ void __launch_bounds__(kProductThreads, 2) product_kernel(Problem p) 
 #pragma unroll
   for (int hn = 0; hn < T::kHalvesN; ++hn) {
     const int c = place.column + (hn * T::kThreadsN + tn) * 4;
-    if (p.vectors && c + 4 <= n) {
+    if (part.vectors() && c + 4 <= n) {
+      const auto column = part.column(c);
 #pragma unroll
       for (int i = 0; i < 4 * T::kHalvesM; ++i) {
         const int r = place.row + (i / 4 * T::kThreadsM + tm) * 4 + i % 4;
-        if (r < m) p.store4(place.z, r, c, make_float4(sum[i][4 * hn], sum[i][4 * hn + 1], sum[i][4 * hn + 2], sum[i][4 * hn + 3]));
+        if (r < m) part.store4(r, column, make_float4(sum[i][4 * hn], sum[i][4 * hn + 1], sum[i][4 * hn + 2], sum[i][4 * hn + 3]));
       }
       continue;
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       if (c + j >= n) continue;
-      const auto column = p.column(place.z, c + j);
+      const auto column = part.column(c + j);
 #pragma unroll
       for (int i = 0; i < 4 * T::kHalvesM; ++i) {
         const int r = place.row + (i / 4 * T::kThreadsM + tm) * 4 + i % 4;
-        if (r < m) p.store(place.z, r, column, sum[i][4 * hn + j]);
+        if (r < m) part.store(r, column, sum[i][4 * hn + j]);
       }
     }
   }
@@ -297,14 +299,15 @@ __global__ void __launch_bounds__(kProductThreads, 1) tensor_kernel(Problem p) {
   VITRINE_SHARED(a_slices, TensorSlice[2]);
   VITRINE_SHARED(b_slices, TensorSlice[2]);
   const Place place = place_of_block<kTensorTile, kTensorTile>(p.max_m, p.max_n);
-  const int m = p.m(place.z), n = p.n(place.z);
+  const auto part = p.part(place.z);
+  const int m = part.m(), n = part.n();
   if (place.row >= m || place.column >= n) return;
-  const TensorLoader<typename Problem::A, Element> a(p.a(place.z), place.row);
-  const TensorLoader<typename Problem::B, Element> b(p.b(place.z), place.column);
+  const TensorLoader<typename Problem::A, Element> a(part.a(), place.row);
+  const TensorLoader<typename Problem::B, Element> b(part.b(), place.column);
   constexpr int depth = kWords * Element::kPerWord;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int warp_row = warp / 4 * 64, warp_column = warp % 4 * 32;
-  const int first = p.first(place.z), last = p.last(place.z);
+  const int first = part.first(), last = part.last();
   float sum[4][4][4] = {};  // 16 rows, 8 columns, a fragment
   float next_a[a.kCount * a.kPer], next_b[b.kCount * b.kPer];
 
@@ -348,12 +351,12 @@ __global__ void __launch_bounds__(kProductThreads, 1) tensor_kernel(Problem p) {
     for (int e = 0; e < 2; ++e) {
       const int c = place.column + warp_column + j * 8 + lane % 4 * 2 + e;
       if (c >= n) continue;
-      const auto column = p.column(place.z, c);
+      const auto column = part.column(c);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int r = place.row + warp_row + i * 16 + lane / 4;
-        if (r < m) p.store(place.z, r, column, sum[i][j][e]);
-        if (r + 8 < m) p.store(place.z, r + 8, column, sum[i][j][2 + e]);
+        if (r < m) part.store(r, column, sum[i][j][e]);
+        if (r + 8 < m) part.store(r + 8, column, sum[i][j][2 + e]);
       }
     }
   }
@@ -372,11 +375,12 @@ void launch_product(const Problem& p, int count, bool raw, Math math) noexcept {
   if (math == Math::tf32) return launch(tensor_kernel<Tf32, Problem>, grid(kTensorTile, kTensorTile), kProductThreads, 0, p);
   const auto with = [&](auto tile) {
     using T = decltype(tile);
-    if (raw) launch(product_kernel<T, Problem, true>, grid(T::kM, T::kN), kProductThreads, 0, p);
+    if (raw || std::is_same_v<T, LargeTile>) launch(product_kernel<T, Problem, true>, grid(T::kM, T::kN), kProductThreads, 0, p);
     else launch(product_kernel<T, Problem, false>, grid(T::kM, T::kN), kProductThreads, 0, p);
   };
-  // The large tile reads least, but only pays where it makes blocks enough for a large chip.
-  if (p.max_m > 64 && tiles(LargeTile::kM, LargeTile::kN) >= 128) with(LargeTile());
+  // The large tile reads least, but only pays where it makes blocks enough for a large chip. Substituted operands pass through
+  // registers, which the large tile has none left of.
+  if (raw && p.max_m > 64 && tiles(LargeTile::kM, LargeTile::kN) >= 128) with(LargeTile());
   else if (p.max_m > 32) with(MiddleTile());
   else with(WideTile());
 }

@@ -15,27 +15,23 @@ struct GemmProblem {
   float* c = nullptr;
   std::int64_t ldc = 0;
   std::int32_t max_m = 0, max_n = 0, depth = 0;
-  bool add = false, vectors = false;
+  bool add = false, aligned = false;
 
-  __device__ int m(int) const { return max_m; }
-  __device__ int n(int) const { return max_n; }
-  __device__ int first(int) const { return 0; }
-  __device__ int last(int) const { return depth; }
-  __device__ const A& a(int) const { return a_; }
-  __device__ const B& b(int) const { return b_; }
+  __device__ const GemmProblem& part(int) const { return *this; }
+  __device__ int m() const { return max_m; }
+  __device__ int n() const { return max_n; }
+  __device__ int first() const { return 0; }
+  __device__ int last() const { return depth; }
+  __device__ const A& a() const { return a_; }
+  __device__ const B& b() const { return b_; }
 
   using Column = int;
-  __device__ Column column(int, int c) const { return c; }
+  __device__ Column column(int c) const { return c; }
   __device__ float biased(int c, float v) const { return bias ? v + substituted(bias_sub, bias[c]) : v; }
-  __device__ void store(int, int r, Column column, float v) const { put(c[r * ldc + column], biased(column, v), add); }
-  __device__ void store4(int, int r, int column, float4 v) const {
-    float* const to = c + r * ldc + column;
-    v = make_float4(biased(column, v.x), biased(column + 1, v.y), biased(column + 2, v.z), biased(column + 3, v.w));
-    if (add) {
-      const float4 old = load4(to);
-      v = make_float4(old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w);
-    }
-    cuda::store4(to, v);
+  __device__ void store(int r, Column column, float v) const { put(c[r * ldc + column], biased(column, v), add); }
+  __device__ bool vectors() const { return aligned; }
+  __device__ void store4(int r, Column column, float4 v) const {
+    put4(c + r * ldc + column, make_float4(biased(column, v.x), biased(column + 1, v.y), biased(column + 2, v.z), biased(column + 3, v.w)), add);
   }
 };
 
@@ -69,7 +65,7 @@ void product(const GemmArgs<float>& g, Math math) noexcept {
       p.b_.data = g.b + j * p.b_.row_stride;
       p.bias = g.bias ? g.bias + j : nullptr;
       p.c = g.c + i * g.ldc + j;
-      p.vectors = g.ldc % 4 == 0 && reinterpret_cast<std::uintptr_t>(p.c) % 16 == 0;
+      p.aligned = g.ldc % 4 == 0 && reinterpret_cast<std::uintptr_t>(p.c) % 16 == 0;
       launch_product(p, 1, g.a_sub.raw() && g.b_sub.raw(), math);
     }
   }
