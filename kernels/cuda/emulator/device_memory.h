@@ -16,7 +16,7 @@ enum Shadow : std::uint8_t {
   pending = 3,  ///< an asynchronous copy into it has not been waited for
 };
 
-/// Fresh memory holds this: as float it is a NaN.
+/// Fresh shared memory and registers hold this: as float it is a NaN.
 inline constexpr std::uint32_t poison = 0x7fa1dead;
 
 /// One reserved range of addresses without pages, so that a host that follows a device pointer faults. Data and shadow lie
@@ -25,7 +25,7 @@ class DeviceMemory {
  public:
   static DeviceMemory& instance();
 
-  /// Aligned to 256 bytes, poisoned; 0 where the capacity is used up.
+  /// Aligned to 256 bytes, not initialised; 0 where the capacity is used up.
   std::uint64_t allocate(std::size_t bytes);
   /// False if nothing was allocated at that address.
   bool release(std::uint64_t address);

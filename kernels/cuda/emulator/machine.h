@@ -23,6 +23,10 @@ using i64 = std::int64_t;
 inline constexpr int lanes = 32;
 inline constexpr u32 all_lanes = ~u32{0};
 
+// Registers and local memory of functions are numbered from here while kernels are read, whose size is not yet known.
+inline constexpr i32 function_words = 1 << 24;
+inline constexpr u64 function_local = u64{1} << 24;
+
 enum class Space : u8 { generic, global, shared, local, param };
 
 /// Windows of the generic address space; no host address has these bits.
@@ -68,7 +72,8 @@ struct Program {
   std::map<std::string, Variable> variables;
   std::vector<u64> owned;                         // device memory of variables
   u32 register_words = 0;                         // of the largest kernel with all that it calls
-  u32 call_bytes = 0, local_bytes = 0;            // per lane
+  u32 call_bytes = 0;                             // per lane: arguments of functions
+  u32 kernel_local = 0, local_bytes = 0;          // per lane: local memory of the largest kernel; with that of all functions
 
   ~Program() {
     for (const u64 address : owned) DeviceMemory::instance().release(address);

@@ -21,6 +21,9 @@ namespace {
 
 // ---- registers ----------------------------------------------------------------------------------------------------------
 
+__extension__ typedef __int128 i128;
+__extension__ typedef unsigned __int128 u128;
+
 struct half {};   // tags of the 16-bit formats
 struct bhalf {};
 
@@ -138,7 +141,7 @@ struct MulHigh {
   template <class T>
   static T f(T a, T b) {
     if constexpr (sizeof(T) == 8) {
-      using Wide = std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>;
+      using Wide = std::conditional_t<std::is_signed_v<T>, i128, u128>;
       return static_cast<T>((static_cast<Wide>(a) * static_cast<Wide>(b)) >> 64);
     } else {
       using Wide = std::conditional_t<std::is_signed_v<T>, i64, u64>;
@@ -561,7 +564,7 @@ Held<D> converted(Held<S> raw, const Insn& i) {
     }
   } else if constexpr (std::is_integral_v<D>) {
     if ((i.flags & saturate) != 0) {
-      const __int128 x = v, low = std::numeric_limits<D>::min(), high = std::numeric_limits<D>::max();
+      const i128 x = v, low = std::numeric_limits<D>::min(), high = std::numeric_limits<D>::max();
       return static_cast<D>(x < low ? low : x > high ? high : x);
     }
     return static_cast<D>(v);
@@ -574,11 +577,26 @@ Held<D> converted(Held<S> raw, const Insn& i) {
   }
 }
 
+// Values narrower than 64 bits may sit in 64-bit registers: Insn::wide, 1 for the destination, 2 for the source.
 template <class D, class S>
 void cvt(Warp& w, const Insn& i, u32 m) {
-  const auto a = view<Held<S>>(w, i.op[1]);
+  u32 low[lanes];
+  auto a = view<Held<S>>(w, i.op[1]);
+  if constexpr (sizeof(Held<S>) <= 4) {
+    if ((i.wide & 2) != 0) {
+      const auto wide = view<u64>(w, i.op[1]);
+      VITRINE_LANES low[l] = static_cast<u32>(wide[l]);
+      a.p = reinterpret_cast<decltype(a.p)>(low);
+    }
+  }
+  const auto keep = [&](auto&& f) {
+    if constexpr (sizeof(Held<D>) <= 4 && std::is_integral_v<Held<D>>) {
+      if ((i.wide & 1) != 0) return put<u64>(w, i.op[0], m, [&](int l) { return static_cast<u64>(static_cast<std::conditional_t<std::is_signed_v<Held<D>>, i64, u64>>(f(l))); });
+    }
+    put<Held<D>>(w, i.op[0], m, f);
+  };
   if (i.rounding == nearest || i.rounding >= 4) {
-    put<Held<D>>(w, i.op[0], m, [&](int l) { return converted<D, S>(a[l], i); });
+    keep([&](int l) { return converted<D, S>(a[l], i); });
     return;
   }
   Held<D> r[lanes];
@@ -587,7 +605,7 @@ void cvt(Warp& w, const Insn& i, u32 m) {
     r[l] = opaque(converted<D, S>(opaque(a[l]), i));
   }
   std::fesetround(FE_TONEAREST);
-  put<Held<D>>(w, i.op[0], m, [&](int l) { return r[l]; });
+  keep([&](int l) { return r[l]; });
 }
 template <u16 (*F)(float)>
 void cvt_pair(Warp& w, const Insn& i, u32 m) {
@@ -698,6 +716,7 @@ inline u8* memory(Warp& w, Space space, u64 address, std::size_t bytes, int l) {
     shadow = w.block->shared_shadow.data() + address;
   } else if (space == Space::local) {
     const u64 each_lane = w.block->program->local_bytes;
+    if (address >= function_local) address += w.block->program->kernel_local - function_local;
     if (address > each_lane || bytes > each_lane - address) bad_access(access, space, address, bytes, nullptr, l);
     return w.local.data() + static_cast<u64>(l) * each_lane + address;
   } else {
@@ -1043,9 +1062,8 @@ void jump_indexed(Warp& w, const Insn& i, u32 m) {
 }
 void leave(Warp& w, const Insn&, u32 m) { exit_lanes(w, m); }
 void call(Warp& w, const Insn& i, u32 m) {
-  u32* const back = w.regs + i.op[0];
   const u32 pc = w.pc;
-  put<u32>(w, static_cast<i32>(back - w.regs), m, [&](int) { return pc; });
+  put<u32>(w, i.op[0], m, [&](int) { return pc; });
   branch(w, m, i.target);
 }
 void come_back(Warp& w, const Insn& i, u32 m) {
@@ -1497,7 +1515,10 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     if (operands.size() != 2 || before == Type::none) return false;
     const auto any = [&](std::size_t k, Type t) {  // narrow types may sit in wider registers
       const Operand& o = operands[k];
-      if (o.kind == Operand::reg && o.bits == 64 && !is_wide(t)) throw Error("a narrow value in a 64-bit register is not supported here");
+      if (o.kind == Operand::reg && o.bits == 64 && !is_wide(t)) {
+        i.wide = static_cast<u8>(i.wide | (k == 0 ? 1 : 2));
+        return o.place;
+      }
       return place(k, is_wide(t));
     };
     i.op[0] = any(0, before), i.op[1] = any(1, type);

@@ -82,7 +82,6 @@ class Parser {
       else line += c;
     }
     p.lines.push_back(line);
-    next_word_ = special_count * lanes;
   }
 
   void run() {
@@ -91,10 +90,19 @@ class Parser {
       const auto f = functions_.find(name);
       if (f == functions_.end() || !f->second.defined) fail("calls '" + name + "', which is not defined", line);
     }
-    program_.register_words = static_cast<u32>(align_up(static_cast<u64>(next_word_), 16));
-    program_.local_bytes = static_cast<u32>(align_up(local_bytes_, 16));
+    // Functions stand behind the largest kernel.
+    const auto moved = [&](i32& place) {
+      if (place >= function_words && place < function_words * 2) place += largest_kernel_ - function_words;
+    };
+    for (Insn& i : program_.code) {
+      for (i32& place : i.op) moved(place);
+      moved(i.guard);
+    }
+    for (i32& place : program_.lists) moved(place);
+    program_.register_words = static_cast<u32>(align_up(static_cast<u64>(largest_kernel_ + function_next_ - function_words), 16));
+    program_.kernel_local = static_cast<u32>(align_up(largest_local_, 16));
+    program_.local_bytes = static_cast<u32>(align_up(program_.kernel_local + (function_local_next_ - function_local), 16));
     program_.call_bytes = static_cast<u32>(align_up(call_bytes_, 16));
-    for (Kernel& k : program_.kernels) k.local_bytes = program_.local_bytes;
   }
 
  private:
@@ -294,7 +302,8 @@ class Parser {
     if (!entry) {
       Function& f = functions_[name];
       if (f.return_place == 0) {
-        f.return_place = reserve(32);
+        f.return_place = function_next_;
+        function_next_ += lanes;
         const auto slot = [&](const Declaration& d) {
           call_bytes_ = align_up(call_bytes_, std::max<u32>(d.align, 16));
           const Function::Slot s{static_cast<u32>(call_bytes_), static_cast<u32>(d.bytes)};
@@ -348,7 +357,10 @@ class Parser {
       for (std::size_t k = 0; k < parameters.size(); ++k) scope[parameters[k].name] = {Symbol::argument, 0, 64, f.arguments[k].offset, f.arguments[k].bytes};
     }
     const auto start = static_cast<u32>(program_.code.size());
-    const i32 first_word = next_word_;
+    const i32 first_word = entry ? special_count * lanes : function_next_;
+    next_word_ = first_word;
+    local_bytes_ = entry ? 0 : function_local_next_;
+    predicate_left_ = 0;
     // The size of static shared memory, where dynamic memory starts, is known only when the body has been read.
     dynamic_fixups_.clear();
     expect("{");
@@ -374,11 +386,16 @@ class Parser {
     table_fixups_.clear();
     if (entry) {
       kernel.entry = start;
+      kernel.local_bytes = static_cast<u32>(local_bytes_);
+      largest_kernel_ = std::max(largest_kernel_, next_word_);
+      largest_local_ = std::max(largest_local_, local_bytes_);
       kernel.static_shared = static_shared;
       kernel.shared = shared_;
       kernel.registers = static_cast<u32>(next_word_ - first_word) / lanes;
       program_.kernels.push_back(kernel);
     } else {
+      function_next_ = next_word_;
+      function_local_next_ = local_bytes_;
       functions_[name].entry = start;
       for (Insn& i : program_.code)
         if (i.run != nullptr && i.flags == 255 && i.target == function_key(name)) i.target = start, i.flags = 0;
@@ -717,7 +734,8 @@ class Parser {
   Function* current_function_ = nullptr;
   u32 shared_used_ = 0, source_ = 0;
   u64 call_bytes_ = 0, local_bytes_ = 0;
-  i32 next_word_ = 0, predicate_next_ = 0;
+  u64 largest_local_ = 0, function_local_next_ = function_local;
+  i32 next_word_ = 0, predicate_next_ = 0, largest_kernel_ = special_count * lanes, function_next_ = function_words;
   int predicate_left_ = 0;
   bool external_ = false;
 };

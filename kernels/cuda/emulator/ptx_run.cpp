@@ -115,8 +115,8 @@ void set_up_warp(Block& b, Warp& w, std::vector<u32>& registers) {
   w.others.clear();
   w.exited = w.active = 0;
   w.switch_ = false;
-  w.local.assign(static_cast<std::size_t>(lanes) * b.program->local_bytes, 0x7f);
-  w.calls.assign(static_cast<std::size_t>(lanes) * b.program->call_bytes, 0x7f);
+  w.local.resize(static_cast<std::size_t>(lanes) * b.program->local_bytes, 0x7f);
+  w.calls.resize(static_cast<std::size_t>(lanes) * b.program->call_bytes, 0x7f);
   for (auto& list : w.copies) list.clear();
   w.open_group.fill(0);
   for (int l = 0; l < lanes; ++l) {
