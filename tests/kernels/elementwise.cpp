@@ -12,10 +12,10 @@ void for_sizes(std::uint64_t seed, const Levels& levels, F f) {
     for (int round = 0; round < 6; ++round) {
       CAPTURE(n);
       CAPTURE(round);
-      for (Isa isa : levels) {
-        CAPTURE(std::string(name(isa)));
+      for (const Level& level : levels) {
+        CAPTURE(level.name);
         Random r(seed * 7919 + static_cast<std::uint64_t>(n * 10 + round));
-        f(r, n, table(isa), round % 2 == 1);
+        f(r, n, *level.table, round % 2 == 1);
       }
     }
   }
@@ -105,9 +105,9 @@ void check_map_forward(const Levels& levels) {
     const Doubles d = widened(x);
     Doubles want(d);
     truth().map_forward(map, {1, 0}, d.data(), want.data(), n);
-    for (Isa isa : levels) {
-      CAPTURE(std::string(name(isa)));
-      table(isa).map_forward(map, {1, 0}, x.data(), y.data(), n);
+    for (const Level& level : levels) {
+      CAPTURE(level.name);
+      level.table->map_forward(map, {1, 0}, x.data(), y.data(), n);
       check_all(y, want, [&](std::size_t i) { return 8 * kU * size_of(want[i]); });
     }
   }
@@ -206,11 +206,11 @@ void check_copy(const Levels& levels) {
       d.size[j] = c.size[j], d.src_stride[j] = c.src_stride[j], d.dst_stride[j] = c.dst_stride[j];
     d.src = d_src.data(), d.dst = want.data(), d.add = add;
     truth().copy(d);
-    for (Isa isa : levels) {
-      CAPTURE(std::string(name(isa)));
+    for (const Level& level : levels) {
+      CAPTURE(level.name);
       Floats dst(old);
       c.src = src.data(), c.dst = dst.data(), c.add = add;
-      table(isa).copy(c);
+      level.table->copy(c);
       check_all(dst, want, [&](std::size_t j) { return add ? kU * size_of(want[j]) : 0.0; });
     }
   }
@@ -439,12 +439,12 @@ void check_relevance_quotient(const Levels& levels) {
       }
     }
   }
-  for (Isa isa : levels) {
-    CAPTURE(std::string(name(isa)));
+  for (const Level& level : levels) {
+    CAPTURE(level.name);
     Random r(39);
     Floats s = random_floats(r, 37), z = random_floats(r, 37), apart(37);
-    table(isa).relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, apart.data(), 37);
-    table(isa).relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, s.data(), 37);
+    level.table->relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, apart.data(), 37);
+    level.table->relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, s.data(), 37);
     CHECK(s.same_bits(apart));
   }
 }

@@ -9,11 +9,11 @@ const Table<double>& truth() { return reference<double>(); }
 template <class F>
 void for_maps(std::uint64_t seed, const Levels& levels, F f) {
   for (int round = 0; round < 24; ++round)
-    for (Isa isa : levels) {
+    for (const Level& level : levels) {
       CAPTURE(round);
-      CAPTURE(std::string(name(isa)));
+      CAPTURE(level.name);
       Random r(seed * 7919 + static_cast<std::uint64_t>(round));
-      f(r, r.in(1, 5), r.in(1, 6), r.in(1, 9), r.in(1, 9), table(isa));
+      f(r, r.in(1, 5), r.in(1, 6), r.in(1, 9), r.in(1, 9), *level.table);
     }
 }
 

@@ -22,7 +22,12 @@ namespace vitrine::kernels::selfcheck {
 /// Half a unit in the last place of 1: the largest relative error of one float operation.
 constexpr double kU = FLT_EPSILON / 2.0;
 
-using Levels = std::vector<Isa>;
+/// A table under test: an instruction set's, or a device's that takes operands in host memory (staged.h).
+struct Level {
+  std::string name;
+  const Kernels* table;
+};
+using Levels = std::vector<Level>;
 
 /// One function a slot, named after it; the main loop calls them through VITRINE_KERNEL_SLOTS, so a slot without a
 /// check does not link.

@@ -54,9 +54,9 @@ void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extrem
   d.a_sub = d.b_sub = d.bias_sub = {};
   reference<double>().gemm.tile(d, nullptr, nullptr, 0);
 
-  for (Isa isa : levels) {
-    CAPTURE(std::string(name(isa)));
-    const auto& kernel = table(isa).gemm;
+  for (const Level& level : levels) {
+    CAPTURE(level.name);
+    const auto& kernel = level.table->gemm;
     const auto compute = [&](int cut_m, int cut_n, bool reversed) {
       Floats c(old);
       for (int part = 0; part < 4; ++part) {
@@ -177,9 +177,9 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
                        : direction == Direction::data  ? double(s.oc / s.groups) * s.kh * s.kw
                                                        : double(s.n) * s.oh * s.ow;
 
-  for (Isa isa : levels) {
-    CAPTURE(std::string(name(isa)));
-    const auto& kernel = kernel_of(table(isa), direction);
+  for (const Level& level : levels) {
+    CAPTURE(level.name);
+    const auto& kernel = kernel_of((*level.table), direction);
     const auto compute = [&](int images, bool reversed) {
       Floats out(old);
       for (int first = 0; first < s.n; first += images) {

@@ -1,6 +1,8 @@
 // The inside of the emulator that its files share.
 #pragma once
 
+#include <string>
+
 #include "kernels/cuda/emulator/emulator.h"
 
 namespace vitrine::kernels::cuda::emulator {
@@ -50,8 +52,10 @@ Range stacks() noexcept;
 Range shared_memory() noexcept;
 /// Ends the launch with a failure; does not come back when a kernel runs.
 void stop(const char* what, Site site, const char* detail = "") noexcept;
-/// For messages: "gemm_kernel, block (0,1,0), thread (3,0,0)".
-const char* running() noexcept;
+/// Leaves a stopped kernel for good.
+void leave() noexcept;
+/// The running kernel as written in the sources.
+std::string kernel_name();
 
 // --- check.cpp, empty functions in the plain build
 namespace check {

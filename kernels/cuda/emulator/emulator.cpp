@@ -22,8 +22,9 @@ Here here;
 
 namespace {
 
-constexpr std::size_t kStack = 64 * 1024, kGuard = 4096, kMostThreads = 1024, kMostWarps = kMostThreads / 32;
+constexpr std::size_t kStack = 128 * 1024, kGuard = 4096, kMostThreads = 1024, kMostWarps = kMostThreads / 32;
 constexpr std::size_t kStaticShared = 48 * 1024, kMostShared = 227 * 1024;  // sm_90; static arrays beyond 48 KiB do not link
+constexpr std::size_t kSharedArea = kMostShared + 61 * 1024;                    // with room for the zones
 constexpr std::size_t kZone = 64;                                           // around every shared array
 constexpr std::byte kPattern{0xA5};
 
@@ -76,6 +77,14 @@ struct Machine {
   const void* kernel = nullptr;
   void (*invoke)(void*) = nullptr;
   bool stopped = false;
+
+  Machine() {
+    void* const p = mmap(nullptr, kMostThreads * (kStack + kGuard), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return;
+    stack_area = static_cast<std::byte*>(p);
+    for (std::size_t i = 0; i < kMostThreads; ++i) mprotect(stack_area + i * (kStack + kGuard), kGuard, PROT_NONE);
+    shared = static_cast<std::byte*>(std::aligned_alloc(1024, kSharedArea));
+  }
 
   std::uint64_t next_random() noexcept {
     random ^= random << 13, random ^= random >> 7, random ^= random << 17;
@@ -157,9 +166,11 @@ void resume(std::uint32_t t) noexcept {
   }
 }
 
+/// The file with its folder: cuda.cu is a name of many.
 const char* short_name(const char* file) {
-  const char* const slash = std::strrchr(file, '/');
-  return slash ? slash + 1 : file;
+  const char* slash = std::strrchr(file, '/');
+  while (slash && slash > file && slash[-1] != '/') --slash;
+  return slash && slash > file ? slash : file;
 }
 
 /// All threads that have not ended wait at a barrier: either it is one barrier for all, or an error.
@@ -344,8 +355,6 @@ std::byte* place(std::size_t bytes, std::size_t alignment) noexcept {
   return at;
 }
 
-constexpr std::size_t kSharedArea = kMostShared + 64 * 1024;  // with room for the zones
-
 void check_zones() noexcept {
   Machine& m = machine();
   for (const Array& a : m.arrays) {
@@ -365,42 +374,40 @@ Range shared_memory() noexcept { return {machine().shared, machine().shared + kS
 
 unsigned lane() noexcept { return machine().current % 32; }
 
-const char* running() noexcept {
-  static char text[512];
-  Machine& m = machine();
+std::string kernel_name() {
   Dl_info info{};
-  const char* name = "a kernel";
-  char* readable = nullptr;
-  if (dladdr(m.kernel, &info) && info.dli_sname) {
-    readable = abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, nullptr);
-    name = readable ? readable : info.dli_sname;
-  }
-  std::snprintf(text, sizeof text, "%.300s, block (%u,%u,%u), thread (%u,%u,%u)", name, visible.block_index.x, visible.block_index.y, visible.block_index.z,
-                visible.thread_index.x, visible.thread_index.y, visible.thread_index.z);
+  if (!dladdr(machine().kernel, &info) || !info.dli_sname) return "a kernel";
+  char* const readable = abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, nullptr);
+  std::string name = readable ? readable : info.dli_sname;
   std::free(readable);
-  return text;
+  // "void a::b::kernel<c>(d)": neither the type nor the parameters, and names without the namespace that is common to all.
+  if (name.rfind("void ", 0) == 0) name.erase(0, 5);
+  const std::string common = "vitrine::kernels::cuda::";
+  for (std::size_t at = 0; (at = name.find(common)) != std::string::npos;) name.erase(at, common.size());
+  int depth = 0;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    depth += name[i] == '<' ? 1 : name[i] == '>' ? -1 : 0;
+    if (name[i] == '(' && depth == 0) return name.substr(0, i);
+  }
+  return name;
 }
 
 void stop(const char* what, Site site, const char* detail) noexcept {
   Machine& m = machine();
-  char where[1024];
-  if (site.line) std::snprintf(where, sizeof where, " at %s:%d%s, in %s", short_name(site.file), site.line, detail, running());
-  else std::snprintf(where, sizeof where, "%s, in %s", detail, running());
-  fail(what, where);
+  std::string where;
+  if (site.line) where = " at " + std::string(short_name(site.file)) + ":" + std::to_string(site.line);
+  const auto place = [](const auto& i) { return "(" + std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z) + ")"; };
+  where += detail + (", in " + kernel_name()) + ", block " + place(visible.block_index) + ", thread " + place(visible.thread_index);
+  fail(what, where.c_str());
   m.stopped = true;
 }
 
-namespace {
-
-/// Leaves the kernel for good when the launch was stopped in the middle of a thread.
-void leave_if_stopped() noexcept {
+void leave() noexcept {
   Machine& m = machine();
   if (!m.stopped || !here.in_kernel) return;
   static Fiber abandoned;
   switch_fiber(abandoned, m.host);
 }
-
-}  // namespace
 
 void barrier(Site site) noexcept {
   Machine& m = machine();
@@ -417,7 +424,7 @@ void collective(Collective which, unsigned mask, const void* in, void* out, std:
   const std::uint32_t warp = m.current / 32, own = m.current % 32;
   if (!(mask >> own & 1)) {
     stop("a lane is not in the mask of its own collective", site);
-    leave_if_stopped();
+    leave();
   }
   self.state = State::in_collective;
   self.site = site;
@@ -431,7 +438,7 @@ void collective(Collective which, unsigned mask, const void* in, void* out, std:
     const std::uint32_t t = warp * 32 + l;
     if (t >= m.count || m.threads[t].state == State::done) {
       stop("a collective names a lane that has left or never was", site);
-      leave_if_stopped();
+      leave();
     }
     const Thread& other = m.threads[t];
     if (other.state != State::in_collective) {
@@ -440,7 +447,7 @@ void collective(Collective which, unsigned mask, const void* in, void* out, std:
     }
     if (other.collective != which || other.mask != mask || !same_site(other.site, site)) {
       stop("lanes of a warp meet in different collectives", site);
-      leave_if_stopped();
+      leave();
     }
   }
   if (all) complete(warp, mask);
@@ -454,7 +461,7 @@ void* shared_array(const void* key, std::size_t bytes, std::size_t alignment, Si
   m.shared_asked += bytes;
   if (m.shared_asked > kStaticShared) {
     stop("static shared memory exceeds 48 KiB", site);
-    leave_if_stopped();
+    leave();
   }
   m.arrays.push_back({key, place(bytes, alignment), bytes});
   return m.arrays.back().at;
@@ -465,7 +472,7 @@ void* dynamic_array(Site site) noexcept {
   if (!m.dynamic) {
     if (m.dynamic_bytes == 0) {
       stop("the launch asked for no dynamic shared memory", site);
-      leave_if_stopped();
+      leave();
     }
     m.dynamic = place(m.dynamic_bytes, 16);
     m.arrays.push_back({&m.dynamic, m.dynamic, m.dynamic_bytes});
@@ -478,7 +485,7 @@ void copy_async(void* to, const void* from, Site site) noexcept {
   float value = 0;
   if (!shared_memory().holds(to, sizeof value)) stop("the target of an asynchronous copy is not in shared memory", site);
   else if (from && !device_range().holds(from, sizeof value)) stop("the source of an asynchronous copy is not in global memory", site);
-  leave_if_stopped();
+  leave();
   if (from) {
     check::access(from, sizeof value, check::Access::read, site);
     std::memcpy(&value, from, sizeof value);
@@ -507,7 +514,7 @@ void wait_copies(int pending) noexcept {
 void copy16(void* to, const void* from, const void* checked, bool write, Site site) noexcept {
   if (reinterpret_cast<std::uintptr_t>(checked) % 16) {
     stop("a vector access is not aligned to 16 bytes", site);
-    leave_if_stopped();
+    leave();
   }
   check::access(checked, 16, write ? check::Access::write : check::Access::read, site);
   std::memcpy(to, from, 16);
@@ -532,13 +539,7 @@ unsigned long long atomic_add(unsigned long long* to, unsigned long long value, 
 
 void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::size_t shared_bytes, std::size_t) noexcept {
   Machine& m = machine();
-  if (!m.stack_area) {
-    void* const p = mmap(nullptr, kMostThreads * (kStack + kGuard), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) return fail("the emulator finds no memory for its stacks");
-    m.stack_area = static_cast<std::byte*>(p);
-    for (std::size_t i = 0; i < kMostThreads; ++i) mprotect(m.stack_area + i * (kStack + kGuard), kGuard, PROT_NONE);
-    m.shared = static_cast<std::byte*>(std::aligned_alloc(1024, kSharedArea / 1024 * 1024));
-  }
+  if (!m.stack_area || !m.shared) return fail("the emulator finds no memory for its stacks");
   m.kernel = kernel;
   m.invoke = invoke;
   visible.block_size = block;
@@ -587,6 +588,7 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
     else
       check_zones();
     check::block_ends();
+    for (const Array& a : m.arrays) check::destroyed(a.at, a.bytes);
   }
   check::launch_ends();
   close_heap();

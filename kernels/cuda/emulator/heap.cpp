@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 
 #include "kernels/cuda/emulator/block.h"
@@ -21,10 +22,11 @@ constexpr std::byte kPattern{0xA5};
 struct Heap {
   std::byte* begin = nullptr;
   std::size_t capacity = 0;
-  std::size_t used = 0;   ///< high-water mark: what the protection is switched for
+  std::size_t used = 0;    ///< high-water mark: what the protection is switched for
+  std::size_t opened = 0;  ///< the mark when it was opened
   int open = 0;
   std::map<std::byte*, std::size_t> blocks;  ///< start of the user's part, its bytes
-  std::multimap<std::size_t, std::byte*> free;  ///< by whole size with zones
+  std::map<std::byte*, std::size_t> free;  ///< gaps below the high-water mark, none next to another
 };
 
 Heap& heap() {
@@ -40,11 +42,6 @@ bool intact(const std::byte* p, std::size_t bytes) {
   return std::all_of(p - kZone, p, clean) && std::all_of(p + bytes, p - kZone + whole(bytes), clean);
 }
 
-void protect(int how) {
-  Heap& h = heap();
-  if (h.used) mprotect(h.begin, h.used, how);
-}
-
 }  // namespace
 
 void poison(void* p, std::size_t bytes) noexcept {
@@ -56,11 +53,15 @@ void poison(void* p, std::size_t bytes) noexcept {
 Range device_range() noexcept { return {heap().begin, heap().begin + heap().capacity}; }
 
 void open_heap() noexcept {
-  if (heap().open++ == 0) protect(PROT_READ | PROT_WRITE);
+  Heap& h = heap();
+  if (h.open++ > 0) return;
+  h.opened = h.used;
+  mprotect(h.begin, (h.used + 4095) / 4096 * 4096, PROT_READ | PROT_WRITE);
 }
 
 void close_heap() noexcept {
-  if (--heap().open == 0) protect(PROT_NONE);
+  Heap& h = heap();
+  if (--h.open == 0) mprotect(h.begin, (std::max(h.used, h.opened) + 4095) / 4096 * 4096, PROT_NONE);
 }
 
 Range allocation_of(const void* p) noexcept {
@@ -137,17 +138,20 @@ void* allocate(std::size_t bytes) noexcept {
   emulator::Heap& h = heap();
   const std::size_t size = emulator::whole(bytes);
   std::byte* start = nullptr;
-  if (const auto again = h.free.find(size); again != h.free.end()) {
-    start = again->second;
-    h.free.erase(again);
-  } else if (size <= h.capacity - h.used) {
+  for (auto gap = h.free.begin(); gap != h.free.end() && !start; ++gap) {
+    if (gap->second < size) continue;
+    start = gap->first;
+    if (gap->second > size) h.free[start + size] = gap->second - size;
+    h.free.erase(gap);
+    break;
+  }
+  if (!start) {
+    if (size > h.capacity - h.used) return nullptr;
     start = h.begin + h.used;
-    h.used += (size + 4095) / 4096 * 4096;
-  } else {
-    return nullptr;
+    h.used += size;
   }
   std::byte* const p = start + emulator::kZone;
-  const emulator::Opened opened;
+  const emulator::Opened opened;  // from here on, for it covers what is in use
   std::memset(start, static_cast<int>(emulator::kPattern), size);
   emulator::poison(p, bytes);
   emulator::check::created(p, bytes, false);
@@ -167,8 +171,23 @@ void release(void* p) noexcept {
   if (!emulator::intact(found->first, found->second)) fail("memory around an allocation was overwritten");
   emulator::check::destroyed(p, found->second);
   std::memset(p, 0xFF, found->second);
-  h.free.emplace(emulator::whole(found->second), found->first - emulator::kZone);
+  // The gap joins its neighbours; one at the end lowers the mark, so that little memory has its protection switched.
+  auto gap = h.free.emplace(found->first - emulator::kZone, emulator::whole(found->second)).first;
   h.blocks.erase(found);
+  if (const auto next = std::next(gap); next != h.free.end() && gap->first + gap->second == next->first) {
+    gap->second += next->second;
+    h.free.erase(next);
+  }
+  if (gap != h.free.begin())
+    if (const auto before = std::prev(gap); before->first + before->second == gap->first) {
+      before->second += gap->second;
+      h.free.erase(gap);
+      gap = before;
+    }
+  if (gap->first + gap->second == h.begin + h.used) {
+    h.used -= gap->second;
+    h.free.erase(gap);
+  }
 }
 
 void upload(void* to, const void* host, std::size_t bytes) noexcept {
