@@ -78,6 +78,7 @@ Session::Session(const Engine& engine, const PlanRequest& request, real* paramet
 }
 
 void Session::make_run(real* parameters, real* parameter_gradients) {
+  for (const Node& node : plan_.request.graph->nodes) draws_ = draws_ || matches("dropout", node.op->name());
   memory_ = Memory(plan_.bytes(), device_);
   if (device_ == nullptr) {
     run_ = std::make_unique<Run>(plan_, memory_.data(), parameters, parameter_gradients);
@@ -107,18 +108,61 @@ void Session::raise_device_failure() const {
   if (const char* const why = device_->failure()) throw Error(std::string(device_->name) + ": " + why);
 }
 
+void Session::forget(Recorded& r) {
+  if (r.work != nullptr) device_->forget(r.work);
+  r = {};
+}
+
+Session::~Session() {
+  forget(forward_);
+  forget(walk_);
+}
+
+template <class F>
+void Session::run_recorded(Recorded& r, bool possible, std::int32_t batch, Id first_node, F&& f) {
+  if (device_ == nullptr || device_->begin_recording == nullptr || !possible || r.impossible) return check(f);
+  // Another batch size, or another start, is other work; and the run has to be told.
+  const bool same = r.batch == batch && r.first_node == first_node;
+  if (!same) {
+    forget(r);
+    r.batch = batch;
+    r.first_node = first_node;
+    return check(f);
+  }
+  if (r.work != nullptr && device_->replay(r.work)) return raise_device_failure();
+  if (r.work != nullptr) device_->forget(r.work);
+  r.work = nullptr;
+  if (device_->begin_recording()) {
+    Failure failure;
+    Context ctx = context_;
+    ctx.failure = &failure;
+    const Status status = f(ctx);
+    r.work = device_->end_recording();
+    raise(status, failure);
+    if (r.work != nullptr && device_->replay(r.work)) return raise_device_failure();
+  }
+  r.impossible = r.work == nullptr;
+  check(f);
+}
+
 void Session::forward(const TensorView& input, Id first_node) {
+  const std::byte* const before = input_.data();
   const TensorView x = placed(input, input_);
-  check([&](const Context& ctx) { return run_->forward(ctx, x, first_node); });
+  if (input_.data() != before) forget(forward_), forget(walk_);
+  const bool possible = plan_.request.observer == nullptr && !(context_.training && draws_);
+  run_recorded(forward_, possible, x.shape.n(), first_node, [&](const Context& ctx) { return run_->forward(ctx, x, first_node); });
+  if (walk_.batch != x.shape.n()) forget(walk_);
 }
 
 void Session::forward_reference(const TensorView& input) {
+  const std::byte* const before = reference_input_.data();
   const TensorView x = placed(input, reference_input_);
+  if (reference_input_.data() != before) forget(walk_);
   check([&](const Context& ctx) { return run_->forward_reference(ctx, x); });
 }
 
 void Session::walk_back(Ledger* ledger) {
-  check([&](const Context& ctx) { return run_->walk_back(ctx, ledger); });
+  run_recorded(walk_, plan_.request.observer == nullptr && ledger == nullptr, run_->batch(), 0, [&](const Context& ctx) { return run_->walk_back(ctx, ledger); });
 }
 
 }  // namespace vitrine

@@ -110,6 +110,8 @@ class Session {
   static std::size_t planned_bytes(const Engine& engine, const PlanRequest& request) { return Session(engine, request).plan_.bytes(); }
 
   /// Inputs are the host's, and must stay until the walk is done.
+  Session(const Session&) = delete;
+  ~Session();
   void forward(const TensorView& input, Id first_node = 0);
   void forward_reference(const TensorView& input);
   void walk_back(Ledger* = nullptr);
@@ -131,6 +133,17 @@ class Session {
   const Plan& plan() const noexcept { return plan_; }
 
  private:
+  // Work that the device can do again as one piece: done once by itself, the next time recorded, then replayed.
+  struct Recorded {
+    void* work = nullptr;
+    std::int32_t batch = 0;  // of the last time
+    Id first_node = 0;
+    bool impossible = false;
+  };
+  template <class F>
+  void run_recorded(Recorded&, bool possible, std::int32_t batch, Id first_node, F&& f);
+  void forget(Recorded&);
+
   Session(const Engine&, const PlanRequest&);  // the plan, not yet its memory
   void make_run(real* parameters, real* parameter_gradients);
   TensorView placed(const TensorView& input, Memory&);
@@ -143,6 +156,8 @@ class Session {
   Plan plan_;
   Memory memory_, run_book_, parameters_, input_, reference_input_;
   std::unique_ptr<Run> run_;
+  Recorded forward_, walk_;
+  bool draws_ = false;  // a node draws random numbers: each run differs
 };
 
 }  // namespace vitrine

@@ -3,10 +3,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/device.h"
+#ifdef VITRINE_HAVE_CUDNN
+#include "kernels/cudnn/cudnn.h"
+#endif
 
 namespace vitrine::kernels::cuda {
 namespace {
@@ -17,7 +21,40 @@ bool has_failed = false;
 struct Workspace {
   void* memory = nullptr;
   std::size_t bytes = 0;
+  std::uint64_t generation = 0;  // how often it moved: recordings hold its address
 } held;
+
+struct Recording {
+  void* work = nullptr;
+  std::uint64_t generation = 0;
+};
+
+bool begin() noexcept {
+  const char* const off = std::getenv("VITRINE_CUDA_GRAPHS");
+  return !has_failed && (off == nullptr || std::strcmp(off, "off") != 0) && begin_recording();
+}
+
+void* end() noexcept {
+  void* const work = end_recording();
+  // What needed the host failed while it was recorded, and nothing of it was done: that is no failure of the device.
+  const bool whole = !has_failed;
+  has_failed = false;
+  if (work != nullptr && !whole) cuda::forget(work);
+  return work != nullptr && whole ? new (std::nothrow) Recording{work, held.generation} : nullptr;
+}
+
+bool again(void* recording) noexcept {
+  const auto* const r = static_cast<const Recording*>(recording);
+  if (r->generation != held.generation) return false;
+  replay(r->work);
+  return true;
+}
+
+void drop(void* recording) noexcept {
+  auto* const r = static_cast<Recording*>(recording);
+  cuda::forget(r->work);
+  delete r;
+}
 
 }  // namespace
 
@@ -36,7 +73,7 @@ void* workspace(std::size_t bytes) noexcept {
   constexpr std::size_t step = std::size_t{4} << 20;
   synchronise();
   release(held.memory);
-  held = {};
+  held = {nullptr, 0, held.generation + 1};
   const std::size_t wanted = (bytes + step - 1) / step * step;
   held.memory = allocate(wanted);
   if (!held.memory) {
@@ -84,6 +121,15 @@ extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrin
   cuda::fill_optim(table);
   cuda::fill_explain(table);
   std::snprintf(name, sizeof name, "%s", cuda::device_name());
-  device = {name, &table, &cuda::free_bytes, &cuda::allocate, &cuda::release, &cuda::upload, &cuda::download, &cuda::zero, &cuda::synchronise, &cuda::failure};
+#ifdef VITRINE_HAVE_CUDNN
+  const char* without = "";
+  if (const char* const version = cuda::fill_cudnn(table, math, &without)) {
+    std::snprintf(name, sizeof name, "%s, cuDNN %s", cuda::device_name(), version);
+  } else if (const char* const told = std::getenv("VITRINE_CUDA_REPORT"); told != nullptr && *told == '1') {
+    std::fprintf(stderr, "vitrine: cuDNN is not used: %s\n", without);
+  }
+#endif
+  device = {name, &table, &cuda::free_bytes, &cuda::allocate, &cuda::release, &cuda::upload, &cuda::download, &cuda::zero, &cuda::synchronise, &cuda::failure,
+            &cuda::begin, &cuda::end, &cuda::again, &cuda::drop};
   return &device;
 }

@@ -119,4 +119,28 @@ void synchronise() noexcept {
   if (!failed()) well(cudaStreamSynchronize(state.stream), "the device failed: ");
 }
 
+bool begin_recording() noexcept {
+  const bool begun = !failed() && cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess;
+  if (!begun) cudaGetLastError();
+  return begun;
+}
+
+void* end_recording() noexcept {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  const bool recorded = cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph && cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess;
+  if (graph) cudaGraphDestroy(graph);
+  if (!recorded) cudaGetLastError();  // it is done without a recording then
+  return recorded ? exec : nullptr;
+}
+
+void replay(void* recording) noexcept {
+  if (!failed()) well(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), state.stream), "recorded work could not be given to the device: ");
+}
+
+void forget(void* recording) noexcept {
+  synchronise();
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
+}
+
 }  // namespace vitrine::kernels::cuda

@@ -19,6 +19,11 @@ void upload(void* to, const void* host, std::size_t bytes) noexcept;
 void download(void* host, const void* from, std::size_t bytes) noexcept;
 void zero(void* to, std::size_t bytes) noexcept;
 void synchronise() noexcept;
+/// Recording by the runtime (kernels/device.h); what `end` gives is passed back to the others.
+bool begin_recording() noexcept;
+void* end_recording() noexcept;
+void replay(void*) noexcept;
+void forget(void*) noexcept;
 
 /// The first failure since the device was opened (module.cpp keeps it).
 bool failed() noexcept;

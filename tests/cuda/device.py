@@ -2,16 +2,18 @@
 """The program on a device against the program on the CPU: LeNet trained for 20 steps, explained by every rule and method; networks
 with the other ops; what it says where there is no device. Standard library only.
 
-    device.py PROGRAM SOURCE_ROOT MODULE [--short] [--device cuda:N] [--name WORDS]
+    device.py PROGRAM SOURCE_ROOT MODULE [--short] [--device cuda:N] [--cudnn DOUBLE]
 
 MODULE is the back end's file (VITRINE_CUDA_LIBRARY), or `installed` for the one that the program finds. The environment goes
 on to the program, so a stand-in for libcudart is chosen by LD_LIBRARY_PATH. --short: fewer and smaller cases, for interpreters.
+--cudnn: the test double of cuDNN (cudnn_double.cpp), which must be called, and must get all its descriptors back.
 Everything must agree within 1e-4 of the largest value: sums run in other orders on a device.
 """
 import concurrent.futures
 import json
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -22,6 +24,9 @@ PROGRAM, ROOT, MODULE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2
 SHORT = '--short' in options
 DEVICE = options[options.index('--device') + 1] if '--device' in options else 'cuda'
 ENVIRONMENT = dict(os.environ)
+CUDNN = os.path.abspath(options[options.index('--cudnn') + 1]) if '--cudnn' in options else None
+if CUDNN:
+    ENVIRONMENT.update(VITRINE_CUDNN_LIBRARY=CUDNN, VITRINE_CUDNN_DOUBLE_REPORT='1')
 if MODULE != 'installed':
     ENVIRONMENT['VITRINE_CUDA_LIBRARY'] = os.path.abspath(MODULE)
 GOLDEN = ROOT + '/tests/golden/'
@@ -67,10 +72,10 @@ def read_tensors(path):
     return out
 
 
-def compare(what, got, want, bound=BOUND):
+def compare(what, got, want, bound=BOUND, least=0.0):
     global worst
     check(len(got) == len(want), f'{what}: {len(got)} values, expected {len(want)}')
-    largest = max(map(abs, want))
+    largest = max(least, *map(abs, want))
     difference = max(abs(a - b) if a == a else float('inf') for a, b in zip(got, want)) / largest if largest > 0 else max(map(abs, got))
     worst = max(worst, (difference, what))
     check(largest > 0, f'{what}: is all zero, which says nothing')
@@ -139,9 +144,10 @@ def trained(architecture, shape, images, *args, bound=BOUND, classes=10):
         check(not os.path.exists(files[-1] + '.state'), f'train {architecture} on {device}: left its state')
     want, got = map(read_tensors, files)
     check(want.keys() == got.keys(), f'train {architecture}: other tensors')
+    # The bias of a convolution before a batch norm has no gradient but roundoff: nothing counts below 1e-4 of the weights.
+    least = 1e-4 * max(max(map(abs, v)) for v in want.values())
     for name in want:
-        if max(map(abs, want[name])) > 0:
-            compare(f'train {architecture}: {name}', got[name], want[name], bound)
+        compare(f'train {architecture}: {name}', got[name], want[name], bound, least)
     return files[0]
 
 
@@ -206,6 +212,51 @@ def other_ops():
         trained('resnet8', (3, 16, 16), 24, '--epochs', '1', '--batch', '11', '--lr', '0.01', bound=1e-3, classes=2)
 
 
+def recorded():
+    """Work that repeats becomes a graph: from its third step on training launches graphs, and its numbers do not change."""
+    x, y = pictures(40, (1, 12, 12), 2, 3)
+    write_npy('X.npy', (40, 1, 12, 12), '<f4', x)
+    write_npy('Y.npy', (40,), '<i8', y)
+    files = []
+    for graphs in ('on', 'off'):
+        files.append(f'graphs-{graphs}.safetensors')
+        r = run('train', 'resnet-mini', '--data', 'npy:X.npy,Y.npy', '--out', files[-1], '--device', DEVICE, '--epochs', '1', '--batch', '4', '--lr', '0.01',
+                environment={**ENVIRONMENT, 'VITRINE_CUDA_GRAPHS': graphs, 'VITRINE_STANDIN_REPORT': '1'})
+        check(r.returncode == 0, f'train with graphs {graphs}: {r.stderr.strip()}')
+        found = re.search(r'(\d+) graphs launched with (\d+) pieces of work.* (\d+) allocations left', r.stderr)
+        check(found is not None, f'train with graphs {graphs}: the stand-in reports {r.stderr.strip()!r}')
+        if found:
+            number, pieces = int(found[1]), int(found[2])
+            # Nine steps, each forward and back, but the first of each; evaluation has one batch.
+            check(number == 16 and pieces > 100 if graphs == 'on' else number == 0, f'graphs {graphs}: {number} launched with {pieces} pieces of work')
+    a, b = map(read_tensors, files)
+    check(a == b, 'training gives other numbers when its work is recorded')
+    one = GOLDEN + 'maps/lenet/input.npy'
+    shape, _ = read_npy(one)
+    r = run('explain', GOLDEN + 'maps/lenet/model.safetensors', '--input', one, '--method', 'integrated-gradients', '--set', 'steps=150', '--output', 'ig.npy', '--device', DEVICE,
+            environment={**ENVIRONMENT, 'VITRINE_STANDIN_REPORT': '1'}) if not SHORT else None
+    if r is not None:
+        check(re.search(r'[1-9]\d* graphs launched', r.stderr) is not None, f'explain records nothing: {r.stderr.strip()!r}')
+
+
+def cudnn_called():
+    r = run('explain', GOLDEN + 'networks/vgg-bn/model.onnx', '--input', GOLDEN + 'networks/vgg-bn/input.npy', '--method', 'lrp', '--output', 'c.npy', '--device', DEVICE, environment={**ENVIRONMENT, 'VITRINE_CUDA_REPORT': '1'})
+    check('0 descriptors left' in r.stderr, f'cuDNN: {r.stderr.strip()[-300:]!r}')
+    for name in ('convolution with bias', 'convolution backward data'):
+        check(name in r.stderr, f'cuDNN: no {name}: {r.stderr.strip()[-300:]!r}')
+    check('own kernel; cuDNN: tells no switches' in r.stderr, f'no refusal is reported: {r.stderr.strip()[-300:]!r}')
+    x, y = pictures(20, (3, 16, 16), 2, 3)
+    write_npy('X.npy', (20, 3, 16, 16), '<f4', x)
+    write_npy('Y.npy', (20,), '<i8', y)
+    r = run('train', 'resnet8', '--data', 'npy:X.npy,Y.npy', '--out', 'cudnn.safetensors', '--device', DEVICE, '--epochs', '1', '--batch', '9')
+    for name in ('convolution backward filter', 'batch norm forward', 'batch norm backward', '0 descriptors left'):
+        check(name in r.stderr, f'cuDNN, training: no {name}: {r.stderr.strip()[-300:]!r}')
+    trained('resnet8', (3, 16, 16), 20, '--epochs', '1', '--batch', '9', '--lr', '0.01', bound=1e-3, classes=2)
+    # What cuDNN refuses is not called.
+    off = run('predict', GOLDEN + 'maps/lenet/model.safetensors', '--input', 'one.npy', '--device', DEVICE, environment={**ENVIRONMENT, 'VITRINE_CUDNN': 'off'})
+    check(off.returncode == 0 and 'double' not in off.stderr, f'VITRINE_CUDNN=off: {off.stderr.strip()!r}')
+
+
 def tells():
     def refused(word, *args, **environment):
         before = sorted(os.listdir('.'))
@@ -228,6 +279,11 @@ with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     tells()
     lenet()
-    other_ops()
+    if not CUDNN:
+        other_ops()
+    else:
+        cudnn_called()
+    if 'VITRINE_STANDIN_SEED' in ENVIRONMENT:
+        recorded()
 print(f'{passed} passed, {failed} failed; largest difference {worst[0]:.2g} of the largest value ({worst[1]})')
 sys.exit(1 if failed else 0)

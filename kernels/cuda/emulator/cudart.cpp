@@ -10,6 +10,7 @@
 //   VITRINE_STANDIN_SEED=N              of warps and streams          VITRINE_STANDIN_MEMORY=MiB  of the device
 //   VITRINE_STANDIN_PERTURB=1           approximate instructions move VITRINE_STANDIN_ARCH=90     compute capability it claims
 //   VITRINE_STANDIN_PTX=A.ptx:B.ptx     kernels from these files come before those of the program's own PTX
+//   VITRINE_STANDIN_REPORT=1            prints at the end what ran, and what is still allocated
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
@@ -153,6 +154,7 @@ struct State {
   Options options;
   int arch, devices;
   bool files_read = false;
+  std::uint64_t launches = 0, graph_launches = 0, graph_kernels = 0;
 
   State() : random(static_cast<std::uint64_t>(number("SEED", 1))), arch(number("ARCH", 90)), devices(number("DEVICES", 1)) {
     options.order = std::string(setting("ORDER", "fair")) == "greedy" ? Order::greedy : Order::fair;
@@ -176,6 +178,15 @@ cudaError_t remember(cudaError_t e) {
 void report(const std::string& what) {
   std::fprintf(stderr, "libcudart stand-in: %s\n", what.c_str());
 }
+
+struct AtExit {
+  ~AtExit() {
+    if (number("REPORT", 0) == 0) return;
+    const State& s = state();
+    report(std::to_string(s.launches) + " kernels launched, " + std::to_string(s.graph_launches) + " graphs launched with " + std::to_string(s.graph_kernels) + " pieces of work, " +
+           std::to_string(instructions()) + " instructions, " + std::to_string(DeviceMemory::instance().allocations()) + " allocations left");
+  }
+} at_exit;
 
 Module& loaded(LoadedModule& m) {
   if (!m.module) {
@@ -389,6 +400,7 @@ cudaError_t launch(const void* host_function, dim3 grid, dim3 block, void** argu
     return enqueue(stream, {[=, module = module, kernel = kernel, values = std::move(values)]() mutable {
       std::vector<void*> pointers;
       for (auto& v : values) pointers.push_back(v.data());
+      ++state().launches;
       module->launch(*kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared, pointers.data(), state().options);
     }});
   } catch (const Error& e) {
@@ -729,6 +741,8 @@ VITRINE_API cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* no
 }
 VITRINE_API cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   VITRINE_ALIVE;
+  ++state().graph_launches;
+  state().graph_kernels += exec->tasks.size();
   for (const Task& t : exec->tasks)
     if (const cudaError_t e = enqueue(stream, t); e != cudaSuccess) return e;
   return cudaSuccess;
