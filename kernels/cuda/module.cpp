@@ -8,47 +8,6 @@
 #include "kernels/cuda/runtime.h"
 #include "kernels/device.h"
 
-namespace vitrine::kernels::cuda {
-namespace {
-
-char sentence[1536];
-bool has_failed = false;
-
-struct Workspace {
-  void* memory = nullptr;
-  std::size_t bytes = 0;
-} held;
-
-}  // namespace
-
-bool failed() noexcept { return has_failed; }
-const char* failure() noexcept { return has_failed ? sentence : nullptr; }
-
-void fail(const char* what, const char* detail) noexcept {
-  if (has_failed) return;
-  has_failed = true;
-  std::snprintf(sentence, sizeof sentence, "%s%s", what, detail);
-}
-
-void* workspace(std::size_t bytes) noexcept {
-  if (bytes <= held.bytes) return held.memory;
-  // Grows in large steps, so that a network settles after its first run; nothing that is queued may use the old one any more.
-  constexpr std::size_t step = std::size_t{4} << 20;
-  synchronise();
-  release(held.memory);
-  held = {};
-  const std::size_t wanted = (bytes + step - 1) / step * step;
-  held.memory = allocate(wanted);
-  if (!held.memory) {
-    fail("the device has not enough memory for partial sums");
-    return nullptr;
-  }
-  held.bytes = wanted;
-  return held.memory;
-}
-
-}  // namespace vitrine::kernels::cuda
-
 /// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply (families.h).
 extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrine_open_device(int index, const char** why) noexcept {
   using namespace vitrine::kernels;
@@ -71,7 +30,7 @@ extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrin
     *why = "tensor cores for tf32 and bf16 need compute capability 8.0: use VITRINE_CUDA_MATH=fma";
     return nullptr;
   }
-  cuda::has_failed = false;
+  cuda::forget_failure();
   cuda::fill_gemm(table, math);
   cuda::fill_conv(table, math);
   cuda::fill_pool(table);

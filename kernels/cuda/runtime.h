@@ -20,8 +20,9 @@ void download(void* host, const void* from, std::size_t bytes) noexcept;
 void zero(void* to, std::size_t bytes) noexcept;
 void synchronise() noexcept;
 
-/// The first failure since the device was opened (module.cpp keeps it).
+/// The first failure since the device was opened (failure.cpp keeps it).
 bool failed() noexcept;
+void forget_failure() noexcept;
 const char* failure() noexcept;
 /// Keeps the sentence what + detail, unless there is one already.
 void fail(const char* what, const char* detail = "") noexcept;
