@@ -15,37 +15,30 @@
 namespace vitrine::kernels::cuda {
 namespace {
 
-char sentence[1536];
-bool has_failed = false;
-
-struct Workspace {
-  void* memory = nullptr;
-  std::size_t bytes = 0;
-  std::uint64_t generation = 0;  // how often it moved: recordings hold its address
-} held;
-
+// Recorded work holds the address of the workspace: it is good until that moves.
 struct Recording {
   void* work = nullptr;
-  std::uint64_t generation = 0;
+  std::uint64_t moves = 0;
 };
 
+/// VITRINE_CUDA_GRAPHS=off does everything one by one.
 bool begin() noexcept {
   const char* const off = std::getenv("VITRINE_CUDA_GRAPHS");
-  return !has_failed && (off == nullptr || std::strcmp(off, "off") != 0) && begin_recording();
+  return !failed() && (off == nullptr || std::strcmp(off, "off") != 0) && begin_recording();
 }
 
 void* end() noexcept {
   void* const work = end_recording();
   // What needed the host failed while it was recorded, and nothing of it was done: that is no failure of the device.
-  const bool whole = !has_failed;
-  has_failed = false;
+  const bool whole = !failed();
+  forget_failure();
   if (work != nullptr && !whole) cuda::forget(work);
-  return work != nullptr && whole ? new (std::nothrow) Recording{work, held.generation} : nullptr;
+  return work != nullptr && whole ? new (std::nothrow) Recording{work, workspace_moves()} : nullptr;
 }
 
 bool again(void* recording) noexcept {
   const auto* const r = static_cast<const Recording*>(recording);
-  if (r->generation != held.generation) return false;
+  if (r->moves != workspace_moves()) return false;
   replay(r->work);
   return true;
 }
@@ -57,33 +50,6 @@ void drop(void* recording) noexcept {
 }
 
 }  // namespace
-
-bool failed() noexcept { return has_failed; }
-const char* failure() noexcept { return has_failed ? sentence : nullptr; }
-
-void fail(const char* what, const char* detail) noexcept {
-  if (has_failed) return;
-  has_failed = true;
-  std::snprintf(sentence, sizeof sentence, "%s%s", what, detail);
-}
-
-void* workspace(std::size_t bytes) noexcept {
-  if (bytes <= held.bytes) return held.memory;
-  // Grows in large steps, so that a network settles after its first run; nothing that is queued may use the old one any more.
-  constexpr std::size_t step = std::size_t{4} << 20;
-  synchronise();
-  release(held.memory);
-  held = {nullptr, 0, held.generation + 1};
-  const std::size_t wanted = (bytes + step - 1) / step * step;
-  held.memory = allocate(wanted);
-  if (!held.memory) {
-    fail("the device has not enough memory for partial sums");
-    return nullptr;
-  }
-  held.bytes = wanted;
-  return held.memory;
-}
-
 }  // namespace vitrine::kernels::cuda
 
 /// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply (families.h).
@@ -108,7 +74,7 @@ extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrin
     *why = "tensor cores for tf32 and bf16 need compute capability 8.0: use VITRINE_CUDA_MATH=fma";
     return nullptr;
   }
-  cuda::has_failed = false;
+  cuda::forget_failure();
   cuda::fill_gemm(table, math);
   cuda::fill_conv(table, math);
   cuda::fill_pool(table);

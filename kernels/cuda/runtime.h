@@ -25,8 +25,9 @@ void* end_recording() noexcept;
 void replay(void*) noexcept;
 void forget(void*) noexcept;
 
-/// The first failure since the device was opened (module.cpp keeps it).
+/// The first failure since the device was opened (failure.cpp keeps it).
 bool failed() noexcept;
+void forget_failure() noexcept;
 const char* failure() noexcept;
 /// Keeps the sentence what + detail, unless there is one already.
 void fail(const char* what, const char* detail = "") noexcept;
@@ -34,5 +35,7 @@ void fail(const char* what, const char* detail = "") noexcept;
 /// Device memory for partial results of one slot, kept by the module: its content lasts until the next call. Null, and a
 /// failure kept, where there is not enough.
 void* workspace(std::size_t bytes) noexcept;
+/// How often the workspace has moved.
+std::uint64_t workspace_moves() noexcept;
 
 }  // namespace vitrine::kernels::cuda

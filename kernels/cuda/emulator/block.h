@@ -66,6 +66,8 @@ void block_ends() noexcept;
 /// Memory comes into being, without or with content.
 void created(const void*, std::size_t bytes, bool initialised) noexcept;
 void destroyed(const void*, std::size_t bytes) noexcept;
+/// Written, but not there yet: an asynchronous copy.
+void pending(const void*, std::size_t bytes) noexcept;
 enum class Access : std::uint8_t { read, write, atomic };
 /// The emulator accesses memory for the running thread (or for `thread` of its warp).
 void access(const void*, std::size_t bytes, Access, Site) noexcept;

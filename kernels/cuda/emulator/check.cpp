@@ -36,12 +36,36 @@ struct Origin {
 /// One access as the next ones are held against.
 struct Event {
   std::uint32_t launch = 0;  ///< 0: there was none
-  std::uint32_t thread = 0;
-  std::uint64_t block = 0;
-  std::uint32_t phase = 0, warp_phase = 0;
+  std::uint32_t block = 0;
+  std::uint32_t phase = 0;
+  std::uint32_t warp_phase = 0;
+  std::uint16_t thread = 0;
   bool atomic = false;
-  Origin origin;
+  std::uint32_t origin = 0;  ///< in origins()
 };
+
+/// The places of accesses, numbered.
+struct Origins {
+  std::vector<Origin> all;
+  std::map<std::tuple<const char*, int, const void*>, std::uint32_t> numbers;
+  struct Recent {
+    Origin origin;
+    std::uint32_t number = 0;
+  };
+  std::array<Recent, 1024> recent;  ///< most accesses come from few places
+  std::uint32_t number(const Origin& o) {
+    Recent& r = recent[(reinterpret_cast<std::uintptr_t>(o.pc) ^ reinterpret_cast<std::uintptr_t>(o.site.file) ^ static_cast<std::uintptr_t>(o.site.line) * 7) % recent.size()];
+    if (r.origin.key() == o.key() && !all.empty()) return r.number;
+    const auto [at, fresh] = numbers.emplace(o.key(), static_cast<std::uint32_t>(all.size()));
+    if (fresh) all.push_back(o);
+    r = {o, at->second};
+    return at->second;
+  }
+};
+Origins& origins() {
+  static Origins o;
+  return o;
+}
 
 struct Cell {
   bool alive = false, initialised = false;
@@ -141,7 +165,7 @@ const char* name_of(Access a) { return a == Access::read ? "read" : a == Access:
 }
 
 [[gnu::noinline]] void report_race(Access a, const Origin& origin, const Event& before, const char* how) {
-  std::string what = std::string("a race: ") + name_of(a) + " at " + line_of(origin) + " and " + how + " at " + line_of(before.origin) + " by thread " +
+  std::string what = std::string("a race: ") + name_of(a) + " at " + line_of(origin) + " and " + how + " at " + line_of(origins().all[before.origin]) + " by thread " +
                      std::to_string(before.thread) + (before.block != here.block ? " of block " + std::to_string(before.block) : std::string()) +
                      " with nothing that orders them";
   stop(what.c_str(), {nullptr, 0});
@@ -263,7 +287,7 @@ void check_access(const void* p, std::size_t bytes, Access a, const Origin& orig
   const bool shared = shadow == &shared_shadow();
   if (!profile().path.empty() && here.block < 4 && profile().records.size() < 4000000)
     profile().records.push_back({origin, here.thread, static_cast<const std::byte*>(p), static_cast<std::uint32_t>(bytes), a != Access::read});
-  Event now{here.launch, here.thread, here.block, here.phase, here.warp_phase, a == Access::atomic, origin};
+  const Event now{here.launch, static_cast<std::uint32_t>(here.block), here.phase, here.warp_phase, static_cast<std::uint16_t>(here.thread), a == Access::atomic, origins().number(origin)};
   const std::size_t first = shadow->granule(p), last = shadow->granule(static_cast<const std::byte*>(p) + bytes - 1);
   for (std::size_t g = first; g <= last; ++g) {
     Cell* const c = shadow->cell(g);
@@ -299,6 +323,11 @@ void created(const void* p, std::size_t bytes, bool initialised) noexcept {
 void destroyed(const void* p, std::size_t bytes) noexcept {
   Shadow* const shadow = shadow_of(p);
   if (shadow) shadow->each(p, bytes, [](Cell& c) { c = {}; });
+}
+
+void pending(const void* p, std::size_t bytes) noexcept {
+  Shadow* const shadow = shadow_of(p);
+  if (shadow) shadow->each(p, bytes, [](Cell& c) { c.initialised = false; });
 }
 
 void access(const void* p, std::size_t bytes, Access a, Site site) noexcept { check_access(p, bytes, a, {site, nullptr}); }

@@ -491,6 +491,7 @@ void copy_async(void* to, const void* from, Site site) noexcept {
     std::memcpy(&value, from, sizeof value);
   }
   check::access(to, sizeof value, check::Access::write, site);
+  check::pending(to, sizeof value);
   poison(to, sizeof value);
   self.pending.push_back({to, value, self.group, site});
 }
