@@ -27,7 +27,7 @@ namespace {
   X(cudnnCreateTensorDescriptor) X(cudnnSetTensor4dDescriptor) X(cudnnDestroyTensorDescriptor)                           \
   X(cudnnCreateFilterDescriptor) X(cudnnSetFilter4dDescriptor) X(cudnnDestroyFilterDescriptor)                           \
   X(cudnnCreateConvolutionDescriptor) X(cudnnSetConvolution2dDescriptor) X(cudnnSetConvolutionGroupCount)                \
-  X(cudnnSetConvolutionMathType) X(cudnnDestroyConvolutionDescriptor)                                                    \
+  X(cudnnSetConvolutionMathType) X(cudnnGetConvolution2dForwardOutputDim) X(cudnnDestroyConvolutionDescriptor)           \
   X(cudnnCreateActivationDescriptor) X(cudnnSetActivationDescriptor) X(cudnnDestroyActivationDescriptor)                 \
   X(cudnnCreatePoolingDescriptor) X(cudnnSetPooling2dDescriptor) X(cudnnDestroyPoolingDescriptor)                        \
   X(cudnnGetConvolutionForwardAlgorithm_v7) X(cudnnGetConvolutionForwardWorkspaceSize) X(cudnnConvolutionForward)        \
@@ -143,18 +143,23 @@ std::string shape_of(const Conv& a) {
 }
 
 struct Algorithm {
-  int number = -1;  // -1: none
+  int number = -1;
   std::size_t bytes = 0;
+  const char* refusal = nullptr;
 };
 
 template <class Perf>
 Algorithm first_fit(std::span<const Perf> found) noexcept {
   for (const Perf& p : found)
     if (p.status == CUDNN_STATUS_SUCCESS && p.memory <= kWorkspaceLimit && (!deterministic || p.determinism == CUDNN_DETERMINISTIC)) return {static_cast<int>(p.algo), p.memory};
-  return {};
+  return {-1, 0, deterministic ? "has no deterministic algorithm within the workspace" : "has no algorithm within the workspace"};
 }
 
-// cuDNN's heuristics, asked once for each shape.
+// What cuDNN says of a shape, asked once.
+bool makes_output(const Described& d, const ConvShape& s) noexcept {
+  int n = 0, c = 0, h = 0, w = 0;
+  return lib.cudnnGetConvolution2dForwardOutputDim(d.conv, d.x, d.w, &n, &c, &h, &w) == CUDNN_STATUS_SUCCESS && n == s.n && c == s.oc && h == s.oh && w == s.ow;
+}
 Algorithm algorithm(Pass pass, const ConvShape& s) noexcept {
   struct Known {
     Pass pass;
@@ -165,9 +170,11 @@ Algorithm algorithm(Pass pass, const ConvShape& s) noexcept {
   for (const Known& k : known)
     if (k.pass == pass && std::memcmp(&k.s, &s, sizeof s) == 0) return k.algorithm;
   const Described d(s);
-  Algorithm best;
+  Algorithm best{-1, 0, "offers no algorithm"};
   int n = 0;
-  if (pass == Pass::forward) {
+  if (!makes_output(d, s)) {
+    best.refusal = "padding differs between the sides, or is larger than it takes";
+  } else if (pass == Pass::forward) {
     std::array<cudnnConvolutionFwdAlgoPerf_t, 8> found;
     if (lib.cudnnGetConvolutionForwardAlgorithm_v7(handle, d.x, d.w, d.conv, d.y, 8, &n, found.data()) == CUDNN_STATUS_SUCCESS) best = first_fit<cudnnConvolutionFwdAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
   } else if (pass == Pass::data) {
@@ -187,11 +194,7 @@ std::int64_t sizes(const ConvShape& s, bool x) noexcept {
 
 const char* refuses_shape(Pass pass, const Conv& a) noexcept {
   const ConvShape& s = a.s;
-  const auto reach = [](std::int32_t size, std::int32_t pad, std::int32_t kernel, std::int32_t dilation, std::int32_t stride) {
-    return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
-  };
   if (math == Math::bf16) return "multiplies no float tensors in bf16";
-  if (reach(s.h, s.pad_top, s.kh, s.dilation_h, s.stride_h) != s.oh || reach(s.w, s.pad_left, s.kw, s.dilation_w, s.stride_w) != s.ow) return "padding differs between the sides";
   if (sizes(s, true) >= std::int64_t{1} << 31 || std::int64_t{s.n} * s.oc * s.oh * s.ow >= std::int64_t{1} << 31) return "has tensors of 2^31 elements";
   if (s.groups > 1 && s.groups == s.c) return "depthwise convolutions have a kernel of their own";
   // Substituted operands are written out first: that pays where an operand is read often.
@@ -199,8 +202,7 @@ const char* refuses_shape(Pass pass, const Conv& a) noexcept {
   if ((x_mapped && a.x_sub.zero()) || (w_mapped && a.w_sub.zero())) return "an operand is nothing";
   if (w_mapped && std::int64_t{s.n} * s.oh * s.ow < 64) return "too few places to map the weights for";
   if (x_mapped && std::int64_t{s.oc / s.groups} * s.kh * s.kw < 64) return "too few weights to map the input for";
-  if (algorithm(pass, s).number < 0) return deterministic ? "has no deterministic algorithm within the workspace" : "has no algorithm within the workspace";
-  return nullptr;
+  return algorithm(pass, s).refusal;
 }
 
 // Scratch: substituted weights, input and bias, then cuDNN's workspace, each at a multiple of 256 bytes.

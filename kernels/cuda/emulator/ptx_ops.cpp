@@ -203,16 +203,31 @@ struct Move { template <class T> static T f(T a) { return a; } };
 struct Sqrt { template <class T> static T f(T a) { return std::sqrt(a); } };
 struct Reciprocal { template <class T> static T f(T a) { return T{1} / a; } };
 
+// Arithmetic in float has one NaN, 0x7fffffff, whatever it comes from.
+template <class T>
+inline T arithmetic(T v) {
+  if constexpr (std::is_same_v<T, float>) {
+    constexpr u32 bits = 0x7fffffff;
+    float nan;
+    std::memcpy(&nan, &bits, 4);
+    return v != v ? nan : v;
+  } else {
+    return v;
+  }
+}
+template <class Op>
+constexpr bool keeps_bits = std::is_same_v<Op, Move> || std::is_same_v<Op, Neg> || std::is_same_v<Op, Abs> || std::is_same_v<Op, CopySign>;
+
 template <class T, class Op>
 void unary(Warp& w, const Insn& i, u32 m) {
   const auto a = view<T>(w, i.op[1]);
-  put<T>(w, i.op[0], m, [&](int l) { return Op::f(a[l]); });
+  put<T>(w, i.op[0], m, [&](int l) { return keeps_bits<Op> ? Op::f(a[l]) : arithmetic(Op::f(a[l])); });
 }
 template <class T, class Op>
 void binary(Warp& w, const Insn& i, u32 m) {
   const auto a = view<T>(w, i.op[1]);
   const auto b = view<T>(w, i.op[2]);
-  put<T>(w, i.op[0], m, [&](int l) { return Op::f(a[l], b[l]); });
+  put<T>(w, i.op[0], m, [&](int l) { return keeps_bits<Op> ? Op::f(a[l], b[l]) : arithmetic(Op::f(a[l], b[l])); });
 }
 template <class T>
 void mad(Warp& w, const Insn& i, u32 m) {
@@ -238,7 +253,7 @@ void mad_wide(Warp& w, const Insn& i, u32 m) {
 template <class T>
 void fused(Warp& w, const Insn& i, u32 m) {
   const auto a = view<T>(w, i.op[1]), b = view<T>(w, i.op[2]), c = view<T>(w, i.op[3]);
-  put<T>(w, i.op[0], m, [&](int l) { return std::fma(a[l], b[l], c[l]); });
+  put<T>(w, i.op[0], m, [&](int l) { return arithmetic(std::fma(a[l], b[l], c[l])); });
 }
 
 // Modifiers that few instructions have: other roundings, saturation to [0,1], flushing of subnormals.
@@ -252,7 +267,7 @@ template <class T>
 T modified(T v, u8 flags) {
   if ((flags & saturate) != 0) v = v != v ? T{0} : std::fmin(std::fmax(v, T{0}), T{1});
   if ((flags & flush) != 0) v = flushed(v);
-  return v;
+  return arithmetic(v);
 }
 int mode_of(u8 rounding) {
   return rounding == to_zero ? FE_TOWARDZERO : rounding == down ? FE_DOWNWARD : rounding == up ? FE_UPWARD : FE_TONEAREST;
@@ -339,7 +354,7 @@ void approximate_unary(Warp& w, const Insn& i, u32 m) {
     const float x = ftz ? flushed(a[l]) : a[l];
     float r = Op::f(x);
     if (move) r = perturbed(r);
-    return ftz ? flushed(r) : r;
+    return arithmetic(ftz ? flushed(r) : r);
   });
 }
 void approximate_divide(Warp& w, const Insn& i, u32 m) {
@@ -347,7 +362,7 @@ void approximate_divide(Warp& w, const Insn& i, u32 m) {
   const bool move = w.block->options->perturb;
   put<float>(w, i.op[0], m, [&](int l) {
     const float r = a[l] / b[l];
-    return move ? perturbed(r) : r;
+    return arithmetic(move ? perturbed(r) : r);
   });
 }
 
