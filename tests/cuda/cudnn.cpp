@@ -83,7 +83,7 @@ TEST_CASE("convolutions, with substituted operands, biases, strides, dilations, 
     for (const Substitute& w_sub : subs)
       for (const Substitute& x_sub : {Substitute{}, Substitute{0, 1}})
         for (const bool add : {false, true}) {
-          CAPTURE(s.n, s.oc, s.kh, s.stride_h, s.groups, add);
+          INFO("batch ", s.n, " of ", s.c, " channels to ", s.oc, ", kernel ", s.kh, ", groups ", s.groups, ", add ", add);
           const auto xs = static_cast<std::size_t>(s.n * s.c * s.h * s.w), ws = static_cast<std::size_t>(s.oc * (s.c / s.groups) * s.kh * s.kw), ys = static_cast<std::size_t>(s.n * s.oc * s.oh * s.ow);
           const Both x(xs, ++seed), w(ws, ++seed), y(ys, ++seed), bias(static_cast<std::size_t>(s.oc), ++seed);
           Both out(ys, ++seed), x_out(xs, ++seed), w_out(ws, ++seed);
