@@ -30,27 +30,30 @@ struct Patches {
   Divider by_taps, by_taps_x;   ///< taps of a channel, of a row
   Substitute sub;
 
+  /// Where tap (0, 0) of a pixel lies; a pixel that is none lies far outside.
   struct Pixel {
-    const float* image;  ///< null outside
+    const float* at;
     std::int32_t row, column;
   };
+  /// Offset of a tap in elements, and its row and column in the upper and lower half of a word: registers are few.
   struct Tap {
-    std::int64_t channel;  ///< offset
-    std::int32_t row, column;
+    std::int32_t offset, place;
   };
+  static constexpr std::int32_t kNowhere = -(1 << 30);
   __device__ Pixel pixel(int i) const {
-    const std::int32_t image = by_pixels.quotient(i), rest = by_pixels.remainder(i, image), row = by_width.quotient(rest);
-    return {i < pixels ? data + image * image_stride : nullptr, y.origin + row * y.pixel_step, x.origin + by_width.remainder(rest, row) * x.pixel_step};
+    const std::int32_t image = by_pixels.quotient(i), rest = by_pixels.remainder(i, image), r = by_width.quotient(rest);
+    const std::int32_t row = y.origin + r * y.pixel_step, column = x.origin + by_width.remainder(rest, r) * x.pixel_step;
+    return {data + image * image_stride + std::int64_t{row} * x.source + column, i < pixels ? row : kNowhere, column};
   }
   __device__ Tap tap(int k) const {
-    const std::int32_t channel = by_taps.quotient(k), rest = by_taps.remainder(k, channel), row = by_taps_x.quotient(rest);
-    return {std::int64_t{channel} * y.source * x.source, row * y.tap_step, by_taps_x.remainder(rest, row) * x.tap_step};
+    const std::int32_t channel = by_taps.quotient(k), rest = by_taps.remainder(k, channel), r = by_taps_x.quotient(rest);
+    const std::int32_t row = r * y.tap_step, column = by_taps_x.remainder(rest, r) * x.tap_step;
+    return {(channel * y.source + row) * x.source + column, static_cast<std::int32_t>(static_cast<std::uint32_t>(row) << 16 | (static_cast<std::uint32_t>(column) & 0xffffu))};
   }
   __device__ const float* at(const Pixel& p, const Tap& t) const {
-    const std::int32_t row = p.row + t.row, column = p.column + t.column;
-    const bool inside = p.image && static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(y.source) &&
-                        static_cast<std::uint32_t>(column) < static_cast<std::uint32_t>(x.source);
-    return inside ? p.image + t.channel + std::int64_t{row} * x.source + column : nullptr;
+    const std::int32_t row = p.row + (t.place >> 16), column = p.column + static_cast<std::int16_t>(t.place & 0xffff);
+    const bool inside = static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(y.source) && static_cast<std::uint32_t>(column) < static_cast<std::uint32_t>(x.source);
+    return inside ? p.at + t.offset : nullptr;
   }
 };
 
@@ -67,14 +70,12 @@ struct PixelsByTaps : Patches {
 struct TapsByPixels : Patches {
   static constexpr bool kDepthFirst = true;
   std::int32_t taps = 0;
-  struct Row {
-    Tap tap;
-    bool inside;
-  };
+  using Row = Tap;
   using Depth = Pixel;
-  __device__ Row row(int r) const { return {tap(r), r < taps}; }
+  /// A tap that is none lies far above every pixel.
+  __device__ Row row(int r) const { return r < taps ? tap(r) : Tap{0, static_cast<std::int32_t>(0x80000000u)}; }
   __device__ Depth depth(int k) const { return pixel(k); }
-  __device__ const float* at(const Row& r, const Depth& k) const { return r.inside ? Patches::at(k, r.tap) : nullptr; }
+  __device__ const float* at(const Row& r, const Depth& k) const { return Patches::at(k, r); }
 };
 
 /// Channels of images of `pixels` places: rows are channels, the depth runs over the pixels of all images.
@@ -129,6 +130,7 @@ struct ForwardPart {
 };
 
 struct ForwardProblem {
+  static constexpr int kLargeBlocks = 2;
   using A = MatrixOperand<true>;
   using B = PixelsByTaps;
   ForwardPart group;  ///< group 0
@@ -215,6 +217,7 @@ struct DataPart {
 };
 
 struct DataProblem {
+  static constexpr int kLargeBlocks = 1;
   using A = WeightsByTaps;
   using B = PixelsByTaps;
   std::int32_t max_m, max_n, images, outputs;  ///< channels of a group in and out
@@ -290,6 +293,7 @@ struct WeightsPart {
 };
 
 struct WeightsProblem {
+  static constexpr int kLargeBlocks = 1;
   using A = ChannelsByPixels;
   using B = TapsByPixels;
   WeightsPart group;  ///< group 0, part 0
@@ -405,7 +409,10 @@ template <class F>
 void by_images(const ConvArgs<float>& args, F f) noexcept {
   const ConvShape& s = args.s;
   const std::int64_t in = std::int64_t{s.h} * s.w, out = std::int64_t{s.oh} * s.ow, larger = in > out ? in : out;
-  if (larger > kMost) return fail("a convolution's image has more than 2^30 pixels");
+  if (larger * (s.c > s.oc ? s.c : s.oc) > kMost) return fail("an image of a convolution has more than 2^30 elements");
+  // Rows and columns of taps are kept in 16 bits, and one row stands for none.
+  const auto far = [](std::int32_t size, std::int32_t pad, std::int32_t kernel, std::int32_t dilation) { return size + pad > 32000 || std::int64_t{kernel} * dilation > 32000; };
+  if (far(s.h, s.pad_top, s.kh, s.dilation_h) || far(s.w, s.pad_left, s.kw, s.dilation_w)) return fail("a convolution's image or kernel is longer than 32000");
   const std::int64_t most = larger > 0 ? kMost / larger : kMost;
   for (std::int64_t first = 0; first < s.n; first += most) {
     ConvArgs<float> a = args;

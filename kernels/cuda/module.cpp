@@ -52,7 +52,14 @@ void drop(void* recording) noexcept {
 }  // namespace
 }  // namespace vitrine::kernels::cuda
 
-/// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply (families.h).
+namespace vitrine::kernels::cuda {
+
+Tuning tuning;
+
+}  // namespace vitrine::kernels::cuda
+
+/// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply, VITRINE_CUDA_LARGE_FROM=N from how many blocks on
+/// they take the large tile (families.h).
 extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrine_open_device(int index, const char** why) noexcept {
   using namespace vitrine::kernels;
   static Table<float> table;
@@ -69,6 +76,8 @@ extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrin
       return nullptr;
     }
   }
+  cuda::tuning = {};
+  if (const char* given = std::getenv("VITRINE_CUDA_LARGE_FROM")) cuda::tuning.large_from = std::atoi(given);
   if (!cuda::open(index, why)) return nullptr;
   if (math != cuda::Math::fma && cuda::capability() < 80) {
     *why = "tensor cores for tf32 and bf16 need compute capability 8.0: use VITRINE_CUDA_MATH=fma";

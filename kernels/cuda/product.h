@@ -139,7 +139,8 @@ __device__ __forceinline__ void multiply_slices(const float (&a)[T::kK][T::kM + 
   }
 }
 
-/// A problem gives max_m and max_n, which bound the sizes of C, and part(z) for each z (a group, a class of residues, a part
+/// A problem gives max_m and max_n, which bound the sizes of C; kLargeBlocks, how many blocks with the large tile a
+/// multiprocessor has registers for; and part(z) for each z (a group, a class of residues, a part
 /// of a split sum), which gives
 ///   A, B, a(), b()          the operands
 ///   m(), n()                rows and columns of C; blocks beyond them do nothing
@@ -148,7 +149,7 @@ __device__ __forceinline__ void multiply_slices(const float (&a)[T::kK][T::kM + 
 ///   store(r, Column, v)     puts a sum into C
 ///   vectors(), store4(r, Column, v)   where true, stores four neighbouring columns from one that is a multiple of 4
 template <class T, class Problem, bool Raw>
-__global__ void __launch_bounds__(kProductThreads, 2) product_kernel(Problem p) {
+__global__ void __launch_bounds__(kProductThreads, std::is_same_v<T, LargeTile> ? Problem::kLargeBlocks : 2) product_kernel(Problem p) {
   VITRINE_SHARED(a_slices, float[2][T::kK][T::kM + 4]);
   VITRINE_SHARED(b_slices, float[2][T::kK][T::kN + 4]);
   const Place place = place_of_block<T::kM, T::kN>(p.max_m, p.max_n);
@@ -375,12 +376,12 @@ void launch_product(const Problem& p, int count, bool raw, Math math) noexcept {
   if (math == Math::tf32) return launch(tensor_kernel<Tf32, Problem>, grid(kTensorTile, kTensorTile), kProductThreads, 0, p);
   const auto with = [&](auto tile) {
     using T = decltype(tile);
-    if (raw || std::is_same_v<T, LargeTile>) launch(product_kernel<T, Problem, true>, grid(T::kM, T::kN), kProductThreads, 0, p);
-    else launch(product_kernel<T, Problem, false>, grid(T::kM, T::kN), kProductThreads, 0, p);
+    if (raw) return launch(product_kernel<T, Problem, true>, grid(T::kM, T::kN), kProductThreads, 0, p);
+    if constexpr (!std::is_same_v<T, LargeTile>) launch(product_kernel<T, Problem, false>, grid(T::kM, T::kN), kProductThreads, 0, p);
   };
   // The large tile reads least, but only pays where it makes blocks enough for a large chip. Substituted operands pass through
   // registers, which the large tile has none left of.
-  if (raw && p.max_m > 64 && tiles(LargeTile::kM, LargeTile::kN) >= 128) with(LargeTile());
+  if (raw && (p.max_m > 64 || tuning.large_from == 0) && tiles(LargeTile::kM, LargeTile::kN) >= tuning.large_from) with(LargeTile());
   else if (p.max_m > 32) with(MiddleTile());
   else with(WideTile());
 }

@@ -8,6 +8,7 @@ template <bool ADepthFirst, bool BDepthFirst>
 struct GemmProblem {
   using A = MatrixOperand<ADepthFirst>;
   using B = MatrixOperand<BDepthFirst>;
+  static constexpr int kLargeBlocks = ADepthFirst && BDepthFirst ? 1 : 2;
   A a_;
   B b_;
   const float* bias = nullptr;

@@ -26,6 +26,8 @@ constexpr double kU = FLT_EPSILON / 2.0;
 struct Level {
   std::string name;
   const Kernels* table;
+  double product_error = 0;  ///< relative error of every product in a sum, where operands are rounded before
+  int every = 1;             ///< of the cases of matrix products and convolutions only every n-th, where they are slow
 };
 using Levels = std::vector<Level>;
 

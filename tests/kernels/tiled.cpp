@@ -21,7 +21,14 @@ GemmArgs<U> retyped(const GemmArgs<T>& g) {
   return o;
 }
 
+/// Whether the next case is one that slow levels leave out.
+bool left_out(const Levels& levels) {
+  static int cases = 0;
+  return cases++ % levels.front().every != 0;
+}
+
 void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extreme) {
+  if (left_out(levels)) return;
   GemmArgs<float> g;
   g.m = m, g.n = n, g.k = k;
   g.a_transposed = r.coin(), g.b_transposed = r.coin(), g.add = r.coin();
@@ -88,7 +95,7 @@ void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extrem
         inside_size.push_back(size[static_cast<std::size_t>(at)]);
       }
     }
-    check_all(inside, inside_want, [&](std::size_t i) { return (k + 6) * kU * inside_size[i]; });
+    check_all(inside, inside_want, [&](std::size_t i) { return ((k + 6) * kU + level.product_error) * inside_size[i]; });
     CHECK_MESSAGE(outside, "elements between the rows of C were overwritten");
     CHECK_MESSAGE(c.intact(), "guard words of C were overwritten");
     if (!extreme) {
@@ -128,6 +135,7 @@ const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
 }
 
 void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme) {
+  if (left_out(levels)) return;
   CAPTURE(s.n);
   CAPTURE(s.c);
   CAPTURE(s.h);
@@ -195,7 +203,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
       return out;
     };
     const Floats out = compute(s.n, false);
-    check_all(out, want, [&](std::size_t i) { return (terms + 6) * kU * size[i]; });
+    check_all(out, want, [&](std::size_t i) { return ((terms + 6) * kU + level.product_error) * size[i]; });
     if (!extreme) {
       CHECK_MESSAGE(out.same_bits(compute(s.n, true)), "the order of tiles matters");
       if (direction != Direction::weights) CHECK_MESSAGE(out.same_bits(compute(1, false)), "the batch cut matters");
