@@ -26,8 +26,8 @@ class Run {
   /// Binds a plan to memory of at least plan.bytes() bytes, parameters (graph.parameter_size elements) and, where the
   /// plan has parameter gradients, a block of the same size for them. All stay the caller's.
   Run(const Plan& plan, std::byte* memory, real* parameters, real* parameter_gradients = nullptr) noexcept;
-  /// The same where kernels work on a device: memory and parameters are the device's, `book` is host memory of
-  /// plan.book_bytes and twice Arena::alignment.
+  /// The same where kernels work on a device: memory and parameters are the device's, `book` is host memory of at least
+  /// plan.host_bytes().
   Run(const Plan& plan, std::byte* memory, std::byte* book, real* parameters, real* parameter_gradients) noexcept;
 
   /// Runs the nodes from `first_node` on. `input` is read in place and must stay until the walk is done; its batch may be
@@ -48,7 +48,7 @@ class Run {
 
  private:
   friend Status measure_scratch(const Context&, Arena&, Plan&) noexcept;
-  Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book) noexcept;
+  Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book, Prepared prepared) noexcept;
 
   Context with_scratch(const Context&) noexcept;
   Status run_nodes(const Context&, bool reference, Id first_node) noexcept;
@@ -61,6 +61,7 @@ class Run {
   real* parameters_;
   real* gradients_;
   Arena scratch_, book_;
+  Prepared prepared_;
   TensorView input_, reference_input_;
   std::int32_t batch_ = 0;
 };

@@ -58,14 +58,25 @@ HostTensor::HostTensor(const kernels::Device* device, const TensorView& t) : dat
   data = copy_.data();
 }
 
+namespace {
+
+PlanRequest constant(PlanRequest request) {
+  request.constant_parameters = true;
+  return request;
+}
+
+}  // namespace
+
 Session::Session(const Engine& engine, const PlanRequest& request) : device_(engine.device()), context_(engine.context()) {
   // The plan's arrays and working memory: a few hundred bytes a node. Untouched pages cost nothing.
-  book_ = Memory((std::size_t{1} << 20) + 2048 * (request.graph->nodes.size() + request.graph->values.size()) * static_cast<std::size_t>(request.channels));
+  book_ = Memory((std::size_t{1} << 20) + 4096 * (request.graph->nodes.size() + request.graph->values.size()) * static_cast<std::size_t>(request.channels));
   Arena book(book_.data(), book_.bytes());
   check([&](const Context& ctx) { return make_plan(request, ctx, book, plan_); });
 }
 
-Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters) : Session(engine, request) {
+std::size_t Session::planned_bytes(const Engine& engine, const PlanRequest& request) { return Session(engine, constant(request)).plan_.bytes(); }
+
+Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters) : Session(engine, constant(request)) {
   if (device_ != nullptr) {
     parameters_ = Memory(parameters.size_bytes(), device_);
     vitrine::upload(device_, parameters_.data(), parameters.data(), parameters.size_bytes());
@@ -84,7 +95,7 @@ void Session::make_run(real* parameters, real* parameter_gradients) {
     run_ = std::make_unique<Run>(plan_, memory_.data(), parameters, parameter_gradients);
     return;
   }
-  run_book_ = Memory(plan_.book_bytes + 2 * Arena::alignment);
+  run_book_ = Memory(plan_.host_bytes());
   run_ = std::make_unique<Run>(plan_, memory_.data(), run_book_.data(), parameters, parameter_gradients);
 }
 

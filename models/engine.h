@@ -107,7 +107,8 @@ class Session {
     const Session alone(engine, request);
     f(alone.plan_);
   }
-  static std::size_t planned_bytes(const Engine& engine, const PlanRequest& request) { return Session(engine, request).plan_.bytes(); }
+  /// Bytes of a session with parameters in host memory.
+  static std::size_t planned_bytes(const Engine&, const PlanRequest&);
 
   /// Inputs are the host's, and must stay until the walk is done.
   Session(const Session&) = delete;

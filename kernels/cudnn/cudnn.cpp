@@ -205,15 +205,16 @@ const char* refuses_shape(Pass pass, const Conv& a) noexcept {
   return algorithm(pass, s).refusal;
 }
 
-// Scratch: substituted weights, input and bias, then cuDNN's workspace, each at a multiple of 256 bytes.
+// Substituted weights are packed (and kept while parameters do not change). Scratch: substituted input and bias, then cuDNN's
+// workspace, each at a multiple of 256 bytes.
 struct Scratch {
-  std::size_t w = 0, x = 0, bias = 0, workspace = 0, total = 0;
+  std::size_t w = 0, bias = 0, workspace = 0, total = 0;  // w: bytes; the others are places
 };
 Scratch scratch_of(Pass pass, const Conv& a, std::size_t workspace) noexcept {
   const auto up = [](std::size_t b) { return (b + 255) / 256 * 256; };
   Scratch s;
-  s.x = pass != Pass::filter && !a.w_sub.raw() ? up(static_cast<std::size_t>(sizes(a.s, false)) * sizeof(float)) : 0;
-  s.bias = s.x + (pass != Pass::data && !a.x_sub.raw() ? up(static_cast<std::size_t>(sizes(a.s, true)) * sizeof(float)) : 0);
+  s.w = pass != Pass::filter && !a.w_sub.raw() ? static_cast<std::size_t>(sizes(a.s, false)) * sizeof(float) : 0;
+  s.bias = (pass != Pass::data && !a.x_sub.raw() ? up(static_cast<std::size_t>(sizes(a.s, true)) * sizeof(float)) : 0);
   s.workspace = s.bias + (pass == Pass::forward && a.bias != nullptr && !a.bias_sub.raw() ? up(static_cast<std::size_t>(a.s.oc) * sizeof(float)) : 0);
   s.total = s.workspace + workspace;
   return s;
@@ -226,20 +227,26 @@ const float* mapped(Substitute sub, const float* from, std::byte* to, std::int64
 
 constexpr float one = 1, zero_factor = 0;
 
-void pack(const Conv&, std::byte*) noexcept {}
+template <Pass pass>
+void pack(const Conv& a, std::byte* shared, std::int64_t) noexcept {
+  if (pass != Pass::filter) mapped(a.w_sub, a.w, shared, sizes(a.s, false));
+}
+const float* weights(const Conv& a, const std::byte* shared) noexcept { return a.w_sub.raw() ? a.w : reinterpret_cast<const float*>(shared); }
 
 template <Pass pass>
 const char* refuses(const Conv& a) noexcept { return refuses_shape(pass, a); }
 template <Pass pass>
-Work plan(const Conv& a) noexcept { return {1, 0, scratch_of(pass, a, algorithm(pass, a.s).bytes).total}; }
+Work plan(const Conv& a) noexcept {
+  const Scratch s = scratch_of(pass, a, algorithm(pass, a.s).bytes);
+  return {1, s.w, s.total};
+}
 
-void forward(const Conv& a, const std::byte*, std::byte* scratch, std::int64_t) noexcept {
+void forward(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
   const Algorithm chosen = algorithm(Pass::forward, a.s);
   const Scratch at = scratch_of(Pass::forward, a, chosen.bytes);
   const Described d(a.s);
-  const float* const w = mapped(a.w_sub, a.w, scratch + at.w, sizes(a.s, false));
-  const float* const x = mapped(a.x_sub, a.x, scratch + at.x, sizes(a.s, true));
-  must(lib.cudnnConvolutionForward(handle, &one, d.x, x, d.w, w, d.conv, static_cast<cudnnConvolutionFwdAlgo_t>(chosen.number), scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.y, a.y_out));
+  const float* const x = mapped(a.x_sub, a.x, scratch, sizes(a.s, true));
+  must(lib.cudnnConvolutionForward(handle, &one, d.x, x, d.w, weights(a, shared), d.conv, static_cast<cudnnConvolutionFwdAlgo_t>(chosen.number), scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.y, a.y_out));
   if (a.bias == nullptr || a.bias_sub.zero()) return;
   const Tensor b(1, a.s.oc, 1, 1);
   must(lib.cudnnAddTensor(handle, &one, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), &one, d.y, a.y_out));
@@ -259,22 +266,25 @@ const char* refuses_fused(const Conv& a) noexcept {
   if (const char* const why = refuses_shape(Pass::forward, a)) return why;
   return algorithm(Pass::forward, a.s).number == kFused ? nullptr : "another algorithm is faster than the one that takes a bias";
 }
-Work plan_fused(const Conv& a) noexcept { return {1, 0, scratch_of(Pass::forward, a, fused_bytes(a.s)).total}; }
-void fused(const Conv& a, const std::byte*, std::byte* scratch, std::int64_t) noexcept {
+Work plan_fused(const Conv& a) noexcept {
+  const Scratch s = scratch_of(Pass::forward, a, fused_bytes(a.s));
+  return {1, s.w, s.total};
+}
+void fused(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
   const std::size_t bytes = fused_bytes(a.s);
   const Scratch at = scratch_of(Pass::forward, a, bytes);
   const Described d(a.s);
   const Tensor b(1, a.s.oc, 1, 1);
   const Identity identity;
-  must(lib.cudnnConvolutionBiasActivationForward(handle, &one, d.x, mapped(a.x_sub, a.x, scratch + at.x, sizes(a.s, true)), d.w, mapped(a.w_sub, a.w, scratch + at.w, sizes(a.s, false)), d.conv, kFused,
+  must(lib.cudnnConvolutionBiasActivationForward(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.w, weights(a, shared), d.conv, kFused,
                                                  scratch + at.workspace, bytes, &zero_factor, d.y, a.y_out, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), identity, d.y, a.y_out));
 }
 
-void backward_data(const Conv& a, const std::byte*, std::byte* scratch, std::int64_t) noexcept {
+void backward_data(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
   const Algorithm chosen = algorithm(Pass::data, a.s);
   const Scratch at = scratch_of(Pass::data, a, chosen.bytes);
   const Described d(a.s);
-  must(lib.cudnnConvolutionBackwardData(handle, &one, d.w, mapped(a.w_sub, a.w, scratch + at.w, sizes(a.s, false)), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdDataAlgo_t>(chosen.number),
+  must(lib.cudnnConvolutionBackwardData(handle, &one, d.w, weights(a, shared), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdDataAlgo_t>(chosen.number),
                                         scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.x, a.x_out));
 }
 
@@ -282,7 +292,7 @@ void backward_filter(const Conv& a, const std::byte*, std::byte* scratch, std::i
   const Algorithm chosen = algorithm(Pass::filter, a.s);
   const Scratch at = scratch_of(Pass::filter, a, chosen.bytes);
   const Described d(a.s);
-  must(lib.cudnnConvolutionBackwardFilter(handle, &one, d.x, mapped(a.x_sub, a.x, scratch + at.x, sizes(a.s, true)), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdFilterAlgo_t>(chosen.number),
+  must(lib.cudnnConvolutionBackwardFilter(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdFilterAlgo_t>(chosen.number),
                                           scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.w, a.w_out));
 }
 
@@ -296,7 +306,7 @@ struct Chosen {
   static const char* slot;
   static const Tiled<Conv>& of(const Conv& a) noexcept { return choose(slot, list, a, &shape_of).kernel; }
   static Work plan(const Conv& a) noexcept { return of(a).plan(a); }
-  static void pack(const Conv& a, std::byte* shared) noexcept { of(a).pack(a, shared); }
+  static void pack(const Conv& a, std::byte* shared, std::int64_t part) noexcept { of(a).pack(a, shared, part); }
   static void tile(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept { of(a).tile(a, shared, scratch, index); }
 };
 template <auto& list>
@@ -411,11 +421,11 @@ const char* fill_cudnn(Table<float>& t, Math m, const char** why) noexcept {
   const std::size_t v = lib.cudnnGetVersion();
   std::snprintf(version, sizeof version, "%zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
 
-  forward_list = {{{"cuDNN with bias", &refuses_fused, {&plan_fused, &pack, &fused}},
-                   {"cuDNN", &refuses<Pass::forward>, {&plan<Pass::forward>, &pack, &forward}},
+  forward_list = {{{"cuDNN with bias", &refuses_fused, {&plan_fused, &pack<Pass::forward>, &fused}},
+                   {"cuDNN", &refuses<Pass::forward>, {&plan<Pass::forward>, &pack<Pass::forward>, &forward}},
                    {"own kernel", &takes_all<Conv>, own.conv_forward}}};
-  data_list = {{{"cuDNN", &refuses<Pass::data>, {&plan<Pass::data>, &pack, &backward_data}}, {"own kernel", &takes_all<Conv>, own.conv_backward_data}}};
-  filter_list = {{{"cuDNN", &refuses<Pass::filter>, {&plan<Pass::filter>, &pack, &backward_filter}}, {"own kernel", &takes_all<Conv>, own.conv_backward_weights}}};
+  data_list = {{{"cuDNN", &refuses<Pass::data>, {&plan<Pass::data>, &pack<Pass::data>, &backward_data}}, {"own kernel", &takes_all<Conv>, own.conv_backward_data}}};
+  filter_list = {{{"cuDNN", &refuses<Pass::filter>, {&plan<Pass::filter>, &pack<Pass::filter>, &backward_filter}}, {"own kernel", &takes_all<Conv>, own.conv_backward_weights}}};
   Chosen<forward_list>::slot = "conv_forward";
   Chosen<data_list>::slot = "conv_backward_data";
   Chosen<filter_list>::slot = "conv_backward_weights";

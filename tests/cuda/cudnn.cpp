@@ -53,17 +53,18 @@ template <class Args>
 void run_there(const Tiled<Args>& kernel, const Args& a) {
   const Work work = kernel.plan(a);
   CHECK(work.tiles == 1);
-  auto* const scratch = static_cast<std::byte*>(device->allocate(work.scratch_bytes));
-  kernel.pack(a, nullptr);
-  kernel.tile(a, nullptr, scratch, 0);
+  auto *const scratch = static_cast<std::byte*>(device->allocate(work.scratch_bytes)), *const shared = static_cast<std::byte*>(device->allocate(work.shared_bytes));
+  if (work.shared_bytes > 0) kernel.pack(a, shared, 0);
+  kernel.tile(a, shared, scratch, 0);
   device->synchronise();
+  device->release(shared);
   device->release(scratch);
 }
 template <class Args>
 void run_here(const Tiled<Args>& kernel, const Args& a) {
   const Work work = kernel.plan(a);
   std::vector<std::max_align_t> shared(work.shared_bytes / sizeof(std::max_align_t) + 1), scratch(work.scratch_bytes / sizeof(std::max_align_t) + 1);
-  kernel.pack(a, reinterpret_cast<std::byte*>(shared.data()));
+  for (std::int64_t part = 0; part < work.parts && work.shared_bytes > 0; ++part) kernel.pack(a, reinterpret_cast<std::byte*>(shared.data()), part);
   for (std::int64_t i = 0; i < work.tiles; ++i) kernel.tile(a, reinterpret_cast<std::byte*>(shared.data()), reinterpret_cast<std::byte*>(scratch.data()), i);
 }
 
