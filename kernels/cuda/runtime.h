@@ -30,5 +30,7 @@ void fail(const char* what, const char* detail = "") noexcept;
 /// Device memory for partial results of one slot, kept by the module: its content lasts until the next call. Null, and a
 /// failure kept, where there is not enough.
 void* workspace(std::size_t bytes) noexcept;
+/// By what steps it grows. 0: it is made anew, as large as asked for, each time, so that the emulator sees what is too small.
+std::size_t workspace_step() noexcept;
 
 }  // namespace vitrine::kernels::cuda
