@@ -1,6 +1,8 @@
 // What every op and rule is handed when it runs: kernels, scratch memory, threads, and where to say what went wrong.
 #pragma once
 
+#include <span>
+
 #include "core/arena.h"
 #include "core/parallel.h"
 #include "core/status.h"
@@ -10,10 +12,48 @@ namespace vitrine {
 
 inline constexpr const char* memory_too_small = "the run's memory is smaller than its plan";
 
+/// Weights as kernels want them (packed, transformed), kept from run to run while no parameter changes.
+class Prepared {
+ public:
+  /// What was prepared: which slot of the table, from which weights, under which map, how many bytes.
+  struct Key {
+    std::ptrdiff_t slot = 0;
+    const void* weights = nullptr;
+    Substitute sub;
+    std::size_t bytes = 0;  ///< tells ways apart that one slot may take
+    friend constexpr bool operator==(const Key&, const Key&) = default;
+  };
+  struct Entry {
+    Key key;
+    std::byte* data;
+  };
+
+  Prepared() noexcept = default;
+  Prepared(std::span<Entry> entries, Arena memory) noexcept : entries_(entries), memory_(memory) {}
+  /// The data of this key, `made` telling whether it was there already; null where it does not fit.
+  std::byte* find(const Key& key, bool& made) noexcept {
+    made = true;
+    for (std::size_t i = 0; i < count_; ++i)
+      if (entries_[i].key == key) return entries_[i].data;
+    made = false;
+    std::byte* const data = count_ < entries_.size() ? memory_.allocate(key.bytes) : nullptr;
+    if (data != nullptr) entries_[count_++] = {key, data};
+    return data;
+  }
+  std::size_t count() const noexcept { return count_; }
+  std::size_t peak() const noexcept { return memory_.peak(); }
+
+ private:
+  std::span<Entry> entries_;
+  std::size_t count_ = 0;
+  Arena memory_;
+};
+
 struct Context {
   const Kernels* kernels = nullptr;
   Arena* scratch = nullptr;          ///< for data that kernels touch; an op gives back what it takes (ArenaScope)
   Arena* book = nullptr;             ///< for small arrays that ops and rules touch themselves (views); likewise
+  Prepared* prepared = nullptr;      ///< null: parameters change, so weights are prepared for each use
   Parallel* parallel = nullptr;      ///< null: everything runs on the calling thread
   bool training = false;             ///< dropout drops, batch norm uses the batch
   std::uint64_t random_key = 0;      ///< stream of this run's random numbers; an op derives its own by node index
@@ -51,10 +91,16 @@ struct Context {
     const ArenaScope scope(*scratch);
     const std::size_t each = (work.scratch_bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
     const int w = work.tiles > 1 ? workers() : 1;  // any worker may take a tile, also where there are fewer tiles than workers
-    std::byte* shared = scratch->allocate(work.shared_bytes);
+    bool made = work.shared_bytes == 0;
+    std::byte* shared = nullptr;
+    if constexpr (requires { args.w_sub; }) {
+      const auto slot = reinterpret_cast<const std::byte*>(&kernel) - reinterpret_cast<const std::byte*>(kernels);
+      if (prepared != nullptr && !made) shared = prepared->find({slot, args.w, args.w_sub, work.shared_bytes}, made);
+    }
+    if (shared == nullptr) shared = scratch->allocate(work.shared_bytes);
     std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w));
     if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, memory_too_small);
-    kernel.pack(args, shared);
+    if (!made) run_tiles(parallel, work.parts, [&](std::int64_t part, int) noexcept { kernel.pack(args, shared, part); });
     run_tiles(w > 1 ? parallel : nullptr, work.tiles, [&](std::int64_t tile, int worker) noexcept {
       kernel.tile(args, shared, own + each * static_cast<std::size_t>(worker), tile);
     });

@@ -90,6 +90,7 @@ class Op {
 /// Substitutions for one pass through an affine op: which function of input, weight and bias takes part.
 struct Row {
   Substitute x, w, bias;
+  bool exact = false;  ///< the result is divided by where it may be small: kernels::ConvArgs::exact
 };
 inline constexpr Substitute raw_part{}, positive_part{1, 0}, negative_part{0, 1}, nothing{0, 0};
 inline constexpr Substitute squared{1, 1, Substitute::square}, ones{1, 1, Substitute::one};

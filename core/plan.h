@@ -24,6 +24,7 @@ struct PlanRequest {
   std::span<const Id> keep_values{};         ///< stay readable to the end of the run; with seeds, the output needs to be named
   std::span<const Id> keep_signals{};
   bool ledger = false;
+  bool constant_parameters = false;          ///< weights are prepared for the kernels once, and kept
   Observer* observer = nullptr;              ///< called in every forward run and walk of the plan
 };
 
@@ -41,7 +42,10 @@ struct Plan {
   std::size_t planned_bytes = 0;                    ///< values and signals
   std::size_t scratch_bytes = 0;                    ///< the most that any step takes for kernels
   std::size_t book_bytes = 0;                       ///< likewise for the small arrays of ops and rules
-  std::size_t bytes() const noexcept { return planned_bytes + scratch_bytes + book_bytes + 3 * Arena::alignment; }
+  std::size_t prepared_bytes = 0, prepared_count = 0;  ///< weights prepared for the kernels
+  std::size_t bytes() const noexcept {
+    return planned_bytes + scratch_bytes + book_bytes + prepared_bytes + prepared_count * sizeof(Prepared::Entry) + 5 * Arena::alignment;
+  }
 };
 
 /// Why a step of this plan could not run, before anything runs: a rule refuses its op, or is missing.

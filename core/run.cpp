@@ -17,11 +17,15 @@ std::byte* align(std::byte* p) noexcept {
 Run::Run(const Plan& plan, std::byte* memory, real* parameters, real* parameter_gradients) noexcept
     : plan_(plan), memory_(align(memory)), parameters_(parameters), gradients_(parameter_gradients),
       scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes),
-      book_(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.book_bytes + Arena::alignment) {}
+      book_(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.book_bytes + Arena::alignment) {
+  std::byte* const entries = align(memory_ + plan.planned_bytes + plan.scratch_bytes + plan.book_bytes + 2 * Arena::alignment);
+  const std::size_t bytes = plan.prepared_count * sizeof(Prepared::Entry);
+  prepared_ = {{reinterpret_cast<Prepared::Entry*>(entries), plan.prepared_count}, Arena(align(entries + bytes), plan.prepared_bytes)};
+}
 
-Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book) noexcept
+Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book, Prepared prepared) noexcept
     : plan_(plan), memory_(memory), parameters_(reinterpret_cast<real*>(memory)), gradients_(reinterpret_cast<real*>(memory)),
-      scratch_(scratch), book_(book) {}
+      scratch_(scratch), book_(book), prepared_(prepared) {}
 
 TensorView Run::place(std::size_t offset, Id value) const noexcept {
   if (offset == not_planned) return {nullptr, plan_.request.graph->shape(value).with_batch(batch_)};
@@ -59,6 +63,7 @@ Context Run::with_scratch(const Context& ctx) noexcept {
   book_.rewind(0);
   own.scratch = &scratch_;
   own.book = &book_;
+  own.prepared = plan_.request.constant_parameters ? &prepared_ : nullptr;
   return own;
 }
 
@@ -232,7 +237,12 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   ctx.kernels = &silent;
   ctx.parallel = &idle;
   const PlanRequest& q = plan.request;
-  Run dry(plan, nowhere, Arena(nowhere, ~std::size_t{0} / 4), book.rest());
+  // A node's weights are prepared at most forward and back, for two sets of rows each of an LRP table's groups.
+  const std::size_t most = q.constant_parameters ? 12 * q.graph->nodes.size() : 0;
+  const ArenaScope scope(book);
+  auto* const entries = book.array<Prepared::Entry>(most);
+  if (entries == nullptr) return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
+  Run dry(plan, nowhere, Arena(nowhere, ~std::size_t{0} / 4), book.rest(), {{entries, most}, Arena(nowhere, ~std::size_t{0} / 4)});
   // Smaller batches may be cut into other tiles and then need more: each size is measured, in large batches a sample.
   const std::int32_t step = 1 + q.batch / 1024;
   for (std::int32_t batch = q.batch; batch > 0; batch -= step) {
@@ -244,6 +254,8 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   }
   plan.scratch_bytes = dry.scratch_.peak();
   plan.book_bytes = dry.book_.peak();
+  plan.prepared_bytes = dry.prepared_.peak();
+  plan.prepared_count = dry.prepared_.count();
   return Status::ok;
 }
 

@@ -45,7 +45,7 @@ class Run {
 
  private:
   friend Status measure_scratch(const Context&, Arena&, Plan&) noexcept;
-  Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book) noexcept;
+  Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book, Prepared prepared) noexcept;
 
   Context with_scratch(const Context&) noexcept;
   Status run_nodes(const Context&, bool reference, Id first_node) noexcept;
@@ -58,6 +58,7 @@ class Run {
   real* parameters_;
   real* gradients_;
   Arena scratch_, book_;
+  Prepared prepared_;
   TensorView input_, reference_input_;
   std::int32_t batch_ = 0;
 };

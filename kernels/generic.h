@@ -21,11 +21,11 @@ VITRINE_INLINE void fill_table(Table<float>& t) {
   t.gemm.plan = &Gemm<V>::plan;
   t.gemm.pack = &Gemm<V>::pack;
   t.gemm.tile = &Gemm<V>::tile;
-  using Forward = GatherConv<V, true>;
+  using Forward = Conv<V, true>;
   t.conv_forward.plan = &Forward::plan;
   t.conv_forward.pack = &Forward::pack;
   t.conv_forward.tile = &Forward::tile;
-  using Backward = GatherConv<V, false>;
+  using Backward = Conv<V, false>;
   t.conv_backward_data.plan = &Backward::plan;
   t.conv_backward_data.pack = &Backward::pack;
   t.conv_backward_data.tile = &Backward::tile;

@@ -51,14 +51,15 @@ struct Work {
   std::int64_t tiles = 0;
   std::size_t shared_bytes = 0;   ///< written once by `pack`, read by every tile (packed weights)
   std::size_t scratch_bytes = 0;  ///< private to each concurrently running tile
+  std::int64_t parts = 1;         ///< in which `pack` does its work, in any order and on any thread
 };
 
-/// A kernel large enough to be cut into tiles. Call `plan`, provide memory aligned to 64 bytes, call `pack` once, then
-/// `tile` for 0 <= index < tiles. `plan` looks only at sizes and flags, never at data, so plans can be made beforehand.
+/// A kernel large enough to be cut into tiles. Call `plan`, provide memory aligned to 64 bytes, where there is shared
+/// memory call `pack` for each of its parts, then `tile` for 0 <= index < tiles. `plan` looks only at sizes and flags, never at data, so plans can be made beforehand.
 template <class Args>
 struct Tiled {
   Work (*plan)(const Args&) noexcept = nullptr;
-  void (*pack)(const Args&, std::byte* shared) noexcept = nullptr;
+  void (*pack)(const Args&, std::byte* shared, std::int64_t part) noexcept = nullptr;
   void (*tile)(const Args&, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept = nullptr;
 };
 
@@ -97,6 +98,9 @@ struct ConvArgs {
   T* w_out = nullptr;
   T* y_out = nullptr;
   bool add = false;
+  /// The direct sum, whose error is relative to each result's own terms. Otherwise 3x3 kernels may go by Winograd's
+  /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
+  bool exact = false;
 };
 
 /// A 2-D pool over `planes` planes (images times channels) of h x w. Window (i,j) starts at i*stride - pad and is cut at

@@ -18,7 +18,7 @@ struct Silence<R (*)(A...) noexcept> {
 
 template <class Args>
 struct Silence<Tiled<Args>> {
-  static void pack(const Args&, std::byte*) noexcept {}
+  static void pack(const Args&, std::byte*, std::int64_t) noexcept {}
   static void tile(const Args&, const std::byte*, std::byte*, std::int64_t) noexcept {}
   static constexpr Tiled<Args> of(const Tiled<Args>& real) noexcept { return {real.plan, &pack, &tile}; }
 };

@@ -22,6 +22,7 @@ Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const Tenso
   a.x = x[0].data;
   a.x_sub = row.x;
   a.w_sub = row.w;
+  a.exact = row.exact;
   if (bias && !row.bias.zero()) {
     a.bias = io.par[1].data;
     a.bias_sub = row.bias;

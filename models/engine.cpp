@@ -64,13 +64,22 @@ Engine::Engine(int threads) : kernels_(&kernels::table(kernels::active())) {
   if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
 }
 
+namespace {
+
+PlanRequest constant(PlanRequest request) {
+  request.constant_parameters = true;
+  return request;
+}
+
+}  // namespace
+
 Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters)
-    : Session(engine, request, const_cast<real*>(parameters.data()), nullptr) {}
+    : Session(engine, constant(request), const_cast<real*>(parameters.data()), nullptr) {}
 
 Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients)
     : context_(engine.context()) {
   // The plan's arrays and working memory: a few hundred bytes a node. Untouched pages cost nothing.
-  book_ = Memory((std::size_t{1} << 20) + 2048 * (request.graph->nodes.size() + request.graph->values.size()) * static_cast<std::size_t>(request.channels));
+  book_ = Memory((std::size_t{1} << 20) + 4096 * (request.graph->nodes.size() + request.graph->values.size()) * static_cast<std::size_t>(request.channels));
   Arena book(book_.data(), book_.bytes());
   check([&](const Context& ctx) { return make_plan(request, ctx, book, plan_); });
   memory_ = Memory(plan_.bytes());

@@ -34,8 +34,10 @@ LrpRule::LrpRule(const LrpOptions& o, bool nonnegative) noexcept : options_(o) {
       if (both) add(n, n, nothing, o.alpha, 0);
       if (o.beta == 0) break;
       group_count_ = 2;
+      // What arrives is never much larger than the denominators of the other rows: it grew out of the same sums. Not so here.
       add(p, n, n, -o.beta, 1);
       if (both) add(n, p, nothing, -o.beta, 1);
+      for (std::uint8_t k = 0; k < row_count_; ++k) rows_[k].row.exact = rows_[k].group == 1;
       break;
     case LrpKind::gamma: {
       const Substitute up = favour_positive(o.gamma), down = favour_negative(o.gamma);

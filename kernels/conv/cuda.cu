@@ -561,7 +561,7 @@ Work weights_plan(const ConvArgs<float>& a) noexcept {
   const int parts = depthwise(a.s) ? 1 : weights_split(a.s).parts;
   return {1, 0, parts > 1 ? static_cast<std::size_t>(weights_of(a.s)) * static_cast<std::size_t>(parts) * sizeof(float) : 0};
 }
-void pack(const ConvArgs<float>&, std::byte*) noexcept {}
+void pack(const ConvArgs<float>&, std::byte*, std::int64_t) noexcept {}
 
 template <Math math>
 struct Tiles {

@@ -12,7 +12,7 @@ Work conv_plan(const ConvArgs<T>&) noexcept {
 }
 
 template <class T>
-void conv_pack(const ConvArgs<T>&, std::byte*) noexcept {}
+void conv_pack(const ConvArgs<T>&, std::byte*, std::int64_t) noexcept {}
 
 /// Calls f(image, output channel, oy, ox, index of the weight, index of the input or -1 in the padding) for every tap.
 template <class F>

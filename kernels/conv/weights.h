@@ -1,76 +1,30 @@
 // The weight gradient: dW[m][j] = sum over images and pixels of y[m][pixel] * x[j][pixel], j = (channel, tap). Both
 // operands run along the pixels, so vectors do too: each (m, j) of a register block keeps one vector of partial sums
-// over all images and is added up across lanes once, at the end. Nothing is transposed, and for wide rows not even
-// packed: x[j] is the staged channel at the tap's offset.
+// over all images and is added up across lanes once, at the end. For wide rows nothing is even
+// packed: x[j] is the staged channel at the tap's offset. Batches of small maps go by vectors across images instead, as in batch.h.
 //
 // A tile is a block of output channels times a block of j, over all images in order, so no partial results exist.
 #pragma once
 
-#include "kernels/conv/geometry.h"
+#include "kernels/conv/batch.h"
+#include "kernels/conv/winograd.h"
+#include "kernels/gemm/dots.h"
 
 namespace vitrine::kernels {
 namespace {
 
-/// `rows` stretches of `len` pixels.
-struct Stretch {
-  std::int64_t rows, len, y_step, x_step;
-};
-
-/// sums[r][j] += y[r] * x[j], vectors of partial sums, r < R, j < J.
-template <class V, int R, int J>
-void weight_block(const Stretch& g, const float* y, std::int64_t ld_y, const float* const* x_rows, float* sums,
-                  std::int64_t ld_sums) {
-  V acc[R][J];
-  unroll<R>([&](auto r) __attribute__((always_inline)) {
-    unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j] = V::load(sums + r * ld_sums + j * V::width); });
-  });
-  const float* x[J];
-  unroll<J>([&](auto j) __attribute__((always_inline)) { x[j] = x_rows[j]; });
-  const auto step = [&](std::int64_t y_at, std::int64_t x_at, auto whole) __attribute__((always_inline)) {
-    V b[J];
-    unroll<J>([&](auto j) __attribute__((always_inline)) { b[j] = load<V>(x[j] + x_at, whole).held(); });
-    unroll<R>([&](auto r) __attribute__((always_inline)) {
-      const V a = load<V>(y + r * ld_y + y_at, whole).held();
-      unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j] = V::fma(a, b[j], acc[r][j]); });
-    });
-  };
-  const std::int64_t len = g.len, full = len / V::width * V::width;
-  for (std::int64_t i = 0; i < g.rows; ++i) {
-    const std::int64_t y_row = i * g.y_step, x_row = i * g.x_step;
-    for (std::int64_t p = 0; p < full; p += V::width) step(y_row + p, x_row + p, Whole{});
-    if (full < len) step(y_row + full, x_row + full, Part{len - full});
-  }
-  unroll<R>([&](auto r) __attribute__((always_inline)) {
-    unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j].store(sums + r * ld_sums + j * V::width); });
-  });
-}
-
 template <class V>
 struct WeightGradient {
   using Args = ConvArgs<float>;
-  static constexpr int kRows = V::registers == 32 ? 6 : 3, kColumns = V::registers == 32 ? 4 : 3;
+  static constexpr int kRows = InnerProducts<V>::kRows, kColumns = InnerProducts<V>::kColumns;
   static constexpr std::int64_t kStaged = 32 * 1024;  ///< staged or packed floats, about
   static constexpr std::int64_t kSums = 2048;         ///< vectors of partial sums of a tile, about
-
-  using Function = void (*)(const Stretch&, const float*, std::int64_t, const float* const*, float*, std::int64_t);
-  struct Functions {
-    Function f[kRows + 1][kColumns + 1] = {};
-  };
-  template <int R, int... J>
-  static constexpr void enter(Functions& t, std::integer_sequence<int, J...>) {
-    ((t.f[R][J + 1] = &weight_block<V, R, J + 1>), ...);
-  }
-  template <int... R>
-  static constexpr Functions functions(std::integer_sequence<int, R...>) {
-    Functions t;
-    (enter<R + 1>(t, std::make_integer_sequence<int, kColumns>{}), ...);
-    return t;
-  }
 
   ConvShape s;
   Taps ty, tx;
   std::int64_t cg, og, taps, j_count, pixels;
-  bool direct;
+  bool batch;   ///< vectors across images
+  bool direct;  ///< vectors straight from the staged rows
   std::int64_t m_per, m_blocks, j_per, j_blocks;
   std::int64_t channels_per;  ///< most channels that a block of j touches
   std::int64_t rows_per;      ///< output rows handled at once
@@ -84,6 +38,11 @@ struct WeightGradient {
     taps = std::int64_t{s.kh} * s.kw;
     j_count = cg * taps;
     pixels = std::int64_t{s.oh} * s.ow;
+    batch = batch_fills_lanes<V>(s.n, larger<std::int64_t>(pixels, std::int64_t{s.h} * s.w));
+    if (batch) {
+      cut_batch();
+      return;
+    }
     direct = rows_fill_vectors<V>(s.ow) || !whole_image_fits();
     m_per = smaller(og, std::int64_t{16} * kRows);
     m_per = ceil_div(og, ceil_div(og, m_per));
@@ -108,6 +67,22 @@ struct WeightGradient {
     if (!direct) rows_per = s.oh;
   }
 
+  /// Few tiles, because every tile brings its operands into the order of lanes itself.
+  void cut_batch() {
+    direct = true;
+    images_per = V::width;
+    m_per = smaller(og, std::int64_t{16} * kRows);
+    j_per = smaller(j_count, larger<std::int64_t>(kColumns, 2 * kSums / m_per));
+    while (tiles() < 2 && m_per > 2 * kRows) m_per = ceil_div(m_per, 2);
+    while (tiles() < 2 && j_per > 2 * kColumns) j_per = ceil_div(j_per, 2);
+    m_blocks = ceil_div(og, m_per);
+    j_blocks = ceil_div(j_count, j_per);
+    channels_per = smaller(cg, ceil_div(j_per - 1, taps) + 1);
+    const auto vectors = [&](std::int64_t rows) { return channels_per * (rows * s.stride_h + s.kh) * (s.w + s.kw) + m_per * rows * s.ow; };
+    rows_per = s.oh;
+    while (rows_per > 1 && vectors(rows_per) > BatchConv<V, true>::kVectors) rows_per = ceil_div(rows_per, 2);
+  }
+
   std::int64_t tiles() const { return s.groups * ceil_div(og, m_per) * ceil_div(j_count, j_per); }
   std::int64_t padded_pixels() const { return round_up(pixels, V::width); }
   bool whole_image_fits() const { return padded_pixels() * kColumns <= kStaged; }
@@ -117,10 +92,18 @@ struct WeightGradient {
   }
 
   struct Scratch {
-    std::int64_t staged, packed, sums, total;
+    std::int64_t staged, packed, sums, places, total;
   };
   Scratch scratch() const {
     Scratch t{};
+    if (batch) {
+      t.staged = channels_per * BatchConv<V, true>::plane_of(stage(0, rows_per)) * V::width;
+      t.packed = m_per * rows_per * s.ow * V::width;
+      t.sums = m_per * j_per * V::width;
+      t.places = round_up(larger<std::int64_t>(std::int64_t{s.h} * s.w, pixels), 16);
+      t.total = t.staged + t.packed + t.sums + 2 * t.places;
+      return t;
+    }
     t.staged = round_up(channels_per * stage(0, rows_per).plane + V::width, 16);
     t.packed = direct ? 0 : round_up(j_per * images_per * padded_pixels() + V::width, 16);
     t.sums = m_per * j_per * V::width;
@@ -131,11 +114,12 @@ struct WeightGradient {
   static Work plan(const Args& a) noexcept {
     if (a.s.c <= 0 || a.s.oc <= 0 || a.s.kh <= 0 || a.s.kw <= 0) return {0, 0, 0};
     if (a.s.oh <= 0 || a.s.ow <= 0) return {1, 0, 0};
+    if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
     const WeightGradient g(a);
     return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
   }
 
-  static void pack(const Args&, std::byte*) noexcept {}
+  static void pack(const Args&, std::byte*, std::int64_t) noexcept {}
 
   static void tile(const Args& a, const std::byte*, std::byte* memory, std::int64_t index) noexcept {
     if (a.s.oh <= 0 || a.s.ow <= 0) {
@@ -143,12 +127,14 @@ struct WeightGradient {
       if (!a.add) Stage::zero<V>(a.w_out, size);
       return;
     }
-    const WeightGradient g(a);
-    g.run_tile(a, reinterpret_cast<float*>(memory), index);
+    if (winograd_suits(a.s, a.exact)) {
+      WinogradGradient<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+    } else {
+      WeightGradient(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+    }
   }
 
   void run_tile(const Args& a, float* memory, std::int64_t index) const {
-    static constexpr Functions table = functions(std::make_integer_sequence<int, kRows>{});
     const std::int64_t j_block = index % j_blocks, m_block = index / j_blocks % m_blocks,
                        group = index / j_blocks / m_blocks;
     const std::int64_t j0 = j_block * j_per, j1 = smaller(j_count, j0 + j_per), nj = j1 - j0;
@@ -158,34 +144,30 @@ struct WeightGradient {
     float *staged = memory, *packed = staged + part.staged, *sums = packed + part.packed;
     const std::int64_t ld_sums = nj * V::width;
     Stage::zero<V>(sums, nm * ld_sums);
-    const std::int64_t m_steps = ceil_div(nm, kRows), j_steps = ceil_div(nj, kColumns);
 
     for (std::int64_t image = 0; image < s.n; image += images_per) {
       const std::int64_t images = smaller<std::int64_t>(images_per, s.n - image);
       for (std::int64_t r0 = 0; r0 < s.oh; r0 += rows_per) {
         const std::int64_t r1 = smaller<std::int64_t>(s.oh, r0 + rows_per);
         const Stage st = stage(r0, r1);
+        const float *x = a.x + (image * s.groups + group) * cg * s.h * s.w, *y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
+        if (batch) {
+          spread_operands(a, st, x, y, images, {c0, c1, nm, r0, r1}, staged, packed, reinterpret_cast<std::int32_t*>(sums + part.sums));
+          const std::int64_t plane = BatchConv<V, true>::plane_of(st);
+          InnerProducts<V>::accumulate({r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, packed, (r1 - r0) * s.ow * V::width, nm, nj,
+                     [&](std::int64_t j) { return staged + tap_at(st, plane, j0 + j, c0) * V::width; }, sums, ld_sums);
+          continue;
+        }
         for (std::int64_t i = 0; i < images; ++i) {
-          for (std::int64_t c = c0; c < c1; ++c) {
-            st.fill<V>(a.x_sub, a.x + (((image + i) * s.groups + group) * cg + c) * s.h * s.w,
-                       staged + (c - c0) * st.plane);
-          }
+          for (std::int64_t c = c0; c < c1; ++c)
+            st.fill<V>(a.x_sub, x + (i * s.groups * cg + c) * s.h * s.w, staged + (c - c0) * st.plane);
           if (!direct) pack_rows(st, staged, j0, j1, c0, packed + i * padded_pixels());
         }
-        const float* y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
         const Stretch stretch = direct ? Stretch{r1 - r0, s.ow, s.ow, st.row_offset(1)}
                                        : Stretch{images, pixels, s.oc * pixels, padded_pixels()};
-        for (std::int64_t mi = 0; mi < m_steps; ++mi) {
-          const std::int64_t m = mi * nm / m_steps, rows = (mi + 1) * nm / m_steps - m;
-          for (std::int64_t ji = 0; ji < j_steps; ++ji) {
-            const std::int64_t j = ji * nj / j_steps, columns = (ji + 1) * nj / j_steps - j;
-            const float* x[kColumns];
-            for (std::int64_t i = 0; i < columns; ++i) {
-              x[i] = direct ? staged + tap_at(st, j0 + j + i, c0) : packed + (j + i) * images_per * padded_pixels();
-            }
-            table.f[rows][columns](stretch, y + m * pixels, pixels, x, sums + m * ld_sums + j * V::width, ld_sums);
-          }
-        }
+        InnerProducts<V>::accumulate(stretch, y, pixels, nm, nj,
+                   [&](std::int64_t j) { return direct ? staged + tap_at(st, st.plane, j0 + j, c0) : packed + j * images_per * padded_pixels(); },
+                   sums, ld_sums);
       }
     }
     for (std::int64_t m = 0; m < nm; ++m) {
@@ -200,16 +182,35 @@ struct WeightGradient {
     }
   }
 
-  std::int64_t tap_at(const Stage& st, std::int64_t j, std::int64_t c0) const {
+  struct Operands {
+    std::int64_t c0, c1, nm, r0, r1;
+  };
+
+  /// Channels [c0, c1) of x and nm channels of y, rows [r0, r1) of the output, brought into the order of lanes.
+  void spread_operands(const Args& a, const Stage& st, const float* x, const float* y, std::int64_t images, const Operands& t, float* staged,
+                       float* spread_y, std::int32_t* places) const {
+    const std::int64_t plane = BatchConv<V, true>::plane_of(st), count = (t.r1 - t.r0) * s.ow;
+    const std::int64_t y0 = larger<std::int64_t>(0, st.y0), y1 = larger(y0, smaller<std::int64_t>(s.h, st.y0 + (st.rows - 1) * st.row_step + 1));
+    stage_places(st, y0, y1, places);
+    Stage::zero<V>(staged, (t.c1 - t.c0) * plane * V::width);
+    for (std::int64_t c = t.c0; c < t.c1; ++c)
+      spread<V>(a.x_sub, x + c * s.h * s.w, std::int64_t{s.c} * s.h * s.w, images, y0 * s.w, y1 * s.w, places, staged + (c - t.c0) * plane * V::width);
+    std::int32_t* const straight = places + round_up(std::int64_t{s.h} * s.w, 16);
+    for (std::int64_t i = 0; i < count; ++i) straight[i] = static_cast<std::int32_t>(i);
+    for (std::int64_t m = 0; m < t.nm; ++m)
+      spread<V>({}, y + m * pixels, s.oc * pixels, images, 0, count, straight, spread_y + m * count * V::width);
+  }
+
+  std::int64_t tap_at(const Stage& st, std::int64_t plane, std::int64_t j, std::int64_t c0) const {
     const std::int64_t c = j / taps, t = j % taps;
-    return (c - c0) * st.plane + st.tap_offset(t / s.kw, t % s.kw);
+    return (c - c0) * plane + st.tap_offset(t / s.kw, t % s.kw);
   }
 
   /// packed[j] = the pixels of the image under tap j, one behind another, zeros up to a whole vector.
   void pack_rows(const Stage& st, const float* staged, std::int64_t j0, std::int64_t j1, std::int64_t c0,
                  float* packed) const {
     for (std::int64_t j = j0; j < j1; ++j, packed += images_per * padded_pixels()) {
-      const float* from = staged + tap_at(st, j, c0);
+      const float* from = staged + tap_at(st, st.plane, j, c0);
       float* to = packed;
       float* const end = packed + padded_pixels();
       for (std::int64_t row = 0; row < s.oh; ++row, to += s.ow) {

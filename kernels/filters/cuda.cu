@@ -443,7 +443,7 @@ Work filter_loss_plan(const FilterLossArgs<float>& a) noexcept {
   return {1, 0, bytes};
 }
 
-void filter_loss_pack(const FilterLossArgs<float>&, std::byte*) noexcept {}
+void filter_loss_pack(const FilterLossArgs<float>&, std::byte*, std::int64_t) noexcept {}
 
 void filter_loss(const FilterLossArgs<float>& a, const std::byte*, std::byte* scratch, std::int64_t) noexcept {
   const std::int64_t planes = a.images * a.channels;

@@ -139,7 +139,7 @@ Work filter_loss_plan(const FilterLossArgs<T>& a) noexcept {
 
 /// The peaks of all maps: the released code's log Z reads those of other images and filters.
 template <class T>
-void filter_loss_pack(const FilterLossArgs<T>& a, std::byte* shared) noexcept {
+void filter_loss_pack(const FilterLossArgs<T>& a, std::byte* shared, std::int64_t) noexcept {
   auto* const peaks = reinterpret_cast<std::int32_t*>(shared);
   for (std::int64_t plane = 0; plane < a.images * a.channels; ++plane) peaks[plane] = map_peak(a.x + plane * a.h * a.w, a.h, a.w, a.centroid);
 }

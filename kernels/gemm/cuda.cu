@@ -39,7 +39,7 @@ struct GemmProblem {
 namespace {
 
 Work plan(const GemmArgs<float>&) noexcept { return {1, 0, 0}; }
-void pack(const GemmArgs<float>&, std::byte*) noexcept {}
+void pack(const GemmArgs<float>&, std::byte*, std::int64_t) noexcept {}
 
 constexpr std::int64_t kMost = std::int64_t{1} << 30;
 

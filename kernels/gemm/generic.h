@@ -3,6 +3,7 @@
 // blocks stay in L2, one column panel stays in L1).
 #pragma once
 
+#include "kernels/gemm/dots.h"
 #include "kernels/gemm/micro.h"
 
 namespace vitrine::kernels {
@@ -19,16 +20,20 @@ struct Gemm {
 
   static Cut cut(const Args& g) {
     constexpr std::int64_t step_m = Blocking<V>::max_rows, step_n = 2 * V::width;
-    Cut c{smaller(larger<std::int64_t>(g.m, 1), 18 * step_m), smaller(larger<std::int64_t>(g.n, 1), std::int64_t{512}),
+    Cut c{smaller(larger<std::int64_t>(g.m, 1), 18 * step_m), smaller(larger<std::int64_t>(g.n, 1), std::int64_t{2048}),
           0, 0};
-    // Halve while that leaves enough work in a tile to pay for packing and for the hand-over to a thread.
+    // Halve while that leaves enough work in a tile to pay for packing and for the hand-over to a thread. An operand is packed
+    // once for each tile that reads it: B is the cheaper one, unless it has to be transposed.
+    const std::int64_t least_rows = g.b_transposed ? 16 * step_m : 8 * step_m;
     for (;;) {
       c.row_tiles = ceil_div(g.m, c.rows);
       c.col_tiles = ceil_div(g.n, c.cols);
-      if (c.row_tiles * c.col_tiles >= 16 || c.rows * c.cols * larger<std::int64_t>(g.k, 1) < (1 << 20)) break;
-      if (c.cols > 2 * step_n && (c.cols >= c.rows || c.rows <= 4 * step_m)) {
+      if (c.row_tiles * c.col_tiles >= 8 || c.rows * c.cols * larger<std::int64_t>(g.k, 1) < (1 << 20)) break;
+      if (c.rows > least_rows) {
+        c.rows = round_up(ceil_div(c.rows, 2), step_m);
+      } else if (c.cols > 4 * step_n) {
         c.cols = round_up(ceil_div(c.cols, 2), step_n);
-      } else if (c.rows > 2 * step_m) {
+      } else if (c.rows > 4 * step_m) {
         c.rows = round_up(ceil_div(c.rows, 2), step_m);
       } else {
         break;
@@ -44,12 +49,13 @@ struct Gemm {
 
   static Work plan(const Args& g) noexcept {
     if (g.m <= 0 || g.n <= 0) return {0, 0, 0};
+    if (Dots<V>::suits(g)) return Dots<V>(g).work_of(g);
     const Cut c = cut(g);
     const std::int64_t floats = depth(g) * (c.rows + Blocking<V>::max_vectors * V::width) + 2 * V::width;
     return {c.row_tiles * c.col_tiles, 0, static_cast<std::size_t>(floats) * sizeof(float)};
   }
 
-  static void pack(const Args&, std::byte*) noexcept {}
+  static void pack(const Args&, std::byte*, std::int64_t) noexcept {}
 
   /// dst[k][R] = sub(op(A)) of R rows from `row`, `n` columns from k0.
   static void pack_a(const Args& g, std::int64_t row, int rows, std::int64_t k0, std::int64_t n, float* dst) {
@@ -76,6 +82,10 @@ struct Gemm {
   }
 
   static void tile(const Args& g, const std::byte*, std::byte* scratch, std::int64_t index) noexcept {
+    if (Dots<V>::suits(g)) {
+      Dots<V>(g).run_tile(g, reinterpret_cast<float*>(scratch), index);
+      return;
+    }
     const Cut c = cut(g);
     const std::int64_t row0 = index / c.col_tiles * c.rows, col0 = index % c.col_tiles * c.cols;
     const std::int64_t rows = smaller(c.rows, g.m - row0), cols = smaller(c.cols, g.n - col0);

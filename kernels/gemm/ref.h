@@ -11,7 +11,7 @@ Work gemm_plan(const GemmArgs<T>&) noexcept {
 }
 
 template <class T>
-void gemm_pack(const GemmArgs<T>&, std::byte*) noexcept {}
+void gemm_pack(const GemmArgs<T>&, std::byte*, std::int64_t) noexcept {}
 
 template <class T>
 void gemm_tile(const GemmArgs<T>& g, const std::byte*, std::byte*, std::int64_t) noexcept {

@@ -72,14 +72,14 @@ template <class Args>
 void run_on_device(const Tiled<Args>& kernel, const Args& a, Operands& o) {
   const Work work = kernel.plan(a);
   std::byte *const shared = o.scratch(work.shared_bytes), *const scratch = o.scratch(work.scratch_bytes);
-  kernel.pack(a, shared);
+  for (std::int64_t part = 0; part < work.parts && work.shared_bytes > 0; ++part) kernel.pack(a, shared, part);
   for (std::int64_t i = 0; i < work.tiles; ++i) kernel.tile(a, shared, scratch, i);
 }
 
 template <class Args>
 Work plan(const Args&) noexcept { return {1, 0, 0}; }
 template <class Args>
-void pack(const Args&, std::byte*) noexcept {}
+void pack(const Args&, std::byte*, std::int64_t) noexcept {}
 
 void gemm(const GemmArgs<float>& g, const std::byte*, std::byte*, std::int64_t) noexcept {
   Operands o;

@@ -1,0 +1,254 @@
+// The gather convolution across a batch: every vector holds one pixel of as many images as it has lanes. Pixels are
+// transposed on their way into the staged source and on their way out, and in between nothing is unaligned, partial or
+// strided, however small the maps and whatever the stride. Suits batches of small maps, of which rows fill no vectors.
+//
+// A tile is one group, as many images as a vector has lanes, a block of output rows and a block of output channels; phases
+// follow one another within it.
+#pragma once
+
+#include "kernels/conv/gather.h"
+
+namespace vitrine::kernels {
+namespace {
+
+/// v[i] lane j becomes v[j] lane i: shuffles of halves, as often as a card trick needs them.
+template <class V>
+VITRINE_INLINE void transpose_square(V (&v)[V::width]) {
+  constexpr int half = V::width / 2;
+  for (int n = V::width; n > 1; n /= 2) {
+    V w[V::width];
+    unroll<half>([&](auto i) __attribute__((always_inline)) {
+      w[2 * i] = V::zip_low(v[i], v[i + half]);
+      w[2 * i + 1] = V::zip_high(v[i], v[i + half]);
+    });
+    unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = w[i]; });
+  }
+}
+
+/// Pixels [first, last) of `images` planes that lie `image_step` apart become vectors at to + place[pixel - first] * width, a lane an
+/// image; absent images are 0, places below 0 are left out.
+template <class V>
+void spread(const Substitute& sub, const float* from, std::int64_t image_step, std::int64_t images, std::int64_t first,
+            std::int64_t last, const std::int32_t* place, float* to) {
+  const bool raw = is_raw(sub);
+  const Substitution<V> map(sub);
+  for (std::int64_t p = first; p < last; p += V::width) {
+    const std::int64_t n = smaller<std::int64_t>(V::width, last - p);
+    const std::int32_t* const at = place + (p - first);
+    const auto finish = [&](V (&v)[V::width], auto whole) __attribute__((always_inline)) {
+      if (!raw) unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = map(v[i]); });
+      transpose_square(v);
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+        if ((whole || i < n) && at[i] >= 0) v[i].store(to + std::int64_t{at[i]} * V::width);
+      });
+    };
+    V v[V::width];
+    if (images == V::width && n == V::width) {
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + i * image_step + p); });
+      finish(v, std::true_type{});
+    } else {
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = i < images ? V::load_n(from + i * image_step + p, n) : V::zero(); });
+      finish(v, std::false_type{});
+    }
+  }
+}
+
+/// The way back: pixel vectors at from + p * width, p < count, to `images` planes.
+template <class V>
+void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images, bool add) {
+  for (std::int64_t p = 0; p < count; p += V::width) {
+    const std::int64_t n = smaller<std::int64_t>(V::width, count - p);
+    V v[V::width];
+    if (images == V::width && n == V::width) {
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + (p + i) * V::width); });
+      transpose_square(v);
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { store(v[i], to + i * image_step + p, add, Whole{}); });
+    } else {
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = i < n ? V::load(from + (p + i) * V::width) : V::zero(); });
+      transpose_square(v);
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+        if (i < images) store(v[i], to + i * image_step + p, add, Part{n});
+      });
+    }
+  }
+}
+
+/// Whether a batch fills the lanes, and its maps are so small that transposing them stays within the cache.
+template <class V>
+VITRINE_INLINE bool batch_fills_lanes(std::int64_t images, std::int64_t pixels) {
+  return 4 * images >= 3 * round_up(images, V::width) && pixels <= 40 * 40;
+}
+
+/// place[pixel] of source rows [y0, y1): where the stage holds it, in pixels, or -1.
+VITRINE_INLINE void stage_places(const Stage& st, std::int64_t y0, std::int64_t y1, std::int32_t* place) {
+  const std::int64_t step = st.tx.count <= 1 ? st.stride_w : st.residues;
+  for (std::int64_t y = y0; y < y1; ++y, place += st.w) {
+    const std::int64_t u = y - st.y0;
+    const bool row_kept = u % st.row_step == 0 && u / st.row_step < st.rows;
+    for (std::int64_t x = 0; x < st.w; ++x) {
+      const std::int64_t at = x - st.x0, r = at % step, q = at / step;
+      const bool kept = row_kept && at >= 0 && r < st.residues && q < st.part;
+      place[x] = kept ? static_cast<std::int32_t>(u / st.row_step * st.row + r * st.part + q) : -1;
+    }
+  }
+}
+
+template <class V, bool Forward>
+struct BatchConv : Gather<V, Forward> {
+  using Base = Gather<V, Forward>;
+  using typename Base::Args;
+  using typename Base::Phase;
+  using Base::s, Base::images, Base::groups, Base::phases_h, Base::phases_w, Base::m, Base::channels, Base::out_h, Base::out_w,
+      Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::weights_at;
+  static constexpr std::int64_t kVectors = 12 * 1024;  ///< pixel vectors that a tile works on at once, about
+
+  std::int64_t image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
+
+  explicit BatchConv(const Args& a) : Base(a) {
+    image_blocks = ceil_div(images, V::width);
+    panels_per = smaller<std::int64_t>(panels.count, 8);
+    panel_blocks = ceil_div(panels.count, panels_per);
+    rows_per = round_up(out_h, phases_h);
+    while (rows_per > phases_h && (vectors(rows_per) > kVectors || (tiles() < 8 && rows_per > 4 * phases_h)))
+      rows_per = round_up(ceil_div(rows_per, 2), phases_h);
+    row_blocks = ceil_div(out_h, rows_per);
+  }
+
+  bool suits() const { return batch_fills_lanes<V>(images, larger(out_h * out_w, src_h * src_w)); }
+  std::int64_t tiles() const { return groups * image_blocks * ceil_div(out_h, rows_per) * panel_blocks; }
+  std::int64_t block_rows() const { return smaller<std::int64_t>(m, panels_per * ceil_div(m, panels.count)); }
+  std::int64_t vectors(std::int64_t rows) const {
+    const std::int64_t source = (rows * (Forward ? s.stride_h : 1) / phases_h + s.kh) * (src_w + s.kw);
+    return block * source + block_rows() * rows * out_w;
+  }
+
+  /// Pixels from one staged channel to the next: an odd number of lines.
+  static std::int64_t plane_of(const Stage& st) { return st.rows * st.row | 1; }
+
+  struct Scratch {
+    std::int64_t staged, out, offsets, places, total;
+  };
+  Scratch scratch() const {
+    Scratch t{};
+    for (std::int64_t i = 0; i < phases_h * phases_w; ++i) {
+      const Phase p = phase(i);
+      if (p.gh <= 0 || p.gw <= 0) continue;
+      const Stage st = stage(p, 0, smaller(ceil_div(rows_per, phases_h), p.gh));
+      t.staged = larger(t.staged, block * plane_of(st) * V::width);
+    }
+    t.out = block_rows() * smaller(rows_per, out_h) * out_w * V::width;
+    t.offsets = round_up(block * this->max_taps, 16);
+    t.places = round_up(larger(src_h * src_w, out_h * out_w), 16);
+    t.total = t.staged + t.out + t.offsets + t.places;
+    return t;
+  }
+
+  Work work() const { return {tiles(), this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()}; }
+
+  void run_tile(const Args& a, const float* packed_weights, float* memory, std::int64_t index) const {
+    const std::int64_t panel_block = index % panel_blocks;
+    index /= panel_blocks;
+    const std::int64_t row_block = index % row_blocks;
+    index /= row_blocks;
+    const std::int64_t image = index % image_blocks * V::width, group = index / image_blocks;
+    const std::int64_t here = smaller<std::int64_t>(V::width, images - image);
+    const std::int64_t h0 = row_block * rows_per, h1 = smaller(out_h, h0 + rows_per), pixels = (h1 - h0) * out_w;
+    const std::int64_t first_panel = panel_block * panels_per, last_panel = smaller(panels.count, first_panel + panels_per);
+    const std::int64_t first_row = panels.begin(first_panel), last_row = panels.begin(last_panel);
+
+    const Scratch part = scratch();
+    float *staged = memory, *result = staged + part.staged;
+    auto* const offsets = reinterpret_cast<std::int32_t*>(result + part.out);
+    std::int32_t* const places = offsets + part.offsets;
+    const std::int64_t src_image = groups * channels * src_h * src_w, out_image = groups * m * out_h * out_w;
+    const float* const src = (Forward ? a.x : a.y) + image * src_image + group * channels * src_h * src_w;
+    float* const out = (Forward ? a.y_out : a.x_out) + image * out_image + group * m * out_h * out_w + h0 * out_w;
+
+    // What is there already, so that the order of additions is that of every other cut.
+    if (a.add) {
+      for (std::int64_t i = 0; i < pixels; ++i) places[i] = static_cast<std::int32_t>(i);
+      for (std::int64_t row = first_row; row < last_row; ++row)
+        spread<V>({}, out + row * out_h * out_w, out_image, here, 0, pixels, places, result + (row - first_row) * pixels * V::width);
+    }
+    for (std::int64_t which = 0; which < phases_h * phases_w; ++which) {
+      const Phase p = phase(which);
+      const std::int64_t r0 = h0 / p.step_h, r1 = smaller(p.gh, ceil_div(h1 - p.y0, p.step_h));
+      if (r0 >= r1 || p.gw <= 0) continue;
+      const Stage st = stage(p, r0, r1);
+      const std::int64_t taps = p.ty.count * p.tx.count, plane = plane_of(st);
+      const float* const weights = packed_weights + weights_at(which, group);
+      // Source rows that the stage holds.
+      const std::int64_t y0 = larger<std::int64_t>(0, st.y0), y1 = larger(y0, smaller(src_h, st.y0 + (st.rows - 1) * st.row_step + 1));
+      // Whether it has places that no pixel fills.
+      const bool bordered = st.y0 < 0 || st.y0 + (st.rows - 1) * st.row_step >= src_h || st.x0 != 0 || st.tx.count <= 1 || st.residues > 1 || st.row > src_w;
+      if (taps > 0) stage_places(st, y0, y1, places);
+      std::int64_t c0 = 0;
+      do {
+        const std::int64_t c1 = smaller(channels, c0 + block), k = (c1 - c0) * taps;
+        if (taps > 0 && bordered && c0 == 0) Stage::zero<V>(staged, smaller(block, channels) * plane * V::width);
+        for (std::int64_t c = c0; c < c1 && taps > 0; ++c)
+          spread<V>(Forward ? a.x_sub : Substitute{}, src + c * src_h * src_w, src_image, here, y0 * src_w, y1 * src_w, places,
+                    staged + (c - c0) * plane * V::width);
+        this->fill_offsets(p, st, plane, c1 - c0, V::width, offsets);
+        for (std::int64_t q = first_panel; q < last_panel; ++q) {
+          const std::int64_t row = panels.begin(q);
+          run_panel(a, p, st, {k, weights + row * channels * taps + c0 * taps * panels.height(q), offsets, staged,
+                               result + (row - first_row) * pixels * V::width, pixels, group * m + row, panels.height(q), r0, r1, h0},
+                    a.add || c0 > 0, c0 == 0);
+        }
+        c0 = c1;
+      } while (c0 < channels);
+    }
+    for (std::int64_t row = first_row; row < last_row; ++row)
+      gather_back<V>(result + (row - first_row) * pixels * V::width, pixels, out + row * out_h * out_w, out_image, here, false);
+  }
+
+  /// One panel of output channels over the grid rows [r0, r1) of a phase.
+  struct Panel {
+    std::int64_t k;
+    const float* weights;
+    const std::int32_t* offsets;
+    const float* staged;
+    float* out;
+    std::int64_t pixels, channel;
+    int rows;
+    std::int64_t r0, r1, h0;
+  };
+
+  void run_panel(const Args& a, const Phase& p, const Stage& st, const Panel& t, bool add, bool first) const {
+    float bias[Blocking<V>::max_rows];
+    const bool with_bias = Forward && first && a.bias != nullptr;
+    for (int r = 0; r < t.rows && with_bias; ++r) bias[r] = substituted(a.bias_sub, a.bias[t.channel + r]);
+    constexpr int most = Blocking<V>::max_vectors;
+    const int width = Blocking<V>::vectors(panels.height(0));
+    std::int64_t whole[most];
+    for (std::int64_t& n : whole) n = V::width;
+    // Pixels of all rows, one after another, as many at once as the registers hold.
+    const float* from[most];
+    float* to[most];
+    int count = 0;
+    const auto flush = [&](int nv) {
+      block_function<V, Indirect>(t.rows, nv)({t.k, t.weights, from, {t.offsets}, to, whole, t.pixels * V::width, with_bias ? bias : nullptr, add});
+      count = 0;
+    };
+    for (std::int64_t j = t.r0; j < t.r1; ++j) {
+      const float* x = t.staged + st.row_offset(j - t.r0) * V::width;
+      float* y = t.out + ((p.y0 + j * p.step_h - t.h0) * out_w + p.x0) * V::width;
+      for (std::int64_t i = 0; i < p.gw; ++i, x += V::width, y += p.step_w * V::width) {
+        from[count] = x;
+        to[count] = y;
+        if (++count == width) flush(width);
+      }
+    }
+    // What remains, by powers of two.
+    while (count > 0) {
+      const int total = count, nv = total >= 2 && width >= 2 ? 2 : 1;
+      flush(nv);
+      for (int i = nv; i < total; ++i) from[i - nv] = from[i], to[i - nv] = to[i];
+      count = total - nv;
+    }
+  }
+};
+
+}  // namespace
+}  // namespace vitrine::kernels

@@ -1,0 +1,142 @@
+// What both ways of running a gather convolution (see geometry.h) share: rows.h, whose vectors run along the rows of an image, and
+// batch.h, whose vectors run across the images of a batch. The order of additions per output is (channel block, channel,
+// tap) in both, whatever the cut into tiles, so an image's result does not depend on its batch.
+#pragma once
+
+#include "kernels/conv/geometry.h"
+#include "kernels/gemm/micro.h"
+
+namespace vitrine::kernels {
+namespace {
+
+/// What both ways of running a gather convolution share: its phases, the blocks of the sum, the packed weights.
+template <class V, bool Forward>
+struct Gather {
+  using Args = ConvArgs<float>;
+  static constexpr std::int64_t kDepth = 256;  ///< taps times channels of a block of the sum, about
+
+  ConvShape s;
+  std::int64_t images, groups, phases_h, phases_w;
+  std::int64_t m, channels;  ///< rows of A; source channels of a group
+  std::int64_t out_h, out_w, src_h, src_w;
+  std::int64_t block;     ///< source channels of a block of the sum: depends on nothing but the kernel and the channels
+  std::int64_t max_taps;  ///< of the largest phase
+  Panels panels;
+
+  explicit Gather(const Args& a) : s(flattened(a.s)) {
+    images = s.n;
+    groups = s.groups;
+    const std::int64_t cg = s.c / groups, og = s.oc / groups;
+    m = Forward ? og : cg;
+    channels = Forward ? cg : og;
+    phases_h = Forward ? 1 : s.stride_h;
+    phases_w = Forward ? 1 : s.stride_w;
+    out_h = Forward ? s.oh : s.h;
+    out_w = Forward ? s.ow : s.w;
+    src_h = Forward ? s.h : s.oh;
+    src_w = Forward ? s.w : s.ow;
+    panels = panels_of<V>(m);
+    max_taps = largest(s.kh, s.pad_top, s.dilation_h, phases_h) * largest(s.kw, s.pad_left, s.dilation_w, phases_w);
+    const std::int64_t taps = larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));
+    const std::int64_t blocks = larger<std::int64_t>(1, ceil_div(channels * taps, kDepth));
+    block = larger<std::int64_t>(1, ceil_div(channels, blocks));
+  }
+
+  /// Most taps along an axis that one phase has.
+  static std::int64_t largest(std::int64_t k, std::int64_t pad, std::int64_t dilation, std::int64_t phases) {
+    if (Forward) return k;
+    std::int64_t most = 1;
+    for (std::int64_t residue = 0; residue < phases; ++residue) most = larger(most, phase_taps(residue, k, pad, dilation, phases).count);
+    return most;
+  }
+
+  /// One phase: its taps and the grid of outputs it writes.
+  struct Phase {
+    Taps ty, tx;
+    std::int64_t gh, gw, y0, x0, step_h, step_w;
+  };
+
+  Phase phase(std::int64_t index) const {
+    if constexpr (Forward) {
+      return {forward_taps(s.kh, s.pad_top, s.dilation_h),
+              forward_taps(s.kw, s.pad_left, s.dilation_w),
+              s.oh,
+              s.ow,
+              0,
+              0,
+              1,
+              1};
+    } else {
+      const std::int64_t ry = index / phases_w, rx = index % phases_w;
+      return {phase_taps(ry, s.kh, s.pad_top, s.dilation_h, s.stride_h),
+              phase_taps(rx, s.kw, s.pad_left, s.dilation_w, s.stride_w),
+              ry < s.h ? ceil_div(s.h - ry, s.stride_h) : 0,
+              rx < s.w ? ceil_div(s.w - rx, s.stride_w) : 0,
+              ry,
+              rx,
+              s.stride_h,
+              s.stride_w};
+    }
+  }
+
+  /// Where the packed weights of a phase and group begin: [panel][channel, tap][row of the panel].
+  std::int64_t weights_at(std::int64_t index, std::int64_t group) const {
+    std::int64_t taps = 0;
+    for (std::int64_t i = 0; i < index; ++i) {
+      const Phase p = phase(i);
+      taps += p.ty.count * p.tx.count;
+    }
+    const Phase p = phase(index);
+    return m * channels * (groups * taps + group * p.ty.count * p.tx.count);
+  }
+
+  std::int64_t group_width() const { return Blocking<V>::vectors(panels.height(0)) * V::width; }
+
+  Stage stage(const Phase& p, std::int64_t r0, std::int64_t r1) const {
+    return {p.ty, p.tx, src_h, src_w, Forward ? s.stride_h : 1, Forward ? s.stride_w : 1, r0, r1, p.gw};
+  }
+
+  /// A panel of every phase and group is a part.
+  std::int64_t parts() const { return panels.count; }
+
+  void pack(const Args& a, float* shared, std::int64_t panel) const {
+    for (std::int64_t i = 0; i < phases_h * phases_w; ++i) {
+      const Phase p = phase(i);
+      for (std::int64_t group = 0; group < groups; ++group)
+        pack_panel(a, p, group, panels.begin(panel), panels.height(panel), shared + weights_at(i, group) + panels.begin(panel) * channels * p.ty.count * p.tx.count);
+    }
+  }
+
+  void pack_panel(const Args& a, const Phase& p, std::int64_t group, std::int64_t row, int rows, float* dst) const {
+    const std::int64_t cg = s.c / groups, og = s.oc / groups, kernel = std::int64_t{s.kh} * s.kw;
+    if constexpr (Forward) {
+      const std::int64_t k = cg * kernel;
+      transpose<V>(a.w_sub, a.w + (group * og + row) * k, k, rows, k, dst, rows);
+    } else {
+      for (std::int64_t o = 0; o < og; ++o) {
+        const float* w = a.w + ((group * og + o) * cg + row) * kernel;
+        for (std::int64_t ty = 0; ty < p.ty.count; ++ty) {
+          for (std::int64_t tx = 0; tx < p.tx.count; ++tx, dst += rows) {
+            const float* from = w + (p.ty.k0 + ty * p.ty.kstep) * s.kw + p.tx.k0 + tx * p.tx.kstep;
+            for (int r = 0; r < rows; ++r) dst[r] = substituted(a.w_sub, from[r * kernel]);
+          }
+        }
+      }
+    }
+  }
+
+  std::size_t weight_bytes() const { return static_cast<std::size_t>(s.oc * (std::int64_t{s.c} / groups) * s.kh * s.kw) * sizeof(float); }
+
+  /// Places in the staged source of the channels and taps of a block of the sum, times `lanes`.
+  std::int64_t fill_offsets(const Phase& p, const Stage& st, std::int64_t plane, std::int64_t count, std::int64_t lanes, std::int32_t* next) const {
+    for (std::int64_t c = 0; c < count; ++c) {
+      for (std::int64_t ty = 0; ty < p.ty.count; ++ty) {
+        for (std::int64_t tx = 0; tx < p.tx.count; ++tx) *next++ = static_cast<std::int32_t>((c * plane + st.tap_offset(ty, tx)) * lanes);
+      }
+    }
+    return count * p.ty.count * p.tx.count;
+  }
+};
+
+}  // namespace
+}  // namespace vitrine::kernels

@@ -1,0 +1,469 @@
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering, F(4x4, 3x3) [Lavin & Gray 2016]: tiles of 4x4 outputs from 6x6
+// inputs by 36 multiplications instead of 144,
+//
+//   y = A^T [ sum over channels (G w G^T) * (B^T x B) ] A        dw = G^T [ sum over tiles (A dy A^T) * (B^T x B) ] G
+//
+// Channels are the lanes: pixels are transposed to vectors of neighbouring channels on their way in and back on their way
+// out, so that the transforms know no borders and fill every lane. Between the transforms lie 36 matrix products.
+//
+// Errors are a few times those of the direct sum, relative to the largest sums nearby (measured in tests/kernels): fine for
+// training, gradients and scores, but not where a small result is divided by: ConvArgs::exact asks for the direct sum.
+#pragma once
+
+#include "kernels/conv/batch.h"
+
+namespace vitrine::kernels {
+namespace {
+
+/// B^T, A^T, A, G and G^T applied to a column of vectors.
+template <class V>
+struct WinogradTransforms {
+  static constexpr int input = 6, output = 4, kernel = 3, places = input * input;
+
+  /// to = B^T from, 6 -> 6.
+  static VITRINE_INLINE void data(const V (&d)[6], V (&t)[6]) {
+    const V four = V::set(4), five = V::set(5), two = V::set(2);
+    const V a = V::fnma(four, d[2], d[4]), b = V::fnma(four, d[1], d[3]), c = d[4] - d[2], e = two * (d[3] - d[1]);
+    t[0] = V::fma(four, d[0], V::fnma(five, d[2], d[4]));
+    t[1] = a + b;
+    t[2] = a - b;
+    t[3] = c + e;
+    t[4] = c - e;
+    t[5] = V::fma(four, d[1], V::fnma(five, d[3], d[5]));
+  }
+  /// A^T, 6 -> 4.
+  static VITRINE_INLINE void result(const V (&m)[6], V (&y)[4]) {
+    const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
+    y[0] = m[0] + a + c;
+    y[1] = V::fma(V::set(2), e, b);
+    y[2] = V::fma(V::set(4), c, a);
+    y[3] = V::fma(V::set(8), e, b) + m[5];
+  }
+  /// A, 4 -> 6.
+  static VITRINE_INLINE void signal(const V (&y)[4], V (&t)[6]) {
+    const V a = y[0] + y[2], b = y[1] + y[3];
+    const V c = V::fma(V::set(4), y[2], y[0]), e = V::fma(V::set(8), y[3], y[1] + y[1]);
+    t[0] = y[0];
+    t[1] = a + b;
+    t[2] = a - b;
+    t[3] = c + e;
+    t[4] = c - e;
+    t[5] = y[3];
+  }
+  /// G, 3 -> 6.
+  static VITRINE_INLINE void weights(const V (&g)[3], V (&t)[6]) {
+    const V a = V::set(-1.0f / 6) * (g[0] + g[2]), b = V::set(1.0f / 6) * g[1];
+    const V c = V::fma(V::set(1.0f / 6), g[2], V::set(1.0f / 24) * g[0]), e = V::set(1.0f / 12) * g[1];
+    t[0] = V::set(0.25f) * g[0];
+    t[1] = a - b;
+    t[2] = a + b;
+    t[3] = c + e;
+    t[4] = c - e;
+    t[5] = g[2];
+  }
+  /// G^T, 6 -> 3.
+  static VITRINE_INLINE void gradient(const V (&t)[6], V (&g)[3]) {
+    const V sixth = V::set(1.0f / 6), a = t[1] + t[2], c = t[3] + t[4];
+    g[0] = V::fma(V::set(0.25f), t[0], V::fma(V::set(1.0f / 24), c, V::set(-1.0f / 6) * a));
+    g[1] = V::fma(sixth, t[2] - t[1], V::set(1.0f / 12) * (t[3] - t[4]));
+    g[2] = V::fma(sixth, c - a, t[5]);
+  }
+};
+
+/// One transform of a square on both sides: `load(i, j)` of N x N gives vectors, `store(i, j, v)` takes M x M.
+template <class V, int N, int M, class F, class Load, class Store>
+VITRINE_INLINE void on_both_sides(F f, Load load, Store store) {
+  V half[M][N];
+  unroll<N>([&](auto j) __attribute__((always_inline)) {
+    V in[N], out[M];
+    unroll<N>([&](auto i) __attribute__((always_inline)) { in[i] = load(i, j); });
+    f(in, out);
+    unroll<M>([&](auto i) __attribute__((always_inline)) { half[i][j] = out[i]; });
+  });
+  unroll<M>([&](auto i) __attribute__((always_inline)) {
+    V in[N], out[M];
+    unroll<N>([&](auto j) __attribute__((always_inline)) { in[j] = half[i][j]; });
+    f(in, out);
+    unroll<M>([&](auto j) __attribute__((always_inline)) { store(i, j, out[j]); });
+  });
+}
+
+/// Blocks of tiles: whole rows of tiles of one image, or several images where those are small.
+struct TileCut {
+  std::int64_t down, across;       ///< tiles of an image
+  std::int64_t images_per, rows_per;  ///< of a block
+  std::int64_t image_blocks, row_blocks;
+
+  VITRINE_INLINE TileCut(std::int64_t images, std::int64_t h, std::int64_t w, std::int64_t wanted) : down(ceil_div(h, 4)), across(ceil_div(w, 4)) {
+    images_per = smaller(images, larger<std::int64_t>(1, wanted / (down * across)));
+    images_per = ceil_div(images, ceil_div(images, images_per));
+    rows_per = images_per > 1 ? down : smaller(down, larger<std::int64_t>(1, wanted / across));
+    rows_per = ceil_div(down, ceil_div(down, rows_per));
+    image_blocks = ceil_div(images, images_per);
+    row_blocks = ceil_div(down, rows_per);
+  }
+  VITRINE_INLINE std::int64_t most() const { return images_per * rows_per * across; }
+};
+
+/// Vectors of channels of a block's pixels with a border of zeros: rows of tiles [t0, t1) of one image, so 4 (t1 - t0) + 2
+/// rows of 4 across + 2 pixels, the first `before` rows and columns lying outside where t0 is 0.
+template <class V>
+struct PixelStage {
+  std::int64_t h, w, across, before;
+  std::int64_t width() const { return 4 * across + 2; }
+  std::int64_t size(std::int64_t tile_rows) const { return (4 * tile_rows + 2) * width(); }
+
+  void fill(const Substitute& sub, const float* planes, std::int64_t channels, std::int64_t t0, std::int64_t t1, std::int32_t* places, float* to) const {
+    const std::int64_t first = 4 * t0 - before, y0 = larger<std::int64_t>(0, first), y1 = larger(y0, smaller(h, 4 * t1 + 2 - before));
+    for (std::int64_t y = y0; y < y1; ++y)
+      for (std::int64_t x = 0; x < w; ++x) {
+        const std::int64_t at = x + before;
+        places[(y - y0) * w + x] = at < width() ? static_cast<std::int32_t>((y - first) * width() + at) : -1;
+      }
+    Stage::zero<V>(to, size(t1 - t0) * V::width);
+    spread<V>(sub, planes, h * w, channels, y0 * w, y1 * w, places, to);
+  }
+};
+
+/// Products of a place of the transforms: C[r][v] (+)= sum over k of a(r, k) b(k, v), r < R rows of tiles or channels, NV vectors.
+/// `a` comes in blocks of V::width values of k, [block][R][width]; b as [k][NV vectors].
+template <class V, int R, int NV>
+void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c, std::int64_t ldc) {
+  V acc[R][NV];
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::zero(); });
+  });
+  for (std::int64_t k = 0; k < depth; k += V::width, a += R * V::width) {
+    for (std::int64_t i = 0; i < V::width; ++i, b += NV * V::width) {
+      V y[NV];
+      unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).held(); });
+      unroll<R>([&](auto r) __attribute__((always_inline)) {
+        const V x = V::set(a[r * V::width + i]);
+        unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
+      });
+    }
+  }
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v].store(c + r * ldc + v * V::width); });
+  });
+}
+
+template <class V>
+struct TileProducts {
+  static constexpr int rows = Blocking<V>::max_rows, vectors = 2;
+  using Function = void (*)(const float*, const float*, std::int64_t, float*, std::int64_t);
+  Function f[rows + 1] = {};
+  template <int... R>
+  static constexpr TileProducts make(std::integer_sequence<int, R...>) {
+    TileProducts t;
+    ((t.f[R + 1] = &multiply_tiles<V, R + 1, vectors>), ...);
+    return t;
+  }
+};
+
+VITRINE_INLINE bool winograd_suits(const ConvShape& s, bool exact) {
+  return !exact && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 &&
+         s.c >= 24 && s.oc >= 24 && s.oh >= 8 && s.ow >= 8 && s.pad_top <= 2 && s.pad_left <= 2 && s.pad_top == s.pad_left;
+}
+
+/// Forward, and backward-data as the forward convolution of the signal with the kernel turned round.
+template <class V, bool Forward>
+struct Winograd {
+  using Args = ConvArgs<float>;
+  using T = WinogradTransforms<V>;
+  static constexpr std::int64_t kTiles = 96;       ///< tiles of a block, about
+  static constexpr std::int64_t kOut = 64;         ///< output channels at once
+  static constexpr std::int64_t kPair = 2 * V::width;  ///< output channels of a packed panel
+
+  std::int64_t images, in, out, in_h, in_w, out_h, out_w, before;
+  std::int64_t depth;    ///< input channels in whole vectors
+  std::int64_t panels;   ///< of kPair output channels
+  TileCut cut;
+  std::int64_t panels_per, panel_blocks;
+
+  explicit Winograd(const Args& a)
+      : images(a.s.n), in(Forward ? a.s.c : a.s.oc), out(Forward ? a.s.oc : a.s.c), in_h(Forward ? a.s.h : a.s.oh), in_w(Forward ? a.s.w : a.s.ow),
+        out_h(Forward ? a.s.oh : a.s.h), out_w(Forward ? a.s.ow : a.s.w), before(Forward ? a.s.pad_top : 2 - a.s.pad_top), depth(round_up(in, V::width)),
+        panels(ceil_div(out, kPair)), cut(images, out_h, out_w, kTiles) {
+    // Two tiles at least, for two threads; the transform of the input is then done twice.
+    panel_blocks = cut.image_blocks * cut.row_blocks >= 2 ? 1 : smaller<std::int64_t>(panels, 2);
+    panels_per = ceil_div(panels, panel_blocks);
+    panel_blocks = ceil_div(panels, panels_per);
+  }
+
+  PixelStage<V> stage() const { return {in_h, in_w, cut.across, before}; }
+  std::int64_t at_once() const { return smaller<std::int64_t>(panels_per, kOut / kPair); }
+
+  struct Scratch {
+    std::int64_t staged, data, products, result, places, total;
+  };
+  Scratch scratch() const {
+    Scratch t{};
+    t.staged = stage().size(cut.rows_per) * V::width;
+    t.data = T::places * cut.most() * depth;
+    t.products = T::places * cut.most() * at_once() * kPair;
+    t.result = 4 * cut.rows_per * out_w * V::width;
+    t.places = round_up(larger(in_h * in_w, out_h * out_w), 16);
+    t.total = t.staged + t.data + t.products + t.result + t.places;
+    return t;
+  }
+
+  Work work() const {
+    return {cut.image_blocks * cut.row_blocks * panel_blocks, static_cast<std::size_t>(T::places * panels * depth * kPair) * sizeof(float),
+            static_cast<std::size_t>(scratch().total) * sizeof(float), panels};
+  }
+
+  /// Transformed weights: [panel][place][channel][kPair]. A panel is a part.
+  void pack(const Args& a, float* to, std::int64_t panel) const {
+    const Substitution<V> sub(a.w_sub);
+    const bool raw = is_raw(a.w_sub);
+    to += panel * T::places * depth * kPair;
+    for (std::int64_t c = 0; c < depth; ++c) {
+      for (std::int64_t half = 0; half < 2; ++half) {
+        const std::int64_t o0 = panel * kPair + half * V::width, n = c < in ? larger<std::int64_t>(0, smaller<std::int64_t>(V::width, out - o0)) : 0;
+        const float* const w = a.w + (Forward ? o0 * in + c : c * out + o0) * 9;
+        const std::int64_t ld = Forward ? in * 9 : 9;
+        // The nine taps of as many kernels as there are lanes, turned to nine vectors.
+        float g[9 + V::width][V::width];
+        for (std::int64_t k = 0; k < 9; k += V::width) {
+          V v[V::width];
+          unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+            v[i] = i < n ? V::load_n(w + i * ld + k, 9 - k) : V::zero();
+            if (!raw) v[i] = sub(v[i]);
+          });
+          transpose_square(v);
+          unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(g[k + i]); });
+        }
+        float* const base = to + c * kPair + half * V::width;
+        on_both_sides<V, 3, 6>([](const V(&x)[3], V(&y)[6]) __attribute__((always_inline)) { T::weights(x, y); },
+                               [&](auto i, auto j) __attribute__((always_inline)) { return V::load(g[Forward ? i * 3 + j : 8 - (i * 3 + j)]); },
+                               [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(base + (i * 6 + j) * depth * kPair); });
+      }
+    }
+  }
+
+  void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
+    const std::int64_t panel_block = index % panel_blocks;
+    index /= panel_blocks;
+    const std::int64_t row_block = index % cut.row_blocks, image0 = index / cut.row_blocks * cut.images_per;
+    const std::int64_t image1 = smaller(images, image0 + cut.images_per);
+    const std::int64_t t0 = row_block * cut.rows_per, t1 = smaller(cut.down, t0 + cut.rows_per), tile_rows = t1 - t0;
+    const std::int64_t each = tile_rows * cut.across, tiles = (image1 - image0) * each;
+    const Panels rows = panels_of<V>(tiles);
+
+    const Scratch part = scratch();
+    float *staged = memory, *data = staged + part.staged, *products = data + part.data, *result = products + part.products;
+    auto* const places = reinterpret_cast<std::int32_t*>(result + part.result);
+    const float* const src = Forward ? a.x : a.y;
+    float* const dst = Forward ? a.y_out : a.x_out;
+    const PixelStage<V> st = stage();
+
+    // Data: [place][panel of tiles][vector of channels][tile][channel].
+    for (std::int64_t image = image0; image < image1; ++image) {
+      for (std::int64_t c = 0; c < depth; c += V::width) {
+        st.fill(Forward ? a.x_sub : Substitute{}, src + (image * in + c) * in_h * in_w, smaller<std::int64_t>(V::width, in - c), t0, t1, places, staged);
+        std::int64_t tile = (image - image0) * each;
+        for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
+          for (std::int64_t tx = 0; tx < cut.across; ++tx, ++tile) {
+            const std::int64_t panel = panel_of(rows, tile), height = rows.height(panel);
+            const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
+            float* const to = data + rows.begin(panel) * depth + (c / V::width * height + tile - rows.begin(panel)) * V::width;
+            on_both_sides<V, 6, 6>([](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
+                                   [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
+                                   [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(to + (i * 6 + j) * tiles * depth); });
+          }
+        }
+      }
+    }
+
+    static constexpr TileProducts<V> table = TileProducts<V>::make(std::make_integer_sequence<int, TileProducts<V>::rows>{});
+    const std::int64_t last = smaller(panels, (panel_block + 1) * panels_per);
+    for (std::int64_t p0 = panel_block * panels_per; p0 < last; p0 += at_once()) {
+      const std::int64_t p1 = smaller(last, p0 + at_once()), ld = (p1 - p0) * kPair;
+      for (std::int64_t place = 0; place < T::places; ++place) {
+        for (std::int64_t q = 0; q < rows.count; ++q) {
+          const float* const x = data + place * tiles * depth + rows.begin(q) * depth;
+          for (std::int64_t p = p0; p < p1; ++p)
+            table.f[rows.height(q)](x, weights + (p * T::places + place) * depth * kPair, depth,
+                                    products + (place * tiles + rows.begin(q)) * ld + (p - p0) * kPair, ld);
+        }
+      }
+      for (std::int64_t o = p0 * kPair; o < smaller(out, p1 * kPair); o += V::width) {
+        const std::int64_t here = smaller<std::int64_t>(V::width, out - o);
+        V bias = V::zero();
+        const bool with_bias = Forward && a.bias != nullptr;
+        if (with_bias) bias = Substitution<V>(a.bias_sub)(V::load_n(a.bias + o, here));
+        for (std::int64_t image = image0; image < image1; ++image) {
+          const std::int64_t h1 = smaller(out_h, 4 * t1), pixels = (h1 - 4 * t0) * out_w;
+          std::int64_t tile = (image - image0) * each;
+          for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
+            for (std::int64_t tx = 0; tx < cut.across; ++tx, ++tile) {
+              const float* const m = products + tile * ld + o - p0 * kPair;
+              float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
+              const std::int64_t down = h1 - 4 * (t0 + ty), across = out_w - 4 * tx;
+              on_both_sides<V, 6, 4>([](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); },
+                                     [&](auto i, auto j) __attribute__((always_inline)) { return V::load(m + (i * 6 + j) * tiles * ld); },
+                                     [&](auto i, auto j, V v) __attribute__((always_inline)) {
+                                       if (i < down && j < across) (with_bias ? v + bias : v).store(y + (i * out_w + j) * V::width);
+                                     });
+            }
+          }
+          gather_back<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here, a.add);
+        }
+      }
+    }
+  }
+
+  static VITRINE_INLINE std::int64_t panel_of(const Panels& rows, std::int64_t tile) {
+    const std::int64_t low = rows.rows / rows.count, extra = rows.rows % rows.count, tall = extra * (low + 1);
+    return tile < tall ? tile / (low + 1) : extra + (tile - tall) / low;
+  }
+};
+
+/// c[r][v] += sum over k of a[k][r] b[k][v]: R rows, NV vectors, rows of both operands `lda` and `ldb` apart.
+template <class V, int R, int NV>
+void multiply_outer(const float* a, std::int64_t lda, const float* b, std::int64_t ldb, std::int64_t depth, float* c, std::int64_t ldc) {
+  V acc[R][NV];
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::load(c + r * ldc + v * V::width); });
+  });
+  for (std::int64_t k = 0; k < depth; ++k, a += lda, b += ldb) {
+    V y[NV];
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).held(); });
+    unroll<R>([&](auto r) __attribute__((always_inline)) {
+      const V x = V::set(a[r]);
+      unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
+    });
+  }
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v].store(c + r * ldc + v * V::width); });
+  });
+}
+
+/// The weight gradient. A tile is a block of output channels times a block of input channels, over all images in order.
+template <class V>
+struct WinogradGradient {
+  using Args = ConvArgs<float>;
+  using T = WinogradTransforms<V>;
+  static constexpr std::int64_t kTiles = 64, kBlock = 128, kPair = 2 * V::width;
+  static constexpr int kRows = Blocking<V>::max_rows;
+
+  std::int64_t in, out, h, w, oh, ow, before;
+  std::int64_t in_per, in_blocks, out_per, out_blocks;
+  TileCut cut;
+
+  explicit WinogradGradient(const Args& a)
+      : in(a.s.c), out(a.s.oc), h(a.s.h), w(a.s.w), oh(a.s.oh), ow(a.s.ow), before(a.s.pad_top), cut(a.s.n, oh, ow, kTiles) {
+    in_blocks = ceil_div(in, kBlock);
+    out_blocks = ceil_div(out, kBlock);
+    if (in_blocks * out_blocks < 2) out_blocks = 2;  // for two threads
+    in_per = round_up(ceil_div(in, in_blocks), kPair);
+    in_blocks = ceil_div(in, in_per);
+    out_per = round_up(ceil_div(out, out_blocks), V::width);
+    out_blocks = ceil_div(out, out_per);
+  }
+
+  PixelStage<V> data_stage() const { return {h, w, cut.across, before}; }
+  PixelStage<V> signal_stage() const { return {oh, ow, cut.across, 0}; }
+
+  struct Scratch {
+    std::int64_t staged, data, signal, sums, places, total;
+  };
+  Scratch scratch() const {
+    Scratch t{};
+    t.staged = data_stage().size(cut.rows_per) * V::width;
+    t.data = T::places * cut.most() * in_per;
+    t.signal = T::places * cut.most() * out_per;
+    t.sums = T::places * out_per * in_per;
+    t.places = round_up(larger(h * w, oh * ow), 16);
+    t.total = t.staged + t.data + t.signal + t.sums + t.places;
+    return t;
+  }
+
+  Work work() const { return {in_blocks * out_blocks, 0, static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
+
+  void run_tile(const Args& a, float* memory, std::int64_t index) const {
+    const std::int64_t c0 = index % in_blocks * in_per, o0 = index / in_blocks * out_per;
+    const std::int64_t nc = smaller(in_per, in - c0), no = smaller(out_per, out - o0);
+    const Scratch part = scratch();
+    float *staged = memory, *data = staged + part.staged, *signal = data + part.data, *sums = signal + part.signal;
+    auto* const places = reinterpret_cast<std::int32_t*>(sums + part.sums);
+    Stage::zero<V>(sums, part.sums);
+    const Panels rows = panels_of<V>(out_per);
+    for (std::int64_t block = 0; block < cut.image_blocks * cut.row_blocks; ++block) {
+      const std::int64_t t0 = block % cut.row_blocks * cut.rows_per, t1 = smaller(cut.down, t0 + cut.rows_per);
+      const std::int64_t first = block / cut.row_blocks * cut.images_per, last = smaller<std::int64_t>(a.s.n, first + cut.images_per);
+      const std::int64_t tiles = (last - first) * (t1 - t0) * cut.across;
+      for (std::int64_t image = first; image < last; ++image) {
+        const std::int64_t tile = (image - first) * (t1 - t0) * cut.across;
+        for (std::int64_t c = 0; c < in_per; c += V::width)
+          transform<6>([](const V(&x)[6], V(&y)[6]) __attribute__((always_inline)) { T::data(x, y); }, data_stage(), a.x_sub, a.x + (image * in + c0 + c) * h * w,
+                       larger<std::int64_t>(0, smaller<std::int64_t>(V::width, nc - c)), t0, t1, tile, tiles, in_per, c, places, staged, data);
+        for (std::int64_t o = 0; o < out_per; o += V::width)
+          transform<4>([](const V(&x)[4], V(&y)[6]) __attribute__((always_inline)) { T::signal(x, y); }, signal_stage(), {}, a.y + (image * out + o0 + o) * oh * ow,
+                       larger<std::int64_t>(0, smaller<std::int64_t>(V::width, no - o)), t0, t1, tile, tiles, out_per, o, places, staged, signal);
+      }
+      for (std::int64_t place = 0; place < T::places; ++place) {
+        for (std::int64_t q = 0; q < rows.count; ++q) {
+          for (std::int64_t c = 0; c < in_per; c += kPair)
+            product(rows.height(q))(signal + place * tiles * out_per + rows.begin(q), out_per, data + place * tiles * in_per + c, in_per, tiles,
+                                    sums + (place * out_per + rows.begin(q)) * in_per + c, in_per);
+        }
+      }
+    }
+    for (std::int64_t o = 0; o < no; ++o) {
+      for (std::int64_t c = 0; c < nc; c += V::width) finish(a, sums + o * in_per + c, a.w_out + ((o0 + o) * in + c0 + c) * 9, smaller<std::int64_t>(V::width, nc - c));
+    }
+  }
+
+  /// Tiles of N x N pixels of one image, `channels` channels, to [place][tile][channel].
+  template <int N, class F>
+  static void transform(F f, const PixelStage<V>& st, const Substitute& sub, const float* planes, std::int64_t channels, std::int64_t t0, std::int64_t t1,
+                        std::int64_t tile, std::int64_t tiles, std::int64_t ld, std::int64_t channel, std::int32_t* places, float* staged, float* to) {
+    if (channels <= 0) {
+      Stage::zero<V>(staged, st.size(t1 - t0) * V::width);
+    } else {
+      st.fill(sub, planes, channels, t0, t1, places, staged);
+    }
+    for (std::int64_t ty = 0; ty < t1 - t0; ++ty) {
+      for (std::int64_t tx = 0; tx < st.across; ++tx, ++tile) {
+        const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
+        float* const y = to + tile * ld + channel;
+        on_both_sides<V, N, 6>(f, [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
+                               [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(y + (i * 6 + j) * tiles * ld); });
+      }
+    }
+  }
+
+  using Product = void (*)(const float*, std::int64_t, const float*, std::int64_t, std::int64_t, float*, std::int64_t);
+  struct Products {
+    Product f[kRows + 1] = {};
+    template <int... R>
+    static constexpr Products make(std::integer_sequence<int, R...>) {
+      Products t;
+      ((t.f[R + 1] = &multiply_outer<V, R + 1, 2>), ...);
+      return t;
+    }
+  };
+  static Product product(int height) {
+    static constexpr Products table = Products::make(std::make_integer_sequence<int, kRows>{});
+    return table.f[height];
+  }
+
+  /// G^T S G of one output channel and a vector of input channels, to kernels of nine taps.
+  void finish(const Args& a, const float* sums, float* to, std::int64_t n) const {
+    V g[9 + V::width];
+    on_both_sides<V, 6, 3>([](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); },
+                           [&](auto i, auto j) __attribute__((always_inline)) { return V::load(sums + (i * 6 + j) * out_per * in_per); },
+                           [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
+    for (std::int64_t k = 0; k < 9; k += V::width) {
+      V v[V::width];
+      for (std::int64_t i = 0; i < V::width; ++i) v[i] = k + i < 9 ? g[k + i] : V::zero();
+      transpose_square(v);
+      for (std::int64_t i = 0; i < n; ++i) store(v[i], to + i * 9 + k, a.add, Part{9 - k});
+    }
+  }
+};
+
+}  // namespace
+}  // namespace vitrine::kernels

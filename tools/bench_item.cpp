@@ -1,0 +1,222 @@
+// One item of work for tools/bench: sets it up, prints what it is as one JSON line, then runs it once for each line of standard
+// input and answers with the seconds that took. The script interleaves it with other programs that answer the same way.
+#include <sys/resource.h>
+
+#include <chrono>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "core/random.h"
+#include "interp/predict/explain.h"
+#include "layers/loss.h"
+#include "models/architectures.h"
+
+namespace vitrine::tools {
+namespace {
+
+using Json = nlohmann::json;
+using Words = std::vector<std::string>;
+
+// Of all threads: what a busy neighbour does not add to.
+double cpu() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Values like those of images and weights: normal, from a counter.
+std::vector<real> noise(std::int64_t n, std::uint64_t key, double scale = 1) {
+  std::vector<real> v(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) v[static_cast<std::size_t>(i)] = static_cast<real>(scale * philox_normal(key, static_cast<std::uint64_t>(i)));
+  return v;
+}
+
+struct Item {
+  Json about;
+  std::function<void()> run;
+};
+
+std::int64_t number(const Words& w, std::size_t k) {
+  if (k >= w.size()) throw Error("bench: too few arguments for " + w[0], Error::usage);
+  return std::stoll(w[k]);
+}
+
+// Multiply-adds count two, convolutions and linear layers only, as is usual.
+double forward_flops(const Graph& g) {
+  double flops = 0;
+  for (const Node& node : g.nodes) {
+    const bool linear = matches("linear", node.op->name());
+    if (!linear && !matches("conv2d", node.op->name())) continue;
+    const Shape weight = g.shape(node.par[0]);
+    flops += 2.0 * static_cast<double>(weight.size()) * static_cast<double>(linear ? 1 : g.shape(node.out).pixels());
+  }
+  return flops;
+}
+
+Model network(const std::string& name) {
+  const Architecture& a = find_architecture(name);
+  return make_model(name, a.usual, a.usual_classes, 1);
+}
+
+// A kernel called over its own scratch memory, as ops call it.
+struct Kernel {
+  Memory memory;
+  Arena arena;
+  Context context;
+  explicit Kernel(const Engine& engine) : memory(std::size_t{1} << 30), arena(memory.data(), memory.bytes()), context(engine.context()) { context.scratch = &arena; }
+  template <class Slot, class Args>
+  void run(const Slot& slot, const Args& args) {
+    if (context.run(slot, args) != Status::ok) throw Error("bench: the kernel needs more scratch memory than 1 GiB");
+  }
+};
+
+Item gemm(const Engine& engine, const Words& w) {
+  const std::int64_t m = number(w, 1), n = number(w, 2), k = number(w, 3);
+  auto kernel = std::make_shared<Kernel>(engine);
+  auto a = std::make_shared<std::vector<real>>(noise(m * k, 1)), b = std::make_shared<std::vector<real>>(noise(k * n, 2)), c = std::make_shared<std::vector<real>>(m * n);
+  return {{{"flops", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k)}}, [=] {
+            kernels::GemmArgs<real> args;
+            args.m = m, args.n = n, args.k = k;
+            args.a = a->data(), args.lda = k, args.b = b->data(), args.ldb = n, args.c = c->data(), args.ldc = n;
+            kernel->run(kernel->context->gemm, args);
+          }};
+}
+
+// conv DIRECTION N C H W OUT KERNEL STRIDE PADDING
+Item conv(const Engine& engine, const Words& w) {
+  kernels::ConvShape s;
+  const auto get = [&](std::size_t k) { return static_cast<std::int32_t>(number(w, k)); };
+  s.n = get(2), s.c = get(3), s.h = get(4), s.w = get(5), s.oc = get(6), s.kh = s.kw = get(7), s.stride_h = s.stride_w = get(8), s.pad_top = s.pad_left = get(9);
+  s.oh = (s.h + 2 * s.pad_top - s.kh) / s.stride_h + 1;
+  s.ow = (s.w + 2 * s.pad_left - s.kw) / s.stride_w + 1;
+  const std::int64_t xs = std::int64_t{s.n} * s.c * s.h * s.w, ws = std::int64_t{s.oc} * s.c * s.kh * s.kw, ys = std::int64_t{s.n} * s.oc * s.oh * s.ow;
+  auto kernel = std::make_shared<Kernel>(engine);
+  auto x = std::make_shared<std::vector<real>>(noise(xs, 1)), weights = std::make_shared<std::vector<real>>(noise(ws, 2, 0.1)), y = std::make_shared<std::vector<real>>(noise(ys, 3));
+  const std::string direction = w[1];
+  return {{{"flops", 2.0 * static_cast<double>(ws) * s.n * s.oh * s.ow}}, [=] {
+            kernels::ConvArgs<real> a;
+            a.s = s, a.x = x->data(), a.w = weights->data(), a.y = y->data();
+            a.x_out = x->data(), a.w_out = weights->data(), a.y_out = y->data();
+            kernel->run(direction == "forward" ? kernel->context->conv_forward : direction == "backward-data" ? kernel->context->conv_backward_data : kernel->context->conv_backward_weights, a);
+          }};
+}
+
+// train MODEL BATCH: forward, loss, backward, SGD with momentum.
+Item train(const Engine& engine, const Words& w) {
+  struct State {
+    Model model;
+    GradientRule rule{true};
+    std::vector<const Rule*> rules;
+    std::vector<real> gradients, momentum, images, targets;
+    std::vector<double> losses;
+    Id logits = no_id;
+    std::unique_ptr<Session> session;
+  };
+  auto s = std::make_shared<State>();
+  s->model = network(w.at(1));
+  const auto batch = static_cast<std::int32_t>(number(w, 2));
+  const Graph& g = s->model.graph();
+  s->rules.assign(g.nodes.size(), &s->rule);
+  s->gradients.resize(s->model.parameters.size());
+  s->momentum.resize(s->model.parameters.size());
+  s->logits = s->model.logits();
+  s->losses.resize(static_cast<std::size_t>(batch));
+  PlanRequest request;
+  request.graph = &g;
+  request.batch = batch;
+  request.rules = s->rules;
+  request.parameter_gradients = true;
+  request.seeds = {&s->logits, 1};
+  request.keep_values = {&s->logits, 1};
+  s->session = std::make_unique<Session>(engine, request, s->model.parameters.data(), s->gradients.data());
+  s->session->context().training = true;
+  const Shape in = s->model.image_shape().with_batch(batch), out = g.shape(s->logits).with_batch(batch);
+  s->images = noise(in.size(), 1);
+  s->targets.assign(static_cast<std::size_t>(out.size()), 0);
+  for (std::int32_t n = 0; n < batch; ++n) s->targets[static_cast<std::size_t>(n * out.per_image() + n % out.per_image())] = 1;
+  return {{{"flops", 3.0 * batch * forward_flops(g)}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}}, [s, in, out] {
+            s->session->forward({s->images.data(), in});
+            double loss = 0;
+            s->session->check([&](const Context& ctx) {
+              return cross_entropy(ctx, s->session->run().value(s->logits), {s->targets.data(), out}, s->losses, s->session->run().signal(s->logits), loss);
+            });
+            s->session->walk_back();
+            s->session->context().ranges(static_cast<std::int64_t>(s->gradients.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
+              s->session->context()->sgd({s->model.parameters.data() + b, s->gradients.data() + b, s->momentum.data() + b, e - b, 1e-4f, 0.9f, 5e-4f, false});
+            });
+          }};
+}
+
+Item infer(const Engine& engine, const Words& w) {
+  struct State {
+    Model model;
+    Id output = no_id;
+    std::vector<real> images;
+    std::unique_ptr<Session> session;
+  };
+  auto s = std::make_shared<State>();
+  s->model = network(w.at(1));
+  const auto batch = static_cast<std::int32_t>(number(w, 2));
+  s->output = s->model.graph().output;
+  PlanRequest request;
+  request.graph = &s->model.graph();
+  request.batch = batch;
+  request.keep_values = {&s->output, 1};
+  s->session = std::make_unique<Session>(engine, request, s->model.parameters);
+  const Shape in = s->model.image_shape().with_batch(batch);
+  s->images = noise(in.size(), 1);
+  return {{{"flops", 1.0 * batch * forward_flops(s->model.graph())}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}},
+          [s, in] { s->session->forward({s->images.data(), in}); }};
+}
+
+// explain MODEL BATCH METHOD [key=value...]
+Item explained(const Engine& engine, const Words& w) {
+  auto model = std::make_shared<Model>(network(w.at(1)));
+  const auto batch = static_cast<std::int32_t>(number(w, 2));
+  ExplainRequest request;
+  request.method = w.at(3);
+  request.target = 0;
+  request.memory_budget = std::size_t{16} << 30;
+  for (std::size_t k = 4; k < w.size(); ++k) request.settings[w[k].substr(0, w[k].find('='))] = w[k].substr(w[k].find('=') + 1);
+  auto images = std::make_shared<Images>(Images{model->image_shape().with_batch(batch), {}});
+  images->data = noise(images->shape.size(), 1);
+  return {{{"images", batch}}, [&engine, model, images, request] { explain(*model, engine, *images, request); }};
+}
+
+Item make(const Engine& engine, const Words& w) {
+  if (w.empty()) throw Error("usage: vitrine-bench THREADS gemm|conv|train|infer|explain ARGUMENTS...", Error::usage);
+  if (w[0] == "gemm") return gemm(engine, w);
+  if (w[0] == "conv") return conv(engine, w);
+  if (w[0] == "train") return train(engine, w);
+  if (w[0] == "infer") return infer(engine, w);
+  if (w[0] == "explain") return explained(engine, w);
+  throw Error("bench: unknown work '" + w[0] + "'", Error::usage);
+}
+
+}  // namespace
+}  // namespace vitrine::tools
+
+int main(int argc, char** argv) {
+  using namespace vitrine;
+  using namespace vitrine::tools;
+  try {
+    const Engine engine(argc > 1 ? std::stoi(argv[1]) : 1);
+    Item item = make(engine, Words(argv + std::min(argc, 2), argv + argc));
+    item.about["isa"] = kernels::name(kernels::active());
+    item.about["threads"] = engine.threads();
+    std::cout << item.about.dump() << std::endl;
+    for (std::string line; std::getline(std::cin, line);) {
+      const double start = now(), cpu_start = cpu();
+      item.run();
+      const double seconds = now() - start, cpu_seconds = cpu() - cpu_start;
+      rusage usage{};
+      getrusage(RUSAGE_SELF, &usage);
+      std::cout << Json{{"seconds", seconds}, {"cpu_seconds", cpu_seconds}, {"peak_bytes", usage.ru_maxrss * 1024}}.dump() << std::endl;
+    }
+  } catch (const std::exception& e) {
+    std::cerr << "vitrine-bench: " << e.what() << '\n';
+    return 1;
+  }
+}
