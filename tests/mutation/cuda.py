@@ -155,7 +155,8 @@ def try_fault(number, base, folder, arguments):
         module = f'{own}/{layer}.so'
         link(base, own, families, layer, module)
         # Emulated tensor cores and checked products are slow; what they can see shows in some of the cases.
-        every = 3 if environment == BF16 or (layer == 'check' and slots in ('gemm', 'conv_forward', 'conv_backward_data', 'conv_backward_weights')) else 1
+        every = 6 if environment == BF16 else 3 if slots.startswith('conv') or slots == 'gemm' and layer == 'check' else 1
+        every *= 2 if layer == 'check' and slots.startswith('conv') else 1
         for order in ORDERS if layer == 'plain' else ('greedy',):
             result[order if layer == 'plain' else layer] = noticed(arguments.tests, module, slots, environment, order, every)
     if arguments.ptx:
