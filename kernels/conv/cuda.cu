@@ -197,7 +197,7 @@ struct DataPart {
   float* x;  ///< of the group's first channel in image 0, at the class's first pixel
   std::int64_t image_stride, channel_stride;
   std::int32_t depth, row_step, column_step;
-  bool add;
+  bool add, aligned;
 
   __device__ int m() const { return a_.rows; }
   __device__ int n() const { return b_.pixels; }
@@ -212,8 +212,8 @@ struct DataPart {
     return x + image * image_stride + std::int64_t{row} * row_step + b_.by_width.remainder(rest, row) * column_step;
   }
   __device__ void store(int r, Column column, float v) const { put(column[r * channel_stride], v, add); }
-  __device__ bool vectors() const { return false; }
-  __device__ void store4(int, Column, float4) const {}
+  __device__ bool vectors() const { return aligned; }
+  __device__ void store4(int r, Column column, float4 v) const { put4(column + r * channel_stride, v, add); }
 };
 
 struct DataProblem {
@@ -228,7 +228,7 @@ struct DataProblem {
   Substitute w_sub;
   float* dx;
   std::int32_t oh, ow, channels_in, channels_out;
-  bool add;
+  bool add, aligned;
 
   __device__ DataPart part(int z) const {
     const std::int32_t rx = z % x.stride, ry = z / x.stride % y.stride, g = z / x.stride / y.stride;
@@ -265,6 +265,7 @@ struct DataProblem {
     p.row_step = y.stride * x.in;
     p.column_step = x.stride;
     p.add = add;
+    p.aligned = aligned;
     return p;
   }
 };
@@ -276,7 +277,7 @@ struct WeightsPart {
   TapsByPixels b_;
   float* w;  ///< of the group's first output channel, in this part's copy
   std::int32_t first_pixel, last_pixel;
-  bool add;
+  bool add, aligned;
 
   __device__ int m() const { return a_.rows; }
   __device__ int n() const { return b_.taps; }
@@ -288,8 +289,8 @@ struct WeightsPart {
   using Column = int;
   __device__ Column column(int c) const { return c; }
   __device__ void store(int r, Column column, float v) const { put(w[std::int64_t{r} * b_.taps + column], v, add); }
-  __device__ bool vectors() const { return false; }
-  __device__ void store4(int, Column, float4) const {}
+  __device__ bool vectors() const { return aligned; }
+  __device__ void store4(int r, Column column, float4 v) const { put4(w + std::int64_t{r} * b_.taps + column, v, add); }
 };
 
 struct WeightsProblem {
@@ -510,6 +511,7 @@ void backward_data(const ConvArgs<float>& a, Math math) noexcept {
   p.channels_in = s.c;
   p.channels_out = s.oc;
   p.add = a.add;
+  p.aligned = s.stride_h == 1 && s.stride_w == 1 && s.h * s.w % 4 == 0 && reinterpret_cast<std::uintptr_t>(a.x_out) % 16 == 0;
   launch_product(p, s.groups * s.stride_h * s.stride_w, a.w_sub.raw(), math);
 }
 
@@ -552,6 +554,7 @@ void backward_weights(const ConvArgs<float>& a, float* parts, Math math) noexcep
   p.group.last_pixel = p.group.b_.pixels;
   p.group.w = split.parts > 1 ? parts : a.w_out;
   p.group.add = split.parts > 1 ? false : a.add;
+  p.group.aligned = p.max_n % 4 == 0 && reinterpret_cast<std::uintptr_t>(p.group.w) % 16 == 0;
   launch_product(p, s.groups * split.parts, a.x_sub.raw(), math);
   if (split.parts > 1) for_each(size, AddParts{parts, size, split.parts, a.w_out, a.add});
 }

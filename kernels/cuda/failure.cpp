@@ -28,13 +28,13 @@ void fail(const char* what, const char* detail) noexcept {
 }
 
 void* workspace(std::size_t bytes) noexcept {
-  if (bytes <= held.bytes) return held.memory;
-  // Grows in large steps, so that a network settles after its first run; nothing that is queued may use the old one any more.
-  constexpr std::size_t step = std::size_t{4} << 20;
+  const std::size_t step = workspace_step();
+  if (step > 0 && bytes <= held.bytes) return held.memory;
+  // Nothing that is queued may use the old one any more.
   synchronise();
   release(held.memory);
   held = {nullptr, 0, held.moves + 1};
-  const std::size_t wanted = (bytes + step - 1) / step * step;
+  const std::size_t wanted = step > 0 ? (bytes + step - 1) / step * step : bytes;
   held.memory = allocate(wanted);
   if (!held.memory) {
     fail("the device has not enough memory for partial sums");

@@ -158,7 +158,9 @@ __global__ void __launch_bounds__(kProductThreads, std::is_same_v<T, LargeTile> 
   if (place.row >= m || place.column >= n) return;
   const SliceLoader<typename Problem::A, T::kM, T::kK> a(part.a(), place.row);
   const SliceLoader<typename Problem::B, T::kN, T::kK> b(part.b(), place.column);
-  const int tm = static_cast<int>(threadIdx.x) / T::kThreadsN, tn = static_cast<int>(threadIdx.x) % T::kThreadsN;
+  // A warp is 4 x 8 threads: it reads 4 float4 of A and 8 of B for each depth, one pass over the banks each.
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, across = T::kThreadsN / 8;
+  const int tm = warp / across * 4 + lane / 8, tn = warp % across * 8 + lane % 8;
   const int first = part.first(), last = part.last();
   float sum[4 * T::kHalvesM][4 * T::kHalvesN] = {};
   float next_a[Raw ? 1 : a.kCount], next_b[Raw ? 1 : b.kCount];

@@ -65,6 +65,8 @@ bool open(int index, const char** why) noexcept {
 
 const char* device_name() noexcept { return state.name; }
 int capability() noexcept { return state.capability; }
+/// Large, so that a network settles after its first run.
+std::size_t workspace_step() noexcept { return std::size_t{4} << 20; }
 
 std::size_t free_bytes() noexcept {
   std::size_t free = 0, total = 0;

@@ -37,5 +37,7 @@ void fail(const char* what, const char* detail = "") noexcept;
 void* workspace(std::size_t bytes) noexcept;
 /// How often the workspace has moved.
 std::uint64_t workspace_moves() noexcept;
+/// By what steps it grows. 0: it is made anew, as large as asked for, each time, so that the emulator sees what is too small.
+std::size_t workspace_step() noexcept;
 
 }  // namespace vitrine::kernels::cuda

@@ -193,11 +193,11 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
 TEST_CASE("filter training refuses networks and data that do not fit") {
   const auto data = data::open_for_training("partshapes:kind3,size=32,train=3,test=3,samples=1");
   const Model plain = make_model("cnn6", data.train->image_shape(), 3, 1);
-  test::refused([&] { FilterTraining(plain, *data.train, {}, 4); }, "no layer of interpretable filters");
+  test::refused([&] { FilterTraining(Engine(1), plain, *data.train, {}, 4); }, "no layer of interpretable filters");
   InterpretableOptions o;
   o.nodes = {"relu6"};
   const Model wider = with_interpretable_filters(make_model("cnn6", data.train->image_shape(), 5, 1), o, 1);
-  test::refused([&] { FilterTraining(wider, *data.train, o, 4); }, "knows 5 classes, but the data has 3");
+  test::refused([&] { FilterTraining(Engine(1), wider, *data.train, o, 4); }, "knows 5 classes, but the data has 3");
   test::refused([&] { with_interpretable_filters(plain, {}, 1); }, "need a node");
 }
 

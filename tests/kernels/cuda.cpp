@@ -42,6 +42,44 @@ TEST_CASE("a device's kernels agree with the double reference") {
   CHECK(device->failure() == nullptr);
 }
 
+// What the check build counts with VITRINE_EMULATOR_PROFILE=FILE (cuda_figures.py): aligned operands of even sizes, as large
+// networks have them.
+TEST_CASE("the main kernels on even sizes") {
+  std::vector<void*> held;
+  const auto memory = [&](std::int64_t n) {
+    const std::vector<float> values(static_cast<std::size_t>(n), 0.5f);
+    held.push_back(device->allocate(values.size() * sizeof(float)));
+    device->upload(held.back(), values.data(), values.size() * sizeof(float));
+    return static_cast<float*>(held.back());
+  };
+  const auto tile = [&](const auto& kernel, const auto& a) {
+    const Work w = kernel.plan(a);
+    held.push_back(device->allocate(w.scratch_bytes + 1));
+    kernel.tile(a, nullptr, static_cast<std::byte*>(held.back()), 0);
+  };
+  const Kernels& k = *device->kernels;
+  GemmArgs<float> g;
+  g.m = g.n = 128, g.k = 64, g.lda = 64, g.ldb = g.ldc = 128;
+  g.a = memory(128 * 64), g.b = memory(64 * 128), g.c = memory(128 * 128);
+  tile(k.gemm, g);
+  ConvArgs<float> c;
+  c.s.n = 2, c.s.c = 8, c.s.h = c.s.w = c.s.oh = c.s.ow = 16, c.s.oc = 64, c.s.kh = c.s.kw = 3, c.s.pad_top = c.s.pad_left = 1;
+  c.x = c.x_out = memory(2 * 8 * 256), c.w = c.w_out = memory(64 * 8 * 9), c.y = c.y_out = memory(2 * 64 * 256);
+  tile(k.conv_forward, c);
+  tile(k.conv_backward_data, c);
+  tile(k.conv_backward_weights, c);
+  float *const x = memory(64 * 256), *const y = memory(64 * 256);
+  k.scale(2, x, y, 64 * 256, false);
+  k.softmax_forward(x, 64, 256, y);
+  CHECK(k.stats(x, 64 * 256).sum == 64 * 256 * 0.5);
+  k.channel_sum(x, 4, 16, 256, y, false);
+  PoolShape p;
+  p.planes = 16, p.h = p.w = 32, p.oh = p.ow = 16, p.kh = p.kw = p.stride_h = p.stride_w = 2;
+  k.avg_pool_forward(p, x, y);
+  for (void* h : held) device->release(h);
+  CHECK(device->failure() == nullptr);
+}
+
 }  // namespace vitrine::kernels::selfcheck
 
 int main(int count, char** arguments) {

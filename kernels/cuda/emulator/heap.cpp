@@ -127,6 +127,7 @@ bool open(int index, const char** why) noexcept {
 
 const char* device_name() noexcept { return "cuda:0, emulated"; }
 int capability() noexcept { return 90; }
+std::size_t workspace_step() noexcept { return 0; }
 
 std::size_t free_bytes() noexcept {
   std::size_t held = 0;
