@@ -58,6 +58,7 @@ struct Context {
   bool training = false;             ///< dropout drops, batch norm uses the batch
   std::uint64_t random_key = 0;      ///< stream of this run's random numbers; an op derives its own by node index
   Failure* failure = nullptr;        ///< where to put the first failure's details; may be null
+  bool whole = false;                ///< a device takes each piece of work as one: ranges are not cut
 
   const Kernels* operator->() const noexcept { return kernels; }
   int workers() const noexcept { return parallel != nullptr ? parallel->workers() : 1; }
@@ -77,6 +78,10 @@ struct Context {
   /// Cuts [0, n) into ranges of `grain` (the same ranges on any number of threads) and calls body(begin, end).
   template <class Body>
   void ranges(std::int64_t n, std::int64_t grain, Body&& body) const noexcept {
+    if (whole) {
+      if (n > 0) body(std::int64_t{0}, n);
+      return;
+    }
     const std::int64_t tiles = (n + grain - 1) / grain;
     run_tiles(parallel, tiles, [&](std::int64_t tile, int) noexcept {
       const std::int64_t begin = tile * grain, end = begin + grain < n ? begin + grain : n;

@@ -44,8 +44,10 @@ struct Plan {
   std::size_t book_bytes = 0;                       ///< likewise for the small arrays of ops and rules
   std::size_t prepared_bytes = 0, prepared_count = 0;  ///< weights prepared for the kernels
   std::size_t bytes() const noexcept {
-    return planned_bytes + scratch_bytes + book_bytes + prepared_bytes + prepared_count * sizeof(Prepared::Entry) + 5 * Arena::alignment;
+    return planned_bytes + scratch_bytes + book_bytes + prepared_bytes + prepared_count * sizeof(Prepared::Entry) + 6 * Arena::alignment;
   }
+  /// Of these, what the host itself writes (Run's `book`).
+  std::size_t host_bytes() const noexcept { return book_bytes + prepared_count * sizeof(Prepared::Entry) + 4 * Arena::alignment; }
 };
 
 /// Why a step of this plan could not run, before anything runs: a rule refuses its op, or is missing.

@@ -15,12 +15,13 @@ std::byte* align(std::byte* p) noexcept {
 }  // namespace
 
 Run::Run(const Plan& plan, std::byte* memory, real* parameters, real* parameter_gradients) noexcept
+    : Run(plan, memory, align(memory) + plan.planned_bytes + plan.scratch_bytes + plan.prepared_bytes + 2 * Arena::alignment, parameters, parameter_gradients) {}
+
+Run::Run(const Plan& plan, std::byte* memory, std::byte* book, real* parameters, real* parameter_gradients) noexcept
     : plan_(plan), memory_(align(memory)), parameters_(parameters), gradients_(parameter_gradients),
-      scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes),
-      book_(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.book_bytes + Arena::alignment) {
-  std::byte* const entries = align(memory_ + plan.planned_bytes + plan.scratch_bytes + plan.book_bytes + 2 * Arena::alignment);
-  const std::size_t bytes = plan.prepared_count * sizeof(Prepared::Entry);
-  prepared_ = {{reinterpret_cast<Prepared::Entry*>(entries), plan.prepared_count}, Arena(align(entries + bytes), plan.prepared_bytes)};
+      scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes), book_(align(book), plan.book_bytes + Arena::alignment) {
+  std::byte* const entries = align(book + plan.book_bytes + 2 * Arena::alignment);
+  prepared_ = {{reinterpret_cast<Prepared::Entry*>(entries), plan.prepared_count}, Arena(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.prepared_bytes)};
 }
 
 Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book, Prepared prepared) noexcept

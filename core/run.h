@@ -26,6 +26,9 @@ class Run {
   /// Binds a plan to memory of at least plan.bytes() bytes, parameters (graph.parameter_size elements) and, where the
   /// plan has parameter gradients, a block of the same size for them. All stay the caller's.
   Run(const Plan& plan, std::byte* memory, real* parameters, real* parameter_gradients = nullptr) noexcept;
+  /// The same where kernels work on a device: memory and parameters are the device's, `book` is host memory of at least
+  /// plan.host_bytes().
+  Run(const Plan& plan, std::byte* memory, std::byte* book, real* parameters, real* parameter_gradients) noexcept;
 
   /// Runs the nodes from `first_node` on. `input` is read in place and must stay until the walk is done; its batch may be
   /// smaller than the plan's. Rerunning from a later node needs the values it reads to be kept.

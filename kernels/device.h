@@ -25,9 +25,17 @@ struct Device {
   void (*synchronise)() noexcept = nullptr;
   /// One sentence about the first failure since the device was opened, or null.
   const char* (*failure)() noexcept = nullptr;
+  // Work that comes again and again is recorded once and given to the device as one piece. May be null.
+  /// From now on work is recorded, not done; false where that is not possible.
+  bool (*begin_recording)() noexcept = nullptr;
+  /// The recording, or null where something in it needed the host: then nothing has been done.
+  void* (*end_recording)() noexcept = nullptr;
+  /// Does recorded work once more; false where the recording is no longer good. Forget it then.
+  bool (*replay)(void* recording) noexcept = nullptr;
+  void (*forget)(void* recording) noexcept = nullptr;
 };
 
 }  // namespace vitrine::kernels
 
-/// What a back end's module exports: device `index`, or null and a sentence in *why.
-extern "C" using vitrine_open_device = const vitrine::kernels::Device*(int index, const char** why) noexcept;
+/// What a back end's module exports (its type: decltype(vitrine_open_device)): device `index`, or null and a sentence in *why.
+extern "C" const vitrine::kernels::Device* vitrine_open_device(int index, const char** why) noexcept;

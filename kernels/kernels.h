@@ -12,6 +12,10 @@
 //  - Nothing outside the given extents is read or written.
 //  - The order of additions into one output element does not depend on how the caller cuts the work into tiles, rows or
 //    ranges, so results do not depend on the number of threads.
+//  - In the table of a device (kernels/device.h) pointers to data are the device's. What a comment marks `host` lies in host
+//    memory in every table: small arrays of labels, and results that the host reads. Slots that give such results wait for
+//    them. A tiled slot of a device has one tile, which starts the work and does not wait for it; its scratch memory is the
+//    device's, and must not be given to anything else before the device has come past it (one stream: the next slot may).
 #pragma once
 
 #include <cstddef>
@@ -239,7 +243,7 @@ struct FilterStateArgs {
   float beta = 4, slope_rate = 0;
   bool by_sum = false;
   const T* x = nullptr;
-  const std::int32_t* labels = nullptr;  ///< images
+  const std::int32_t* labels = nullptr;  ///< images; host
   T* statistics = nullptr; T* category = nullptr; T* slope = nullptr;
 };
 
@@ -253,8 +257,8 @@ struct FilterLossArgs {
   bool released = true;        ///< the released code's weights (which have no loss: 0); else the paper's -MI
   bool all_templates = false;  ///< paper: the whole gradient; else the target template's part, which the authors train with
   const T* x = nullptr; const T* slope = nullptr; const T* category = nullptr;
-  const std::int32_t* labels = nullptr;  ///< images
-  const double* share = nullptr;         ///< classes: share of the training images, to balance them (released)
+  const std::int32_t* labels = nullptr;  ///< images; host
+  const double* share = nullptr;         ///< classes: share of the training images, to balance them (released); host
   T* loss = nullptr;      ///< channels; may be null
   T* gradient = nullptr;  ///< of x's shape; overwritten; may be null
 };
@@ -322,7 +326,7 @@ struct AdamArgs {
   X(scale,             void (*)(T a, const T* x, T* y, std::int64_t n, bool add) noexcept)                              \
   /* z (+)= x*y */                                                                                                      \
   X(multiply,          void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)                       \
-  /* z = a*x + b*y */                                                                                                   \
+  /* z = a*x + b*y ; z may be x or y */                                                                                                 \
   X(combine,           void (*)(T a, const T* x, T b, const T* y, T* z, std::int64_t n) noexcept)                       \
   /* y (+)= sub(x) */                                                                                                   \
   X(substitute,        void (*)(Substitute, const T* x, T* y, std::int64_t n, bool add) noexcept)                       \
@@ -357,7 +361,7 @@ struct AdamArgs {
   X(log_softmax_forward, void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept)                           \
   /* d (+)= s - e^y * sum(s) */                                                                                         \
   X(log_softmax_backward, void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept)    \
-  /* row losses -sum_k t_k log softmax(x)_k in double, d = scale * (sum(t)*softmax(x) - t); d may be null */            \
+  /* row losses -sum_k t_k log softmax(x)_k in double, d = scale * (sum(t)*softmax(x) - t); d may be null; loss: host */ \
   X(cross_entropy,     void (*)(const T* x, const T* target, std::int64_t n, std::int64_t k, T scale, double* loss, T* d) noexcept) \
   /* optim: one pass over a flat block */                                                                               \
   X(sgd,               void (*)(const SgdArgs<T>&) noexcept)                                                            \

@@ -14,9 +14,10 @@ Status AffineMap::infer(const Context& ctx, std::span<const Shape> in, std::span
 }
 
 void AffineMap::coefficients(const Context& ctx, const NodeIO& io, Substitute w, Substitute b, real* scale, real* shift_out) const noexcept {
-  const auto fill = [&](Substitute sub, float value, real* out) {
-    const real v = value;
-    for (std::int32_t c = 0; c < io.in[0].shape.c(); ++c) ctx->substitute(sub, &v, out + c, 1, false);
+  const auto fill = [&](Substitute sub, real v, real* out) {
+    const real positive = v > 0 ? v : real{0}, negative = v < 0 ? v : real{0};
+    const real mapped = sub.kind == Substitute::one ? real{1} : sub.kind == Substitute::square ? v * v : static_cast<real>(sub.p) * positive + static_cast<real>(sub.n) * negative;
+    ctx->fill(mapped, out, io.in[0].shape.c());
   };
   if (scale != nullptr) fill(w, factor, scale);
   if (shift_out != nullptr) fill(b, shift, shift_out);

@@ -1,7 +1,6 @@
 #include "models/engine.h"
 
 #include <sched.h>
-#include <sys/mman.h>
 
 #include <thread>
 
@@ -30,20 +29,6 @@ std::string sentence(const Failure& f) {
   return s;
 }
 
-Memory::Memory(std::size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
-  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) throw Error("this machine cannot give " + std::to_string(bytes >> 20) + " MiB of memory");
-#ifdef MADV_HUGEPAGE
-  if (bytes >= (std::size_t{4} << 20)) ::madvise(p, bytes, MADV_HUGEPAGE);
-#endif
-  data_ = static_cast<std::byte*>(p);
-}
-
-Memory::~Memory() {
-  if (data_ != nullptr) ::munmap(data_, bytes_);
-}
-
 Geometry geometry_of(const Graph& g, Id value) {
   Memory book(g.values.size() * (sizeof(Geometry) + sizeof(bool)) + 4 * Arena::alignment);
   Arena arena(book.data(), book.bytes());
@@ -55,13 +40,22 @@ Geometry geometry_of(const Graph& g, Id value) {
   return out;
 }
 
-Engine::Engine(int threads) : kernels_(&kernels::table(kernels::active())) {
+Engine::Engine(int threads, const std::string& device)
+    : device_(open_device(device)), kernels_(device_ != nullptr ? device_->kernels : &kernels::table(kernels::active())) {
+  if (device_ != nullptr) return;  // one thread queues all work
   if (threads <= 0) {
     cpu_set_t set;
     threads = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
     if (threads < 1) threads = 1;
   }
   if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
+}
+
+HostTensor::HostTensor(const kernels::Device* device, const TensorView& t) : data(t.data), shape(t.shape) {
+  if (device == nullptr) return;
+  copy_.resize(static_cast<std::size_t>(t.size()));
+  download(device, copy_.data(), t.data, copy_.size() * sizeof(real));
+  data = copy_.data();
 }
 
 namespace {
@@ -73,17 +67,45 @@ PlanRequest constant(PlanRequest request) {
 
 }  // namespace
 
-Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters)
-    : Session(engine, constant(request), const_cast<real*>(parameters.data()), nullptr) {}
-
-Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients)
-    : context_(engine.context()) {
+Session::Session(const Engine& engine, const PlanRequest& request) : device_(engine.device()), context_(engine.context()) {
   // The plan's arrays and working memory: a few hundred bytes a node. Untouched pages cost nothing.
   book_ = Memory((std::size_t{1} << 20) + 4096 * (request.graph->nodes.size() + request.graph->values.size()) * static_cast<std::size_t>(request.channels));
   Arena book(book_.data(), book_.bytes());
   check([&](const Context& ctx) { return make_plan(request, ctx, book, plan_); });
-  memory_ = Memory(plan_.bytes());
-  run_ = std::make_unique<Run>(plan_, memory_.data(), parameters, parameter_gradients);
+}
+
+std::size_t Session::planned_bytes(const Engine& engine, const PlanRequest& request) { return Session(engine, constant(request)).plan_.bytes(); }
+
+Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters) : Session(engine, constant(request)) {
+  if (device_ != nullptr) {
+    parameters_ = Memory(parameters.size_bytes(), device_);
+    vitrine::upload(device_, parameters_.data(), parameters.data(), parameters.size_bytes());
+  }
+  make_run(device_ != nullptr ? reinterpret_cast<real*>(parameters_.data()) : const_cast<real*>(parameters.data()), nullptr);
+}
+
+Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients) : Session(engine, request) {
+  make_run(parameters, parameter_gradients);
+}
+
+void Session::make_run(real* parameters, real* parameter_gradients) {
+  for (const Node& node : plan_.request.graph->nodes) draws_ = draws_ || matches("dropout", node.op->name());
+  memory_ = Memory(plan_.bytes(), device_);
+  if (device_ == nullptr) {
+    run_ = std::make_unique<Run>(plan_, memory_.data(), parameters, parameter_gradients);
+    return;
+  }
+  run_book_ = Memory(plan_.host_bytes());
+  run_ = std::make_unique<Run>(plan_, memory_.data(), run_book_.data(), parameters, parameter_gradients);
+}
+
+// An input where the kernels can read it.
+TensorView Session::placed(const TensorView& input, Memory& memory) {
+  if (device_ == nullptr) return input;
+  const auto bytes = static_cast<std::size_t>(input.size()) * sizeof(real);
+  if (memory.bytes() < bytes) memory = Memory(bytes, device_);
+  vitrine::upload(device_, memory.data(), input.data, bytes);
+  return {reinterpret_cast<real*>(memory.data()), input.shape};
 }
 
 void Session::raise(Status status, Failure failure) {
@@ -93,16 +115,65 @@ void Session::raise(Status status, Failure failure) {
   throw Error(sentence(failure), status == Status::no_rule || status == Status::bad_argument ? Error::usage : Error::input);
 }
 
+void Session::raise_device_failure() const {
+  if (const char* const why = device_->failure()) throw Error(std::string(device_->name) + ": " + why);
+}
+
+void Session::forget(Recorded& r) {
+  if (r.work != nullptr) device_->forget(r.work);
+  r = {};
+}
+
+Session::~Session() {
+  forget(forward_);
+  forget(walk_);
+}
+
+template <class F>
+void Session::run_recorded(Recorded& r, bool possible, std::int32_t batch, Id first_node, F&& f) {
+  if (device_ == nullptr || device_->begin_recording == nullptr || !possible || r.impossible) return check(f);
+  // Another batch size, or another start, is other work; and the run has to be told.
+  const bool same = r.batch == batch && r.first_node == first_node;
+  if (!same) {
+    forget(r);
+    r.batch = batch;
+    r.first_node = first_node;
+    return check(f);
+  }
+  if (r.work != nullptr && device_->replay(r.work)) return raise_device_failure();
+  if (r.work != nullptr) device_->forget(r.work);
+  r.work = nullptr;
+  if (device_->begin_recording()) {
+    Failure failure;
+    Context ctx = context_;
+    ctx.failure = &failure;
+    const Status status = f(ctx);
+    r.work = device_->end_recording();
+    raise(status, failure);
+    if (r.work != nullptr && device_->replay(r.work)) return raise_device_failure();
+  }
+  r.impossible = r.work == nullptr;
+  check(f);
+}
+
 void Session::forward(const TensorView& input, Id first_node) {
-  check([&](const Context& ctx) { return run_->forward(ctx, input, first_node); });
+  const std::byte* const before = input_.data();
+  const TensorView x = placed(input, input_);
+  if (input_.data() != before) forget(forward_), forget(walk_);
+  const bool possible = plan_.request.observer == nullptr && !(context_.training && draws_);
+  run_recorded(forward_, possible, x.shape.n(), first_node, [&](const Context& ctx) { return run_->forward(ctx, x, first_node); });
+  if (walk_.batch != x.shape.n()) forget(walk_);
 }
 
 void Session::forward_reference(const TensorView& input) {
-  check([&](const Context& ctx) { return run_->forward_reference(ctx, input); });
+  const std::byte* const before = reference_input_.data();
+  const TensorView x = placed(input, reference_input_);
+  if (reference_input_.data() != before) forget(walk_);
+  check([&](const Context& ctx) { return run_->forward_reference(ctx, x); });
 }
 
 void Session::walk_back(Ledger* ledger) {
-  check([&](const Context& ctx) { return run_->walk_back(ctx, ledger); });
+  run_recorded(walk_, plan_.request.observer == nullptr && ledger == nullptr, run_->batch(), 0, [&](const Context& ctx) { return run_->walk_back(ctx, ledger); });
 }
 
 }  // namespace vitrine

@@ -30,7 +30,7 @@ Model with_interpretable_filters(const Model& model, const InterpretableOptions&
   return m;
 }
 
-FilterTraining::FilterTraining(const Model& model, const data::Dataset& train, const InterpretableOptions& o, int batch)
+FilterTraining::FilterTraining(const Engine& engine, const Model& model, const data::Dataset& train, const InterpretableOptions& o, int batch)
     : options_(o), share_(static_cast<std::size_t>(model.classes()), 0), labels_(static_cast<std::size_t>(batch), 0), rate_(o.weight) {
   const Graph& g = model.graph();
   for (Id i = 0; i < g.nodes.size(); ++i) {
@@ -40,7 +40,7 @@ FilterTraining::FilterTraining(const Model& model, const data::Dataset& train, c
       throw Error(std::string(node.name) + ": knows " + std::to_string(known) + " classes, but the data has " + std::to_string(train.classes()));
     const Id below = g.values[node.in[0]].producer;
     if (below == no_id) throw Error(std::string(node.name) + ": reads the network's input, where no filter is to be trained");
-    layers_.push_back({i, below, std::vector<real>(static_cast<std::size_t>(g.shape(node.in[0]).with_batch(batch).size()))});
+    layers_.push_back({i, below, Storage(engine, static_cast<std::size_t>(g.shape(node.in[0]).with_batch(batch).size()))});
   }
   if (layers_.empty()) throw Error("the network has no layer of interpretable filters");
   if (train.classes() > 10) {

@@ -26,7 +26,7 @@ Model with_interpretable_filters(const Model&, const InterpretableOptions&, std:
 class FilterTraining final : public TrainHook {
  public:
   /// `batch`: the largest. An Error if a layer reads the network's input, or has not as many classes as the data.
-  FilterTraining(const Model&, const data::Dataset& train, const InterpretableOptions&, int batch);
+  FilterTraining(const Engine&, const Model&, const data::Dataset& train, const InterpretableOptions&, int batch);
 
   void start_batch(const data::Batch&, int epoch) override;
   std::string describe() const override;
@@ -35,8 +35,8 @@ class FilterTraining final : public TrainHook {
 
  private:
   struct Layer {
-    Id node, below;              // the layer's node, and the node whose result it reads
-    std::vector<real> gradient;  // of its filter loss, for the largest batch
+    Id node, below;    // the layer's node, and the node whose result it reads
+    Storage gradient;  // of its filter loss, for the largest batch
   };
   InterpretableOptions options_;
   std::vector<Layer> layers_;

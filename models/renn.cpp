@@ -116,7 +116,7 @@ void local_targets(const data::Dataset& data, std::int64_t image, const RuleBase
     }
 }
 
-LocalTargets::LocalTargets(const Model& model, const data::Dataset& train, const RuleBase& rules, double weight, int batch)
+LocalTargets::LocalTargets(const Engine& engine, const Model& model, const data::Dataset& train, const RuleBase& rules, double weight, int batch)
     : data_(train), rules_(rules), weight_(weight), names_(pattern_names(train, rules)) {
   const Graph& g = model.graph();
   detections_ = model.node("detections");
@@ -124,19 +124,21 @@ LocalTargets::LocalTargets(const Model& model, const data::Dataset& train, const
   maps_ = g.shape(g.nodes[detections_].out);
   geometry_ = geometry_of(g, g.nodes[detections_].out);
   targets_.resize(static_cast<std::size_t>(maps_.with_batch(batch).size()));
-  difference_.resize(targets_.size());
+  targets_there_ = Storage(engine, targets_.size());
+  difference_ = Storage(engine, targets_.size());
 }
 
 void LocalTargets::start_batch(const data::Batch& batch, int) {
   for (int n = 0; n < batch.count; ++n)
     local_targets(data_, batch.indices[static_cast<std::size_t>(n)], rules_, names_, geometry_, maps_, targets_.data() + n * maps_.per_image());
+  targets_there_.upload(targets_);
 }
 
 std::string LocalTargets::describe() const { return "local targets, weight " + std::to_string(weight_) + ", rules " + rules_.text; }
 
 Status LocalTargets::after_forward(const Context& ctx, const Graph&, Id node, const NodeIO& io, const NodeIO*) noexcept {
   // d BCE(sigmoid(z), t)/dz = sigmoid(z) - t.
-  if (node == detections_) ctx->combine(real{1}, io.out.data, real{-1}, targets_.data(), difference_.data(), io.out.size());
+  if (node == detections_) ctx->combine(real{1}, io.out.data, real{-1}, targets_there_.data(), difference_.data(), io.out.size());
   return Status::ok;
 }
 
@@ -171,7 +173,7 @@ TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest
       continue;
     }
     o.resume = given.resume && state;
-    LocalTargets local(model, *data.train, rules, s == 2 ? 0.1 : 1, o.batch);
+    LocalTargets local(engine, model, *data.train, rules, s == 2 ? 0.1 : 1, o.batch);
     o.hook = s == 1 ? nullptr : &local;
     o.task_loss = s != 0;
     if (s == 0) o.frozen = {"global.*"};
@@ -203,7 +205,7 @@ std::vector<DetectionQuality> measure_detections(const Model& model, const Engin
   std::vector<DetectionQuality> out(patterns);
   data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
-    const TensorView p = session.run().value(value);
+    const HostTensor p = session.download(session.run().value(value));
     for (int n = 0; n < batch.count; ++n) {
       const auto points = data.points(batch.indices[static_cast<std::size_t>(n)]);
       for (std::size_t q = 0; q < patterns; ++q) {

@@ -36,7 +36,7 @@ std::vector<int> pattern_names(const data::Dataset&, const RuleBase&);
 /// added signal at what the detections' sigmoid reads.
 class LocalTargets final : public TrainHook {
  public:
-  LocalTargets(const Model&, const data::Dataset& train, const RuleBase&, double weight, int batch);
+  LocalTargets(const Engine&, const Model&, const data::Dataset& train, const RuleBase&, double weight, int batch);
   void start_batch(const data::Batch&, int epoch) override;
   std::string describe() const override;
   Status after_forward(const Context&, const Graph&, Id node, const NodeIO&, const NodeIO* reference) noexcept override;
@@ -50,7 +50,8 @@ class LocalTargets final : public TrainHook {
   Geometry geometry_;
   Shape maps_;  // of one image
   Id detections_, below_;
-  std::vector<real> targets_, difference_;
+  std::vector<real> targets_;
+  Storage targets_there_, difference_;  // where the kernels work
 };
 
 struct RennSchedule {

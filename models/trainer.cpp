@@ -174,7 +174,6 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   const std::string print = fingerprint(model, *data.train, o);
 
   const auto moving = moving_ranges(g, o, static_cast<std::int64_t>(model.parameters.size()));
-  std::vector<real> gradients(model.parameters.size());
   OptimizerState state;
   if (adam || o.momentum > 0) state.first.resize(model.parameters.size());
   if (adam) state.second.resize(model.parameters.size());
@@ -196,7 +195,14 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   request.seeds = heads;
   request.keep_values = heads;
   request.observer = o.hook;
-  Session session(engine, request, model.parameters.data(), gradients.data());
+  // Where the kernels work; the vectors are what is saved.
+  Mirror parameters(engine, model.parameters), first(engine, state.first), second(engine, state.second), average(engine, state.average);
+  const auto fetch = [&] {
+    for (Mirror* const m : {&parameters, &first, &second, &average}) m->fetch();
+  };
+  const Storage gradients(engine, model.parameters.size());
+  Storage targets(engine, static_cast<std::size_t>(request.batch) * static_cast<std::size_t>(model.classes()));
+  Session session(engine, request, parameters.data(), gradients.data());
   session.context().training = true;
 
   data::LoaderOptions loading;
@@ -220,35 +226,36 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       session.context().random_key = derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(t));
       if (o.hook != nullptr) o.hook->start_batch(batch, at.epoch);
       session.forward(input);
-      const TensorView out = session.run().value(logits);
+      const HostTensor out = session.download(session.run().value(logits));
+      targets.upload(batch.targets);
       double loss = 0;
       for (std::size_t h = 0; h < heads.size(); ++h) {
         const float weight = h == 0 ? 1 : model.auxiliary[h - 1].weight;
-        const TensorView seed = session.run().signal(heads[h]);
         double own = 0;
-        session.check([&](const Context& ctx) { return cross_entropy(ctx, session.run().value(heads[h]), {batch.targets.data(), out.shape}, losses, seed, own); });
-        const real factor = o.task_loss ? static_cast<real>(weight) : real{0};
-        if (factor != 1)
-          for (std::int64_t i = 0; i < seed.size(); ++i) seed.data[i] *= factor;
+        session.check([&](const Context& ctx) {
+          return cross_entropy(ctx, session.run().value(heads[h]), {targets.data(), out.shape}, losses, session.run().signal(heads[h]), own, o.task_loss ? static_cast<real>(weight) : real{0});
+        });
         loss += static_cast<double>(weight) * own;
       }
-      if (!std::isfinite(loss))
+      if (!std::isfinite(loss)) {
+        fetch();
         explain_non_finite(model, engine, input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
+      }
       session.walk_back();
 
       const float lr = static_cast<float>(o.lr * schedule.factor(t, total));
       for (const auto& [begin, end] : moving) session.context().ranges(end - begin, elementwise_grain, [&, offset = begin](std::int64_t from, std::int64_t to) noexcept {
         const std::int64_t b = offset + from, e = offset + to;
-        real* const value = model.parameters.data() + b;
-        real* const first = state.first.empty() ? nullptr : state.first.data() + b;
+        real* const value = parameters.data() + b;
+        real* const momentum = first.data() == nullptr ? nullptr : first.data() + b;
         if (adam) {
-          kernels::AdamArgs<real> a{value, gradients.data() + b, first, state.second.data() + b, e - b, lr};
+          kernels::AdamArgs<real> a{value, gradients.data() + b, momentum, second.data() + b, e - b, lr};
           a.weight_decay = static_cast<float>(o.weight_decay);
           a.step = t + 1;
           a.decoupled = o.optimizer == Optimizer::adamw;
           session.context()->adam(a);
         } else {
-          session.context()->sgd({value, gradients.data() + b, first, e - b, lr, static_cast<float>(o.momentum), static_cast<float>(o.weight_decay), o.optimizer == Optimizer::nesterov});
+          session.context()->sgd({value, gradients.data() + b, momentum, e - b, lr, static_cast<float>(o.momentum), static_cast<float>(o.weight_decay), o.optimizer == Optimizer::nesterov});
         }
       });
 
@@ -256,10 +263,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
         const double decay = std::min(o.ema, static_cast<double>(1 + t) / static_cast<double>(10 + t));
         const auto keep = static_cast<real>(decay), take = static_cast<real>(1 - decay);
         session.context().ranges(static_cast<std::int64_t>(model.parameters.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
-          for (std::int64_t i = b; i < e; ++i) {
-            real& a = state.average[static_cast<std::size_t>(i)];
-            a = keep * a + take * model.parameters[static_cast<std::size_t>(i)];
-          }
+          session.context()->combine(keep, average.data() + b, take, parameters.data() + b, average.data() + b, e - b);
         });
       }
 
@@ -287,6 +291,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       f();
       if (o.ema > 0) std::swap(model.parameters, state.average);
     };
+    fetch();
     if (stop.load() && at.step < per_epoch) {
       save_state(model, state, at, print, o);
       as_model([&] { model.save(o.out); });
@@ -330,6 +335,7 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
   const Id keep[] = {logits};
   request.keep_values = keep;
   Session session(engine, request, model.parameters);
+  Storage targets(engine, static_cast<std::size_t>(request.batch) * static_cast<std::size_t>(model.classes()));
 
   EvalResult result;
   result.correct.resize(static_cast<std::size_t>(model.classes()));
@@ -338,13 +344,14 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
   std::int64_t right = 0, seen = 0;
   data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
-    const TensorView out = session.run().value(logits);
+    const HostTensor out = session.download(session.run().value(logits));
     double loss = 0;
     if (data.classes() != model.classes()) {  // a set may show fewer classes than the network knows
       batch.targets.assign(static_cast<std::size_t>(out.size()), 0);
       for (std::size_t i = 0; i < batch.labels.size(); ++i) batch.targets[i * static_cast<std::size_t>(model.classes()) + static_cast<std::size_t>(batch.labels[i])] = 1;
     }
-    session.check([&](const Context& ctx) { return cross_entropy(ctx, out, {batch.targets.data(), out.shape}, losses, {}, loss); });
+    targets.upload(batch.targets);
+    session.check([&](const Context& ctx) { return cross_entropy(ctx, session.run().value(logits), {targets.data(), out.shape}, losses, {}, loss); });
     result.loss += loss * batch.count;
     for (int i = 0; i < batch.count; ++i) {
       const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);

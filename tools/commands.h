@@ -40,6 +40,16 @@ Inputs read_inputs(const Model&, const std::string& path);
 /// The pixels in [0,1] that a prepared image stands for, for showing.
 std::vector<float> unprepared(const Model&, const TensorView& image);
 
+/// Where a command runs its network: options --threads and --device of every command that does.
+struct EngineOptions {
+  int threads = 0;
+  std::string device = "cpu";
+  void add_to(CLI::App&);
+  Engine open() const { return Engine(threads, device); }
+};
+/// "2 threads, avx512 kernels", or the device's name.
+std::string describe(const Engine&);
+
 /// "[key=value]..." of --set.
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>&);
 

@@ -17,7 +17,7 @@ struct Options {
   std::string file, input, output, image, ledger, target = "predicted", baseline = "zero";
   std::vector<std::string> methods, settings, rules;
   bool shared_scale = false;
-  int threads = 0;
+  EngineOptions engine;
 };
 
 nlohmann::json stats_json(const kernels::Stats& s) {
@@ -97,7 +97,7 @@ int run(const Options& o) {
   if (o.baseline.ends_with(".npy")) request.baseline_images = read_inputs(model, o.baseline).images;
   else request.baseline = o.baseline;
 
-  const Engine engine(o.threads);
+  const Engine engine = o.engine.open();
   std::vector<std::vector<Panel>> panels;
   const std::int32_t shown = std::min<std::int32_t>(in.images.shape.n(), 8);
   for (std::int32_t n = 0; n < shown; ++n) panels.push_back({picture_of(model, in, n)});
@@ -161,25 +161,25 @@ void add_explain(CLI::App& app, int& status) {
   c->add_option("--image", o->image, "picture as .png, beside its input");
   c->add_flag("--shared-scale", o->shared_scale, "one colour scale for all maps of an image");
   c->add_option("--ledger", o->ledger, "what each op did to the relevance, as JSON; - prints a table");
-  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  o->engine.add_to(*c);
   c->callback([o, &status] { status = run(*o); });
 }
 
 void add_predict(CLI::App& app, int& status) {
   struct PredictOptions {
     std::string file, input, output;
-    int threads = 0;
+    EngineOptions engine;
   };
   auto* const c = app.add_subcommand("predict", "outputs of a network for images");
   auto o = std::make_shared<PredictOptions>();
   c->add_option("FILE", o->file, "model file")->required();
   c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")->required();
   c->add_option("--output", o->output, "outputs (N,K) as .npy; without it, the best classes are printed");
-  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  o->engine.add_to(*c);
   c->callback([o, &status] {
     const Model model = Model::load(o->file);
     const Inputs in = read_inputs(model, o->input);
-    const std::vector<real> y = predict(model, Engine(o->threads), in.images);
+    const std::vector<real> y = predict(model, o->engine.open(), in.images);
     const std::int64_t n = in.images.shape.n(), k = model.classes();
     if (!o->output.empty()) io::write_npy(o->output, {n, k}, y.data());
     status = 0;

@@ -13,7 +13,7 @@ namespace {
 struct Options {
   std::string file, data, node, sheet;
   FilterMetricsOptions metrics;
-  int threads = 0;
+  EngineOptions engine;
   bool json = false;
 };
 
@@ -66,7 +66,7 @@ void draw(const Options& o, const Model& model, const Engine& engine, const data
 int run(Options& o) {
   const Model model = Model::load(o.file);
   const auto data = data::open_for_evaluation(o.data);
-  const Engine engine(o.threads);
+  const Engine engine = o.engine.open();
   o.metrics.stop = [] { return stop_requested.load(); };
   const FilterReport r = measure_filters(model, engine, *data, chosen_node(model, o.node), o.metrics);
   if (o.json) {
@@ -105,7 +105,7 @@ void add_filters(CLI::App& app, int& status) {
   c->add_option("--images", o->metrics.images, "the first so many; 0: all")->capture_default_str()->check(CLI::Range(0, 1 << 30));
   c->add_option("--radius", o->metrics.radius, "pixels that a valid unit paints around it")->capture_default_str()->check(CLI::Range(0.5, 1000.0));
   c->add_option("--sheet", o->sheet, "picture of filters' regions on their strongest images, .png");
-  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  o->engine.add_to(*c);
   c->add_flag("--json", o->json, "for programs");
   c->callback([o, &status] { status = run(*o); });
 }

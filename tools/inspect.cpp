@@ -17,16 +17,15 @@ std::string mebibytes(std::size_t bytes) {
 
 void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   const Graph& g = model.graph();
-  real* const parameters = const_cast<real*>(model.parameters.data());
   const Id logits = model.logits();
   PlanRequest request;
   request.graph = &g;
   request.batch = batch;
   request.seeds = {&logits, 1};
   const auto line = [&](const char* what) {
-    Session session(engine, request, parameters, request.parameter_gradients ? parameters : nullptr);
-    const Plan& p = session.plan();
-    std::printf("  %-34s %12s  (values and signals %s, scratch %s)\n", what, mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(), mebibytes(p.scratch_bytes).c_str());
+    Session::with_plan(engine, request, [&](const Plan& p) {
+      std::printf("  %-34s %12s  (values and signals %s, scratch %s)\n", what, mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(), mebibytes(p.scratch_bytes).c_str());
+    });
   };
   std::printf("memory of a run, batch %d, beside %s of parameters:\n", batch, mebibytes(model.parameters.size() * sizeof(real)).c_str());
   line("inference");
@@ -106,18 +105,19 @@ void add_inspect(CLI::App& app, int& status) {
   struct InspectOptions {
     std::string file;
     bool plan = false;
-    int batch = 1, threads = 0;
+    int batch = 1;
+    EngineOptions engine;
   };
   auto* const c = app.add_subcommand("inspect", "a model's ops, shapes and parameters");
   auto o = std::make_shared<InspectOptions>();
   c->add_option("FILE", o->file, "model file")->required();
   c->add_flag("--plan", o->plan, "memory for inference, explanation and training, and the largest values");
   c->add_option("--batch", o->batch, "batch size of the plan")->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  o->engine.add_to(*c);
   c->callback([o, &status] {
     const Model model = Model::load(o->file);
     print_graph(model);
-    if (o->plan) print_plan(model, Engine(o->threads), o->batch);
+    if (o->plan) print_plan(model, o->engine.open(), o->batch);
     status = 0;
   });
 }

@@ -10,7 +10,7 @@ namespace {
 
 struct Options {
   std::string file, data, input;
-  int threads = 0;
+  EngineOptions engine;
   bool json = false;
 };
 
@@ -29,7 +29,7 @@ int run(const Options& o) {
   if (o.data.empty() && o.input.empty()) throw Error("name --data, --input or both", Error::usage);
   const Model model = Model::load(o.file);
   const RuleBase rules = rules_of(model);
-  const Engine engine(o.threads);
+  const Engine engine = o.engine.open();
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!o.data.empty()) {
     const auto data = data::open_for_evaluation(o.data);
@@ -86,7 +86,7 @@ void add_rules_report(CLI::App& app, int& status) {
   c->add_option("FILE", o->file, "model file made by vitrine train renn")->required();
   c->add_option("--data", o->data, "report over the test part of a data set");
   c->add_option("--input", o->input, "pictures or .npy: each rule's proof on each image");
-  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  o->engine.add_to(*c);
   c->add_flag("--json", o->json, "for programs");
   c->callback([o, &status] { status = run(*o); });
 }

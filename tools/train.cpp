@@ -39,7 +39,7 @@ struct Options {
   std::string model, data;
   TrainOptions train;
   std::string optimizer = "nesterov";
-  int threads = 0;
+  EngineOptions engine;
   std::string rules;
   RennOptions renn;
   RennSchedule stages;
@@ -61,7 +61,7 @@ int run(Options& o) {
   if (!folder.empty() && !std::filesystem::is_directory(folder)) throw Error("--out " + o.train.out + ": the folder " + folder.string() + " does not exist");
   const data::TrainTest data = data::open_for_training(o.data);
   if (!data.note.empty()) std::printf("%s\n", data.note.c_str());
-  const Engine engine(o.threads);
+  const Engine engine = o.engine.open();
   const RuleBase rules = renn ? RuleBase::load(o.rules) : RuleBase{};
   Model model = renn ? make_renn(rules, data.train->image_shape(), data.train->classes(), o.renn, o.train.seed)
                      : make_model(o.model, data.train->image_shape(), data.train->classes(), o.train.seed);
@@ -74,12 +74,12 @@ int run(Options& o) {
     o.interpretable.loss.released = o.filter_loss == "released";
     o.interpretable.centroid = o.filter_peak == "centroid";
     model = with_interpretable_filters(model, o.interpretable, o.train.seed);
-    filters = std::make_unique<FilterTraining>(model, *data.train, o.interpretable, o.train.batch);
+    filters = std::make_unique<FilterTraining>(engine, model, *data.train, o.interpretable, o.train.batch);
     o.train.hook = filters.get();
   }
-  std::printf("%s: %lld parameters, %lld training and %lld test images of %s, %d classes, %d thread%s, %s kernels\n", o.model.c_str(),
+  std::printf("%s: %lld parameters, %lld training and %lld test images of %s, %d classes, %s\n", o.model.c_str(),
               static_cast<long long>(model.parameter_count()), static_cast<long long>(data.train->size()), static_cast<long long>(data.test->size()),
-              text(model.image_shape()).c_str(), model.classes(), engine.threads(), engine.threads() == 1 ? "" : "s", kernels::name(kernels::active()));
+              text(model.image_shape()).c_str(), model.classes(), describe(engine).c_str());
   int stage = 0;
   const auto show_stage = [&](int s, const TrainProgress& p) {
     if (s != stage) std::printf("%s\n", s == 1 ? "stage 1: the local network on local targets" : s == 2 ? "stage 2: the global network" : "stage 3: all, through the rules");
@@ -128,7 +128,7 @@ void add_train(CLI::App& app, int& status) {
   c->add_option("--filter-peak", o->filter_peak, "where a map's template stands: its maximum or its centre of mass")->capture_default_str()->check(CLI::IsMember({"maximum", "centroid"}));
   c->add_flag("--filter-slopes", o->interpretable.loss.learn_slopes, "templates' steepness follows the maps, as in the authors' code");
   c->add_option("--seed", o->train.seed, "same seed, same numbers")->capture_default_str();
-  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  o->engine.add_to(*c);
   c->add_flag("--resume", o->train.resume, "continue from FILE.state, bit for bit");
   c->callback([o, c, &status] {
     o->optimizer_given = c->count("--optimizer") > 0;
@@ -140,13 +140,13 @@ void add_train(CLI::App& app, int& status) {
 void add_eval(CLI::App& app, int& status) {
   struct EvalOptions {
     std::string file, data;
-    int threads = 0;
+    EngineOptions engine;
   };
   auto* const c = app.add_subcommand("eval", "accuracy of a model on a data set's test part");
   auto o = std::make_shared<EvalOptions>();
   c->add_option("FILE", o->file, "model file")->required();
   c->add_option("--data", o->data, "data set, as for train")->required();
-  c->add_option("--threads", o->threads, "0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
+  o->engine.add_to(*c);
   c->callback([o, &status] {
     const Model model = Model::load(o->file);
     const Shape s = model.image_shape();
@@ -155,7 +155,7 @@ void add_eval(CLI::App& app, int& status) {
       throw Error(o->data + ": has images of " + text(data->image_shape()) + ", but the network takes " + text(model.image_shape()));
     if (data->classes() > model.classes())
       throw Error(o->data + ": has " + std::to_string(data->classes()) + " classes, but the network knows " + std::to_string(model.classes()));
-    const EvalResult r = evaluate(model, Engine(o->threads), *data);
+    const EvalResult r = evaluate(model, o->engine.open(), *data);
     std::printf("accuracy %.4f  loss %.4f  images %lld\n", r.accuracy, r.loss, static_cast<long long>(data->size()));
     for (std::size_t k = 0; k < r.count.size(); ++k)
       if (r.count[k] > 0)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "models/data/loader.h"
 
@@ -55,19 +56,20 @@ RuleReport report_rules(const Model& model, const Engine& engine, const data::Da
   };
   double true_score = 0, total = 0;
   over_batches([&](const data::Batch& batch, const TensorView&) {
-    const TensorView out = session.run().value(logits), seed = session.run().signal(logits);
+    const HostTensor out = session.download(session.run().value(logits));
     const std::int64_t classes = out.shape.per_image();
-    std::fill_n(seed.data, seed.size(), real{0});
+    std::vector<real> seed(static_cast<std::size_t>(out.size()), 0);
     for (int n = 0; n < batch.count; ++n) {
       const int best = argmax(out.data + n * classes, classes), label = batch.labels[static_cast<std::size_t>(n)];
       report.accuracy += (best == label) / images;
       report.score += static_cast<double>(out.data[n * classes + best]) / images;
       true_score += static_cast<double>(out.data[n * classes + label]) / images;
-      seed.data[n * classes + best] = out.data[n * classes + best];
+      seed[static_cast<std::size_t>(n * classes + best)] = out.data[n * classes + best];
     }
+    session.upload(session.run().signal(logits), seed);
     session.walk_back();
     for (std::size_t k = 0; k < values.size(); ++k) {
-      const TensorView v = session.run().value(values[k]), r = session.run().signal(values[k]);
+      const HostTensor v = session.download(session.run().value(values[k])), r = session.download(session.run().signal(values[k]));
       EvidenceReport& e = report.evidence[k];
       for (int n = 0; n < batch.count; ++n) {
         const real *const m = v.data + n * map.per_image(), *const relevance = r.data + n * map.per_image();
@@ -91,12 +93,14 @@ RuleReport report_rules(const Model& model, const Engine& engine, const data::Da
     e.share = total > 0 ? e.share / total : 0;
   }
   // Each map by its mean, everything after it run again.
+  std::vector<Storage> replacements;
+  for (const std::vector<real>& m : mean) replacements.emplace_back(engine, m);
   over_batches([&](const data::Batch& batch, const TensorView& input) {
     for (std::size_t k = 0; k < values.size(); ++k) {
       edit.node = g.values[values[k]].producer;
-      edit.replacement = {mean[k].data(), map};
+      edit.replacement = {replacements[k].data(), map};
       session.forward(input, edit.node);
-      const TensorView out = session.run().value(logits);
+      const HostTensor out = session.download(session.run().value(logits));
       const std::int64_t classes = out.shape.per_image();
       for (int n = 0; n < batch.count; ++n) {
         const int label = batch.labels[static_cast<std::size_t>(n)];
@@ -137,7 +141,11 @@ class Prover {
   }
 
  private:
-  const real* map(const std::string& name) const { return session_.run().value(model_.graph().nodes[model_.node(name)].out).data; }
+  // A node's map; they stay, so that pointers to several may be held.
+  const real* map(const std::string& name) {
+    const Id v = model_.graph().nodes[model_.node(name)].out;
+    return maps_.try_emplace(v, session_.download(session_.run().value(v))).first->second.data;
+  }
 
   ProofNode node(const std::string& text, const real* m, std::int32_t at) const {
     return {text, static_cast<double>(m[at]), geometry_.w.centre(at % map_.w()), geometry_.h.centre(at / map_.w()), {}};
@@ -172,6 +180,7 @@ class Prover {
   Session& session_;
   Geometry geometry_;
   Shape map_;
+  std::map<Id, HostTensor> maps_;
 };
 
 }  // namespace

@@ -120,15 +120,12 @@ std::vector<real> predict(const Model& model, const Engine& engine, const Images
   PlanRequest request;
   request.graph = &model.graph();
   request.keep_values = keep;
-  {
-    Session one(engine, request, model.parameters);
-    request.batch = fitting_batch(one.plan().bytes(), budget);
-  }
+  request.batch = fitting_batch(Session::planned_bytes(engine, request), budget);
   Session session(engine, request, model.parameters);
   std::vector<real> out;
   for (std::int32_t first = 0; first < x.shape.n(); first += request.batch) {
     session.forward(x.view().images(first, std::min(request.batch, x.shape.n() - first)));
-    const TensorView y = session.run().value(model.graph().output);
+    const HostTensor y = session.download(session.run().value(model.graph().output));
     out.insert(out.end(), y.data, y.data + y.size());
   }
   return out;
@@ -154,7 +151,7 @@ Explanation explain(const Model& model, const Engine& engine, const Images& x, c
     std::vector<real> out;
     for (std::int32_t first = 0; first < images.shape.n(); first += plan.batch) {
       session.forward(images.view().images(first, std::min(plan.batch, images.shape.n() - first)));
-      const TensorView y = session.run().value(logits);
+      const HostTensor y = session.download(session.run().value(logits));
       out.insert(out.end(), y.data, y.data + y.size());
     }
     return out;

@@ -67,7 +67,7 @@ class GradCam final : public Method {
     std::vector<double> map, large;
     in_batches(context_, x.shape.n(), walk_->batch(), [&](std::int32_t first, std::int32_t count) {
       walk_->run(x.images(first, count), nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), Walk::Seed::one);
-      const TensorView a = walk_->session().run().value(value_), s = walk_->signal();
+      const HostTensor a = walk_->session().download(walk_->session().run().value(value_)), s = walk_->signal();
       const std::int64_t pixels = a.shape.pixels();
       for (std::int32_t n = 0; n < count; ++n) {
         map.assign(static_cast<std::size_t>(pixels), 0.0);

@@ -40,7 +40,7 @@ class Walk {
   enum class Seed { one, logit };
   void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed);
   std::int32_t batch() const noexcept { return options_.batch; }
-  TensorView signal(int channel = 0) const { return session_->run().signal(options_.until, channel); }
+  HostTensor signal(int channel = 0) const { return session_->download(session_->run().signal(options_.until, channel)); }
   Session& session() noexcept { return *session_; }
   void collect(std::vector<LedgerRow>&) const;
 
@@ -51,6 +51,7 @@ class Walk {
   std::vector<const Rule*> rules_;
   std::unique_ptr<Session> session_;
   std::vector<LedgerLine> lines_;
+  std::vector<real> seed_;
 };
 
 /// The largest batch whose plan fits the budget (at least 1, at most 64).

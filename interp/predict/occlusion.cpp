@@ -42,10 +42,7 @@ class Occlusion final : public Method {
     PlanRequest request;
     request.graph = &c.model.graph();
     request.keep_values = keep_;
-    {
-      Session one(c.engine, request, c.model.parameters);
-      request.batch = fitting_batch(one.plan().bytes() + static_cast<std::size_t>(image.size()) * sizeof(real), c.request.memory_budget);
-    }
+    request.batch = fitting_batch(Session::planned_bytes(c.engine, request) + static_cast<std::size_t>(image.size()) * sizeof(real), c.request.memory_budget);
     session_ = std::make_unique<Session>(c.engine, request, c.model.parameters);
   }
 
@@ -91,7 +88,7 @@ class Occlusion final : public Method {
  private:
   std::vector<double> scores(const TensorView& x, int target) {
     session_->forward(x);
-    const TensorView out = session_->run().value(logits_);
+    const HostTensor out = session_->download(session_->run().value(logits_));
     std::vector<double> s;
     for (std::int32_t n = 0; n < x.shape.n(); ++n) s.push_back(out.data[n * out.shape.per_image() + target]);
     return s;

@@ -90,7 +90,7 @@ class WalkMethod : public Method {
   }
 
   virtual void finish(const TensorView& x, const TensorView& reference, real* out) {
-    const TensorView s = walk_->signal();
+    const HostTensor s = walk_->signal();
     for (std::int64_t i = 0; i < x.size(); ++i) {
       const real factor = !times_input_ ? 1 : reference ? x.data[i] - reference.data[i] : x.data[i];
       out[i] = s.data[i] * factor;
@@ -128,10 +128,11 @@ class RevealCancel final : public WalkMethod {
     for (const Value& v : g.values) bytes += v.kind == ValueKind::parameter ? 64 : 2 * (static_cast<std::size_t>(v.shape.size()) * sizeof(real) + 128);
     // Parts and plan alike grow with the batch; half of the budget each is a safe split.
     const std::int32_t batch = fitting_batch(bytes, c.request.memory_budget / 2);
-    memory_ = Memory(bytes * static_cast<std::size_t>(batch));
-    Arena arena(memory_.data(), memory_.bytes());
+    book_ = Memory((2 * sizeof(TensorView)) * g.values.size() + Arena::alignment);
+    memory_ = Memory(bytes * static_cast<std::size_t>(batch), c.engine.device());
+    Arena book(book_.data(), book_.bytes()), data(memory_.data(), memory_.bytes());
     DeepLiftParts parts;
-    if (make_deeplift_parts(g, batch, arena, parts) != Status::ok) throw Error("deeplift: the parts of all values do not fit in memory");
+    if (make_deeplift_parts(g, batch, book, data, parts) != Status::ok) throw Error("deeplift: the parts of all values do not fit in memory");
     rule_ = std::make_unique<DeepLiftRevealCancel>(g, parts, std::span<const bool>(reinterpret_cast<const bool*>(reveal_.data()), reveal_.size()));
     assignment_.fill(rule_.get());
     start({.keep = {}, .reference = true, .channels = 2, .observer = rule_.get(), .batch = batch});
@@ -141,14 +142,16 @@ class RevealCancel final : public WalkMethod {
 
  protected:
   void finish(const TensorView& x, const TensorView&, real* out) override {
+    const Storage result(context_.engine, static_cast<std::size_t>(x.size()));
     walk_->session().check([&](const Context& ctx) {
-      return rule_->contribution(ctx, walk_->session().run(), context_.model.graph().input, {out, x.shape});
+      return rule_->contribution(ctx, walk_->session().run(), context_.model.graph().input, {result.data(), x.shape});
     });
+    result.download({out, static_cast<std::size_t>(x.size())});
   }
 
  private:
   std::vector<char> reveal_;
-  Memory memory_;
+  Memory book_, memory_;
   std::unique_ptr<DeepLiftRevealCancel> rule_;
 };
 
@@ -196,10 +199,7 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
   request.keep_values = options_.keep;
   request.ledger = options_.ledger;
   request.observer = options_.observer;
-  if (options_.batch == 0) {
-    const Session one(engine, request, model.parameters);
-    options_.batch = fitting_batch(one.plan().bytes(), budget);
-  }
+  if (options_.batch == 0) options_.batch = fitting_batch(Session::planned_bytes(engine, request), budget);
   request.batch = options_.batch;
   session_ = std::make_unique<Session>(engine, request, model.parameters);
   if (options_.ledger) lines_.resize(model.graph().nodes.size());
@@ -208,16 +208,14 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
 void Walk::run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed how) {
   if (reference != nullptr) session_->forward_reference(*reference);
   session_->forward(x);
-  const TensorView out = session_->run().value(logits_);
+  const HostTensor out = session_->download(session_->run().value(logits_));
   const std::int64_t classes = out.shape.per_image();
-  for (int c = 0; c < options_.channels; ++c) {
-    const TensorView seed = session_->run().signal(logits_, c);
-    std::fill(seed.data, seed.data + seed.size(), real{0});
-    for (std::int32_t n = 0; n < x.shape.n(); ++n) {
-      const std::int64_t at = n * classes + targets[static_cast<std::size_t>(n)];
-      seed.data[at] = how == Seed::one ? 1 : out.data[at];
-    }
+  seed_.assign(static_cast<std::size_t>(out.size()), real{0});
+  for (std::int32_t n = 0; n < x.shape.n(); ++n) {
+    const std::int64_t at = n * classes + targets[static_cast<std::size_t>(n)];
+    seed_[static_cast<std::size_t>(at)] = how == Seed::one ? 1 : out.data[at];
   }
+  for (int c = 0; c < options_.channels; ++c) session_->upload(session_->run().signal(logits_, c), seed_);
   std::fill(lines_.begin(), lines_.end(), LedgerLine{});
   Ledger ledger{lines_, seconds};
   session_->walk_back(options_.ledger ? &ledger : nullptr);

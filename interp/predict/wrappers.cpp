@@ -52,7 +52,7 @@ class IntegratedGradients final : public Method {
         }
         target.assign(static_cast<std::size_t>(count), targets[static_cast<std::size_t>(n)]);
         walk_->run(points.view().images(0, count), nullptr, target, Walk::Seed::one);
-        const TensorView g = walk_->signal();
+        const HostTensor g = walk_->signal();
         for (std::int32_t k = 0; k < count; ++k)
           for (std::int64_t i = 0; i < pixels; ++i) sum[static_cast<std::size_t>(i)] += quadrature_.weight[static_cast<std::size_t>(first + k)] * g.data[k * pixels + i];
       });

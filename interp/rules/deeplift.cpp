@@ -96,16 +96,16 @@ Status DeepLiftRescale::route(const Context& ctx, const RouteOp& op, const Step&
   return s.s_in[0] ? cross_max(ctx, op, s, s.s_out[0], s.s_in[0]) : Status::ok;
 }
 
-Status make_deeplift_parts(const Graph& g, std::int32_t batch, Arena& arena, DeepLiftParts& parts) noexcept {
-  TensorView* const views = arena.array<TensorView>(2 * g.values.size());
+Status make_deeplift_parts(const Graph& g, std::int32_t batch, Arena& book, Arena& data, DeepLiftParts& parts) noexcept {
+  TensorView* const views = book.array<TensorView>(2 * g.values.size());
   if (views == nullptr) return Status::out_of_arena;
   parts = {{views, g.values.size()}, {views + g.values.size(), g.values.size()}};
   for (std::size_t v = 0; v < g.values.size(); ++v) {
     parts.positive[v] = parts.negative[v] = {};
     if (g.values[v].kind == ValueKind::parameter) continue;
     const Shape shape = g.values[v].shape.with_batch(batch);
-    parts.positive[v] = {arena.array<real>(static_cast<std::size_t>(shape.size())), shape};
-    parts.negative[v] = {arena.array<real>(static_cast<std::size_t>(shape.size())), shape};
+    parts.positive[v] = {data.array<real>(static_cast<std::size_t>(shape.size())), shape};
+    parts.negative[v] = {data.array<real>(static_cast<std::size_t>(shape.size())), shape};
     if (!parts.positive[v] || !parts.negative[v]) return Status::out_of_arena;
   }
   return Status::ok;

@@ -31,8 +31,9 @@ struct DeepLiftParts {
   std::span<TensorView> positive, negative;  ///< one a value of the graph; those of parameters are empty
 };
 
-/// Lays out the parts for one batch size in an arena: 2 x (sum of all values' sizes).
-Status make_deeplift_parts(const Graph&, std::int32_t batch, Arena&, DeepLiftParts&) noexcept;
+/// Lays out the parts for one batch size: the views in `book`, and in `data`, where kernels work, 2 x (sum of all values'
+/// sizes). Both may be the same arena.
+Status make_deeplift_parts(const Graph&, std::int32_t batch, Arena& book, Arena& data, DeepLiftParts&) noexcept;
 
 /// Two multipliers a value (a walk of two channels). `reveal[i]` says whether pointwise node i uses RevealCancel; else
 /// Rescale. Give the same object to every node of the plan, and to the plan as its observer.

@@ -50,7 +50,7 @@ Maps collect(const Model& model, const Engine& engine, const data::Dataset& data
     const auto done = static_cast<std::int64_t>(maps.labels.size());
     const auto count = static_cast<std::int32_t>(std::min<std::int64_t>(batch.count, maps.images - done));
     session.forward({batch.images.data(), model.image_shape().with_batch(count)});
-    const TensorView v = session.run().value(value);
+    const HostTensor v = session.download(session.run().value(value));
     std::copy_n(v.data, v.size(), maps.values.begin() + done * maps.shape.per_image());
     maps.labels.insert(maps.labels.end(), batch.labels.begin(), batch.labels.begin() + count);
     if (o.progress) o.progress(static_cast<double>(done + count) / static_cast<double>(maps.images));

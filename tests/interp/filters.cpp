@@ -128,7 +128,7 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     const std::atomic<bool> never{false};
     Model whole = make(o);
     const Model before = make(o);
-    FilterTraining filters(whole, *data.train, o, t.batch);
+    FilterTraining filters(Engine(1), whole, *data.train, o, t.batch);
     t.hook = &filters;
     train(whole, Engine(1), data, t, {}, never);
 
@@ -150,28 +150,28 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     InterpretableOptions none = o;
     none.weight = 0;
     Model gates = make(none);
-    FilterTraining still(gates, *data.train, none, t.batch);
+    FilterTraining still(Engine(1), gates, *data.train, none, t.batch);
     t.hook = &still;
     t.out = folder / "gates.safetensors";
     train(gates, Engine(1), data, t, {}, never);
     CHECK(state(gates, "conv5.weight") != state(whole, "conv5.weight"));
 
     Model part = make(o);
-    FilterTraining first(part, *data.train, o, t.batch);
+    FilterTraining first(Engine(1), part, *data.train, o, t.batch);
     t.hook = &first;
     t.out = folder / "part.safetensors";
     std::atomic<bool> stop{false};
     int steps = 0;
     train(part, Engine(2), data, t, [&](const TrainProgress&) { stop = ++steps == 6; }, stop);
     Model again = make(o);
-    FilterTraining second(again, *data.train, o, t.batch);
+    FilterTraining second(Engine(1), again, *data.train, o, t.batch);
     t.hook = &second;
     t.resume = true;
     train(again, Engine(2), data, t, {}, never);
     CHECK(again.parameters == whole.parameters);
     // Another weight is another run.
     o.weight = 0.7;
-    FilterTraining other(again, *data.train, o, t.batch);
+    FilterTraining other(Engine(1), again, *data.train, o, t.batch);
     CHECK(other.describe() != second.describe());
 
     for (const char* method : {"gradient", "lrp", "deeplift", "guided-backprop", "integrated-gradients"}) {
@@ -193,11 +193,11 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
 TEST_CASE("filter training refuses networks and data that do not fit") {
   const auto data = data::open_for_training("partshapes:kind3,size=32,train=3,test=3,samples=1");
   const Model plain = make_model("cnn6", data.train->image_shape(), 3, 1);
-  test::refused([&] { FilterTraining(plain, *data.train, {}, 4); }, "no layer of interpretable filters");
+  test::refused([&] { FilterTraining(Engine(1), plain, *data.train, {}, 4); }, "no layer of interpretable filters");
   InterpretableOptions o;
   o.nodes = {"relu6"};
   const Model wider = with_interpretable_filters(make_model("cnn6", data.train->image_shape(), 5, 1), o, 1);
-  test::refused([&] { FilterTraining(wider, *data.train, o, 4); }, "knows 5 classes, but the data has 3");
+  test::refused([&] { FilterTraining(Engine(1), wider, *data.train, o, 4); }, "knows 5 classes, but the data has 3");
   test::refused([&] { with_interpretable_filters(plain, {}, 1); }, "need a node");
 }
 

@@ -5,17 +5,21 @@
 namespace vitrine::kernels::selfcheck {
 namespace {
 
+/// Sizes that a device shares among several blocks, and, for sums, in several kernels.
+constexpr std::initializer_list<int> kLong = {4097, 20011};
+
 /// f(random, n, kernels, extreme) for sizes around the vector widths, with ordinary and with extreme values.
 template <class F>
-void for_sizes(std::uint64_t seed, const Levels& levels, F f) {
-  for (int n : {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 100, 257, 1000}) {
-    for (int round = 0; round < 6; ++round) {
+void for_sizes(std::uint64_t seed, const Levels& levels, F f, std::initializer_list<int> sizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 100, 257, 1000},
+               int rounds = 6) {
+  for (int n : sizes) {
+    for (int round = 0; round < rounds; ++round) {
       CAPTURE(n);
       CAPTURE(round);
-      for (Isa isa : levels) {
-        CAPTURE(std::string(name(isa)));
+      for (const Level& level : levels) {
+        CAPTURE(level.name);
         Random r(seed * 7919 + static_cast<std::uint64_t>(n * 10 + round));
-        f(r, n, table(isa), round % 2 == 1);
+        f(r, n, *level.table, round % 2 == 1);
       }
     }
   }
@@ -105,9 +109,9 @@ void check_map_forward(const Levels& levels) {
     const Doubles d = widened(x);
     Doubles want(d);
     truth().map_forward(map, {1, 0}, d.data(), want.data(), n);
-    for (Isa isa : levels) {
-      CAPTURE(std::string(name(isa)));
-      table(isa).map_forward(map, {1, 0}, x.data(), y.data(), n);
+    for (const Level& level : levels) {
+      CAPTURE(level.name);
+      level.table->map_forward(map, {1, 0}, x.data(), y.data(), n);
       check_all(y, want, [&](std::size_t i) { return 8 * kU * size_of(want[i]); });
     }
   }
@@ -152,6 +156,17 @@ void check_scale(const Levels& levels) {
   check_map(24, levels, 1, 1, true, [](Random& r, const auto& t, const auto& x, auto* y, std::int64_t n, bool add) {
     t.scale(r.value(), x[0], y, n, add);
   });
+  // More than one element for each of the most threads that a device starts.
+  const std::int64_t n = 1200007;
+  Floats x(n), y(n);
+  for (std::int64_t i = 0; i < n; ++i) x[i] = static_cast<float>(i);
+  for (const Level& level : levels) {
+    y.poison();
+    level.table->scale(0.5f, x.data(), y.data(), n, false);
+    std::int64_t wrong = 0;
+    for (std::int64_t i = 0; i < n; ++i) wrong += !(y[i] == 0.5f * static_cast<float>(i));
+    CHECK(wrong == 0);
+  }
 }
 
 void check_multiply(const Levels& levels) {
@@ -206,11 +221,11 @@ void check_copy(const Levels& levels) {
       d.size[j] = c.size[j], d.src_stride[j] = c.src_stride[j], d.dst_stride[j] = c.dst_stride[j];
     d.src = d_src.data(), d.dst = want.data(), d.add = add;
     truth().copy(d);
-    for (Isa isa : levels) {
-      CAPTURE(std::string(name(isa)));
+    for (const Level& level : levels) {
+      CAPTURE(level.name);
       Floats dst(old);
       c.src = src.data(), c.dst = dst.data(), c.add = add;
-      table(isa).copy(c);
+      level.table->copy(c);
       check_all(dst, want, [&](std::size_t j) { return add ? kU * size_of(want[j]) : 0.0; });
     }
   }
@@ -237,7 +252,7 @@ void check_dropout(const Levels& levels) {
 }
 
 void check_stats(const Levels& levels) {
-  for_sizes(30, levels, [](Random& r, int n, const Kernels& k, bool extreme) {
+  const auto one = [](Random& r, int n, const Kernels& k, bool extreme) {
     const Floats x = random_floats(r, n, extreme);
     const Doubles d = widened(x);
     const Stats got = k.stats(x.data(), n), want = truth().stats(d.data(), n);
@@ -246,11 +261,13 @@ void check_stats(const Levels& levels) {
     CHECK(std::fabs(got.abs_sum - want.abs_sum) <= bound);
     CHECK(got.abs_max == want.abs_max);
     CHECK(got.non_finite == want.non_finite);
-  });
+  };
+  for_sizes(30, levels, one);
+  for_sizes(30, levels, one, kLong, 2);
 }
 
 void check_dot(const Levels& levels) {
-  for_sizes(31, levels, [](Random& r, int n, const Kernels& k, bool extreme) {
+  const auto one = [](Random& r, int n, const Kernels& k, bool extreme) {
     const Floats x = random_floats(r, n, extreme), y = random_floats(r, n, extreme);
     const Doubles dx = widened(x), dy = widened(y), mx = magnitudes({}, x), my = magnitudes({}, y);
     const double got = k.dot(x.data(), y.data(), n), want = truth().dot(dx.data(), dy.data(), n);
@@ -260,11 +277,13 @@ void check_dot(const Levels& levels) {
     } else {
       CHECK((std::isnan(want) ? std::isnan(got) : got == want));
     }
-  });
+  };
+  for_sizes(31, levels, one);
+  for_sizes(31, levels, one, kLong, 2);
 }
 
 void check_channel_sum(const Levels& levels) {
-  for_sizes(32, levels, [](Random& r, int pixels, const Kernels& k, bool extreme) {
+  const auto one = [](Random& r, int pixels, const Kernels& k, bool extreme) {
     const int images = r.in(1, 3), channels = r.in(1, 5);
     const Floats x = random_floats(r, std::int64_t{images} * channels * pixels, extreme);
     const bool add = r.coin();
@@ -275,7 +294,9 @@ void check_channel_sum(const Levels& levels) {
     truth().channel_sum(m.data(), images, channels, pixels, size.data(), add);
     k.channel_sum(x.data(), images, channels, pixels, y.data(), add);
     check_all(y, want, [&](std::size_t i) { return (images * pixels + 1) * kU * size[i]; });
-  });
+  };
+  for_sizes(32, levels, one);
+  for_sizes(32, levels, one, kLong, 2);
 }
 
 // The exponent's argument x - max is rounded once, and an absolute error there is a relative one of the result.
@@ -291,6 +312,18 @@ void check_softmax_forward(const Levels& levels) {
     t.softmax_forward(x.data(), n, k, y.data());
     check_all(y, want, [&](std::size_t i) { return (k + 110 + 8) * kU * size_of(want[i]); });
   });
+  // More rows than a device starts warps.
+  const std::int64_t rows = 17001;
+  Floats x(2 * rows), y(2 * rows);
+  for (std::int64_t i = 0; i < rows; ++i) x[2 * i] = 0, x[2 * i + 1] = static_cast<float>(i % 7);
+  const Doubles d = widened(x);
+  Doubles want(d);
+  truth().softmax_forward(d.data(), rows, 2, want.data());
+  for (const Level& level : levels) {
+    y.poison();
+    level.table->softmax_forward(x.data(), rows, 2, y.data());
+    check_all(y, want, [&](std::size_t i) { return 120 * kU * size_of(want[i]); });
+  }
 }
 
 void check_softmax_backward(const Levels& levels) {
@@ -439,12 +472,12 @@ void check_relevance_quotient(const Levels& levels) {
       }
     }
   }
-  for (Isa isa : levels) {
-    CAPTURE(std::string(name(isa)));
+  for (const Level& level : levels) {
+    CAPTURE(level.name);
     Random r(39);
     Floats s = random_floats(r, 37), z = random_floats(r, 37), apart(37);
-    table(isa).relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, apart.data(), 37);
-    table(isa).relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, s.data(), 37);
+    level.table->relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, apart.data(), 37);
+    level.table->relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, s.data(), 37);
     CHECK(s.same_bits(apart));
   }
 }

@@ -59,10 +59,10 @@ void for_shapes(std::uint64_t seed, const Levels& levels, bool average, F f) {
     CAPTURE(s.count_padding);
     const std::int64_t in = s.planes * s.h * s.w, out = s.planes * s.oh * s.ow;
     Random values(seed * 1000 + static_cast<std::uint64_t>(i));
-    for (Isa isa : levels) {
-      CAPTURE(std::string(name(isa)));
+    for (const Level& level : levels) {
+      CAPTURE(level.name);
       Random same = values;
-      f(same, s, in, out, table(isa), i % 3 == 0);
+      f(same, s, in, out, *level.table, i % 3 == 0);
     }
   }
 }

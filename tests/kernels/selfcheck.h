@@ -22,7 +22,14 @@ namespace vitrine::kernels::selfcheck {
 /// Half a unit in the last place of 1: the largest relative error of one float operation.
 constexpr double kU = FLT_EPSILON / 2.0;
 
-using Levels = std::vector<Isa>;
+/// A table under test: an instruction set's, or a device's that takes operands in host memory (staged.h).
+struct Level {
+  std::string name;
+  const Kernels* table;
+  double product_error = 0;  ///< relative error of every product in a sum, where operands are rounded before
+  int every = 1;             ///< of the cases of matrix products and convolutions only every n-th, where they are slow
+};
+using Levels = std::vector<Level>;
 
 /// One function a slot, named after it; the main loop calls them through VITRINE_KERNEL_SLOTS, so a slot without a
 /// check does not link.

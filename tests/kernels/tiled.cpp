@@ -23,7 +23,14 @@ GemmArgs<U> retyped(const GemmArgs<T>& g) {
   return o;
 }
 
+/// Whether the next case is one that slow levels leave out.
+bool left_out(const Levels& levels) {
+  static int cases = 0;
+  return cases++ % levels.front().every != 0;
+}
+
 void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extreme) {
+  if (left_out(levels)) return;
   GemmArgs<float> g;
   g.m = m, g.n = n, g.k = k;
   g.a_transposed = r.coin(), g.b_transposed = r.coin(), g.add = r.coin();
@@ -56,9 +63,9 @@ void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extrem
   d.a_sub = d.b_sub = d.bias_sub = {};
   reference<double>().gemm.tile(d, nullptr, nullptr, 0);
 
-  for (Isa isa : levels) {
-    CAPTURE(std::string(name(isa)));
-    const auto& kernel = table(isa).gemm;
+  for (const Level& level : levels) {
+    CAPTURE(level.name);
+    const auto& kernel = level.table->gemm;
     const auto compute = [&](int cut_m, int cut_n, bool reversed) {
       Floats c(old);
       for (int part = 0; part < 4; ++part) {
@@ -90,7 +97,7 @@ void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extrem
         inside_size.push_back(size[static_cast<std::size_t>(at)]);
       }
     }
-    check_all(inside, inside_want, [&](std::size_t i) { return (k + 6) * kU * inside_size[i]; });
+    check_all(inside, inside_want, [&](std::size_t i) { return ((k + 6) * kU + level.product_error) * inside_size[i]; });
     CHECK_MESSAGE(outside, "elements between the rows of C were overwritten");
     CHECK_MESSAGE(c.intact(), "guard words of C were overwritten");
     if (!extreme) {
@@ -134,6 +141,7 @@ const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
 constexpr double kWinograd = 64;
 
 void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme, bool exact = true) {
+  if (left_out(levels)) return;
   CAPTURE(exact);
   CAPTURE(s.n);
   CAPTURE(s.c);
@@ -185,9 +193,9 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
                        : direction == Direction::data  ? double(s.oc / s.groups) * s.kh * s.kw
                                                        : double(s.n) * s.oh * s.ow;
 
-  for (Isa isa : levels) {
-    CAPTURE(std::string(name(isa)));
-    const auto& kernel = kernel_of(table(isa), direction);
+  for (const Level& level : levels) {
+    CAPTURE(level.name);
+    const auto& kernel = kernel_of((*level.table), direction);
     const auto compute = [&](int images, bool reversed) {
       Floats out(old);
       for (int first = 0; first < s.n; first += images) {
@@ -204,7 +212,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
     };
     const Floats out = compute(s.n, false);
     const double nearby = exact ? 0 : *std::max_element(size.begin(), size.end());
-    check_all(out, want, [&](std::size_t i) { return exact ? (terms + 6) * kU * size[i] : kWinograd * kU * nearby; });
+    check_all(out, want, [&](std::size_t i) { return exact ? ((terms + 6) * kU + level.product_error) * size[i] : (kWinograd * kU + level.product_error) * nearby; });
     if (!extreme) {
       CHECK_MESSAGE(out.same_bits(compute(s.n, true)), "the order of tiles matters");
       if (direction != Direction::weights) CHECK_MESSAGE(out.same_bits(compute(1, false)), "the batch cut matters");

@@ -355,7 +355,7 @@ TEST_CASE("DeepLIFT is complete through gates, by both rules") {
   std::vector<std::byte> memory(std::size_t{4} << 20);
   Arena arena(memory.data(), memory.size());
   DeepLiftParts parts;
-  REQUIRE(make_deeplift_parts(net.graph, 2, arena, parts) == Status::ok);
+  REQUIRE(make_deeplift_parts(net.graph, 2, arena, arena, parts) == Status::ok);
   const std::unique_ptr<bool[]> reveal(new bool[net.graph.nodes.size()]);
   std::fill_n(reveal.get(), net.graph.nodes.size(), true);
   DeepLiftRevealCancel cancel(net.graph, parts, {reveal.get(), net.graph.nodes.size()});

@@ -32,7 +32,7 @@ Values reveal_cancel(Net& net, const Values& x, const Values& x0, std::int32_t b
   std::vector<std::byte> memory(std::size_t{1} << 22);
   Arena arena(memory.data(), memory.size());
   DeepLiftParts parts;
-  REQUIRE(make_deeplift_parts(net.graph, batch, arena, parts) == Status::ok);
+  REQUIRE(make_deeplift_parts(net.graph, batch, arena, arena, parts) == Status::ok);
   std::array<bool, 64> flags{};
   for (std::size_t i = 0; i < net.graph.nodes.size(); ++i) flags[i] = reveal;
   DeepLiftRevealCancel rule(net.graph, parts, {flags.data(), net.graph.nodes.size()});

@@ -1,0 +1,445 @@
+#include "kernels/cudnn/cudnn.h"
+
+#include <cudnn.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/runtime.h"
+
+namespace vitrine::kernels::cuda {
+
+cudaStream_t stream() noexcept;  // kernels/cuda/runtime.cu
+
+namespace {
+
+#define VITRINE_CUDNN_FUNCTIONS(X)                                                                                       \
+  X(cudnnCreate) X(cudnnSetStream) X(cudnnGetVersion) X(cudnnGetErrorString)                                             \
+  X(cudnnCreateTensorDescriptor) X(cudnnSetTensor4dDescriptor) X(cudnnDestroyTensorDescriptor)                           \
+  X(cudnnCreateFilterDescriptor) X(cudnnSetFilter4dDescriptor) X(cudnnDestroyFilterDescriptor)                           \
+  X(cudnnCreateConvolutionDescriptor) X(cudnnSetConvolution2dDescriptor) X(cudnnSetConvolutionGroupCount)                \
+  X(cudnnSetConvolutionMathType) X(cudnnGetConvolution2dForwardOutputDim) X(cudnnDestroyConvolutionDescriptor)           \
+  X(cudnnCreateActivationDescriptor) X(cudnnSetActivationDescriptor) X(cudnnDestroyActivationDescriptor)                 \
+  X(cudnnCreatePoolingDescriptor) X(cudnnSetPooling2dDescriptor) X(cudnnDestroyPoolingDescriptor)                        \
+  X(cudnnGetConvolutionForwardAlgorithm_v7) X(cudnnGetConvolutionForwardWorkspaceSize) X(cudnnConvolutionForward)        \
+  X(cudnnConvolutionBiasActivationForward) X(cudnnAddTensor)                                                             \
+  X(cudnnGetConvolutionBackwardDataAlgorithm_v7) X(cudnnConvolutionBackwardData)                                         \
+  X(cudnnGetConvolutionBackwardFilterAlgorithm_v7) X(cudnnConvolutionBackwardFilter)                                     \
+  X(cudnnBatchNormalizationForwardTraining) X(cudnnBatchNormalizationBackward)                                           \
+  X(cudnnPoolingForward) X(cudnnPoolingBackward)
+
+struct Library {
+#define VITRINE_MEMBER(f) decltype(&::f) f = nullptr;
+  VITRINE_CUDNN_FUNCTIONS(VITRINE_MEMBER)
+#undef VITRINE_MEMBER
+} lib;
+
+cudnnHandle_t handle = nullptr;
+Table<float> own;          // the slots as they were
+Math math = Math::fma;
+bool deterministic = true, reporting = false;
+char version[32];
+
+constexpr std::size_t kWorkspaceLimit = std::size_t{256} << 20;
+
+void must(cudnnStatus_t s) noexcept {
+  if (s != CUDNN_STATUS_SUCCESS) fail("cuDNN failed: ", lib.cudnnGetErrorString(s));
+}
+
+// Descriptors, gone at the end of a scope.
+template <class D, cudnnStatus_t (*Library::*create)(D*), cudnnStatus_t (*Library::*destroy)(D)>
+struct Descriptor {
+  D d{};
+  Descriptor() noexcept { must((lib.*create)(&d)); }
+  ~Descriptor() { (lib.*destroy)(d); }
+  Descriptor(const Descriptor&) = delete;
+  operator D() const noexcept { return d; }
+};
+struct Tensor : Descriptor<cudnnTensorDescriptor_t, &Library::cudnnCreateTensorDescriptor, &Library::cudnnDestroyTensorDescriptor> {
+  Tensor(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w) noexcept {
+    must(lib.cudnnSetTensor4dDescriptor(d, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, static_cast<int>(n), static_cast<int>(c), static_cast<int>(h), static_cast<int>(w)));
+  }
+};
+struct Filter : Descriptor<cudnnFilterDescriptor_t, &Library::cudnnCreateFilterDescriptor, &Library::cudnnDestroyFilterDescriptor> {
+  explicit Filter(const ConvShape& s) noexcept { must(lib.cudnnSetFilter4dDescriptor(d, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW, s.oc, s.c / s.groups, s.kh, s.kw)); }
+};
+struct Convolution : Descriptor<cudnnConvolutionDescriptor_t, &Library::cudnnCreateConvolutionDescriptor, &Library::cudnnDestroyConvolutionDescriptor> {
+  explicit Convolution(const ConvShape& s) noexcept {
+    must(lib.cudnnSetConvolution2dDescriptor(d, s.pad_top, s.pad_left, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+    must(lib.cudnnSetConvolutionGroupCount(d, s.groups));
+    // FMA: no TF32 behind one's back. DEFAULT allows it.
+    must(lib.cudnnSetConvolutionMathType(d, math == Math::tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+  }
+};
+struct Identity : Descriptor<cudnnActivationDescriptor_t, &Library::cudnnCreateActivationDescriptor, &Library::cudnnDestroyActivationDescriptor> {
+  Identity() noexcept { must(lib.cudnnSetActivationDescriptor(d, CUDNN_ACTIVATION_IDENTITY, CUDNN_PROPAGATE_NAN, 0)); }
+};
+struct Pooling : Descriptor<cudnnPoolingDescriptor_t, &Library::cudnnCreatePoolingDescriptor, &Library::cudnnDestroyPoolingDescriptor> {
+  Pooling(const PoolShape& p, cudnnPoolingMode_t mode) noexcept {
+    must(lib.cudnnSetPooling2dDescriptor(d, mode, CUDNN_PROPAGATE_NAN, p.kh, p.kw, p.pad_top, p.pad_left, p.stride_h, p.stride_w));
+  }
+};
+
+// What a convolution's call is described by, for cuDNN.
+struct Described {
+  Tensor x, y;
+  Filter w;
+  Convolution conv;
+  explicit Described(const ConvShape& s) noexcept : x(s.n, s.c, s.h, s.w), y(s.n, s.oc, s.oh, s.ow), w(s), conv(s) {}
+};
+
+// ---- candidates -------------------------------------------------------------------------------------------------------------
+
+template <class Args, class Kernel>
+struct Candidate {
+  const char* name;
+  const char* (*refuses)(const Args&) noexcept;  ///< why it cannot, or should not, take this call; null: it takes it
+  Kernel kernel;
+};
+
+// Says what was decided, once for each text.
+void report(const char* slot, const std::string& shape, const char* name, const std::string& refusals) noexcept {
+  static std::set<std::string> said;
+  const std::string line = std::string(slot) + " " + shape + ": " + name + refusals;
+  if (said.insert(line).second) std::fprintf(stderr, "vitrine: %s\n", line.c_str());
+}
+
+template <class Args, class Kernel, std::size_t N>
+const Candidate<Args, Kernel>& choose(const char* slot, const std::array<Candidate<Args, Kernel>, N>& list, const Args& a, std::string (*shape)(const Args&)) noexcept {
+  std::string refusals;
+  for (const auto& c : list) {
+    const char* const why = c.refuses(a);
+    if (why == nullptr) {
+      if (reporting) report(slot, shape(a), c.name, refusals);
+      return c;
+    }
+    if (reporting) refusals += std::string("; ") + c.name + ": " + why;
+  }
+  return list.back();
+}
+
+template <class Args>
+const char* takes_all(const Args&) noexcept { return nullptr; }
+
+// ---- convolutions -----------------------------------------------------------------------------------------------------------
+
+using Conv = ConvArgs<float>;
+enum class Pass : std::uint8_t { forward, data, filter };
+
+std::string shape_of(const Conv& a) {
+  char text[128];
+  const ConvShape& s = a.s;
+  std::snprintf(text, sizeof text, "%dx%dx%dx%d -> %d, kernel %dx%d, stride %d, groups %d", s.n, s.c, s.h, s.w, s.oc, s.kh, s.kw, s.stride_h, s.groups);
+  return text;
+}
+
+struct Algorithm {
+  int number = -1;
+  std::size_t bytes = 0;
+  const char* refusal = nullptr;
+};
+
+template <class Perf>
+Algorithm first_fit(std::span<const Perf> found) noexcept {
+  for (const Perf& p : found)
+    if (p.status == CUDNN_STATUS_SUCCESS && p.memory <= kWorkspaceLimit && (!deterministic || p.determinism == CUDNN_DETERMINISTIC)) return {static_cast<int>(p.algo), p.memory};
+  return {-1, 0, deterministic ? "has no deterministic algorithm within the workspace" : "has no algorithm within the workspace"};
+}
+
+// What cuDNN says of a shape, asked once.
+bool makes_output(const Described& d, const ConvShape& s) noexcept {
+  int n = 0, c = 0, h = 0, w = 0;
+  return lib.cudnnGetConvolution2dForwardOutputDim(d.conv, d.x, d.w, &n, &c, &h, &w) == CUDNN_STATUS_SUCCESS && n == s.n && c == s.oc && h == s.oh && w == s.ow;
+}
+Algorithm algorithm(Pass pass, const ConvShape& s) noexcept {
+  struct Known {
+    Pass pass;
+    ConvShape s;
+    Algorithm algorithm;
+  };
+  static std::vector<Known> known;
+  for (const Known& k : known)
+    if (k.pass == pass && std::memcmp(&k.s, &s, sizeof s) == 0) return k.algorithm;
+  const Described d(s);
+  Algorithm best{-1, 0, "offers no algorithm"};
+  int n = 0;
+  if (!makes_output(d, s)) {
+    best.refusal = "padding differs between the sides, or is larger than it takes";
+  } else if (pass == Pass::forward) {
+    std::array<cudnnConvolutionFwdAlgoPerf_t, 8> found;
+    if (lib.cudnnGetConvolutionForwardAlgorithm_v7(handle, d.x, d.w, d.conv, d.y, 8, &n, found.data()) == CUDNN_STATUS_SUCCESS) best = first_fit<cudnnConvolutionFwdAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
+  } else if (pass == Pass::data) {
+    std::array<cudnnConvolutionBwdDataAlgoPerf_t, 8> found;
+    if (lib.cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, d.w, d.y, d.conv, d.x, 8, &n, found.data()) == CUDNN_STATUS_SUCCESS) best = first_fit<cudnnConvolutionBwdDataAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
+  } else {
+    std::array<cudnnConvolutionBwdFilterAlgoPerf_t, 8> found;
+    if (lib.cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, d.x, d.y, d.conv, d.w, 8, &n, found.data()) == CUDNN_STATUS_SUCCESS) best = first_fit<cudnnConvolutionBwdFilterAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
+  }
+  known.push_back({pass, s, best});
+  return best;
+}
+
+std::int64_t sizes(const ConvShape& s, bool x) noexcept {
+  return x ? std::int64_t{s.n} * s.c * s.h * s.w : std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw;
+}
+
+const char* refuses_shape(Pass pass, const Conv& a) noexcept {
+  const ConvShape& s = a.s;
+  if (math == Math::bf16) return "multiplies no float tensors in bf16";
+  if (sizes(s, true) >= std::int64_t{1} << 31 || std::int64_t{s.n} * s.oc * s.oh * s.ow >= std::int64_t{1} << 31) return "has tensors of 2^31 elements";
+  if (s.groups > 1 && s.groups == s.c) return "depthwise convolutions have a kernel of their own";
+  // Substituted operands are written out first: that pays where an operand is read often.
+  const bool x_mapped = pass != Pass::data && !a.x_sub.raw(), w_mapped = pass != Pass::filter && !a.w_sub.raw();
+  if ((x_mapped && a.x_sub.zero()) || (w_mapped && a.w_sub.zero())) return "an operand is nothing";
+  if (w_mapped && std::int64_t{s.n} * s.oh * s.ow < 64) return "too few places to map the weights for";
+  if (x_mapped && std::int64_t{s.oc / s.groups} * s.kh * s.kw < 64) return "too few weights to map the input for";
+  return algorithm(pass, s).refusal;
+}
+
+// Substituted weights are packed (and kept while parameters do not change). Scratch: substituted input and bias, then cuDNN's
+// workspace, each at a multiple of 256 bytes.
+struct Scratch {
+  std::size_t w = 0, bias = 0, workspace = 0, total = 0;  // w: bytes; the others are places
+};
+Scratch scratch_of(Pass pass, const Conv& a, std::size_t workspace) noexcept {
+  const auto up = [](std::size_t b) { return (b + 255) / 256 * 256; };
+  Scratch s;
+  s.w = pass != Pass::filter && !a.w_sub.raw() ? static_cast<std::size_t>(sizes(a.s, false)) * sizeof(float) : 0;
+  s.bias = (pass != Pass::data && !a.x_sub.raw() ? up(static_cast<std::size_t>(sizes(a.s, true)) * sizeof(float)) : 0);
+  s.workspace = s.bias + (pass == Pass::forward && a.bias != nullptr && !a.bias_sub.raw() ? up(static_cast<std::size_t>(a.s.oc) * sizeof(float)) : 0);
+  s.total = s.workspace + workspace;
+  return s;
+}
+const float* mapped(Substitute sub, const float* from, std::byte* to, std::int64_t n) noexcept {
+  if (sub.raw()) return from;
+  own.substitute(sub, from, reinterpret_cast<float*>(to), n, false);
+  return reinterpret_cast<const float*>(to);
+}
+
+constexpr float one = 1, zero_factor = 0;
+
+template <Pass pass>
+void pack(const Conv& a, std::byte* shared, std::int64_t) noexcept {
+  if (pass != Pass::filter) mapped(a.w_sub, a.w, shared, sizes(a.s, false));
+}
+const float* weights(const Conv& a, const std::byte* shared) noexcept { return a.w_sub.raw() ? a.w : reinterpret_cast<const float*>(shared); }
+
+template <Pass pass>
+const char* refuses(const Conv& a) noexcept { return refuses_shape(pass, a); }
+template <Pass pass>
+Work plan(const Conv& a) noexcept {
+  const Scratch s = scratch_of(pass, a, algorithm(pass, a.s).bytes);
+  return {1, s.w, s.total};
+}
+
+void forward(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
+  const Algorithm chosen = algorithm(Pass::forward, a.s);
+  const Scratch at = scratch_of(Pass::forward, a, chosen.bytes);
+  const Described d(a.s);
+  const float* const x = mapped(a.x_sub, a.x, scratch, sizes(a.s, true));
+  must(lib.cudnnConvolutionForward(handle, &one, d.x, x, d.w, weights(a, shared), d.conv, static_cast<cudnnConvolutionFwdAlgo_t>(chosen.number), scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.y, a.y_out));
+  if (a.bias == nullptr || a.bias_sub.zero()) return;
+  const Tensor b(1, a.s.oc, 1, 1);
+  must(lib.cudnnAddTensor(handle, &one, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), &one, d.y, a.y_out));
+}
+
+// Convolution and bias in one kernel: cuDNN has it for one algorithm.
+constexpr cudnnConvolutionFwdAlgo_t kFused = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+
+std::size_t fused_bytes(const ConvShape& s) noexcept {
+  const Described d(s);
+  std::size_t bytes = 0;
+  return lib.cudnnGetConvolutionForwardWorkspaceSize(handle, d.x, d.w, d.conv, d.y, kFused, &bytes) == CUDNN_STATUS_SUCCESS ? bytes : ~std::size_t{0};
+}
+const char* refuses_fused(const Conv& a) noexcept {
+  if (a.bias == nullptr || a.bias_sub.zero()) return "there is no bias";
+  if (a.add) return "the output adds";
+  if (const char* const why = refuses_shape(Pass::forward, a)) return why;
+  return algorithm(Pass::forward, a.s).number == kFused ? nullptr : "another algorithm is faster than the one that takes a bias";
+}
+Work plan_fused(const Conv& a) noexcept {
+  const Scratch s = scratch_of(Pass::forward, a, fused_bytes(a.s));
+  return {1, s.w, s.total};
+}
+void fused(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
+  const std::size_t bytes = fused_bytes(a.s);
+  const Scratch at = scratch_of(Pass::forward, a, bytes);
+  const Described d(a.s);
+  const Tensor b(1, a.s.oc, 1, 1);
+  const Identity identity;
+  must(lib.cudnnConvolutionBiasActivationForward(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.w, weights(a, shared), d.conv, kFused,
+                                                 scratch + at.workspace, bytes, &zero_factor, d.y, a.y_out, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), identity, d.y, a.y_out));
+}
+
+void backward_data(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
+  const Algorithm chosen = algorithm(Pass::data, a.s);
+  const Scratch at = scratch_of(Pass::data, a, chosen.bytes);
+  const Described d(a.s);
+  must(lib.cudnnConvolutionBackwardData(handle, &one, d.w, weights(a, shared), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdDataAlgo_t>(chosen.number),
+                                        scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.x, a.x_out));
+}
+
+void backward_filter(const Conv& a, const std::byte*, std::byte* scratch, std::int64_t) noexcept {
+  const Algorithm chosen = algorithm(Pass::filter, a.s);
+  const Scratch at = scratch_of(Pass::filter, a, chosen.bytes);
+  const Described d(a.s);
+  must(lib.cudnnConvolutionBackwardFilter(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdFilterAlgo_t>(chosen.number),
+                                          scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.w, a.w_out));
+}
+
+using ConvCandidate = Candidate<Conv, Tiled<Conv>>;
+std::array<ConvCandidate, 3> forward_list;
+std::array<ConvCandidate, 2> data_list, filter_list;
+
+// A slot that goes by a list: each step asks it again, by the same sizes and flags.
+template <auto& list>
+struct Chosen {
+  static const char* slot;
+  static const Tiled<Conv>& of(const Conv& a) noexcept { return choose(slot, list, a, &shape_of).kernel; }
+  static Work plan(const Conv& a) noexcept { return of(a).plan(a); }
+  static void pack(const Conv& a, std::byte* shared, std::int64_t part) noexcept { of(a).pack(a, shared, part); }
+  static void tile(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept { of(a).tile(a, shared, scratch, index); }
+};
+template <auto& list>
+const char* Chosen<list>::slot = "";
+
+// ---- batch norm -------------------------------------------------------------------------------------------------------------
+
+using Norm = BatchNormArgs<float>;
+using NormKernel = void (*)(const Norm&) noexcept;
+
+std::string shape_of(const Norm& a) { return std::to_string(a.images) + "x" + std::to_string(a.channels) + "x" + std::to_string(a.pixels); }
+
+const char* refuses_norm(const Norm& a) noexcept {
+  if (a.first != 0 || a.last != a.channels) return "takes all channels or none";
+  if (a.images * a.pixels < 2) return "one element has no variance";
+  if (a.images * a.channels * a.pixels >= std::int64_t{1} << 31) return "has tensors of 2^31 elements";
+  if (static_cast<double>(a.eps) < CUDNN_BN_MIN_EPSILON) return "eps is too small";
+  return nullptr;
+}
+const char* refuses_norm_forward(const Norm& a) noexcept {
+  if (a.running_mean == nullptr || a.running_var == nullptr || a.gamma == nullptr || a.beta == nullptr || a.mean == nullptr || a.inv_std == nullptr) return "needs scale, shift and statistics";
+  return refuses_norm(a);
+}
+const char* refuses_norm_backward(const Norm& a) noexcept {
+  if (a.constant) return "statistics are constants";
+  if (a.dx == nullptr || a.dgamma == nullptr || a.dbeta == nullptr) return "makes all gradients or none";
+  if (a.add_dgamma != a.add_dbeta) return "gradients of scale and shift add alike";
+  return refuses_norm(a);
+}
+void norm_forward(const Norm& a) noexcept {
+  const Tensor x(a.images, a.channels, a.pixels, 1), c(1, a.channels, 1, 1);
+  must(lib.cudnnBatchNormalizationForwardTraining(handle, CUDNN_BATCHNORM_SPATIAL, &one, &zero_factor, x, a.x, x, a.y, c, a.gamma, a.beta, static_cast<double>(a.momentum), a.running_mean, a.running_var,
+                                                  static_cast<double>(a.eps), a.mean, a.inv_std));
+}
+void norm_backward(const Norm& a) noexcept {
+  const Tensor x(a.images, a.channels, a.pixels, 1), c(1, a.channels, 1, 1);
+  must(lib.cudnnBatchNormalizationBackward(handle, CUDNN_BATCHNORM_SPATIAL, &one, a.add_dx ? &one : &zero_factor, &one, a.add_dgamma ? &one : &zero_factor, x, a.x, x, a.dy, x, a.dx, c, a.gamma, a.dgamma,
+                                           a.dbeta, static_cast<double>(a.eps), a.mean, a.inv_std));
+}
+std::array<Candidate<Norm, NormKernel>, 2> norm_forward_list, norm_backward_list;
+
+// ---- pools ------------------------------------------------------------------------------------------------------------------
+
+std::string shape_of(const PoolShape& p) {
+  return std::to_string(p.planes) + " planes of " + std::to_string(p.h) + "x" + std::to_string(p.w) + ", window " + std::to_string(p.kh) + "x" + std::to_string(p.kw);
+}
+
+const char* refuses_pool(const PoolShape& p) noexcept {
+  if (p.adaptive) return "has no adaptive windows";
+  if (p.dilation_h != 1 || p.dilation_w != 1) return "has no dilation";
+  if (p.pad_top != p.pad_bottom || p.pad_left != p.pad_right) return "padding differs between the sides";
+  if ((p.h + 2 * p.pad_top - p.kh) / p.stride_h + 1 != p.oh || (p.w + 2 * p.pad_left - p.kw) / p.stride_w + 1 != p.ow) return "windows reach beyond the padding";
+  if (p.planes * p.h * p.w >= std::int64_t{1} << 31) return "has tensors of 2^31 elements";
+  return nullptr;
+}
+cudnnPoolingMode_t average_mode(const PoolShape& p) noexcept { return p.count_padding ? CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING : CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING; }
+
+bool pool_by_cudnn(const char* slot, const PoolShape& p, const char* extra) noexcept {
+  const char* const why = extra != nullptr ? extra : refuses_pool(p);
+  if (reporting) report(slot, shape_of(p), why == nullptr ? "cuDNN" : "own kernel", why == nullptr ? "" : std::string("; cuDNN: ") + why);
+  return why == nullptr;
+}
+void max_pool(const PoolShape& p, const float* x, float* y, Switch* switches) noexcept {
+  if (!pool_by_cudnn("max_pool_forward", p, switches != nullptr ? "tells no switches" : nullptr)) return own.max_pool_forward(p, x, y, switches);
+  const Pooling pool(p, deterministic ? CUDNN_POOLING_MAX_DETERMINISTIC : CUDNN_POOLING_MAX);
+  const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
+  must(lib.cudnnPoolingForward(handle, pool, &one, dx, x, &zero_factor, dy, y));
+}
+void average_pool(const PoolShape& p, const float* x, float* y) noexcept {
+  if (!pool_by_cudnn("avg_pool_forward", p, nullptr)) return own.avg_pool_forward(p, x, y);
+  const Pooling pool(p, average_mode(p));
+  const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
+  must(lib.cudnnPoolingForward(handle, pool, &one, dx, x, &zero_factor, dy, y));
+}
+void average_pool_back(const PoolShape& p, const float* y, float* x, bool add) noexcept {
+  if (!pool_by_cudnn("avg_pool_backward", p, nullptr)) return own.avg_pool_backward(p, y, x, add);
+  const Pooling pool(p, average_mode(p));
+  const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
+  // Of an average neither input nor output is looked at, but they must be something.
+  must(lib.cudnnPoolingBackward(handle, pool, &one, dy, y, dy, y, dx, x, add ? &one : &zero_factor, dx, x));
+}
+
+bool open_library(const char** why) noexcept {
+  const char* const named = std::getenv("VITRINE_CUDNN_LIBRARY");
+  const char* const file = named != nullptr && *named != '\0' ? named : "libcudnn.so.9";
+  void* const opened = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+  if (opened == nullptr) return *why = "libcudnn.so.9 is not there", false;
+#define VITRINE_LOAD(f)                                                     \
+  lib.f = reinterpret_cast<decltype(lib.f)>(dlsym(opened, #f));             \
+  if (lib.f == nullptr) return *why = "libcudnn.so.9 has no " #f, false;
+  VITRINE_CUDNN_FUNCTIONS(VITRINE_LOAD)
+#undef VITRINE_LOAD
+  if (lib.cudnnGetVersion() / 10000 != 9) return *why = "libcudnn is not of version 9", false;
+  if (const cudnnStatus_t s = lib.cudnnCreate(&handle); s != CUDNN_STATUS_SUCCESS) return *why = lib.cudnnGetErrorString(s), false;
+  if (const cudnnStatus_t s = lib.cudnnSetStream(handle, stream()); s != CUDNN_STATUS_SUCCESS) return *why = lib.cudnnGetErrorString(s), false;
+  return true;
+}
+
+}  // namespace
+
+const char* fill_cudnn(Table<float>& t, Math m, const char** why) noexcept {
+  const char* const wanted = std::getenv("VITRINE_CUDNN");
+  const std::string mode = wanted != nullptr && *wanted != '\0' ? wanted : "deterministic";
+  if (mode == "off") return *why = "VITRINE_CUDNN=off", nullptr;
+  if (mode != "deterministic" && mode != "fast") return *why = "VITRINE_CUDNN is none of off, deterministic, fast", nullptr;
+  deterministic = mode == "deterministic";
+  const char* const told = std::getenv("VITRINE_CUDA_REPORT");
+  reporting = told != nullptr && *told == '1';
+  math = m;
+  own = t;
+  if (handle == nullptr && !open_library(why)) return nullptr;
+  const std::size_t v = lib.cudnnGetVersion();
+  std::snprintf(version, sizeof version, "%zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
+
+  forward_list = {{{"cuDNN with bias", &refuses_fused, {&plan_fused, &pack<Pass::forward>, &fused}},
+                   {"cuDNN", &refuses<Pass::forward>, {&plan<Pass::forward>, &pack<Pass::forward>, &forward}},
+                   {"own kernel", &takes_all<Conv>, own.conv_forward}}};
+  data_list = {{{"cuDNN", &refuses<Pass::data>, {&plan<Pass::data>, &pack<Pass::data>, &backward_data}}, {"own kernel", &takes_all<Conv>, own.conv_backward_data}}};
+  filter_list = {{{"cuDNN", &refuses<Pass::filter>, {&plan<Pass::filter>, &pack<Pass::filter>, &backward_filter}}, {"own kernel", &takes_all<Conv>, own.conv_backward_weights}}};
+  Chosen<forward_list>::slot = "conv_forward";
+  Chosen<data_list>::slot = "conv_backward_data";
+  Chosen<filter_list>::slot = "conv_backward_weights";
+  t.conv_forward = {&Chosen<forward_list>::plan, &Chosen<forward_list>::pack, &Chosen<forward_list>::tile};
+  t.conv_backward_data = {&Chosen<data_list>::plan, &Chosen<data_list>::pack, &Chosen<data_list>::tile};
+  t.conv_backward_weights = {&Chosen<filter_list>::plan, &Chosen<filter_list>::pack, &Chosen<filter_list>::tile};
+  norm_forward_list = {{{"cuDNN", &refuses_norm_forward, &norm_forward}, {"own kernel", &takes_all<Norm>, own.batch_norm_forward}}};
+  norm_backward_list = {{{"cuDNN", &refuses_norm_backward, &norm_backward}, {"own kernel", &takes_all<Norm>, own.batch_norm_backward}}};
+  t.batch_norm_forward = [](const Norm& a) noexcept { choose("batch_norm_forward", norm_forward_list, a, &shape_of).kernel(a); };
+  t.batch_norm_backward = [](const Norm& a) noexcept { choose("batch_norm_backward", norm_backward_list, a, &shape_of).kernel(a); };
+  t.max_pool_forward = &max_pool;
+  t.avg_pool_forward = &average_pool;
+  t.avg_pool_backward = &average_pool_back;
+  return version;
+}
+
+}  // namespace vitrine::kernels::cuda
