@@ -159,22 +159,32 @@ Explanation explain(const Model& model, const Engine& engine, const Images& x, c
 
   Explanation e;
   e.shape = x.shape;
-  const std::vector<real> scores = scores_of(x);
-  for (std::int32_t n = 0; n < x.shape.n(); ++n) {
-    const real* const row = scores.data() + std::int64_t{n} * classes;
-    e.target.push_back(request.target ? *request.target : static_cast<int>(std::max_element(row, row + classes) - row));
-    e.score.push_back(row[e.target.back()]);
+  const auto images = static_cast<std::size_t>(x.shape.n());
+  if (method->scores_inputs()) {
+    e.target.assign(images, request.target.value_or(Method::predicted));
+  } else {
+    const std::vector<real> scores = scores_of(x);
+    for (std::size_t n = 0; n < images; ++n) {
+      const real* const row = scores.data() + n * static_cast<std::size_t>(classes);
+      e.target.push_back(request.target ? *request.target : static_cast<int>(std::max_element(row, row + classes) - row));
+      e.score.push_back(row[e.target.back()]);
+    }
   }
   Images baseline;
   if (method->has_baseline()) {
     baseline = make_baseline(x, request);
-    const std::vector<real> at = scores_of(baseline);
-    for (std::int32_t n = 0; n < x.shape.n(); ++n) e.baseline_score.push_back(at[static_cast<std::size_t>(n) * static_cast<std::size_t>(classes) + static_cast<std::size_t>(e.target[static_cast<std::size_t>(n)])]);
+    const std::vector<real> at = method->scores_inputs() ? std::vector<real>() : scores_of(baseline);
+    for (std::size_t n = 0; n < images && !at.empty(); ++n) e.baseline_score.push_back(at[n * static_cast<std::size_t>(classes) + static_cast<std::size_t>(e.target[n])]);
   } else if (request.baseline_images || request.baseline != "zero") {
     throw Error("method " + request.method + " has no baseline", Error::usage);
   }
   e.relevance.resize(x.data.size());
   method->attribute(x.view(), e.target, baseline.view(), e.relevance.data());
+  if (method->scores_inputs()) {
+    e.target = method->scored.target;
+    e.score = method->scored.score;
+    e.baseline_score = method->scored.baseline;
+  }
   e.complete = method->complete();
   for (LedgerRow& row : method->ledger)
     if (!row.node.empty()) e.ledger.push_back(std::move(row));

@@ -18,6 +18,15 @@ class Method {
   /// Writes the relevance of `x` (all images at once, any number), for one target class an image. `baseline` has x's
   /// shape; methods without a baseline ignore it.
   virtual void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) = 0;
+  /// Whether attribute() meets the scores on its way: it then takes `predicted` for a target and fills `scored`. Other methods are
+  /// told the targets.
+  virtual bool scores_inputs() const { return false; }
+  static constexpr int predicted = -1;
+  struct Scored {
+    std::vector<int> target;              ///< an image
+    std::vector<double> score, baseline;  ///< the target's logit, at the image and at its baseline
+  };
+  Scored scored;
   virtual bool complete() const { return false; }
   virtual bool has_baseline() const { return false; }
   std::vector<LedgerRow> ledger;
@@ -36,9 +45,10 @@ class Walk {
   };
   Walk(const Model&, const Engine&, const std::vector<const Rule*>& rules, Options, std::size_t budget);
 
-  /// Runs one batch (at most batch()) forward and back. The seed is `seed(logit)` at each image's target, else 0.
+  /// Runs one batch (at most batch()) forward and back. The seed is `seed(logit)` at each image's target, else 0. Where a target is
+  /// Method::predicted it is the class of the largest logit. Appends to `scored` unless that is null.
   enum class Seed { one, logit };
-  void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed);
+  void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed, Method::Scored* scored = nullptr);
   std::int32_t batch() const noexcept { return options_.batch; }
   HostTensor signal(int channel = 0) const { return session_->download(session_->run().signal(options_.until, channel)); }
   Session& session() noexcept { return *session_; }

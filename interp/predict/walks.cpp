@@ -1,6 +1,7 @@
 // Methods that are one walk: gradient, input x gradient, deconvnet, guided backprop, LRP, DeepLIFT.
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "interp/predict/method.h"
 #include "interp/rules/deeplift.h"
@@ -74,14 +75,17 @@ class WalkMethod : public Method {
       : merged_(std::move(merged)), context_{merged_ ? *merged_ : c.model, c.engine, c.request}, assignment_(context_.model), seed_(seed), times_input_(times_input) {}
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
+    scored = {};
     in_batches(context_, x.shape.n(), walk_->batch(), [&](std::int32_t first, std::int32_t count) {
       const TensorView part = x.images(first, count);
       const TensorView reference = has_baseline() ? baseline.images(first, count) : TensorView{};
-      walk_->run(part, has_baseline() ? &reference : nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), seed_);
+      walk_->run(part, has_baseline() ? &reference : nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), seed_, &scored);
       walk_->collect(ledger);
       finish(part, reference, relevance + first * x.shape.per_image());
     });
   }
+
+  bool scores_inputs() const override { return true; }
 
  protected:
   void start(Walk::Options options) {
@@ -205,15 +209,25 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
   if (options_.ledger) lines_.resize(model.graph().nodes.size());
 }
 
-void Walk::run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed how) {
+void Walk::run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed how, Method::Scored* scored) {
   if (reference != nullptr) session_->forward_reference(*reference);
   session_->forward(x);
   const HostTensor out = session_->download(session_->run().value(logits_));
   const std::int64_t classes = out.shape.per_image();
   seed_.assign(static_cast<std::size_t>(out.size()), real{0});
+  const bool with_baseline = scored != nullptr && reference != nullptr;
+  std::optional<HostTensor> at_baseline;
+  if (with_baseline) at_baseline.emplace(session_->download(session_->run().reference_value(logits_)));
   for (std::int32_t n = 0; n < x.shape.n(); ++n) {
-    const std::int64_t at = n * classes + targets[static_cast<std::size_t>(n)];
+    const real* const row = out.data + n * classes;
+    int target = targets[static_cast<std::size_t>(n)];
+    if (target == Method::predicted) target = static_cast<int>(std::max_element(row, row + classes) - row);
+    const std::int64_t at = n * classes + target;
     seed_[static_cast<std::size_t>(at)] = how == Seed::one ? 1 : out.data[at];
+    if (scored == nullptr) continue;
+    scored->target.push_back(target);
+    scored->score.push_back(out.data[at]);
+    if (with_baseline) scored->baseline.push_back(at_baseline->data[at]);
   }
   for (int c = 0; c < options_.channels; ++c) session_->upload(session_->run().signal(logits_, c), seed_);
   std::fill(lines_.begin(), lines_.end(), LedgerLine{});
