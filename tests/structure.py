@@ -20,7 +20,7 @@ def main(root, compiler):
         if top not in RANK:
             continue
         for name in files:
-            if not name.endswith(('.h', '.cpp')):
+            if not name.endswith(('.h', '.cpp', '.cu')):
                 continue
             path = os.path.relpath(os.path.join(folder, name), root)
             text = open(os.path.join(root, path)).read()

@@ -42,6 +42,18 @@ TEST_CASE("a device's kernels agree with the double reference") {
   CHECK(device->failure() == nullptr);
 }
 
+TEST_CASE("operands of tensor cores are rounded, not cut off") {
+  // Just below the next number of the type: cutting off errs by twice what rounding may.
+  const std::string math = std::getenv("VITRINE_CUDA_MATH") ? std::getenv("VITRINE_CUDA_MATH") : "fma";
+  const float u = math == "bf16" ? 0x1p-8f : math == "tf32" ? 0x1p-11f : 0.0f, values[] = {1 + 1.9f * u, -(1 + 1.9f * u), 1}, one = 1;
+  float got[3] = {};
+  GemmArgs<float> g;
+  g.m = 3, g.n = g.k = g.lda = g.ldb = g.ldc = 1;
+  g.a = values, g.b = &one, g.c = got;
+  run(staged(*device).gemm, g);
+  for (int i = 0; i < 3; ++i) CHECK(std::fabs(got[i] - values[i]) <= u);
+}
+
 // What the check build counts with VITRINE_EMULATOR_PROFILE=FILE (cuda_figures.py): aligned operands of even sizes, as large
 // networks have them.
 TEST_CASE("the main kernels on even sizes") {

@@ -77,6 +77,16 @@ void check_template_gate(const Levels& levels) {
     for (std::int64_t i = 0; i < 2 * planes; ++i) wrong += !(y[i] == (x[i] == 1 ? 1.0f : 0.25f));
     CHECK(wrong == 0);
   }
+  // Of equal ones the first is the peak: 1 - 4 * 0.25/4 * distance.
+  Floats flat(4), gate(4);
+  for (std::int64_t i = 0; i < 4; ++i) flat[i] = 1;
+  for (const Level& level : levels) {
+    gate.poison();
+    TemplateArgs<float> a;
+    a.h = 1, a.w = 4, a.x = a.s = flat.data(), a.slope = slope.data(), a.y = gate.data();
+    level.table->template_gate(a);
+    CHECK((gate[0] == 1 && gate[1] == 0.75f && gate[2] == 0.5f && gate[3] == 0.25f));
+  }
 }
 
 void check_peak_gate(const Levels& levels) {

@@ -50,7 +50,7 @@ FAULTS = [
     (CONV, 'if (p.bias) p.bias += g * max_m;', '', 'convolution: bias of group 0 for all', 'conv_forward', [], {}),
     (CONV, 'max_m * max_n + split * copy;', 'max_m * max_n;', 'convolution: parts of a split sum in one place', 'conv_backward_weights', [], {}),
     (CONV, 'p.first_pixel + chunk < p.last_pixel ? p.first_pixel + chunk : p.last_pixel', 'p.first_pixel + chunk', 'convolution: the last part reads beyond its pixels', 'conv_backward_weights', [], {}),
-    (CONV, 'i < pixels ? row : kNowhere', 'row', 'convolution: no guard of pixels', 'conv_backward_weights', [], {}),
+    (CONV, 'i < pixels ? row : kNowhere', 'row', 'convolution: no guard of pixels', 'conv_forward', [], {}),
     (CONV, 'p.group.aligned = pixels % 4 == 0 && ', 'p.group.aligned = ', 'convolution: vector stores across images', 'conv_forward', [], {}),
     (REDUCE, '  sync_threads();\n  T total', '  T total', 'block sum: no barrier before the parts are read', 'stats', ['reduce'], {}),
     (REDUCE, '  sync_threads();  // before the next call overwrites the parts\n', '', 'block sum: no barrier after the parts were read', 'stats', ['reduce'], {}),
