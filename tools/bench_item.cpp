@@ -87,13 +87,18 @@ Item gemm(const Engine& engine, const Words& w) {
           }};
 }
 
-// conv DIRECTION N C H W OUT KERNEL STRIDE PADDING
-Item conv(const Engine& engine, const Words& w) {
+kernels::ConvShape conv_shape(const Words& w) {
   kernels::ConvShape s;
   const auto get = [&](std::size_t k) { return static_cast<std::int32_t>(number(w, k)); };
   s.n = get(2), s.c = get(3), s.h = get(4), s.w = get(5), s.oc = get(6), s.kh = s.kw = get(7), s.stride_h = s.stride_w = get(8), s.pad_top = s.pad_left = get(9);
   s.oh = (s.h + 2 * s.pad_top - s.kh) / s.stride_h + 1;
   s.ow = (s.w + 2 * s.pad_left - s.kw) / s.stride_w + 1;
+  return s;
+}
+
+// conv DIRECTION N C H W OUT KERNEL STRIDE PADDING
+Item conv(const Engine& engine, const Words& w) {
+  const kernels::ConvShape s = conv_shape(w);
   const std::int64_t xs = std::int64_t{s.n} * s.c * s.h * s.w, ws = std::int64_t{s.oc} * s.c * s.kh * s.kw, ys = std::int64_t{s.n} * s.oc * s.oh * s.ow;
   auto kernel = std::make_shared<Kernel>(engine);
   auto x = std::make_shared<std::vector<real>>(noise(xs, 1)), weights = std::make_shared<std::vector<real>>(noise(ws, 2, 0.1)), y = std::make_shared<std::vector<real>>(noise(ys, 3));
@@ -106,13 +111,45 @@ Item conv(const Engine& engine, const Words& w) {
           }};
 }
 
+// gemm and conv over a device's memory: one network of one node could not take as many forms.
+struct DeviceKernel {
+  Storage a, b, c, scratch;
+  template <class Slot, class Args>
+  void run(const Engine& engine, const Slot& slot, const Args& args) {
+    if (scratch.data() == nullptr) scratch = Storage(engine, slot.plan(args).scratch_bytes / sizeof(real) + 64);
+    slot.tile(args, nullptr, reinterpret_cast<std::byte*>(scratch.data()), 0);
+    engine.device()->synchronise();
+    if (const char* why = engine.device()->failure(); why != nullptr) throw Error(std::string("bench: ") + why);
+  }
+};
+
+Item on_device(const Engine& engine, const Words& w) {
+  auto k = std::make_shared<DeviceKernel>();
+  const Kernels& table = *engine.context().kernels;
+  if (w[0] == "gemm") {
+    const std::int64_t m = number(w, 1), n = number(w, 2), depth = number(w, 3);
+    k->a = Storage(engine, noise(m * depth, 1)), k->b = Storage(engine, noise(depth * n, 2)), k->c = Storage(engine, static_cast<std::size_t>(m * n));
+    kernels::GemmArgs<real> g;
+    g.m = m, g.n = n, g.k = depth, g.a = k->a.data(), g.lda = depth, g.b = k->b.data(), g.ldb = n, g.c = k->c.data(), g.ldc = n;
+    return {{{"flops", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(depth)}}, [&engine, &table, k, g] { k->run(engine, table.gemm, g); }};
+  }
+  const kernels::ConvShape s = conv_shape(w);
+  const std::int64_t xs = std::int64_t{s.n} * s.c * s.h * s.w, ws = std::int64_t{s.oc} * s.c * s.kh * s.kw, ys = std::int64_t{s.n} * s.oc * s.oh * s.ow;
+  k->a = Storage(engine, noise(xs, 1)), k->b = Storage(engine, noise(ws, 2, 0.1)), k->c = Storage(engine, noise(ys, 3));
+  kernels::ConvArgs<real> a;
+  a.s = s, a.x = k->a.data(), a.x_out = k->a.data(), a.w = k->b.data(), a.w_out = k->b.data(), a.y = k->c.data(), a.y_out = k->c.data();
+  const auto& slot = w[1] == "forward" ? table.conv_forward : w[1] == "backward-data" ? table.conv_backward_data : table.conv_backward_weights;
+  return {{{"flops", 2.0 * static_cast<double>(ws) * s.n * s.oh * s.ow}}, [&engine, &slot, k, a] { k->run(engine, slot, a); }};
+}
+
 // train MODEL BATCH: forward, loss, backward, SGD with momentum.
 Item train(const Engine& engine, const Words& w) {
   struct State {
     Model model;
     GradientRule rule{true};
     std::vector<const Rule*> rules;
-    std::vector<real> gradients, momentum, images, targets;
+    std::vector<real> images;
+    Storage parameters, gradients, momentum, targets;
     std::vector<double> losses;
     Id logits = no_id;
     std::unique_ptr<Session> session;
@@ -122,8 +159,9 @@ Item train(const Engine& engine, const Words& w) {
   const auto batch = static_cast<std::int32_t>(number(w, 2));
   const Graph& g = s->model.graph();
   s->rules.assign(g.nodes.size(), &s->rule);
-  s->gradients.resize(s->model.parameters.size());
-  s->momentum.resize(s->model.parameters.size());
+  s->parameters = Storage(engine, s->model.parameters);
+  s->gradients = Storage(engine, s->model.parameters.size());
+  s->momentum = Storage(engine, s->model.parameters.size());
   s->logits = s->model.logits();
   s->losses.resize(static_cast<std::size_t>(batch));
   PlanRequest request;
@@ -133,12 +171,13 @@ Item train(const Engine& engine, const Words& w) {
   request.parameter_gradients = true;
   request.seeds = {&s->logits, 1};
   request.keep_values = {&s->logits, 1};
-  s->session = std::make_unique<Session>(engine, request, s->model.parameters.data(), s->gradients.data());
+  s->session = std::make_unique<Session>(engine, request, s->parameters.data(), s->gradients.data());
   s->session->context().training = true;
   const Shape in = s->model.image_shape().with_batch(batch), out = g.shape(s->logits).with_batch(batch);
   s->images = noise(in.size(), 1);
-  s->targets.assign(static_cast<std::size_t>(out.size()), 0);
-  for (std::int32_t n = 0; n < batch; ++n) s->targets[static_cast<std::size_t>(n * out.per_image() + n % out.per_image())] = 1;
+  std::vector<real> one_hot(static_cast<std::size_t>(out.size()), 0);
+  for (std::int32_t n = 0; n < batch; ++n) one_hot[static_cast<std::size_t>(n * out.per_image() + n % out.per_image())] = 1;
+  s->targets = Storage(engine, one_hot);
   return {{{"flops", 3.0 * batch * forward_flops(g)}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}}, [s, in, out] {
             s->session->forward({s->images.data(), in});
             double loss = 0;
@@ -146,8 +185,8 @@ Item train(const Engine& engine, const Words& w) {
               return cross_entropy(ctx, s->session->run().value(s->logits), {s->targets.data(), out}, s->losses, s->session->run().signal(s->logits), loss);
             });
             s->session->walk_back();
-            s->session->context().ranges(static_cast<std::int64_t>(s->gradients.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
-              s->session->context()->sgd({s->model.parameters.data() + b, s->gradients.data() + b, s->momentum.data() + b, e - b, 1e-4f, 0.9f, 5e-4f, false});
+            s->session->context().ranges(static_cast<std::int64_t>(s->model.parameters.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
+              s->session->context()->sgd({s->parameters.data() + b, s->gradients.data() + b, s->momentum.data() + b, e - b, 1e-4f, 0.9f, 5e-4f, false});
             });
           }};
 }
@@ -171,7 +210,10 @@ Item infer(const Engine& engine, const Words& w) {
   const Shape in = s->model.image_shape().with_batch(batch);
   s->images = noise(in.size(), 1);
   return {{{"flops", 1.0 * batch * forward_flops(s->model.graph())}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}},
-          [s, in] { s->session->forward({s->images.data(), in}); }};
+          [s, in] {
+            s->session->forward({s->images.data(), in});
+            s->session->download(s->session->run().value(s->output));
+          }};
 }
 
 // explain MODEL BATCH METHOD [key=value...]
@@ -257,7 +299,8 @@ Item save(const Words& w) {
 }
 
 Item make(const Engine& engine, const Words& w) {
-  if (w.empty()) throw Error("usage: vitrine-bench THREADS peak|bandwidth|gemm|conv|train|infer|explain|save ARGUMENTS...", Error::usage);
+  if (engine.device() != nullptr && !w.empty() && (w[0] == "gemm" || w[0] == "conv")) return on_device(engine, w);
+  if (w.empty()) throw Error("usage: vitrine-bench [--device DEVICE] THREADS peak|bandwidth|gemm|conv|train|infer|explain|save ARGUMENTS...", Error::usage);
   if (w[0] == "peak") return peak(engine);
   if (w[0] == "bandwidth") return bandwidth(engine);
   if (w[0] == "save") return save(w);
@@ -276,8 +319,13 @@ int main(int argc, char** argv) {
   using namespace vitrine;
   using namespace vitrine::tools;
   try {
-    const Engine engine(argc > 1 ? std::stoi(argv[1]) : 1);
-    Item item = make(engine, Words(argv + std::min(argc, 2), argv + argc));
+    Words words(argv + 1, argv + argc);
+    std::string device = "cpu";
+    if (words.size() >= 2 && words[0] == "--device") device = words[1], words.erase(words.begin(), words.begin() + 2);
+    const int threads = words.empty() ? 1 : std::stoi(words[0]);
+    if (!words.empty()) words.erase(words.begin());
+    const Engine engine(threads, device);
+    Item item = make(engine, words);
     item.about["isa"] = kernels::name(kernels::active());
     item.about["threads"] = engine.threads();
     std::cout << item.about.dump() << std::endl;
