@@ -22,9 +22,11 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   request.graph = &g;
   request.batch = batch;
   request.seeds = {&logits, 1};
+  request.constant_parameters = true;
   const auto line = [&](const char* what) {
     Session::with_plan(engine, request, [&](const Plan& p) {
-      std::printf("  %-34s %12s  (values and signals %s, scratch %s)\n", what, mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(), mebibytes(p.scratch_bytes).c_str());
+      std::printf("  %-34s %12s  (values and signals %s, scratch %s, prepared weights %s)\n", what, mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(),
+                  mebibytes(p.scratch_bytes).c_str(), mebibytes(p.prepared_bytes).c_str());
     });
   };
   std::printf("memory of a run, batch %d, beside %s of parameters:\n", batch, mebibytes(model.parameters.size() * sizeof(real)).c_str());
@@ -42,6 +44,7 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   request.rules = rules;
   request.until = no_id;
   request.parameter_gradients = true;
+  request.constant_parameters = false;
   line("training step (without optimiser)");
   std::vector<Id> order;
   for (Id v = 0; v < g.values.size(); ++v)
