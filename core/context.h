@@ -1,6 +1,8 @@
 // What every op and rule is handed when it runs: kernels, scratch memory, threads, and where to say what went wrong.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <span>
 
 #include "core/arena.h"
@@ -15,12 +17,15 @@ inline constexpr const char* memory_too_small = "the run's memory is smaller tha
 /// Weights as kernels want them (packed, transformed), kept from run to run while no parameter changes.
 class Prepared {
  public:
-  /// What was prepared: which slot of the table, from which weights, under which map, how many bytes.
+  /// What was prepared: for which slot of the table, from which weights, under which map, for which use of them: weights may be
+  /// shared by convolutions of different strides.
   struct Key {
     std::ptrdiff_t slot = 0;
     const void* weights = nullptr;
     Substitute sub;
-    std::size_t bytes = 0;  ///< tells ways apart that one slot may take
+    std::array<std::int32_t, sizeof(kernels::ConvShape) / sizeof(std::int32_t)> shape{};  ///< of one image
+    bool exact = false;
+    std::size_t bytes = 0;
     friend constexpr bool operator==(const Key&, const Key&) = default;
   };
   struct Entry {
@@ -100,7 +105,9 @@ struct Context {
     std::byte* shared = nullptr;
     if constexpr (requires { args.w_sub; }) {
       const auto slot = reinterpret_cast<const std::byte*>(&kernel) - reinterpret_cast<const std::byte*>(kernels);
-      if (prepared != nullptr && !made) shared = prepared->find({slot, args.w, args.w_sub, work.shared_bytes}, made);
+      kernels::ConvShape shape = args.s;
+      shape.n = 1;
+      if (prepared != nullptr && !made) shared = prepared->find({slot, args.w, args.w_sub, std::bit_cast<decltype(Prepared::Key::shape)>(shape), args.exact, work.shared_bytes}, made);
     }
     if (shared == nullptr) shared = scratch->allocate(work.shared_bytes);
     std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w));

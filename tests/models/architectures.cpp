@@ -160,6 +160,41 @@ TEST_CASE("a merged network is the same function, and LRP-0 the same map") {
   }
 }
 
+TEST_CASE("weights prepared for the kernels once are those prepared each time, also where convolutions of other strides share them") {
+  Model model("net", {1, 6, 12, 12}, [](GraphBuilder& g, Id x) {
+    const Id first = conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv");
+    Conv2d* const op = g.make<Conv2d>();
+    op->out = 6;
+    op->kernel_h = op->kernel_w = 3;
+    op->stride_h = op->stride_w = 2;
+    const Id inputs[] = {first};
+    const std::vector<Id> parameters(g.nodes()[g.values()[first].producer].par.begin(), g.nodes()[g.values()[first].producer].par.end());
+    return linear(g, flatten(g, g.add_shared(op, inputs, parameters, "strided")), 3, "fc");
+  });
+  plant(model);
+  const Engine engine(1);
+  const GradientRule rule;
+  const std::vector<const Rule*> rules(model.graph().nodes.size(), &rule);
+  PlanRequest request;
+  request.graph = &model.graph();
+  request.rules = rules;
+  request.until = model.graph().input;
+  std::vector<real> image(6 * 12 * 12);
+  for (std::size_t k = 0; k < image.size(); ++k) image[k] = static_cast<real>(k % 7) - 3;
+  const auto gradient = [&](Session& session) {
+    session.forward({image.data(), model.image_shape()});
+    session.upload(session.run().signal(model.graph().output), std::vector<real>{1, -2, 3});
+    session.walk_back();
+    const HostTensor g = session.download(session.run().signal(model.graph().input));
+    return std::vector<real>(g.data, g.data + g.size());
+  };
+  Session prepared(engine, request, model.parameters), each_time(engine, request, model.parameters.data(), nullptr);
+  const std::vector<real> want = gradient(each_time);
+  CHECK(*std::max_element(want.begin(), want.end()) > 0);
+  for (int run = 0; run < 2; ++run) CHECK(gradient(prepared) == want);
+  if (kernels::active() != kernels::Isa::reference) CHECK(prepared.plan().prepared_count == 4);  // twice forward, twice back
+}
+
 TEST_CASE("merging: transposed convolutions with groups, scales behind norms, shared weights and several readers") {
   const Engine engine(1);
   const auto check = [&](const std::function<Id(GraphBuilder&, Id)>& body, std::size_t merged_nodes) {
