@@ -29,12 +29,20 @@ struct Need {
   friend constexpr Need operator|(Need a, Need b) noexcept { return {a.in || b.in, a.out || b.out, a.aux || b.aux}; }
 };
 
+/// What an op that takes such work (Op::finishes) does to its result before it is stored, in place of the nodes that would: adds a
+/// tensor of the result's shape, then cuts at 0. See Plan::fused.
+struct Finish {
+  TensorView residual{};
+  bool relu = false;
+};
+
 /// One node of one run: its operands, result and private record (switches) as laid out by the plan.
 struct NodeIO {
   std::span<const TensorView> in, par;
   TensorView out;
   void* aux = nullptr;
   std::uint32_t node = 0;  ///< index in the graph: an op's own random stream
+  Finish finish{};         ///< of forward alone
 };
 
 /// Which places of its input an op's output reads, along one axis: place i reads i*step - before ... i*step - before +
@@ -81,6 +89,11 @@ class Op {
   }
   /// What vjp reads; `parameters`: parameter gradients are wanted too.
   virtual Need vjp_needs(bool parameters) const noexcept = 0;
+  /// Whether forward does what NodeIO::finish says; else it is never told to.
+  virtual bool finishes() const noexcept { return false; }
+  /// What this op does that a Finish can say: nothing, the sum of its two inputs, ReLU.
+  enum class Finishing : std::uint8_t { none, sum, relu };
+  virtual Finishing finishing() const noexcept { return Finishing::none; }
 
  protected:
   constexpr Op() noexcept = default;

@@ -87,6 +87,51 @@ void find_path(const PlanRequest& q, Plan& plan) noexcept {
   }
 }
 
+bool is_kept(const PlanRequest& q, Id v) noexcept { return v == q.graph->output || contains(q.keep_values, v); }
+
+// Whether anything reads v from node i on, other than i's own finish.
+bool read_from(const Graph& g, const Plan& plan, Id v, std::int32_t i) noexcept {
+  for (auto k = static_cast<std::size_t>(i); k < g.nodes.size(); ++k) {
+    if (!plan.needed[k] || plan.fused[k].absorbed) continue;
+    if (contains(g.nodes[k].in, v) || (plan.fused[k].residual == v && k != static_cast<std::size_t>(i))) return true;
+  }
+  return false;
+}
+
+// Sums and ReLUs that the convolution before them does along the way. `passing(value, reader)`: nobody but this node reads it.
+template <class F>
+void find_fusions(const PlanRequest& q, Plan& plan, F passing) noexcept {
+  const Graph& g = *q.graph;
+  if (q.observer != nullptr) return;
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    if (!plan.needed[i] || !g.nodes[i].op->finishes()) continue;
+    Fusion& f = plan.fused[i];
+    for (Id v = g.nodes[i].out; v != no_id && !f.relu;) {
+      std::size_t reads = 0, j = 0;
+      for (std::size_t k = i + 1; k < g.nodes.size(); ++k) {
+        const auto in = g.nodes[k].in;
+        if (!plan.needed[k] || !contains(in, v)) continue;
+        reads += static_cast<std::size_t>(std::count(in.begin(), in.end(), v));
+        j = k;
+      }
+      if (reads != 1 || !passing(v, static_cast<std::int32_t>(j))) break;
+      const Node& next = g.nodes[j];
+      const Op::Finishing what = next.op->finishing();
+      if (what == Op::Finishing::sum && next.in.size() == 2 && f.residual == no_id) {
+        const Id other = next.in[next.in[0] == v ? 1 : 0], producer = g.values[other].producer;
+        if (producer != no_id && producer > i) break;  // not there yet
+        f.residual = other;
+      } else if (what == Op::Finishing::relu) {
+        f.relu = true;
+      } else {
+        break;
+      }
+      plan.fused[j].absorbed = true;
+      f.result = v = next.out;
+    }
+  }
+}
+
 }  // namespace
 
 Status check_rules(const PlanRequest& q, const Plan& plan, Failure* failure) noexcept {
@@ -111,7 +156,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
   find_needed(q, plan);
@@ -155,12 +200,26 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
       if (q.reference) buffers[count++] = {bytes, i, need.aux && both ? walk_time(i) : i, &plan.reference_aux[k]};
     }
   }
+  find_fusions(q, plan, [&](Id v, std::int32_t reader) {
+    return !is_kept(q, v) && last_read[v] == forward_time(reader) && (!q.reference || reference_last[v] == reader);
+  });
+  // The buffer of each value; a fused sum takes that of its residual where nothing reads that any more.
+  Buffer** const own = book.array<Buffer*>(values);
+  if (own == nullptr) return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
+  std::fill(own, own + values, nullptr);
   for (std::int32_t i = 0; i < n; ++i) {
-    if (!plan.needed[static_cast<std::size_t>(i)]) continue;
-    const Id v = g.nodes[static_cast<std::size_t>(i)].out;
-    const bool keep = v == g.output || contains(q.keep_values, v);
-    buffers[count++] = {value_bytes(v), forward_time(i), keep ? end : last_read[v], &plan.values[v]};
-    if (q.reference) buffers[count++] = {value_bytes(v), i, keep ? end : reference_last[v], &plan.reference_values[v]};
+    const Fusion& fused = plan.fused[static_cast<std::size_t>(i)];
+    if (!plan.needed[static_cast<std::size_t>(i)] || fused.absorbed) continue;
+    const Id v = fused.result != no_id ? fused.result : g.nodes[static_cast<std::size_t>(i)].out, r = fused.residual;
+    const std::int32_t last = is_kept(q, v) ? end : last_read[v];
+    if (r != no_id && own[r] != nullptr && !q.reference && !is_kept(q, r) && last_read[r] < walk0 && !read_from(g, plan, r, i)) {
+      own[v] = own[r];
+      own[v]->last = std::max(own[v]->last, last);
+      continue;
+    }
+    own[v] = &buffers[count++];
+    *own[v] = {value_bytes(v), forward_time(i), last, &plan.values[v]};
+    if (q.reference) buffers[count++] = {value_bytes(v), i, is_kept(q, v) ? end : reference_last[v], &plan.reference_values[v]};
   }
   if (walk) {
     for (Id v = 0; v < values; ++v) {
@@ -180,6 +239,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     }
   }
   plan.planned_bytes = place({buffers, count});
+  for (const Fusion& fused : plan.fused)
+    if (fused.result != no_id && plan.values[fused.result] == not_planned) plan.values[fused.result] = plan.values[fused.residual];
   book.rewind(working);
   return measure_scratch(ctx, book, plan);
 }

@@ -30,12 +30,21 @@ struct PlanRequest {
 
 inline constexpr std::size_t not_planned = ~std::size_t{0};
 
+/// A node whose forward run does the work of nodes after it: residual sum and ReLU where nobody else reads what lies between.
+struct Fusion {
+  Id result = no_id;    ///< the value that it writes: that of the last node it stands for; no_id: its own
+  Id residual = no_id;  ///< the value that it adds
+  bool relu = false;
+  bool absorbed = false;  ///< the node itself is done by an earlier one, and does not run
+};
+
 /// Offsets in bytes from the start of the run's memory; not_planned where there is none.
 struct Plan {
   PlanRequest request{};
   std::span<std::size_t> values, reference_values;  ///< a value
   std::span<std::size_t> signals;                   ///< value * channels + channel
   std::span<std::size_t> aux, reference_aux;        ///< a node
+  std::span<Fusion> fused;                          ///< a node
   std::span<bool> needed;                           ///< a node: something that is asked for hangs on it; others do not run
   std::span<bool> walked;                           ///< a node: a signal passes it
   std::span<bool> wanted;                           ///< a value: its signal is wanted, itself or on the way

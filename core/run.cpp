@@ -82,6 +82,16 @@ NodeIO Run::io(Id i, bool reference) noexcept {
           i};
 }
 
+// The same with the work of the nodes that it stands for.
+NodeIO Run::forward_io(Id i, bool reference) noexcept {
+  NodeIO node = io(i, reference);
+  const Fusion& fused = plan_.fused[i];
+  if (fused.result != no_id) node.out = reference ? reference_value(fused.result) : value(fused.result);
+  if (fused.residual != no_id) node.finish.residual = reference ? reference_value(fused.residual) : value(fused.residual);
+  node.finish.relu = fused.relu;
+  return node;
+}
+
 Status Run::forward(const Context& ctx, const TensorView& input, Id first_node) noexcept {
   const Graph& g = *plan_.request.graph;
   const Shape expected = g.shape(g.input).with_batch(input.shape.n());
@@ -106,9 +116,9 @@ Status Run::run_nodes(const Context& outer, bool reference, Id first_node) noexc
   const Graph& g = *plan_.request.graph;
   const Context ctx = with_scratch(outer);
   for (Id i = first_node; i < g.nodes.size(); ++i) {
-    if (!plan_.needed[i]) continue;
+    if (!plan_.needed[i] || plan_.fused[i].absorbed) continue;
     const ArenaScope scope(scratch_), book_scope(book_);
-    const NodeIO node = io(i, reference);
+    const NodeIO node = forward_io(i, reference);
     Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, memory_too_small) : g.nodes[i].op->forward(ctx, node);
     if (Observer* const observer = plan_.request.observer; s == Status::ok && observer != nullptr) {
       const NodeIO twin = plan_.request.reference && !reference ? io(i, true) : NodeIO{};

@@ -53,6 +53,7 @@ class Run {
   Context with_scratch(const Context&) noexcept;
   Status run_nodes(const Context&, bool reference, Id first_node) noexcept;
   NodeIO io(Id node, bool reference) noexcept;
+  NodeIO forward_io(Id node, bool reference) noexcept;
   Status step(const Context&, Id node, std::span<bool> written, Ledger*) noexcept;
   TensorView place(std::size_t offset, Id value) const noexcept;
 

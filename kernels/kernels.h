@@ -101,6 +101,7 @@ struct ConvArgs {
   /// The direct sum, whose error is relative to each result's own terms. Otherwise 3x3 kernels may go by Winograd's
   /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
   bool exact = false;
+  bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
 };
 
 /// A 2-D pool over `planes` planes (images times channels) of h x w. Window (i,j) starts at i*stride - pad and is cut at

@@ -17,9 +17,23 @@ Field Conv2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept
   return axis == 2 ? Field::window(kernel_h, dilation_h, stride_h, pad_top) : Field::window(kernel_w, dilation_w, stride_w, pad_left);
 }
 
+Status Conv2d::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  // The plan gives the result the residual's memory where it can.
+  const TensorView& residual = io.finish.residual;
+  if (residual && residual.data != io.out.data)
+    ctx.ranges(io.out.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      ctx->scale(real{1}, residual.data + begin, io.out.data + begin, end - begin, false);
+    });
+  return convolve(ctx, io, io.in[0], {}, {io.out, static_cast<bool>(residual)}, io.finish.relu);
+}
+
 Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+  return convolve(ctx, io, x[0], row, z, false);
+}
+
+Status Conv2d::convolve(const Context& ctx, const NodeIO& io, const TensorView& x, const Row& row, const Sink& z, bool relu) const noexcept {
   kernels::ConvArgs<real> a = arguments(io, io.in[0].shape, io.out.shape);
-  a.x = x[0].data;
+  a.x = x.data;
   a.x_sub = row.x;
   a.w_sub = row.w;
   a.exact = row.exact;
@@ -29,6 +43,7 @@ Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const Tenso
   }
   a.y_out = z.data;
   a.add = z.add;
+  a.relu = relu;
   return ctx.run(ctx->conv_forward, a);
 }
 

@@ -36,6 +36,8 @@ std::vector<real> noise(std::int64_t n, std::uint64_t key, double scale = 1) {
   return v;
 }
 
+constexpr std::size_t kBudget = std::size_t{4} << 30;
+
 struct Item {
   Json about;
   std::function<void()> run;
@@ -194,26 +196,17 @@ Item train(const Engine& engine, const Words& w) {
 Item infer(const Engine& engine, const Words& w) {
   struct State {
     Model model;
-    Id output = no_id;
-    std::vector<real> images;
-    std::unique_ptr<Session> session;
+    Images images;
+    std::unique_ptr<Predictor> predictor;
   };
   auto s = std::make_shared<State>();
   s->model = network(w.at(1));
   const auto batch = static_cast<std::int32_t>(number(w, 2));
-  s->output = s->model.graph().output;
-  PlanRequest request;
-  request.graph = &s->model.graph();
-  request.batch = batch;
-  request.keep_values = {&s->output, 1};
-  s->session = std::make_unique<Session>(engine, request, s->model.parameters);
-  const Shape in = s->model.image_shape().with_batch(batch);
-  s->images = noise(in.size(), 1);
-  return {{{"flops", 1.0 * batch * forward_flops(s->model.graph())}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}},
-          [s, in] {
-            s->session->forward({s->images.data(), in});
-            s->session->download(s->session->run().value(s->output));
-          }};
+  s->images.shape = s->model.image_shape().with_batch(batch);
+  s->images.data = noise(s->images.shape.size(), 1);
+  s->predictor = std::make_unique<Predictor>(s->model, engine, kBudget);
+  return {{{"flops", 1.0 * batch * forward_flops(s->model.graph())}, {"images", batch}},
+          [s] { s->predictor->predict(s->images); }};
 }
 
 // explain MODEL BATCH METHOD [key=value...]
@@ -223,11 +216,12 @@ Item explained(const Engine& engine, const Words& w) {
   ExplainRequest request;
   request.method = w.at(3);
   request.target = 0;
-  request.memory_budget = std::size_t{16} << 30;
+  request.memory_budget = kBudget;
   for (std::size_t k = 4; k < w.size(); ++k) request.settings[w[k].substr(0, w[k].find('='))] = w[k].substr(w[k].find('=') + 1);
   auto images = std::make_shared<Images>(Images{model->image_shape().with_batch(batch), {}});
   images->data = noise(images->shape.size(), 1);
-  return {{{"images", batch}}, [&engine, model, images, request] { explain(*model, engine, *images, request); }};
+  auto explainer = std::make_shared<Explainer>(*model, engine, request);
+  return {{{"images", batch}}, [model, images, explainer] { explainer->explain(*images); }};
 }
 
 #if defined(__x86_64__)

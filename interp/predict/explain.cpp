@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "interp/predict/method.h"
+#include "models/merge.h"
 
 namespace vitrine {
 namespace {
@@ -114,82 +115,95 @@ std::unique_ptr<Method> make_method(const MethodContext& c, const std::string& n
   return make_walk_method(c, name, s);
 }
 
-std::vector<real> predict(const Model& model, const Engine& engine, const Images& x, std::size_t budget) {
-  check_images(model, x);
-  const Id keep[] = {model.graph().output};
+std::unique_ptr<const Model> merged_copy(const Model& model) {
+  return has_mergeable_batch_norm(model) ? std::make_unique<const Model>(merge_batch_norms(model)) : nullptr;
+}
+
+Predictor::Predictor(const Model& model, const Engine& engine, std::size_t budget) : Predictor(model, engine, no_id, budget) {}
+
+Predictor::Predictor(const Model& model, const Engine& engine, Id value, std::size_t budget) : model_(model), value_(value) {
+  // An inner value has its id in this graph alone.
+  if (value == no_id || value == model.logits()) merged_ = merged_copy(model);
+  const Model& own = merged_ ? *merged_ : model;
+  if (value == no_id) value_ = own.graph().output;
+  if (value == model.logits()) value_ = own.logits();
   PlanRequest request;
-  request.graph = &model.graph();
-  request.keep_values = keep;
+  request.graph = &own.graph();
+  request.keep_values = {&value_, 1};
   request.batch = fitting_batch(Session::planned_bytes(engine, request), budget);
-  Session session(engine, request, model.parameters);
+  session_ = std::make_unique<Session>(engine, request, own.parameters);
+}
+
+Predictor::~Predictor() = default;
+
+std::vector<real> Predictor::predict(const Images& x) {
+  check_images(model_, x);
+  const std::int32_t batch = session_->plan().request.batch;
   std::vector<real> out;
-  for (std::int32_t first = 0; first < x.shape.n(); first += request.batch) {
-    session.forward(x.view().images(first, std::min(request.batch, x.shape.n() - first)));
-    const HostTensor y = session.download(session.run().value(model.graph().output));
+  for (std::int32_t first = 0; first < x.shape.n(); first += batch) {
+    session_->forward(x.view().images(first, std::min(batch, x.shape.n() - first)));
+    const HostTensor y = session_->download(session_->run().value(value_));
     out.insert(out.end(), y.data, y.data + y.size());
   }
   return out;
 }
 
-Explanation explain(const Model& model, const Engine& engine, const Images& x, const ExplainRequest& request) {
-  const MethodContext context{model, engine, request};
-  const std::unique_ptr<Method> method = make_method(context, request.method, request.settings);
-  check_images(model, x);
+Explainer::Explainer(const Model& model, const Engine& engine, ExplainRequest request)
+    : model_(model), engine_(engine), request_(std::move(request)), method_(make_method({model_, engine_, request_}, request_.method, request_.settings)) {
   const int classes = static_cast<int>(model.graph().shape(model.logits()).per_image());
-  if (request.target && (*request.target < 0 || *request.target >= classes))
-    throw Error("target " + std::to_string(*request.target) + " is no class: expected 0 to " + std::to_string(classes - 1), Error::usage);
+  if (request_.target && (*request_.target < 0 || *request_.target >= classes))
+    throw Error("target " + std::to_string(*request_.target) + " is no class: expected 0 to " + std::to_string(classes - 1), Error::usage);
+  if (!method_->has_baseline() && (request_.baseline_images || request_.baseline != "zero"))
+    throw Error("method " + request_.method + " has no baseline", Error::usage);
+}
 
-  // Scores come from the logits, also where the network ends in a softmax.
-  const Id logits = model.logits();
-  const auto scores_of = [&](const Images& images) {
-    const Id keep[] = {logits};
-    PlanRequest plan;
-    plan.graph = &model.graph();
-    plan.keep_values = keep;
-    plan.batch = std::min(images.shape.n(), 16);
-    Session session(engine, plan, model.parameters);
-    std::vector<real> out;
-    for (std::int32_t first = 0; first < images.shape.n(); first += plan.batch) {
-      session.forward(images.view().images(first, std::min(plan.batch, images.shape.n() - first)));
-      const HostTensor y = session.download(session.run().value(logits));
-      out.insert(out.end(), y.data, y.data + y.size());
-    }
-    return out;
-  };
+Explainer::~Explainer() = default;
 
+// Scores come from the logits, also where the network ends in a softmax.
+std::vector<real> Explainer::scores(const Images& x) {
+  if (!scores_) scores_ = std::make_unique<Predictor>(model_, engine_, model_.logits(), request_.memory_budget);
+  return scores_->predict(x);
+}
+
+Explanation Explainer::explain(const Images& x) {
+  check_images(model_, x);
+  const auto classes = static_cast<std::size_t>(model_.graph().shape(model_.logits()).per_image());
   Explanation e;
   e.shape = x.shape;
   const auto images = static_cast<std::size_t>(x.shape.n());
-  if (method->scores_inputs()) {
-    e.target.assign(images, request.target.value_or(Method::predicted));
+  if (method_->scores_inputs()) {
+    e.target.assign(images, request_.target.value_or(Method::predicted));
   } else {
-    const std::vector<real> scores = scores_of(x);
+    const std::vector<real> all = scores(x);
     for (std::size_t n = 0; n < images; ++n) {
-      const real* const row = scores.data() + n * static_cast<std::size_t>(classes);
-      e.target.push_back(request.target ? *request.target : static_cast<int>(std::max_element(row, row + classes) - row));
+      const real* const row = all.data() + n * classes;
+      e.target.push_back(request_.target ? *request_.target : static_cast<int>(std::max_element(row, row + classes) - row));
       e.score.push_back(row[e.target.back()]);
     }
   }
   Images baseline;
-  if (method->has_baseline()) {
-    baseline = make_baseline(x, request);
-    const std::vector<real> at = method->scores_inputs() ? std::vector<real>() : scores_of(baseline);
-    for (std::size_t n = 0; n < images && !at.empty(); ++n) e.baseline_score.push_back(at[n * static_cast<std::size_t>(classes) + static_cast<std::size_t>(e.target[n])]);
-  } else if (request.baseline_images || request.baseline != "zero") {
-    throw Error("method " + request.method + " has no baseline", Error::usage);
+  if (method_->has_baseline()) {
+    baseline = make_baseline(x, request_);
+    const std::vector<real> at = method_->scores_inputs() ? std::vector<real>() : scores(baseline);
+    for (std::size_t n = 0; n < images && !at.empty(); ++n) e.baseline_score.push_back(at[n * classes + static_cast<std::size_t>(e.target[n])]);
   }
   e.relevance.resize(x.data.size());
-  method->attribute(x.view(), e.target, baseline.view(), e.relevance.data());
-  if (method->scores_inputs()) {
-    e.target = method->scored.target;
-    e.score = method->scored.score;
-    e.baseline_score = method->scored.baseline;
+  method_->ledger.clear();
+  method_->attribute(x.view(), e.target, baseline.view(), e.relevance.data());
+  if (method_->scores_inputs()) {
+    e.target = method_->scored.target;
+    e.score = method_->scored.score;
+    e.baseline_score = method_->scored.baseline;
   }
-  e.complete = method->complete();
-  for (LedgerRow& row : method->ledger)
+  e.complete = method_->complete();
+  for (LedgerRow& row : method_->ledger)
     if (!row.node.empty()) e.ledger.push_back(std::move(row));
-  if (request.ledger && e.ledger.empty()) throw Error("method " + request.method + " does not walk once over the graph, so it has no ledger", Error::usage);
+  if (request_.ledger && e.ledger.empty()) throw Error("method " + request_.method + " does not walk once over the graph, so it has no ledger", Error::usage);
   return e;
 }
+
+Explanation explain(const Model& model, const Engine& engine, const Images& x, const ExplainRequest& request) { return Explainer(model, engine, request).explain(x); }
+
+std::vector<real> predict(const Model& model, const Engine& engine, const Images& x, std::size_t budget) { return Predictor(model, engine, budget).predict(x); }
 
 }  // namespace vitrine

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,11 +64,48 @@ struct MethodEntry {
 
 std::span<const MethodEntry> method_entries();
 
-/// Explains all images. Throws a usage Error for unknown methods, settings, nodes, classes, and rules without meaning,
-/// before anything runs; an Error if images do not fit the model or are not finite.
-Explanation explain(const Model&, const Engine&, const Images&, const ExplainRequest&);
+/// Answers again and again with one plan, its memory and its prepared weights. Batch norms are merged into the layers before
+/// them. Model and engine must outlive it, and the parameters must not change.
+class Predictor {
+ public:
+  Predictor(const Model&, const Engine&, std::size_t memory_budget = std::size_t{512} << 20);
+  /// The same of an inner value of the graph.
+  Predictor(const Model&, const Engine&, Id value, std::size_t memory_budget);
+  ~Predictor();
+  /// The network's output for all images, (N,K).
+  std::vector<real> predict(const Images&);
 
-/// Logits of all images, (N,K).
+ private:
+  const Model& model_;
+  std::unique_ptr<const Model> merged_;
+  Id value_;
+  std::unique_ptr<Session> session_;
+};
+
+class Method;
+
+/// Explains again and again likewise.
+class Explainer {
+ public:
+  /// Throws a usage Error for unknown methods, settings, nodes, classes, and rules without meaning.
+  Explainer(const Model&, const Engine&, ExplainRequest);
+  ~Explainer();
+  Explainer(const Explainer&) = delete;
+  /// Explains all images. Throws an Error if they do not fit the model or are not finite.
+  Explanation explain(const Images&);
+
+ private:
+  std::vector<real> scores(const Images&);
+
+  const Model& model_;
+  const Engine& engine_;
+  const ExplainRequest request_;
+  std::unique_ptr<Method> method_;
+  std::unique_ptr<Predictor> scores_;
+};
+
+/// Both once.
+Explanation explain(const Model&, const Engine&, const Images&, const ExplainRequest&);
 std::vector<real> predict(const Model&, const Engine&, const Images&, std::size_t memory_budget = std::size_t{512} << 20);
 
 }  // namespace vitrine

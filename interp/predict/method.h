@@ -64,6 +64,9 @@ class Walk {
   std::vector<real> seed_;
 };
 
+/// The network with its batch norms merged into the layers before them, or null where there are none to merge.
+std::unique_ptr<const Model> merged_copy(const Model&);
+
 /// The largest batch whose plan fits the budget (at least 1, at most 64).
 std::int32_t fitting_batch(std::size_t bytes_of_one, std::size_t budget);
 

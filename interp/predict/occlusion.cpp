@@ -31,7 +31,8 @@ std::array<std::int32_t, 2> pair(const Settings& s, const char* key, std::array<
 
 class Occlusion final : public Method {
  public:
-  Occlusion(const MethodContext& c, const Settings& s) : context_(c), logits_(c.model.logits()), keep_{logits_} {
+  Occlusion(const MethodContext& c, const Settings& s)
+      : merged_(merged_copy(c.model)), context_{merged_ ? *merged_ : c.model, c.engine, c.request}, logits_(context_.model.logits()), keep_{logits_} {
     const Shape image = c.model.image_shape();
     const std::int32_t side = std::max(3, image.h() / 8);
     window_ = pair(s, "window", {std::min(side, image.h()), std::min(side, image.w())}, image.h(), image.w());
@@ -40,10 +41,10 @@ class Occlusion final : public Method {
     if (fill_.size() == 1) fill_.assign(static_cast<std::size_t>(image.c()), fill_[0]);
     if (fill_.size() != static_cast<std::size_t>(image.c())) s.refuse("fill", "one number, or " + std::to_string(image.c()) + " (one a channel)");
     PlanRequest request;
-    request.graph = &c.model.graph();
+    request.graph = &context_.model.graph();
     request.keep_values = keep_;
     request.batch = fitting_batch(Session::planned_bytes(c.engine, request) + static_cast<std::size_t>(image.size()) * sizeof(real), c.request.memory_budget);
-    session_ = std::make_unique<Session>(c.engine, request, c.model.parameters);
+    session_ = std::make_unique<Session>(c.engine, request, context_.model.parameters);
   }
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView&, real* relevance) override {
@@ -94,6 +95,7 @@ class Occlusion final : public Method {
     return s;
   }
 
+  std::unique_ptr<const Model> merged_;  // context_ refers to it, if it is there
   MethodContext context_;
   Id logits_;
   std::array<Id, 1> keep_;

@@ -6,7 +6,6 @@
 #include "interp/predict/method.h"
 #include "interp/rules/deeplift.h"
 #include "interp/rules/signal.h"
-#include "models/merge.h"
 
 namespace vitrine {
 namespace {
@@ -112,7 +111,7 @@ class WalkMethod : public Method {
 
 class Rescale final : public WalkMethod {
  public:
-  explicit Rescale(const MethodContext& c) : WalkMethod(c, Walk::Seed::one, true) {
+  explicit Rescale(const MethodContext& c) : WalkMethod(c, Walk::Seed::one, true, c.request.ledger ? nullptr : merged_copy(c.model)) {
     assignment_.fill(&rule_);
     start({.keep = {}, .reference = true});
   }
@@ -271,9 +270,9 @@ std::unique_ptr<Method> make_walk_method(const MethodContext& c, const std::stri
     if (std::find(reveal.begin(), reveal.end(), 1) == reveal.end()) return std::make_unique<Rescale>(c);
     return std::make_unique<RevealCancel>(c, reveal);
   }
-  const bool lrp = name == "lrp";
-  std::unique_ptr<const Model> merged;
-  if (lrp && s.text("batch-norm") == "merge" && has_mergeable_batch_norm(c.model)) merged = std::make_unique<const Model>(merge_batch_norms(c.model));
+  // Rules and ledgers name nodes, merged ones too; LRP's user says which network is meant.
+  const bool lrp = name == "lrp", merge = lrp ? s.text("batch-norm") == "merge" : c.request.rules.empty() && !c.request.ledger;
+  std::unique_ptr<const Model> merged = merge ? merged_copy(c.model) : nullptr;
   auto m = std::make_unique<WalkMethod>(c, lrp ? Walk::Seed::logit : Walk::Seed::one, name == "input-x-gradient", std::move(merged));
   Assignment& a = m->assignment_;
   if (lrp) {

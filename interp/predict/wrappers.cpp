@@ -25,11 +25,12 @@ constexpr Setting smoothgrad_list[] = {
 class IntegratedGradients final : public Method {
  public:
   IntegratedGradients(const MethodContext& c, const Settings& s)
-      : context_(c), quadrature_(make_quadrature(s.text("quadrature"), static_cast<int>(s.integer("steps")))), assignment_(c.model) {
+      : merged_(c.request.rules.empty() ? merged_copy(c.model) : nullptr), context_{merged_ ? *merged_ : c.model, c.engine, c.request},
+        quadrature_(make_quadrature(s.text("quadrature"), static_cast<int>(s.integer("steps")))), assignment_(context_.model) {
     RuleSet set(assignment_.arena());
     assignment_.fill(set.make<GradientRule>());
     assignment_.override_with(c.request.rules);
-    walk_ = std::make_unique<Walk>(c.model, c.engine, assignment_.rules, Walk::Options{}, c.request.memory_budget);
+    walk_ = std::make_unique<Walk>(context_.model, c.engine, assignment_.rules, Walk::Options{}, c.request.memory_budget);
   }
   bool complete() const override { return true; }
   bool has_baseline() const override { return true; }
@@ -61,6 +62,7 @@ class IntegratedGradients final : public Method {
   }
 
  private:
+  std::unique_ptr<const Model> merged_;  // context_ refers to it, if it is there
   MethodContext context_;
   Quadrature quadrature_;
   Assignment assignment_;

@@ -41,19 +41,19 @@ void spread(const Substitute& sub, const float* from, std::int64_t image_step, s
 
 /// The way back: pixel vectors at from + p * width, p < count, to `images` planes.
 template <class V>
-void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images, bool add) {
+void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images, bool add, bool relu) {
   for (std::int64_t p = 0; p < count; p += V::width) {
     const std::int64_t n = smaller<std::int64_t>(V::width, count - p);
     V v[V::width];
     if (images == V::width && n == V::width) {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + (p + i) * V::width); });
       transpose_square(v);
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { store(v[i], to + i * image_step + p, add, Whole{}); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { store(v[i], to + i * image_step + p, add, relu, Whole{}); });
     } else {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = i < n ? V::load(from + (p + i) * V::width) : V::zero(); });
       transpose_square(v);
       unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        if (i < images) store(v[i], to + i * image_step + p, add, Part{n});
+        if (i < images) store(v[i], to + i * image_step + p, add, relu, Part{n});
       });
     }
   }
@@ -186,7 +186,7 @@ struct BatchConv : Gather<V, Forward> {
       } while (c0 < channels);
     }
     for (std::int64_t row = first_row; row < last_row; ++row)
-      gather_back<V>(result + (row - first_row) * pixels * V::width, pixels, out + row * out_h * out_w, out_image, here, false);
+      gather_back<V>(result + (row - first_row) * pixels * V::width, pixels, out + row * out_h * out_w, out_image, here, false, Forward && a.relu);
   }
 
   /// One panel of output channels over the grid rows [r0, r1) of a phase.

@@ -106,7 +106,7 @@ struct ForwardPart {
   float* y;           ///< of the group's first channel in image 0
   std::int64_t image_stride;
   std::int32_t depth;
-  bool add, aligned;
+  bool add, relu, aligned;
 
   __device__ int m() const { return a_.rows; }
   __device__ int n() const { return b_.pixels; }
@@ -121,11 +121,11 @@ struct ForwardPart {
     return y + image * image_stride + b_.by_pixels.remainder(c, image);
   }
   __device__ float shift(int r) const { return bias ? substituted(bias_sub, bias[r]) : 0.0f; }
-  __device__ void store(int r, Column column, float v) const { put(column[std::int64_t{r} * b_.by_pixels.divisor()], v + shift(r), add); }
+  __device__ void store(int r, Column column, float v) const { put(column[std::int64_t{r} * b_.by_pixels.divisor()], v + shift(r), add, relu); }
   __device__ bool vectors() const { return aligned; }
   __device__ void store4(int r, Column column, float4 v) const {
     const float s = shift(r);
-    put4(column + std::int64_t{r} * b_.by_pixels.divisor(), make_float4(v.x + s, v.y + s, v.z + s, v.w + s), add);
+    put4(column + std::int64_t{r} * b_.by_pixels.divisor(), make_float4(v.x + s, v.y + s, v.z + s, v.w + s), add, relu);
   }
 };
 
@@ -349,7 +349,7 @@ struct DepthwiseForward {
         sum = fmaf(inside ? substituted(a.x_sub, x[std::int64_t{iy} * s.w + ix]) : 0.0f, substituted(a.w_sub, w[ky * s.kw + kx]), sum);
       }
     }
-    put(a.y_out[i], sum + (a.bias ? substituted(a.bias_sub, a.bias[o]) : 0.0f), a.add);
+    put(a.y_out[i], sum + (a.bias ? substituted(a.bias_sub, a.bias[o]) : 0.0f), a.add, a.relu);
   }
 };
 
@@ -461,6 +461,7 @@ void forward(const ConvArgs<float>& a, Math math) noexcept {
   p.group.y = a.y_out;
   p.group.image_stride = s.oc * pixels;
   p.group.add = a.add;
+  p.group.relu = a.relu;
   p.group.aligned = pixels % 4 == 0 && reinterpret_cast<std::uintptr_t>(a.y_out) % 16 == 0;
   launch_product(p, s.groups, a.x_sub.raw() && a.w_sub.raw(), math);
 }

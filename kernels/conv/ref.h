@@ -53,6 +53,7 @@ void conv_forward_tile(const ConvArgs<T>& a, const std::byte*, std::byte*, std::
                  const T v = x < 0 ? T(0) : substituted(a.x_sub, a.x[x]);
                  a.y_out[((n * s.oc + o) * s.oh + oy) * s.ow + ox] += v * substituted(a.w_sub, a.w[w]);
                });
+  for (std::int64_t i = 0; i < size && a.relu; ++i) a.y_out[i] = a.y_out[i] < 0 ? T(0) : a.y_out[i];
 }
 
 template <class T>

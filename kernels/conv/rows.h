@@ -168,7 +168,7 @@ struct RowConv : Gather<V, Forward> {
         for (std::int64_t q = first_panel; q < last_panel; ++q) {
           const int rows = panels.height(q);
           const std::int64_t row = panels.begin(q);
-          const bool add = a.add || c0 > 0, with_bias = has_bias && c0 == 0;
+          const bool add = a.add || c0 > 0, with_bias = has_bias && c0 == 0, relu = Forward && a.relu && c1 == channels;
           for (int r = 0; r < rows && with_bias; ++r) bias[r] = substituted(a.bias_sub, a.bias[group * m + row + r]);
           const float* packed = weights + row * depth + c0 * taps * rows;
           float* const base = out + row * out_h * out_w;
@@ -179,13 +179,13 @@ struct RowConv : Gather<V, Forward> {
             for (int v = 0; v < nv; ++v) c[v] = g.to.spilled ? spill + v * V::width : base + g.to.out[v];
             const std::int64_t ldc = g.to.spilled ? std::int64_t{nv} * V::width : out_h * out_w;
             const float* inner_bias = with_bias && !g.to.spilled ? bias : nullptr;
-            const bool inner_add = add && !g.to.spilled;
+            const bool inner_add = add && !g.to.spilled, inner_relu = relu && !g.to.spilled;
             if (direct) {
-              block_function<V, Indirect>(rows, nv)({k, packed, g.from, {offsets}, c, g.to.n, ldc, inner_bias, inner_add});
+              block_function<V, Indirect>(rows, nv)({k, packed, g.from, {offsets}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
             } else {
-              block_function<V, Strided>(rows, nv)({k, packed, g.from, {nv * V::width}, c, g.to.n, ldc, inner_bias, inner_add});
+              block_function<V, Strided>(rows, nv)({k, packed, g.from, {nv * V::width}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
             }
-            if (g.to.spilled) deliver(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add);
+            if (g.to.spilled) deliver(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
           }
         }
       }
@@ -276,7 +276,7 @@ struct RowConv : Gather<V, Forward> {
   }
 
   void deliver(const Phase& p, const float* spill, std::int64_t ld, int rows, const Run* runs, std::int64_t count,
-               float* out, const float* bias, bool add) const {
+               float* out, const float* bias, bool add, bool relu) const {
     for (int r = 0; r < rows; ++r, spill += ld, out += out_h * out_w) {
       const float b = bias ? bias[r] : 0;
       for (std::int64_t i = 0; i < count; ++i) {
@@ -286,7 +286,7 @@ struct RowConv : Gather<V, Forward> {
           stream<V>(runs[i].len, [&](std::int64_t j, auto step) {
             V v = load<V>(from + j, step);
             if (bias) v = v + V::set(b);
-            store(v, to + j, add, step);
+            store(v, to + j, add, relu, step);
           });
         } else {
           for (std::int64_t j = 0; j < runs[i].len; ++j, to += p.step_w) *to = add ? *to + from[j] : from[j];

@@ -308,7 +308,7 @@ struct Winograd {
                                      });
             }
           }
-          gather_back<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here, a.add);
+          gather_back<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here, a.add, Forward && a.relu);
         }
       }
     }

@@ -17,12 +17,19 @@ __device__ __forceinline__ float substituted(const Substitute& s, float v) {
 
 __device__ __forceinline__ void put(float& to, float value, bool add) { to = add ? to + value : value; }
 
-/// The same for four neighbours; `to` is aligned to 16 bytes.
-__device__ __forceinline__ void put4(float* to, float4 v, bool add) {
+/// The same, and then cut at 0 where `relu`; NaN stays.
+__device__ __forceinline__ void put(float& to, float value, bool add, bool relu) {
+  if (add) value = to + value;
+  to = relu && value < 0 ? 0.0f : value;
+}
+
+/// Likewise for four neighbours; `to` is aligned to 16 bytes.
+__device__ __forceinline__ void put4(float* to, float4 v, bool add, bool relu = false) {
   if (add) {
     const float4 old = load4(to);
     v = make_float4(old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w);
   }
+  if (relu) v = make_float4(v.x < 0 ? 0.0f : v.x, v.y < 0 ? 0.0f : v.y, v.z < 0 ? 0.0f : v.z, v.w < 0 ? 0.0f : v.w);
   store4(to, v);
 }
 

@@ -31,7 +31,7 @@ namespace {
   X(cudnnCreateActivationDescriptor) X(cudnnSetActivationDescriptor) X(cudnnDestroyActivationDescriptor)                 \
   X(cudnnCreatePoolingDescriptor) X(cudnnSetPooling2dDescriptor) X(cudnnDestroyPoolingDescriptor)                        \
   X(cudnnGetConvolutionForwardAlgorithm_v7) X(cudnnGetConvolutionForwardWorkspaceSize) X(cudnnConvolutionForward)        \
-  X(cudnnConvolutionBiasActivationForward) X(cudnnAddTensor)                                                             \
+  X(cudnnConvolutionBiasActivationForward) X(cudnnAddTensor) X(cudnnActivationForward)                                                             \
   X(cudnnGetConvolutionBackwardDataAlgorithm_v7) X(cudnnConvolutionBackwardData)                                         \
   X(cudnnGetConvolutionBackwardFilterAlgorithm_v7) X(cudnnConvolutionBackwardFilter)                                     \
   X(cudnnBatchNormalizationForwardTraining) X(cudnnBatchNormalizationBackward)                                           \
@@ -80,8 +80,8 @@ struct Convolution : Descriptor<cudnnConvolutionDescriptor_t, &Library::cudnnCre
     must(lib.cudnnSetConvolutionMathType(d, math == Math::tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
   }
 };
-struct Identity : Descriptor<cudnnActivationDescriptor_t, &Library::cudnnCreateActivationDescriptor, &Library::cudnnDestroyActivationDescriptor> {
-  Identity() noexcept { must(lib.cudnnSetActivationDescriptor(d, CUDNN_ACTIVATION_IDENTITY, CUDNN_PROPAGATE_NAN, 0)); }
+struct Activation : Descriptor<cudnnActivationDescriptor_t, &Library::cudnnCreateActivationDescriptor, &Library::cudnnDestroyActivationDescriptor> {
+  explicit Activation(cudnnActivationMode_t mode) noexcept { must(lib.cudnnSetActivationDescriptor(d, mode, CUDNN_PROPAGATE_NAN, 0)); }
 };
 struct Pooling : Descriptor<cudnnPoolingDescriptor_t, &Library::cudnnCreatePoolingDescriptor, &Library::cudnnDestroyPoolingDescriptor> {
   Pooling(const PoolShape& p, cudnnPoolingMode_t mode) noexcept {
@@ -247,37 +247,39 @@ void forward(const Conv& a, const std::byte* shared, std::byte* scratch, std::in
   const Described d(a.s);
   const float* const x = mapped(a.x_sub, a.x, scratch, sizes(a.s, true));
   must(lib.cudnnConvolutionForward(handle, &one, d.x, x, d.w, weights(a, shared), d.conv, static_cast<cudnnConvolutionFwdAlgo_t>(chosen.number), scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.y, a.y_out));
-  if (a.bias == nullptr || a.bias_sub.zero()) return;
-  const Tensor b(1, a.s.oc, 1, 1);
-  must(lib.cudnnAddTensor(handle, &one, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), &one, d.y, a.y_out));
+  if (a.bias != nullptr && !a.bias_sub.zero()) {
+    const Tensor b(1, a.s.oc, 1, 1);
+    must(lib.cudnnAddTensor(handle, &one, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), &one, d.y, a.y_out));
+  }
+  if (a.relu) must(lib.cudnnActivationForward(handle, Activation(CUDNN_ACTIVATION_RELU), &one, d.y, a.y_out, &zero_factor, d.y, a.y_out));
 }
 
-// Convolution and bias in one kernel: cuDNN has it for one algorithm.
-constexpr cudnnConvolutionFwdAlgo_t kFused = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
-
-std::size_t fused_bytes(const ConvShape& s) noexcept {
-  const Described d(s);
+// Convolution, what was there, bias and ReLU in one kernel. Without ReLU cuDNN has it for one algorithm.
+cudnnConvolutionFwdAlgo_t fused_algorithm(const Conv& a) noexcept {
+  return a.relu ? static_cast<cudnnConvolutionFwdAlgo_t>(algorithm(Pass::forward, a.s).number) : CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+}
+std::size_t fused_bytes(const Conv& a) noexcept {
+  const Described d(a.s);
   std::size_t bytes = 0;
-  return lib.cudnnGetConvolutionForwardWorkspaceSize(handle, d.x, d.w, d.conv, d.y, kFused, &bytes) == CUDNN_STATUS_SUCCESS ? bytes : ~std::size_t{0};
+  return lib.cudnnGetConvolutionForwardWorkspaceSize(handle, d.x, d.w, d.conv, d.y, fused_algorithm(a), &bytes) == CUDNN_STATUS_SUCCESS ? bytes : ~std::size_t{0};
 }
 const char* refuses_fused(const Conv& a) noexcept {
   if (a.bias == nullptr || a.bias_sub.zero()) return "there is no bias";
-  if (a.add) return "the output adds";
   if (const char* const why = refuses_shape(Pass::forward, a)) return why;
-  return algorithm(Pass::forward, a.s).number == kFused ? nullptr : "another algorithm is faster than the one that takes a bias";
+  return algorithm(Pass::forward, a.s).number == fused_algorithm(a) ? nullptr : "another algorithm is faster than the one that takes a bias";
 }
 Work plan_fused(const Conv& a) noexcept {
-  const Scratch s = scratch_of(Pass::forward, a, fused_bytes(a.s));
+  const Scratch s = scratch_of(Pass::forward, a, fused_bytes(a));
   return {1, s.w, s.total};
 }
 void fused(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
-  const std::size_t bytes = fused_bytes(a.s);
+  const std::size_t bytes = fused_bytes(a);
   const Scratch at = scratch_of(Pass::forward, a, bytes);
   const Described d(a.s);
   const Tensor b(1, a.s.oc, 1, 1);
-  const Identity identity;
-  must(lib.cudnnConvolutionBiasActivationForward(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.w, weights(a, shared), d.conv, kFused,
-                                                 scratch + at.workspace, bytes, &zero_factor, d.y, a.y_out, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), identity, d.y, a.y_out));
+  const Activation activation(a.relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY);
+  must(lib.cudnnConvolutionBiasActivationForward(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.w, weights(a, shared), d.conv, fused_algorithm(a),
+                                                 scratch + at.workspace, bytes, a.add ? &one : &zero_factor, d.y, a.y_out, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), activation, d.y, a.y_out));
 }
 
 void backward_data(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {

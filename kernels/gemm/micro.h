@@ -18,7 +18,8 @@ struct Indirect {
 };
 
 /// One block. `a` is packed [k][R]. Vector v of row k of the right operand is read whole at b[v] + rows(k). Its first
-/// n[v] columns go to c[v] + r*ldc: C (+)= sum (+ bias[r]).
+/// n[v] columns go to c[v] + r*ldc: C (+)= sum (+ bias[r]), and
+/// then cut at 0 where `relu`.
 template <class Rows>
 struct Block {
   std::int64_t k;
@@ -30,6 +31,7 @@ struct Block {
   std::int64_t ldc;
   const float* bias;
   bool add;
+  bool relu = false;
 };
 
 template <class V, int R, int NV, class Rows>
@@ -69,9 +71,9 @@ void multiply_block(const Block<Rows>& g) {
       float* to = c + r * g.ldc;
       if (g.bias) sum = sum + V::set(g.bias[r]);
       if (n >= V::width) {
-        store(sum, to, g.add, Whole{});
+        store(sum, to, g.add, g.relu, Whole{});
       } else if (n > 0) {
-        store(sum, to, g.add, Part{n});
+        store(sum, to, g.add, g.relu, Part{n});
       }
     });
   });

@@ -65,6 +65,12 @@ template <class V, class Step>
 VITRINE_INLINE void store(V v, float* p, bool add, Step step) {
   store(add ? load<V>(p, step) + v : v, p, step);
 }
+template <class V, class Step>
+VITRINE_INLINE void store(V v, float* p, bool add, bool relu, Step step) {
+  if (add) v = load<V>(p, step) + v;
+  if (relu) v = V::max(V::zero(), v);
+  store(v, p, step);
+}
 
 /// f(i, Whole) for whole vectors, f(i, Part) for what remains.
 template <class V, class F>

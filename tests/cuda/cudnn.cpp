@@ -84,12 +84,13 @@ TEST_CASE("convolutions, with substituted operands, biases, strides, dilations, 
     for (const Substitute& w_sub : subs)
       for (const Substitute& x_sub : {Substitute{}, Substitute{0, 1}})
         for (const bool add : {false, true}) {
-          INFO("batch ", s.n, " of ", s.c, " channels to ", s.oc, ", kernel ", s.kh, ", groups ", s.groups, ", add ", add);
+          const bool relu = seed / 4 % 2 == 1;
+          INFO("relu ", relu, ", batch ", s.n, " of ", s.c, " channels to ", s.oc, ", kernel ", s.kh, ", groups ", s.groups, ", add ", add);
           const auto xs = static_cast<std::size_t>(s.n * s.c * s.h * s.w), ws = static_cast<std::size_t>(s.oc * (s.c / s.groups) * s.kh * s.kw), ys = static_cast<std::size_t>(s.n * s.oc * s.oh * s.ow);
           const Both x(xs, ++seed), w(ws, ++seed), y(ys, ++seed), bias(static_cast<std::size_t>(s.oc), ++seed);
           Both out(ys, ++seed), x_out(xs, ++seed), w_out(ws, ++seed);
           ConvArgs<float> here;
-          here.s = s, here.x_sub = x_sub, here.w_sub = w_sub, here.add = add, here.bias_sub = seed % 2 == 0 ? Substitute{} : Substitute{1, 0};
+          here.s = s, here.x_sub = x_sub, here.w_sub = w_sub, here.add = add, here.relu = relu, here.bias_sub = seed % 2 == 0 ? Substitute{} : Substitute{1, 0};
           here.x = x.host.data(), here.w = w.host.data(), here.y = y.host.data(), here.bias = seed % 3 == 0 ? nullptr : bias.host.data();
           here.y_out = out.host.data(), here.x_out = x_out.host.data(), here.w_out = w_out.host.data();
           ConvArgs<float> there = here;

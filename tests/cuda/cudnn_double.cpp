@@ -97,6 +97,19 @@ void write_blended(void* p, Values v, const void* alpha, const void* beta, const
   }
   write(p, v, what);
 }
+void rectify(void* p, std::size_t size) {
+  Values v = read(p, size, "y");
+  for (auto& each : v) each = each < 0 ? 0 : each;
+  write(p, v, "y");
+}
+bool is_relu(cudnnActivationDescriptor_t d) {
+  cudnnActivationMode_t mode;
+  cudnnNanPropagation_t nan;
+  double coefficient;
+  need(cudnnGetActivationDescriptor(d, &mode, &nan, &coefficient) == CUDNN_STATUS_SUCCESS && nan == CUDNN_PROPAGATE_NAN &&
+           (mode == CUDNN_ACTIVATION_IDENTITY || mode == CUDNN_ACTIVATION_RELU), "has another activation than the identity and ReLU");
+  return mode == CUDNN_ACTIVATION_RELU;
+}
 void start() { need(cudaStreamSynchronize(used_stream) == cudaSuccess, "the stream cannot be waited for"); }
 void use_workspace(void* p, std::size_t given, std::size_t wanted) {
   need(given >= wanted, "the workspace has " + std::to_string(given) + " bytes, " + std::to_string(wanted) + " are needed");
@@ -245,21 +258,28 @@ VITRINE_API cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void* alp
   });
 }
 VITRINE_API cudnnStatus_t cudnnConvolutionBiasActivationForward(cudnnHandle_t, const void* alpha1, const cudnnTensorDescriptor_t xd, const void* x, const cudnnFilterDescriptor_t wd, const void* w,
-                                                                const cudnnConvolutionDescriptor_t cd, cudnnConvolutionFwdAlgo_t algo, void* space, std::size_t bytes, const void* alpha2, const cudnnTensorDescriptor_t, const void*,
+                                                                const cudnnConvolutionDescriptor_t cd, cudnnConvolutionFwdAlgo_t algo, void* space, std::size_t bytes, const void* alpha2, const cudnnTensorDescriptor_t, const void* z,
                                                                 const cudnnTensorDescriptor_t bd, const void* b, const cudnnActivationDescriptor_t ad, const cudnnTensorDescriptor_t yd, void* y) {
   return guarded("convolution with bias", [&] {
     start();
     use_workspace(space, bytes, workspace(1, yd));
-    cudnnActivationMode_t mode;
-    cudnnNanPropagation_t nan;
-    double coefficient;
-    need(cudnnGetActivationDescriptor(ad, &mode, &nan, &coefficient) == CUDNN_STATUS_SUCCESS && mode == CUDNN_ACTIVATION_IDENTITY, "has another activation than the identity");
-    need(algo == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, "has the identity with another algorithm than IMPLICIT_PRECOMP_GEMM");
+    const bool relu = is_relu(ad);
+    need(z == y, "adds another tensor than its own");
+    need(relu || algo == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, "has the identity with another algorithm than IMPLICIT_PRECOMP_GEMM");
     const Shape ys = shape_of(yd), bs = shape_of(bd);
     need(bs == Shape{1, ys.c, 1, 1}, "has a bias of another shape");
     Values v = convolved(xd, x, wd, w, cd, yd);
     add_bias(v, ys, read(b, bs.size(), "bias"));
     write_blended(y, v, alpha1, alpha2, "y");
+    if (relu) rectify(y, ys.size());
+  });
+}
+VITRINE_API cudnnStatus_t cudnnActivationForward(cudnnHandle_t, cudnnActivationDescriptor_t ad, const void* alpha, const cudnnTensorDescriptor_t xd, const void* x, const void* beta, const cudnnTensorDescriptor_t yd, void* y) {
+  return guarded("activation", [&] {
+    start();
+    need(is_relu(ad) && x == y && shape_of(xd) == shape_of(yd), "is no ReLU in place");
+    need(*static_cast<const float*>(alpha) == 1 && *static_cast<const float*>(beta) == 0, "is blended");
+    rectify(y, shape_of(yd).size());
   });
 }
 VITRINE_API cudnnStatus_t cudnnAddTensor(cudnnHandle_t, const void* alpha, const cudnnTensorDescriptor_t ad, const void* a, const void* beta, const cudnnTensorDescriptor_t cd, void* c) {

@@ -113,7 +113,7 @@ enum class Direction { forward, data, weights };
 template <class U>
 ConvArgs<U> retyped(const ConvArgs<float>& a) {
   ConvArgs<U> o;
-  o.s = a.s, o.x_sub = a.x_sub, o.w_sub = a.w_sub, o.bias_sub = a.bias_sub, o.add = a.add, o.exact = a.exact;
+  o.s = a.s, o.x_sub = a.x_sub, o.w_sub = a.w_sub, o.bias_sub = a.bias_sub, o.add = a.add, o.exact = a.exact, o.relu = a.relu;
   return o;
 }
 
@@ -164,6 +164,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
   a.s = s;
   a.add = r.coin();
   a.exact = exact;
+  a.relu = direction == Direction::forward && r.coin();
   a.x_sub = random_substitute(r), a.w_sub = random_substitute(r), a.bias_sub = random_substitute(r);
   if (r.coin()) a.x_sub = a.w_sub = {};
   const std::int64_t x_image = std::int64_t{s.c} * s.h * s.w, y_image = std::int64_t{s.oc} * s.oh * s.ow;
@@ -187,6 +188,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
   bind(d, direction, dx.data(), dw.data(), dy.data(), with_bias ? dbias.data() : nullptr, want.data());
   kernel_of(reference<double>(), direction).tile(d, nullptr, nullptr, 0);
   d.x_sub = d.w_sub = d.bias_sub = {};
+  d.relu = false;
   bind(d, direction, mx.data(), mw.data(), my.data(), with_bias ? mbias.data() : nullptr, size.data());
   kernel_of(reference<double>(), direction).tile(d, nullptr, nullptr, 0);
   const double terms = direction == Direction::forward ? double(s.c / s.groups) * s.kh * s.kw
