@@ -178,7 +178,7 @@ struct BatchConv : Gather<V, Forward> {
         this->fill_offsets(p, st, plane, c1 - c0, V::width, offsets);
         for (std::int64_t q = first_panel; q < last_panel; ++q) {
           const std::int64_t row = panels.begin(q);
-          run_panel(a, p, st, {k, weights + row * channels * taps + c0 * taps * panels.height(q), offsets, staged,
+          run_panel(a, p, st, {k, weights + this->panel_at(p, q, c0), offsets, staged,
                                result + (row - first_row) * pixels * V::width, pixels, group * m + row, panels.height(q), r0, r1, h0},
                     a.add || c0 > 0, c0 == 0);
         }

@@ -79,7 +79,7 @@ struct Gather {
     }
   }
 
-  /// Where the packed weights of a phase and group begin: [panel][channel, tap][row of the panel].
+  /// Where the packed weights of a phase and group begin: [block of channels][panel][channel, tap][row of the panel], as they are used.
   std::int64_t weights_at(std::int64_t index, std::int64_t group) const {
     std::int64_t taps = 0;
     for (std::int64_t i = 0; i < index; ++i) {
@@ -103,20 +103,27 @@ struct Gather {
     for (std::int64_t i = 0; i < phases_h * phases_w; ++i) {
       const Phase p = phase(i);
       for (std::int64_t group = 0; group < groups; ++group)
-        pack_panel(a, p, group, panels.begin(panel), panels.height(panel), shared + weights_at(i, group) + panels.begin(panel) * channels * p.ty.count * p.tx.count);
+        for (std::int64_t c = 0; c < channels; c += block)
+          pack_panel(a, p, group, panels.begin(panel), panels.height(panel), c, smaller(channels, c + block), shared + weights_at(i, group) + panel_at(p, panel, c));
     }
   }
 
-  void pack_panel(const Args& a, const Phase& p, std::int64_t group, std::int64_t row, int rows, float* dst) const {
+  /// Where, from there, a panel's weights for the block that begins at channel c lie.
+  std::int64_t panel_at(const Phase& p, std::int64_t panel, std::int64_t c) const {
+    return p.ty.count * p.tx.count * (c * m + smaller(block, channels - c) * panels.begin(panel));
+  }
+
+  /// The weights of `rows` outputs from source channels [c0, c1).
+  void pack_panel(const Args& a, const Phase& p, std::int64_t group, std::int64_t row, int rows, std::int64_t c0, std::int64_t c1, float* dst) const {
     const std::int64_t cg = s.c / groups, og = s.oc / groups, kernel = std::int64_t{s.kh} * s.kw;
     if constexpr (Forward) {
       const std::int64_t k = cg * kernel;
-      transpose<V>(a.w_sub, a.w + (group * og + row) * k, k, rows, k, dst, rows);
+      transpose<V>(a.w_sub, a.w + (group * og + row) * k + c0 * kernel, k, rows, (c1 - c0) * kernel, dst, rows);
     } else {
       // Kernels of `rows` neighbours lie one behind another: squares of them are turned, and the taps of this phase kept.
       const Substitution<V> sub(a.w_sub);
       const bool raw = is_raw(a.w_sub);
-      for (std::int64_t o = 0; o < og; ++o, dst += rows * p.ty.count * p.tx.count) {
+      for (std::int64_t o = c0; o < c1; ++o, dst += rows * p.ty.count * p.tx.count) {
         const float* const w = a.w + ((group * og + o) * cg + row) * kernel;
         for (std::int64_t k0 = 0; k0 < kernel; k0 += V::width) {
           V v[V::width];

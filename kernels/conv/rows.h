@@ -66,6 +66,9 @@ struct RowConv : Gather<V, Forward> {
 
   std::int64_t base_tiles() const { return phases_h * phases_w * groups * image_blocks * row_blocks; }
 
+  /// Of a column group's panel, and what its last row may write too far.
+  std::int64_t group_floats() const { return block * this->max_taps * group_width() + V::width; }
+
   struct Scratch {
     std::int64_t staged, panel, spill, offsets, total;
   };
@@ -79,11 +82,11 @@ struct RowConv : Gather<V, Forward> {
       const Stage st = stage(p, 0, smaller(rows_per, p.gh));
       const std::int64_t depth = block * p.ty.count * p.tx.count;
       t.staged = larger(t.staged, unstaged ? 0 : images_per * block * st.plane);
-      t.panel = larger(t.panel, direct ? 0 : (panels_per > 1 ? kGroups : 1) * block * this->max_taps * group_width());
+      t.panel = larger(t.panel, direct ? 0 : (panels_per > 1 ? kGroups : 1) * group_floats());
       t.offsets = larger(t.offsets, depth);
     }
     t.staged = round_up(t.staged + group_width(), 16);
-    t.panel = round_up(t.panel + V::width, 16);
+    t.panel = round_up(t.panel, 16);
     t.spill = round_up(Blocking<V>::max_rows * group_width(), 16);
     t.offsets = round_up(t.offsets, 16);
     t.total = t.staged + t.panel + t.spill + t.offsets;
@@ -121,7 +124,7 @@ struct RowConv : Gather<V, Forward> {
     float *staged = memory, *panel = staged + part.staged, *spill = panel + part.panel;
     std::int32_t* offsets = reinterpret_cast<std::int32_t*>(spill + part.spill);
     const Stage st = stage(p, t.r0, t.r1);
-    const std::int64_t taps = p.ty.count * p.tx.count, depth = channels * taps;
+    const std::int64_t taps = p.ty.count * p.tx.count;
     t.staged_image = unstaged ? groups * channels * src_w : block * st.plane;
     t.out_image = groups * m * out_h * out_w;
     const float* src = Forward ? a.x : a.y;
@@ -132,7 +135,6 @@ struct RowConv : Gather<V, Forward> {
     const std::int64_t first_panel = panel_block * panels_per, last_panel = smaller(panels.count, first_panel + panels_per);
     // With several panels of rows, several column groups are made ready at once: each panel then runs along its output rows.
     const int groups_at_once = last_panel - first_panel > 1 ? kGroups : 1;
-    const std::int64_t group_floats = block * this->max_taps * group_width();
 
     std::int64_t c0 = 0;
     do {
@@ -157,20 +159,16 @@ struct RowConv : Gather<V, Forward> {
           Group& g = ready[count];
           const std::int64_t columns = gather_runs(p, st, t, at, g.runs, g.count);
           g.to = target(p, g.runs, g.count, columns);
-          if (direct) {
-            for (int v = 0; v < g.to.nv; ++v) g.from[v] = staged + g.runs[smaller<std::int64_t>(v, g.count - 1)].src;
-          } else {
-            float* const own = panel + count * group_floats;
-            pack_columns(source, offsets, k, g.runs, g.count, g.to.nv * V::width, own);
-            for (int v = 0; v < g.to.nv; ++v) g.from[v] = own + v * V::width;
-          }
+          g.panel = panel + count * group_floats();
+          for (int v = 0; v < g.to.nv; ++v) g.from[v] = direct ? staged + g.runs[smaller<std::int64_t>(v, g.count - 1)].src : g.panel + v * V::width;
         }
+        if (!direct) pack_columns(source, offsets, k, ready, count);
         for (std::int64_t q = first_panel; q < last_panel; ++q) {
           const int rows = panels.height(q);
           const std::int64_t row = panels.begin(q);
           const bool add = a.add || c0 > 0, with_bias = has_bias && c0 == 0, relu = Forward && a.relu && c1 == channels;
           for (int r = 0; r < rows && with_bias; ++r) bias[r] = substituted(a.bias_sub, a.bias[group * m + row + r]);
-          const float* packed = weights + row * depth + c0 * taps * rows;
+          const float* packed = weights + this->panel_at(p, q, c0);
           float* const base = out + row * out_h * out_w;
           for (int i = 0; i < count; ++i) {
             const Group& g = ready[i];
@@ -234,6 +232,7 @@ struct RowConv : Gather<V, Forward> {
     Run runs[Blocking<V>::max_vectors * V::width];
     std::int64_t count = 0;
     Target to;
+    float* panel;
     const float* from[Blocking<V>::max_vectors];
   };
 
@@ -261,16 +260,20 @@ struct RowConv : Gather<V, Forward> {
     return t;
   }
 
-  /// panel[k][width] = staged columns. Whole vectors are moved: what one writes too far, the next run or row
-  /// overwrites.
-  void pack_columns(const float* staged, const std::int32_t* offsets, std::int64_t k, const Run* runs, std::int64_t count, std::int64_t width,
-                    float* panel) const {
-    for (std::int64_t i = 0; i < k; ++i, panel += width) {
-      const float* from = staged + offsets[i];
-      for (std::int64_t r = 0; r < count; ++r) {
-        // Behind the last pixel of what is not staged lies foreign memory.
-        const V v = unstaged && runs[r].len < V::width ? V::load_n(from + runs[r].src, runs[r].len) : V::load(from + runs[r].src);
-        v.store(panel + runs[r].at);
+  /// Each group's panel[k][width] = its columns, all groups along a row of the source before the next row. Whole vectors are moved:
+  /// what one writes too far, the next run or row overwrites.
+  void pack_columns(const float* source, const std::int32_t* offsets, std::int64_t k, const Group* some, int count) const {
+    for (std::int64_t i = 0; i < k; ++i) {
+      const float* const from = source + offsets[i];
+      for (int g = 0; g < count; ++g) {
+        const Group& group = some[g];
+        float* const to = group.panel + i * group.to.nv * V::width;
+        for (std::int64_t r = 0; r < group.count; ++r) {
+          const Run& run = group.runs[r];
+          // Behind the last pixel of what is not staged lies foreign memory.
+          const V v = unstaged && run.len < V::width ? V::load_n(from + run.src, run.len) : V::load(from + run.src);
+          v.store(to + run.at);
+        }
       }
     }
   }

@@ -136,7 +136,10 @@ void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c
   for (std::int64_t k = 0; k < depth; k += V::width, a += R * V::width) {
     for (std::int64_t i = 0; i < V::width; ++i, b += NV * V::width) {
       V y[NV];
-      unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).held(); });
+      unroll<NV>([&](auto v) __attribute__((always_inline)) {
+        if constexpr (R >= 4) __builtin_prefetch(b + v * V::width + 2 * kAhead);
+        y[v] = V::load(b + v * V::width).held();
+      });
       unroll<R>([&](auto r) __attribute__((always_inline)) {
         const V x = V::set(a[r * V::width + i]);
         unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });

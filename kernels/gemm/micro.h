@@ -47,6 +47,8 @@ void multiply_block(const Block<Rows>& g) {
   const std::int64_t depth = g.k;
   for (std::int64_t k = 0; k < depth; ++k, a += R) {
     const std::int64_t at = rows(k);
+    // Weights of large layers come from afar, once: ask for them a page ahead.
+    if constexpr (R >= 8) __builtin_prefetch(a + kAhead);
     if constexpr (NV > R) {
       V x[R];
       unroll<R>([&](auto r) __attribute__((always_inline)) { x[r] = V::set(a[r]); });

@@ -39,6 +39,9 @@ VITRINE_INLINE void unroll(F f) {
   (std::make_integer_sequence<int, N>{});
 }
 
+/// How far ahead of use packed weights are asked for, in floats.
+inline constexpr std::int64_t kAhead = 512;
+
 /// Whether a step of `stream` covers a whole vector or the last n elements.
 struct Whole {};
 struct Part {
