@@ -5,6 +5,7 @@
 #include <array>
 
 #include "interp/predict/method.h"
+#include "interp/predict/windows.h"
 
 namespace vitrine {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 constexpr Setting occlusion_list[] = {
     {Setting::text, "window", "", "H, HxW or H,W in pixels (default: an eighth of the height, at least 3)"},
     {Setting::text, "stride", "", "likewise (default: half the window)"},
+    {Setting::choice, "recompute", "changed", "for each window what it can change (the same but for rounding; all where that is no less), or all", "changed|all"},
     {Setting::numbers, "fill", "0", "value in network space, one or one a channel (0: the mean colour of prepared data)"},
 };
 
@@ -40,6 +42,8 @@ class Occlusion final : public Method {
     fill_ = s.numbers("fill");
     if (fill_.size() == 1) fill_.assign(static_cast<std::size_t>(image.c()), fill_[0]);
     if (fill_.size() != static_cast<std::size_t>(image.c())) s.refuse("fill", "one number, or " + std::to_string(image.c()) + " (one a channel)");
+    if (s.text("recompute") == "changed") windows_ = WindowedRuns::make(context_.model, c.engine, axis(0), axis(1), logits_, c.request.memory_budget);
+    if (windows_) return;
     PlanRequest request;
     request.graph = &context_.model.graph();
     request.keep_values = keep_;
@@ -48,51 +52,69 @@ class Occlusion final : public Method {
   }
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView&, real* relevance) override {
-    const std::int32_t H = x.shape.h(), W = x.shape.w(), C = x.shape.c(), batch = session_->plan().request.batch;
-    const auto positions = [](std::int32_t size, std::int32_t window, std::int32_t stride) { return (size - window + stride - 1) / stride + 1; };
-    const std::int32_t rows = positions(H, window_[0], stride_[0]), columns = positions(W, window_[1], stride_[1]);
+    const WindowAxis rows = axis(0), columns = axis(1);
+    const auto across = static_cast<std::int32_t>(columns.first.size()), windows = static_cast<std::int32_t>(rows.first.size()) * across;
+    const std::int32_t batch = windows_ ? windows_->batch() : session_->plan().request.batch;
     const std::int64_t pixels = x.shape.pixels();
     Images occluded{x.shape.with_batch(batch), {}};
-    occluded.data.resize(static_cast<std::size_t>(occluded.shape.size()));
+    if (!windows_) occluded.data.resize(static_cast<std::size_t>(occluded.shape.size()));
     std::vector<double> sum(static_cast<std::size_t>(pixels)), count(sum.size());
     for (std::int32_t n = 0; n < x.shape.n(); ++n) {
       const real* const image = x.data + n * x.shape.per_image();
       const int target = targets[static_cast<std::size_t>(n)];
-      std::copy(image, image + x.shape.per_image(), occluded.data.begin());
-      const double score = scores(occluded.view().images(0, 1), target)[0];
+      double score = 0;
+      if (windows_) {
+        windows_->set_image(x.images(n, 1));
+        score = windows_->image_value().data[target];
+      } else {
+        score = scores(x.images(n, 1), target)[0];
+      }
       std::fill(sum.begin(), sum.end(), 0.0);
       std::fill(count.begin(), count.end(), 0.0);
-      in_batches(context_, rows * columns, batch, [&](std::int32_t first, std::int32_t number) {
+      in_batches(context_, windows, batch, [&](std::int32_t first, std::int32_t number) {
         const auto each = [&](std::int32_t k, auto&& body) {
-          const std::int32_t y0 = (first + k) / columns * stride_[0], x0 = (first + k) % columns * stride_[1];
-          for (std::int32_t y = y0; y < std::min(H, y0 + window_[0]); ++y)
-            for (std::int32_t xx = x0; xx < std::min(W, x0 + window_[1]); ++xx) body(static_cast<std::size_t>(y) * static_cast<std::size_t>(W) + static_cast<std::size_t>(xx));
+          const auto row = static_cast<std::size_t>((first + k) / across), column = static_cast<std::size_t>((first + k) % across);
+          for (std::int32_t i = rows.first[row]; i < rows.last[row]; ++i)
+            for (std::int32_t j = columns.first[column]; j < columns.last[column]; ++j)
+              body(static_cast<std::size_t>(i) * static_cast<std::size_t>(x.shape.w()) + static_cast<std::size_t>(j));
         };
-        for (std::int32_t k = 0; k < number; ++k) {
+        for (std::int32_t k = 0; k < number && !windows_; ++k) {
           real* const copy = occluded.data.data() + k * x.shape.per_image();
           std::copy(image, image + x.shape.per_image(), copy);
-          for (std::int32_t c = 0; c < C; ++c) each(k, [&](std::size_t p) { copy[static_cast<std::size_t>(c * pixels) + p] = fill_[static_cast<std::size_t>(c)]; });
+          for (std::int32_t c = 0; c < x.shape.c(); ++c) each(k, [&](std::size_t p) { copy[static_cast<std::size_t>(c * pixels) + p] = fill_[static_cast<std::size_t>(c)]; });
         }
-        const std::vector<double> s = scores(occluded.view().images(0, number), target);
+        const std::vector<double> s = windows_ ? of_target(windows_->run(first, number, fill_), target) : scores(occluded.view().images(0, number), target);
         for (std::int32_t k = 0; k < number; ++k)
           each(k, [&](std::size_t p) {
             sum[p] += score - s[static_cast<std::size_t>(k)];
             count[p] += 1;
           });
       });
-      for (std::int32_t c = 0; c < C; ++c)
+      for (std::int32_t c = 0; c < x.shape.c(); ++c)
         for (std::size_t p = 0; p < sum.size(); ++p)
           relevance[n * x.shape.per_image() + c * pixels + static_cast<std::int64_t>(p)] = static_cast<real>(count[p] > 0 ? sum[p] / count[p] : 0);
     }
   }
 
  private:
+  // Windows along an axis: the last one is cut at the border.
+  WindowAxis axis(std::size_t k) const {
+    const std::int32_t size = context_.model.image_shape().d[2 + k], count = (size - window_[k] + stride_[k] - 1) / stride_[k] + 1;
+    WindowAxis a;
+    for (std::int32_t i = 0; i < count; ++i) {
+      a.first.push_back(i * stride_[k]);
+      a.last.push_back(std::min(size, i * stride_[k] + window_[k]));
+    }
+    return a;
+  }
+  static std::vector<double> of_target(const HostTensor& out, int target) {
+    std::vector<double> s;
+    for (std::int32_t n = 0; n < out.shape.n(); ++n) s.push_back(out.data[n * out.shape.per_image() + target]);
+    return s;
+  }
   std::vector<double> scores(const TensorView& x, int target) {
     session_->forward(x);
-    const HostTensor out = session_->download(session_->run().value(logits_));
-    std::vector<double> s;
-    for (std::int32_t n = 0; n < x.shape.n(); ++n) s.push_back(out.data[n * out.shape.per_image() + target]);
-    return s;
+    return of_target(session_->download(session_->run().value(logits_)), target);
   }
 
   std::unique_ptr<const Model> merged_;  // context_ refers to it, if it is there
@@ -101,6 +123,7 @@ class Occlusion final : public Method {
   std::array<Id, 1> keep_;
   std::array<std::int32_t, 2> window_, stride_;
   std::vector<float> fill_;
+  std::unique_ptr<WindowedRuns> windows_;  // or whole copies:
   std::unique_ptr<Session> session_;
 };
 
