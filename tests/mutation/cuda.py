@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Plants one fault at a time in a copy of the CUDA kernels and asks which layer of the tests notices.
 
-    tests/mutation/cuda.py --tests PATH [--only NUMBER,...] [--ptx COMMAND] [--table FILE] [--jobs N]
+    tests/mutation/cuda.py --tests PATH [--only NUMBER,...] [--layers plain,check,ptx] [--ptx BUILD] [--table FILE] [--jobs N]
     tests/mutation/cuda.py --texts
 
 PATH is the built kernels_cuda. Only the families that a fault touches are compiled and linked anew. The layers: plain
-emulation in the orders greedy, reverse and random; the check build; and, with --ptx, a command that is run with {source}
-(the copy's root), {families} and {slots} filled in and fails when the PTX interpreter notices. --texts looks for the texts
-alone. A fault that no layer catches, whose text is gone, or that does not compile is a failure of this script.
+emulation in the orders greedy, reverse and random; the check build; and, with --ptx, the PTX that nvcc makes of it, interpreted:
+BUILD is a build folder with nvcc's module and the stand-in for libcudart (tools/check's build/gcc). --texts looks for the texts alone. A fault that no layer catches, whose text is gone, or that does not compile is a failure of this script.
 """
 import argparse
 import concurrent.futures
+import glob
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -136,6 +139,35 @@ def noticed(tests, module, slots, environment, order, every=1):
     return 'wrong result' if done.returncode == 1 else f'ends by signal {-done.returncode}'
 
 
+def interpreted(build):
+    return {'LD_LIBRARY_PATH': os.path.join(build, 'tests/cuda'), 'VITRINE_CUDNN': 'off', 'VITRINE_STANDIN_ORDER': 'greedy', 'VITRINE_STANDIN_SEED': '3'}
+
+
+def ptx_module(source, own, families, build, module):
+    """nvcc's module with these families made from `source`, for PTX alone; None, or what a compiler says."""
+    objects = {os.path.basename(f): f for f in glob.glob(os.path.join(build, 'kernels/cuda/libvitrine_cuda.so.p/*.o'))}
+    commands = json.load(open(os.path.join(build, 'compile_commands.json')))
+    for family in families:
+        entry = next(e for e in commands if e['file'].endswith(f'kernels/{family}/cuda.cu') and 'libvitrine_cuda.so.p' in e['output'])
+        made = f'{own}/{family}.ptx.o'
+        words, command, skip = shlex.split(entry['command']), [], False
+        for word in words:
+            if skip or re.match(r'-gencode|-M[DFQ]|-o$|-c$', word) or word == entry['file'] or word == entry['output']:
+                skip = word in ('-MF', '-MQ', '-o')
+                continue
+            command.append(word)
+            if os.path.basename(word) == 'nvcc':
+                command += ['-I', source]  # before the original's headers
+        target = re.findall(r'compute_(\d+),code=compute', entry['command'])[-1]
+        done = run(command + [f'-gencode=arch=compute_{target},code=compute_{target}', '-c', f'{source}/kernels/{family}/cuda.cu', '-o', made], cwd=entry['directory'])
+        if done.returncode:
+            return done.stdout
+        name = os.path.basename(entry['output'])
+        objects[name] = made
+    done = run(['g++', '-shared', '-o', module] + list(objects.values()) + ['-L' + os.path.join(build, 'tests/cuda'), '-l:libcudart.so.13', '-ldl'])
+    return done.stdout if done.returncode else None
+
+
 def try_fault(number, base, folder, arguments):
     path, old, new, what, slots, families, environment = FAULTS[number - 1]
     families = families or [path.split('/')[1]]
@@ -147,21 +179,24 @@ def try_fault(number, base, folder, arguments):
     with open(full, 'w') as f:
         f.write(text.replace(old, new, 1))
     result = {}
-    for layer in ('plain', 'check'):
+    # Emulated tensor cores and checked products are slow; what they can see shows in some of the cases.
+    for layer in [l for l in ('plain', 'check') if l in arguments.layers]:
         for family in families:
             error = compile_family(source, own, family, layer)
             if error:
                 return number, what, path, {'broken': error[-600:]}
         module = f'{own}/{layer}.so'
         link(base, own, families, layer, module)
-        # Emulated tensor cores and checked products are slow; what they can see shows in some of the cases.
         every = 6 if environment == BF16 else 3 if slots.startswith('conv') or slots == 'gemm' and layer == 'check' else 1
         every *= 2 if layer == 'check' and slots.startswith('conv') else 1
         for order in ORDERS if layer == 'plain' else ('greedy',):
             result[order if layer == 'plain' else layer] = noticed(arguments.tests, module, slots, environment, order, every)
-    if arguments.ptx:
-        done = run(arguments.ptx.format(source=source, families=','.join(families), slots=slots), shell=True, env={**os.environ, **environment})
-        result['ptx'] = 'noticed' if done.returncode else ''
+    if 'ptx' in arguments.layers:
+        module = f'{own}/ptx.so'
+        error = ptx_module(source, own, families, arguments.ptx, module)
+        if error:
+            return number, what, path, {'broken': error[-600:]}
+        result['ptx'] = noticed(arguments.tests, module, slots, {**environment, **interpreted(arguments.ptx)}, 'greedy', 8 if slots.startswith('conv') or slots == 'gemm' else 2)
     shutil.rmtree(own)
     return number, what, path, result
 
@@ -171,6 +206,7 @@ def main():
     parser.add_argument('--tests')
     parser.add_argument('--only')
     parser.add_argument('--ptx')
+    parser.add_argument('--layers')
     parser.add_argument('--table')
     parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--texts', action='store_true')
@@ -179,21 +215,29 @@ def main():
     if lost or arguments.texts:
         sys.exit('\n'.join(lost) or 0)
     arguments.tests = os.path.abspath(arguments.tests)
+    arguments.ptx = os.path.abspath(arguments.ptx) if arguments.ptx else None
+    arguments.layers = (arguments.layers or 'plain,check' + (',ptx' if arguments.ptx else '')).split(',')
     chosen = [int(n) for n in arguments.only.split(',')] if arguments.only else range(1, len(FAULTS) + 1)
     folder = tempfile.mkdtemp(prefix='vitrine-cuda-mutation-')
     base = folder + '/base'
     os.mkdir(base)
-    compile_rest(base)
+    if arguments.layers != ['ptx']:
+        compile_rest(base)
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        for error in pool.map(lambda job: compile_family(ROOT, base, *job), [(f, layer) for f in FAMILIES for layer in ('plain', 'check')]):
+        here = [layer for layer in ('plain', 'check') if layer in arguments.layers]
+        for error in pool.map(lambda job: compile_family(ROOT, base, *job), [(f, layer) for f in FAMILIES for layer in here]):
             if error:
                 sys.exit(error)
         # Without a fault nothing must be noticed.
-        for layer in ('plain', 'check'):
+        for layer in here:
             link(base, base, [], layer, f'{base}/{layer}.so')
             said = noticed(arguments.tests, f'{base}/{layer}.so', 'scale,stats,softmax_forward', {}, 'greedy')
             if said:
                 sys.exit(f'without a fault, the {layer} build says: {said}')
+        if 'ptx' in arguments.layers:
+            said = noticed(arguments.tests, os.path.join(arguments.ptx, 'kernels/cuda/libvitrine_cuda.so'), 'gemm,stats,softmax_forward', interpreted(arguments.ptx), 'greedy', 8)
+            if said:
+                sys.exit(f'without a fault, the interpreted PTX says: {said}')
         missed, rows = 0, []
         for number, what, path, result in pool.map(lambda n: try_fault(n, base, folder, arguments), chosen):
             if 'broken' in result:
@@ -205,7 +249,7 @@ def main():
             where = [k for k, v in result.items() if v]
             print(f'{number:3} {"caught " if caught else "MISSED "} {what}  [{", ".join(where)}]', flush=True)
             cell = lambda key: 'yes' if result.get(key) else 'no' if key in result else ''
-            rows.append(f'| {number} | {path.removeprefix("kernels/")} | {what} | ' + ' | '.join(cell(k) for k in ORDERS + ('check', 'ptx')) + f' | {result["check"].split(", in ")[0]} |')
+            rows.append(f'| {number} | {path.removeprefix("kernels/")} | {what} | ' + ' | '.join(cell(k) for k in ORDERS + ('check', 'ptx')) + f' | {result.get("check", "").split(", in ")[0]} |')
     if arguments.table:
         with open(arguments.table, 'w') as f:
             f.write('| | file | fault | greedy | reverse | random | check | PTX | what the check build says |\n| ---: | --- | --- | --- | --- | --- | --- | --- | --- |\n' + '\n'.join(rows) + '\n')
