@@ -1,6 +1,8 @@
 #include "core/plan.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "core/run.h"
 
@@ -132,6 +134,66 @@ void find_fusions(const PlanRequest& q, Plan& plan, F passing) noexcept {
   }
 }
 
+// Nodes: a value's last reader in a run, the first whose step in the walk reads it.
+struct Reads {
+  std::int32_t forward, walk, reference, reference_walk;
+};
+
+// Cuts the network where little crosses, so that what crosses and the largest segment's own values together are least: about the
+// square root of all. Returns the number of segments, whose first nodes are in plan.segments.
+std::size_t find_segments(const PlanRequest& q, Plan& plan, const Reads* reads, const Need* needs, std::int32_t n) noexcept {
+  const Graph& g = *q.graph;
+  const auto bytes = [&](Id v) { return static_cast<double>(g.shape(v).size()) * sizeof(real); };
+  const auto result_of = [&](std::int32_t i) { return plan.fused[static_cast<std::size_t>(i)].result != no_id ? plan.fused[static_cast<std::size_t>(i)].result : g.nodes[static_cast<std::size_t>(i)].out; };
+  const auto runs = [&](std::int32_t i) { return plan.needed[static_cast<std::size_t>(i)] && !plan.fused[static_cast<std::size_t>(i)].absorbed; };
+  // What the walk reads of node i's work.
+  const auto kept = [&](std::int32_t i) {
+    if (!runs(i)) return 0.0;
+    return (reads[result_of(i)].walk < n ? bytes(result_of(i)) : 0) + (needs[i].aux ? static_cast<double>(g.nodes[static_cast<std::size_t>(i)].aux_bytes) : 0);
+  };
+  // What later nodes read across a cut before node p; infinite where it would part a node from one that does its work.
+  const auto crossing = [&](std::int32_t p) {
+    double sum = 0;
+    for (std::int32_t i = 0; i < p; ++i) {
+      if (!runs(i)) continue;
+      const Id v = result_of(i);
+      if (static_cast<std::int32_t>(g.values[v].producer) >= p) return std::numeric_limits<double>::infinity();
+      if (reads[v].forward >= p) sum += bytes(v);
+    }
+    return sum;
+  };
+  double all = 0;
+  for (std::int32_t i = 0; i < n; ++i) all += kept(i);
+  // With a limit on a segment's own values: as many nodes as fit, cut at the cheapest place in their second half.
+  const auto cut = [&](double limit, std::int32_t* firsts) {
+    std::size_t count = 1;
+    if (firsts != nullptr) firsts[0] = 0;
+    double across = 0, largest = 0, here = 0;
+    for (std::int32_t i = 0, start = 0; i < n; ++i) {
+      here += kept(i);
+      if (here <= limit) continue;
+      std::int32_t best = -1;
+      double least = std::numeric_limits<double>::infinity();
+      for (std::int32_t p = start + (i - start) / 2 + 1; p <= i; ++p)
+        if (const double c = crossing(p); c <= least && c < std::numeric_limits<double>::infinity()) best = p, least = c;
+      if (best < 0) continue;
+      if (firsts != nullptr) firsts[count] = best;
+      ++count;
+      across += least;
+      double own = 0;
+      for (std::int32_t j = start; j < best; ++j) own += kept(j);
+      largest = std::max(largest, own);
+      here -= own;
+      start = best;
+    }
+    return std::pair<std::size_t, double>{count, across + std::max(largest, here)};
+  };
+  double best = all, limit = 0;
+  for (int parts = 2; parts <= 32; ++parts)
+    if (const double cost = cut(all / parts, nullptr).second; cost < best) best = cost, limit = all / parts;
+  return limit > 0 ? cut(limit, plan.segments.data()).first : 1;
+}
+
 }  // namespace
 
 Status check_rules(const PlanRequest& q, const Plan& plan, Failure* failure) noexcept {
@@ -156,9 +218,15 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.again) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
+  if (q.recompute) {
+    if (!walk || q.reference || q.observer != nullptr)
+      return ctx.fail(Status::bad_argument, q.observer != nullptr ? "what watches a run sees every value, so none can be dropped and computed again" : "only a walk without a reference computes values again");
+    if (!take(book, nodes + 1, 0, plan.segments) || !take(book, values, not_planned, plan.again_values) || !take(book, nodes, not_planned, plan.again_aux))
+      return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
+  }
   find_needed(q, plan);
   if (walk) {
     find_path(q, plan);
@@ -166,60 +234,101 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   }
 
   const std::size_t working = book.mark();
-  Buffer* const buffers = book.array<Buffer>(2 * (values + nodes) + values * channels);
-  std::int32_t* const last_read = book.array<std::int32_t>(2 * values);
-  if (buffers == nullptr || last_read == nullptr) return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
+  Buffer* const buffers = book.array<Buffer>(3 * (values + nodes) + values * channels);
+  Reads* const reads = book.array<Reads>(values);
+  Need* const needs = book.array<Need>(nodes);
+  Buffer** const own = book.array<Buffer*>(values);
+  std::int32_t *const walk_at = book.array<std::int32_t>(nodes), *const again_at = book.array<std::int32_t>(nodes);
+  if (buffers == nullptr || reads == nullptr || needs == nullptr || own == nullptr || walk_at == nullptr || again_at == nullptr)
+    return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
+  std::fill(needs, needs + nodes, Need{});
   std::size_t count = 0;
   const auto n = static_cast<std::int32_t>(nodes);
   const auto batch = static_cast<std::size_t>(q.batch);
   const auto value_bytes = [&](Id v) { return aligned(batch * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real)); };
 
-  // Times: the reference run, the run, the walk, each node one tick.
-  const std::int32_t forward0 = q.reference ? n : 0, walk0 = forward0 + n, end = walk0 + n;
-  const auto forward_time = [&](std::int32_t node) { return forward0 + node; };
-  const auto walk_time = [&](std::int32_t node) { return walk0 + n - 1 - node; };
-
-  std::int32_t* const reference_last = last_read + values;
-  std::fill(last_read, last_read + 2 * values, -1);
+  // Who reads a value last: the forward run's last reader, and the first node whose step in the walk reads it (n: none does).
+  std::fill(reads, reads + values, Reads{-1, n, -1, n});
   for (std::int32_t i = 0; i < n; ++i) {
-    const Node& node = g.nodes[static_cast<std::size_t>(i)];
-    if (!plan.needed[static_cast<std::size_t>(i)]) continue;
-    const bool walked = walk && plan.walked[static_cast<std::size_t>(i)];
-    const Need need = walked ? q.rules[static_cast<std::size_t>(i)]->needs(*node.op) : Need{};
-    const bool both = walked && q.rules[static_cast<std::size_t>(i)]->needs_reference();
-    for (const Id v : node.in) {
-      last_read[v] = std::max(last_read[v], need.in ? walk_time(i) : forward_time(i));
-      reference_last[v] = std::max(reference_last[v], need.in && both ? walk_time(i) : i);
-    }
-    last_read[node.out] = std::max(last_read[node.out], need.out ? walk_time(i) : forward_time(i));
-    reference_last[node.out] = std::max(reference_last[node.out], need.out && both ? walk_time(i) : i);
-    if (node.aux_bytes > 0) {
-      const std::size_t bytes = aligned(batch * node.aux_bytes);
-      const auto k = static_cast<std::size_t>(i);
-      buffers[count++] = {bytes, forward_time(i), need.aux ? walk_time(i) : forward_time(i), &plan.aux[k]};
-      if (q.reference) buffers[count++] = {bytes, i, need.aux && both ? walk_time(i) : i, &plan.reference_aux[k]};
-    }
+    const auto k = static_cast<std::size_t>(i);
+    const Node& node = g.nodes[k];
+    if (!plan.needed[k]) continue;
+    if (walk && plan.walked[k]) needs[k] = q.rules[k]->needs(*node.op);
+    const bool both = walk && plan.walked[k] && q.rules[k]->needs_reference();
+    const auto read = [&](Id v, bool in_walk) {
+      Reads& r = reads[v];
+      r.forward = r.reference = i;
+      if (in_walk) r.walk = std::min(r.walk, i);
+      if (in_walk && both) r.reference_walk = std::min(r.reference_walk, i);
+    };
+    for (const Id v : node.in) read(v, needs[k].in);
+    read(node.out, needs[k].out);
   }
   find_fusions(q, plan, [&](Id v, std::int32_t reader) {
-    return !is_kept(q, v) && last_read[v] == forward_time(reader) && (!q.reference || reference_last[v] == reader);
+    return !is_kept(q, v) && reads[v].forward == reader && reads[v].walk == n && (!q.reference || (reads[v].reference == reader && reads[v].reference_walk == n));
   });
+  const auto result_of = [&](std::size_t i) { return plan.fused[i].result != no_id ? plan.fused[i].result : g.nodes[i].out; };
+  const auto runs = [&](std::size_t i) { return plan.needed[i] && !plan.fused[i].absorbed; };
+
+  // Segments, and what runs again in them: whose result only its own segment reads, if the walk or another that runs again needs it.
+  std::size_t segments = 1;
+  if (q.recompute) segments = find_segments(q, plan, reads, needs, n);
+  const auto segment_of = [&](std::int32_t i) {
+    std::size_t s = 0;
+    while (s + 1 < segments && plan.segments[s + 1] <= i) ++s;
+    return s;
+  };
+  for (std::size_t i = nodes; segments > 1 && i-- > 0;) {
+    const std::size_t s = segment_of(static_cast<std::int32_t>(i));
+    const Id v = result_of(i);
+    if (!runs(i) || s + 1 == segments || is_kept(q, v) || segment_of(reads[v].forward) != s) continue;
+    bool wanted = reads[v].walk < n || needs[i].aux;
+    for (std::size_t j = i + 1; j < nodes && !wanted; ++j) wanted = plan.again[j] && (contains(g.nodes[j].in, v) || plan.fused[j].residual == v);
+    plan.again[i] = wanted;
+  }
+
+  // Times: the reference run, the run, the walk, each node one tick. Before the walk passes a segment it runs again.
+  const std::int32_t forward0 = q.reference ? n : 0, walk0 = forward0 + n;
+  std::int32_t end = walk0;
+  for (std::size_t s = segments; s-- > 0;) {
+    const std::int32_t first = segments > 1 ? plan.segments[s] : 0, last = s + 1 < segments ? plan.segments[s + 1] : n;
+    for (std::int32_t i = first; i < last && s + 1 < segments; ++i) again_at[i] = end++;
+    for (std::int32_t i = last; i-- > first;) walk_at[i] = end++;
+  }
+  const auto forward_time = [&](std::int32_t node) { return forward0 + node; };
+  const auto walk_time = [&](std::int32_t node) { return walk_at[node]; };
+  // The last time in the walk at which a value is read.
+  const auto read_in_walk = [&](Id v) {
+    std::int32_t last = reads[v].walk < n ? walk_time(reads[v].walk) : -1;
+    for (std::size_t j = 0; segments > 1 && j < nodes; ++j)
+      if (plan.again[j] && (contains(g.nodes[j].in, v) || plan.fused[j].residual == v)) last = std::max(last, again_at[j]);
+    return last;
+  };
+
   // The buffer of each value; a fused sum takes that of its residual where nothing reads that any more.
-  Buffer** const own = book.array<Buffer*>(values);
-  if (own == nullptr) return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
   std::fill(own, own + values, nullptr);
   for (std::int32_t i = 0; i < n; ++i) {
-    const Fusion& fused = plan.fused[static_cast<std::size_t>(i)];
-    if (!plan.needed[static_cast<std::size_t>(i)] || fused.absorbed) continue;
-    const Id v = fused.result != no_id ? fused.result : g.nodes[static_cast<std::size_t>(i)].out, r = fused.residual;
-    const std::int32_t last = is_kept(q, v) ? end : last_read[v];
-    if (r != no_id && own[r] != nullptr && !q.reference && !is_kept(q, r) && last_read[r] < walk0 && !read_from(g, plan, r, i)) {
+    const auto k = static_cast<std::size_t>(i);
+    if (!plan.needed[k]) continue;
+    if (const std::size_t bytes = aligned(batch * g.nodes[k].aux_bytes); bytes > 0) {
+      const bool again = plan.again[k];
+      buffers[count++] = {bytes, forward_time(i), needs[k].aux && !again ? walk_time(i) : forward_time(i), &plan.aux[k]};
+      if (again) buffers[count++] = {bytes, again_at[k], needs[k].aux ? walk_time(i) : again_at[k], &plan.again_aux[k]};
+      if (q.reference) buffers[count++] = {bytes, i, needs[k].aux && q.rules[k]->needs_reference() ? walk_time(i) : i, &plan.reference_aux[k]};
+    }
+    if (plan.fused[k].absorbed) continue;
+    const Id v = result_of(k), r = plan.fused[k].residual;
+    const std::int32_t in_walk = read_in_walk(v);
+    const std::int32_t last = is_kept(q, v) ? end : plan.again[k] ? forward_time(reads[v].forward) : std::max(forward_time(reads[v].forward), in_walk);
+    if (r != no_id && own[r] != nullptr && !q.reference && segments == 1 && !is_kept(q, r) && reads[r].walk == n && !read_from(g, plan, r, i)) {
       own[v] = own[r];
       own[v]->last = std::max(own[v]->last, last);
       continue;
     }
     own[v] = &buffers[count++];
     *own[v] = {value_bytes(v), forward_time(i), last, &plan.values[v]};
-    if (q.reference) buffers[count++] = {value_bytes(v), i, is_kept(q, v) ? end : reference_last[v], &plan.reference_values[v]};
+    if (plan.again[k]) buffers[count++] = {value_bytes(v), again_at[k], std::max(again_at[k], in_walk), &plan.again_values[v]};
+    if (q.reference) buffers[count++] = {value_bytes(v), i, is_kept(q, v) ? end : reads[v].reference_walk < n ? walk_time(reads[v].reference_walk) : reads[v].reference, &plan.reference_values[v]};
   }
   if (walk) {
     for (Id v = 0; v < values; ++v) {

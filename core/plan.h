@@ -24,6 +24,9 @@ struct PlanRequest {
   std::span<const Id> keep_values{};         ///< stay readable to the end of the run; with seeds, the output needs to be named
   std::span<const Id> keep_signals{};
   bool ledger = false;
+  /// Activation checkpointing (Chen et al. 2016): few values are kept from the forward run for the walk, and the walk computes the
+  /// others again, a segment of the network at a time. Not with a reference or an observer.
+  bool recompute = false;
   bool constant_parameters = false;          ///< weights are prepared for the kernels once, and kept
   Observer* observer = nullptr;              ///< called in every forward run and walk of the plan
 };
@@ -45,6 +48,9 @@ struct Plan {
   std::span<std::size_t> signals;                   ///< value * channels + channel
   std::span<std::size_t> aux, reference_aux;        ///< a node
   std::span<Fusion> fused;                          ///< a node
+  std::span<std::int32_t> segments;                 ///< with recompute: the first node of each segment; the last one is not run again
+  std::span<bool> again;                            ///< a node: it runs again in the walk
+  std::span<std::size_t> again_values, again_aux;   ///< where what it writes then lies
   std::span<bool> needed;                           ///< a node: something that is asked for hangs on it; others do not run
   std::span<bool> walked;                           ///< a node: a signal passes it
   std::span<bool> wanted;                           ///< a value: its signal is wanted, itself or on the way

@@ -35,7 +35,7 @@ TensorView Run::place(std::size_t offset, Id value) const noexcept {
 
 TensorView Run::value(Id v) const noexcept {
   const ValueKind kind = plan_.request.graph->values[v].kind;
-  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? input_ : place(plan_.values[v], v);
+  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? input_ : place(again_ && plan_.again_values[v] != not_planned ? plan_.again_values[v] : plan_.values[v], v);
 }
 
 TensorView Run::reference_value(Id v) const noexcept {
@@ -74,7 +74,7 @@ NodeIO Run::io(Id i, bool reference) noexcept {
   if (views == nullptr) return {};
   for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = reference ? reference_value(node.in[k]) : value(node.in[k]);
   for (std::size_t k = 0; k < node.par.size(); ++k) views[node.in.size() + k] = parameter(node.par[k]);
-  const std::size_t aux = reference ? plan_.reference_aux[i] : plan_.aux[i];
+  const std::size_t aux = reference ? plan_.reference_aux[i] : again_ && plan_.again_aux[i] != not_planned ? plan_.again_aux[i] : plan_.aux[i];
   return {{views, node.in.size()},
           {views + node.in.size(), node.par.size()},
           reference ? reference_value(node.out) : value(node.out),
@@ -115,21 +115,22 @@ Status Run::forward_reference(const Context& ctx, const TensorView& input) noexc
 Status Run::run_nodes(const Context& outer, bool reference, Id first_node) noexcept {
   const Graph& g = *plan_.request.graph;
   const Context ctx = with_scratch(outer);
-  for (Id i = first_node; i < g.nodes.size(); ++i) {
-    if (!plan_.needed[i] || plan_.fused[i].absorbed) continue;
-    const ArenaScope scope(scratch_), book_scope(book_);
-    const NodeIO node = forward_io(i, reference);
-    Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, memory_too_small) : g.nodes[i].op->forward(ctx, node);
-    if (Observer* const observer = plan_.request.observer; s == Status::ok && observer != nullptr) {
-      const NodeIO twin = plan_.request.reference && !reference ? io(i, true) : NodeIO{};
-      s = observer->after_forward(ctx, g, i, node, twin.in.empty() ? nullptr : &twin);
-    }
-    if (s != Status::ok) {
-      if (ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.nodes[i].name;
-      return s;
-    }
-  }
+  for (Id i = first_node; i < g.nodes.size(); ++i)
+    if (plan_.needed[i] && !plan_.fused[i].absorbed) VITRINE_TRY(run_node(ctx, reference, i));
   return Status::ok;
+}
+
+Status Run::run_node(const Context& ctx, bool reference, Id i) noexcept {
+  const Graph& g = *plan_.request.graph;
+  const ArenaScope scope(scratch_), book_scope(book_);
+  const NodeIO node = forward_io(i, reference);
+  Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, memory_too_small) : g.nodes[i].op->forward(ctx, node);
+  if (Observer* const observer = plan_.request.observer; s == Status::ok && observer != nullptr) {
+    const NodeIO twin = plan_.request.reference && !reference ? io(i, true) : NodeIO{};
+    s = observer->after_forward(ctx, g, i, node, twin.in.empty() ? nullptr : &twin);
+  }
+  if (s != Status::ok && ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.nodes[i].name;
+  return s;
 }
 
 Status Run::walk_back(const Context& outer, Ledger* ledger) noexcept {
@@ -143,13 +144,33 @@ Status Run::walk_back(const Context& outer, Ledger* ledger) noexcept {
   std::fill(written.begin(), written.end(), false);
   if (q.seeds.empty()) written[g.output] = true;
   for (const Id seed : q.seeds) written[seed] = true;
-  for (Id i = static_cast<Id>(g.nodes.size()); i-- > 0;) {
-    if (!plan_.walked[i]) continue;
-    const ArenaScope scope(scratch_), book_scope(book_);
-    if (const Status s = step(ctx, i, written, ledger); s != Status::ok) {
-      if (ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.nodes[i].name;
-      return s;
+  again_ = q.recompute;
+  const Status s = walk_segments(ctx, written, ledger);
+  again_ = false;
+  return s;
+}
+
+Status Run::walk_segments(const Context& ctx, std::span<bool> written, Ledger* ledger) noexcept {
+  const Graph& g = *plan_.request.graph;
+  Context again = ctx;
+  again.again = true;
+  bool first = true;
+  Id end = static_cast<Id>(g.nodes.size());
+  for (std::size_t k = plan_.segments.size(); end > 0; first = false) {
+    // Without segments all is one; unused entries at the end are 0.
+    while (k > 1 && plan_.segments[k - 1] == 0) --k;
+    const Id begin = k > 1 ? static_cast<Id>(plan_.segments[--k]) : 0;
+    for (Id i = begin; i < end && !first; ++i)
+      if (plan_.again[i]) VITRINE_TRY(run_node(again, false, i));
+    for (Id i = end; i-- > begin;) {
+      if (!plan_.walked[i]) continue;
+      const ArenaScope scope(scratch_), book_scope(book_);
+      if (const Status s = step(ctx, i, written, ledger); s != Status::ok) {
+        if (ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.nodes[i].name;
+        return s;
+      }
     }
+    end = begin;
   }
   return Status::ok;
 }

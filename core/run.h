@@ -52,6 +52,8 @@ class Run {
 
   Context with_scratch(const Context&) noexcept;
   Status run_nodes(const Context&, bool reference, Id first_node) noexcept;
+  Status run_node(const Context&, bool reference, Id node) noexcept;
+  Status walk_segments(const Context&, std::span<bool> written, Ledger*) noexcept;
   NodeIO io(Id node, bool reference) noexcept;
   NodeIO forward_io(Id node, bool reference) noexcept;
   Status step(const Context&, Id node, std::span<bool> written, Ledger*) noexcept;
@@ -65,6 +67,7 @@ class Run {
   Prepared prepared_;
   TensorView input_, reference_input_;
   std::int32_t batch_ = 0;
+  bool again_ = false;  // the walk is on: values that were dropped are where they were computed again
 };
 
 /// Fills in plan.scratch_bytes and plan.book_bytes by a dry run of the whole plan: the same code as a real run, with

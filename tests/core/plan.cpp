@@ -96,6 +96,62 @@ TEST_CASE("a convolution does the sum and the ReLU behind it where nobody else r
   CHECK(difference(twice.forward(other, 3), kept.forward(other, 3)) < tolerance(1e-13, 1e-6));
 }
 
+namespace {
+
+Id deep_net(GraphBuilder& g, Id x) {
+  Id h = relu(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "stem"), "relu");
+  for (int i = 0; i < 8; ++i) {
+    const Id inner = relu(g, batch_norm(g, conv2d(g, h, {.out = 6, .kernel = 3, .padding = 1, .bias = false}, nullptr), nullptr), nullptr);
+    h = relu(g, add(g, dropout(g, conv2d(g, inner, {.out = 6, .kernel = 3, .padding = 1}, nullptr), 0.2f, nullptr), h, nullptr), nullptr);
+    if (i == 3) h = max_pool(g, h, {.kernel = 2}, nullptr);
+  }
+  return linear(g, flatten(g, h, "flatten"), 4, "fc");
+}
+
+}  // namespace
+
+TEST_CASE("values dropped and computed again: the same bits from less memory") {
+  const GradientRule training(true), rule;
+  const auto same = [](Net& net, Net& other, const Walked& a, const Walked& b) {
+    for (const Value& v : net.graph.values)
+      if (v.kind == ValueKind::parameter && v.trainable)
+        CHECK(std::memcmp(a.gradients.data() + v.offset, b.gradients.data() + v.offset, static_cast<std::size_t>(v.shape.size()) * sizeof(real)) == 0);
+    CHECK(net.parameters == other.parameters);  // running statistics move once
+  };
+  for (const NamedNet& n : {all_nets[0], all_nets[1], all_nets[2], all_nets[4], all_nets[5], NamedNet{"deep", {1, 2, 16, 14}, deep_net, true}, NamedNet{"residual", {1, 2, 9, 8}, residual_net, true}}) {
+    CAPTURE(std::string(n.name));
+    Net net(n.image, n.body), again_net(n.image, n.body);
+    const Values x = random_values(net.image(3).size(), 1), seed = random_values(net.result(3).size(), 2), before = net.parameters;
+    Walked whole(net, everywhere(net, training), {.batch = 3, .parameter_gradients = true, .training = true});
+    Walked again(again_net, everywhere(again_net, training), {.batch = 3, .parameter_gradients = true, .training = true, .recompute = true});
+    REQUIRE(again.status == Status::ok);
+    for (int step = 0; step < 2; ++step) {
+      CHECK(whole.forward(x, 3) == again.forward(x, 3));
+      CHECK(whole.back(seed) == again.back(seed));
+      same(net, again_net, whole, again);
+    }
+    // A batch smaller than planned, and a walk by other rules.
+    CHECK(whole.forward(random_values(net.image(2).size(), 3), 2) == again.forward(random_values(net.image(2).size(), 3), 2));
+    const Values small = random_values(net.result(2).size(), 4);
+    CHECK(whole.back(small) == again.back(small));
+    if (n.rectified) {
+      Composed lrp(net, {Composite::epsilon_plus, {}});
+      Walked relevance(net, lrp.rules, {.batch = 3}), less(net, lrp.rules, {.batch = 3, .recompute = true});
+      CHECK(relevance.forward(x, 3) == less.forward(x, 3));
+      CHECK(relevance.back(seed) == less.back(seed));
+    }
+    if (std::string(n.name) != "deep") continue;
+    CHECK(net.parameters != before);
+    CHECK(again.plan.planned_bytes < whole.plan.planned_bytes * 6 / 10);
+    CHECK(std::count(again.plan.again.begin(), again.plan.again.end(), true) > 10);
+    CHECK(std::count(again.plan.again.begin(), again.plan.again.end(), true) < static_cast<std::ptrdiff_t>(net.graph.nodes.size()));
+  }
+  // Without a walk, beside a reference run or under an observer there is nothing to drop.
+  Net net({1, 2, 9, 8}, plain_net);
+  CHECK(Walked(net, everywhere(net, rule), {.reference = true, .recompute = true}).status == Status::bad_argument);
+  CHECK(Walked(net, {}, {.recompute = true}).status == Status::bad_argument);
+}
+
 TEST_CASE("inference needs less memory than explanation, and both less than one buffer a value") {
   Net net({1, 2, 9, 8}, plain_net);
   std::vector<std::byte> memory(1 << 20);

@@ -119,6 +119,7 @@ class Walked {
     std::vector<Id> keep{};
     Parallel* parallel = nullptr;
     bool training = false;
+    bool recompute = false;
   };
   Walked(Net& net, const std::vector<const Rule*>& rules, Options o) : net_(net), rules_(rules), options_(std::move(o)), book_(std::size_t{4} << 20) {
     PlanRequest q;
@@ -133,6 +134,7 @@ class Walked {
     q.keep_signals = options_.keep;
     q.ledger = options_.ledger;
     q.observer = options_.observer;
+    q.recompute = options_.recompute;
     Arena book(book_.data(), book_.size());
     Context ctx = context();
     status = make_plan(q, ctx, book, plan);
