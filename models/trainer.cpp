@@ -168,6 +168,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   TrainOptions o = given;
   const bool adam = o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw;
   if (o.lr == 0) o.lr = adam ? 1e-3 : 0.02;
+  if (o.recompute && o.hook != nullptr) throw Error("recompute: a loss of inner values watches the whole run, so none of it can be dropped", Error::usage);
   const Graph& g = model.graph();
   const std::int64_t images = data.train->size(), per_epoch = (images + o.batch - 1) / o.batch, total = per_epoch * o.epochs;
   const Schedule schedule = Schedule::parse(o.schedule, per_epoch, o.epochs);
@@ -195,6 +196,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   request.seeds = heads;
   request.keep_values = heads;
   request.observer = o.hook;
+  request.recompute = o.recompute;
   // Where the kernels work; the vectors are what is saved.
   Mirror parameters(engine, model.parameters), first(engine, state.first), second(engine, state.second), average(engine, state.average);
   const auto fetch = [&] {

@@ -44,6 +44,7 @@ struct TrainOptions {
   data::Augment augment;
   std::string out;      ///< model file; its training state stands beside it as OUT.state until training is complete
   bool resume = false;
+  bool recompute = false;           ///< less memory for a third more time: PlanRequest::recompute
   bool task_loss = true;            ///< false: the hook's loss alone
   std::vector<std::string> frozen;  ///< patterns of nodes whose parameters do not move
   TrainHook* hook = nullptr;        ///< stays the caller's

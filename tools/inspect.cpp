@@ -4,6 +4,7 @@
 
 #include "layers/registry.h"
 #include "models/architectures.h"
+#include "models/merge.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -17,11 +18,14 @@ std::string mebibytes(std::size_t bytes) {
 
 void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   const Graph& g = model.graph();
-  const Id logits = model.logits();
+  // Inference and explanations run over the network with its batch norms merged.
+  const Model merged = merge_batch_norms(model);
+  const Graph& small = merged.graph();
+  const Id merged_logits = merged.logits(), logits = model.logits();
   PlanRequest request;
-  request.graph = &g;
+  request.graph = &small;
   request.batch = batch;
-  request.seeds = {&logits, 1};
+  request.seeds = {&merged_logits, 1};
   request.constant_parameters = true;
   const auto line = [&](const char* what) {
     Session::with_plan(engine, request, [&](const Plan& p) {
@@ -32,20 +36,24 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   std::printf("memory of a run, batch %d, beside %s of parameters:\n", batch, mebibytes(model.parameters.size() * sizeof(real)).c_str());
   line("inference");
   const GradientRule gradient, training(true);
-  std::vector<const Rule*> rules(g.nodes.size(), &gradient);
+  std::vector<const Rule*> rules(small.nodes.size(), &gradient);
   request.rules = rules;
-  request.until = g.input;
+  request.until = small.input;
   line("explanation: gradient");
-  Assignment assignment(model);
+  Assignment assignment(merged);
   assignment.compose({Composite::epsilon_plus, {}});
   request.rules = assignment.rules;
   line("explanation: lrp epsilon-plus");
-  std::fill(rules.begin(), rules.end(), &training);
+  rules.assign(g.nodes.size(), &training);
+  request.graph = &g;
+  request.seeds = {&logits, 1};
   request.rules = rules;
   request.until = no_id;
   request.parameter_gradients = true;
   request.constant_parameters = false;
   line("training step (without optimiser)");
+  request.recompute = true;
+  line("training step with --recompute");
   std::vector<Id> order;
   for (Id v = 0; v < g.values.size(); ++v)
     if (g.values[v].kind == ValueKind::result) order.push_back(v);

@@ -129,6 +129,7 @@ void add_train(CLI::App& app, int& status) {
   c->add_flag("--filter-slopes", o->interpretable.loss.learn_slopes, "templates' steepness follows the maps, as in the authors' code");
   c->add_option("--seed", o->train.seed, "same seed, same numbers")->capture_default_str();
   o->engine.add_to(*c);
+  c->add_flag("--recompute", o->train.recompute, "less memory, a third more time: most values are computed again on the way back; the same numbers");
   c->add_flag("--resume", o->train.resume, "continue from FILE.state, bit for bit");
   c->callback([o, c, &status] {
     o->optimizer_given = c->count("--optimizer") > 0;

@@ -43,6 +43,7 @@ class Patch final : public CustomOp {
   }
   Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
     const TensorView &x = io.in[0], &y = io.out;
+    if (!*own_) return Status::ok;  // there is no image yet: the dry run of a plan, which must touch nothing
     ctx.ranges(std::int64_t{y.shape.n()} * y.shape.c(), 1, [&](std::int64_t begin, std::int64_t end) noexcept {
       for (std::int64_t plane = begin; plane < end; ++plane) {
         const auto window = static_cast<std::int32_t>(plane / y.shape.c()) + batch_->first;

@@ -226,6 +226,8 @@ def augmented_training():
              '--label-smoothing', 0.1, '--mixup', 0.4, '--ema', 0.9, '--schedule', 'cosine+warmup:1')
     check(run(*train, '--out', 'a.safetensors', '--threads', 1).returncode == 0, 'training with everything')
     same = open('a.safetensors', 'rb').read()
+    check(run(*train, '--out', 'r.safetensors', '--recompute').returncode == 0 and open('r.safetensors', 'rb').read() == same, '--recompute changes no bit')
+    refused(2, 'recompute', 'train', 'cnn6', '--data', 'partshapes:train=8,test=8', '--out', 'm.safetensors', '--recompute', '--interpretable', 'conv6')
     stopped = False
     for attempt in range(100):
         p = subprocess.Popen([PROGRAM, *map(str, train), '--out', 'b.safetensors', '--threads', '2'] + (['--resume'] if stopped else []), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
