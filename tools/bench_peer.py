@@ -51,6 +51,20 @@ def network(torch, name):
     return getattr(torchvision.models, name)(weights=None), (3, 224, 224)
 
 
+def separate_relus(torch, net):
+    """Captum's DeepLift wants a module for each use of an activation; torchvision's basic blocks use one twice."""
+    from torchvision.models.resnet import BasicBlock
+
+    def forward(block, x):
+        y = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
+        return block.relu2(y + (x if block.downsample is None else block.downsample(x)))
+
+    for m in net.modules():
+        if isinstance(m, BasicBlock):
+            m.relu2 = torch.nn.ReLU()
+            m.forward = forward.__get__(m)
+
+
 def conv(torch, layout, words):
     direction, *numbers = words
     n, c, h, w, oc, k, stride, padding = map(int, numbers)
@@ -139,6 +153,7 @@ def by_torch(peer, threads, work, words):
         return lrp
     from captum import attr
     if method == 'deeplift':
+        separate_relus(torch, net)
         lift = attr.DeepLift(net)
         return lambda: lift.attribute(x, baselines=torch.zeros_like(x), target=0)
     if method == 'integrated-gradients':
