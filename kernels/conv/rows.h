@@ -263,13 +263,16 @@ struct RowConv : Gather<V, Forward> {
   /// Each group's panel[k][width] = its columns, all groups along a row of the source before the next row. Whole vectors are moved:
   /// what one writes too far, the next run or row overwrites.
   void pack_columns(const float* source, const std::int32_t* offsets, std::int64_t k, const Group* some, int count) const {
+    constexpr std::int64_t ahead = 6;  // rows: planes lie pages apart, where the machine does not look ahead by itself
     for (std::int64_t i = 0; i < k; ++i) {
       const float* const from = source + offsets[i];
+      const float* const later = source + offsets[smaller(i + ahead, k - 1)];
       for (int g = 0; g < count; ++g) {
         const Group& group = some[g];
         float* const to = group.panel + i * group.to.nv * V::width;
         for (std::int64_t r = 0; r < group.count; ++r) {
           const Run& run = group.runs[r];
+          if (unstaged) __builtin_prefetch(later + run.src);
           // Behind the last pixel of what is not staged lies foreign memory.
           const V v = unstaged && run.len < V::width ? V::load_n(from + run.src, run.len) : V::load(from + run.src);
           v.store(to + run.at);

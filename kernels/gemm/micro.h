@@ -45,6 +45,12 @@ void multiply_block(const Block<Rows>& g) {
   const float* a = g.a;
   const Rows rows = g.rows;
   const std::int64_t depth = g.k;
+  if constexpr (R >= 8) {
+    if (depth >= 32)  // the results' lines are there when the sums are
+      unroll<R>([&](auto r) __attribute__((always_inline)) {
+        unroll<NV>([&](auto v) __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc, 1); });
+      });
+  }
   for (std::int64_t k = 0; k < depth; ++k, a += R) {
     const std::int64_t at = rows(k);
     // Weights of large layers come from afar, once: ask for them a page ahead.
