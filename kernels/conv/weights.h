@@ -1,12 +1,14 @@
 // The weight gradient: dW[m][j] = sum over images and pixels of y[m][pixel] * x[j][pixel], j = (channel, tap). Both
 // operands run along the pixels, so vectors do too: each (m, j) of a register block keeps one vector of partial sums
 // over all images and is added up across lanes once, at the end. For wide rows nothing is even
-// packed: x[j] is the staged channel at the tap's offset. Batches of small maps go by vectors across images instead, as in batch.h.
+// packed: x[j] is the staged channel at the tap's offset. Batches of small maps go by vectors across images instead, as in batch.h;
+// where channels fill the lanes, see weight_products.h.
 //
 // A tile is a block of output channels times a block of j, over all images in order, so no partial results exist.
 #pragma once
 
 #include "kernels/conv/batch.h"
+#include "kernels/conv/weight_products.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/gemm/dots.h"
 
@@ -83,6 +85,8 @@ struct WeightGradient {
     while (rows_per > 1 && vectors(rows_per) > BatchConv<V, true>::kVectors) rows_per = ceil_div(rows_per, 2);
   }
 
+  /// Channels fill the lanes, and images do not.
+  bool by_products() const { return !batch && WeightProducts<V>::suits(s); }
   std::int64_t tiles() const { return s.groups * ceil_div(og, m_per) * ceil_div(j_count, j_per); }
   std::int64_t padded_pixels() const { return round_up(pixels, V::width); }
   bool whole_image_fits() const { return padded_pixels() * kColumns <= kStaged; }
@@ -116,6 +120,7 @@ struct WeightGradient {
     if (a.s.oh <= 0 || a.s.ow <= 0) return {1, 0, 0};
     if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
     const WeightGradient g(a);
+    if (g.by_products()) return WeightProducts<V>(a).work();
     return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
   }
 
@@ -129,8 +134,13 @@ struct WeightGradient {
     }
     if (winograd_suits(a.s, a.exact)) {
       WinogradGradient<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+      return;
+    }
+    const WeightGradient g(a);
+    if (g.by_products()) {
+      WeightProducts<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
     } else {
-      WeightGradient(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+      g.run_tile(a, reinterpret_cast<float*>(memory), index);
     }
   }
 
