@@ -85,8 +85,8 @@ struct WeightGradient {
     while (rows_per > 1 && vectors(rows_per) > BatchConv<V, true>::kVectors) rows_per = ceil_div(rows_per, 2);
   }
 
-  /// Channels fill the lanes, and images do not.
-  bool by_products() const { return !batch && WeightProducts<V>::suits(s); }
+  /// Channels fill the lanes, and images do not, or the channels are many.
+  bool by_products() const { return WeightProducts<V>::suits(s) && (!batch || (cg >= 64 && og >= 64)); }
   std::int64_t tiles() const { return s.groups * ceil_div(og, m_per) * ceil_div(j_count, j_per); }
   std::int64_t padded_pixels() const { return round_up(pixels, V::width); }
   bool whole_image_fits() const { return padded_pixels() * kColumns <= kStaged; }

@@ -20,16 +20,16 @@ struct Gemm {
 
   static Cut cut(const Args& g) {
     constexpr std::int64_t step_m = Blocking<V>::max_rows, step_n = 2 * V::width;
-    Cut c{smaller(larger<std::int64_t>(g.m, 1), 18 * step_m), smaller(larger<std::int64_t>(g.n, 1), std::int64_t{2048}),
+    Cut c{smaller(larger<std::int64_t>(g.m, 1), 20 * step_m), smaller(larger<std::int64_t>(g.n, 1), std::int64_t{2048}),
           0, 0};
     // Halve while that leaves enough work in a tile to pay for packing and for the hand-over to a thread. An operand is packed
-    // once for each tile that reads it: B is the cheaper one, unless it has to be transposed.
+    // once for each tile that reads it: the longer side is cut first, unless B has to be transposed.
     const std::int64_t least_rows = g.b_transposed ? 16 * step_m : 8 * step_m;
     for (;;) {
       c.row_tiles = ceil_div(g.m, c.rows);
       c.col_tiles = ceil_div(g.n, c.cols);
       if (c.row_tiles * c.col_tiles >= 8 || c.rows * c.cols * larger<std::int64_t>(g.k, 1) < (1 << 20)) break;
-      if (c.rows > least_rows) {
+      if (c.rows > least_rows && (g.b_transposed || c.rows >= c.cols || c.cols <= 8 * step_n)) {
         c.rows = round_up(ceil_div(c.rows, 2), step_m);
       } else if (c.cols > 4 * step_n) {
         c.cols = round_up(ceil_div(c.cols, 2), step_n);
@@ -39,6 +39,9 @@ struct Gemm {
         break;
       }
     }
+    // Tiles of equal size: a last one of few rows would pack all of B for them.
+    c.rows = ceil_div(larger<std::int64_t>(g.m, 1), c.row_tiles);
+    c.cols = smaller(c.cols, round_up(ceil_div(larger<std::int64_t>(g.n, 1), c.col_tiles), step_n));
     return c;
   }
 
