@@ -94,7 +94,7 @@ bool is_kept(const PlanRequest& q, Id v) noexcept { return v == q.graph->output 
 // Whether anything reads v from node i on, other than i's own finish.
 bool read_from(const Graph& g, const Plan& plan, Id v, std::int32_t i) noexcept {
   for (auto k = static_cast<std::size_t>(i); k < g.nodes.size(); ++k) {
-    if (!plan.needed[k] || plan.fused[k].absorbed) continue;
+    if (!plan.runs(k)) continue;
     if (contains(g.nodes[k].in, v) || (plan.fused[k].residual == v && k != static_cast<std::size_t>(i))) return true;
   }
   return false;
@@ -140,23 +140,22 @@ struct Reads {
 };
 
 // Cuts the network where little crosses, so that what crosses and the largest segment's own values together are least: about the
-// square root of all. Returns the number of segments, whose first nodes are in plan.segments.
-std::size_t find_segments(const PlanRequest& q, Plan& plan, const Reads* reads, const Need* needs, std::int32_t n) noexcept {
+// square root of all. Writes the first node of each segment, and returns their number.
+std::size_t find_segments(const PlanRequest& q, const Plan& plan, const Reads* reads, const Need* needs, std::int32_t n, std::int32_t* first_nodes) noexcept {
   const Graph& g = *q.graph;
   const auto bytes = [&](Id v) { return static_cast<double>(g.shape(v).size()) * sizeof(real); };
-  const auto result_of = [&](std::int32_t i) { return plan.fused[static_cast<std::size_t>(i)].result != no_id ? plan.fused[static_cast<std::size_t>(i)].result : g.nodes[static_cast<std::size_t>(i)].out; };
-  const auto runs = [&](std::int32_t i) { return plan.needed[static_cast<std::size_t>(i)] && !plan.fused[static_cast<std::size_t>(i)].absorbed; };
   // What the walk reads of node i's work.
-  const auto kept = [&](std::int32_t i) {
-    if (!runs(i)) return 0.0;
-    return (reads[result_of(i)].walk < n ? bytes(result_of(i)) : 0) + (needs[i].aux ? static_cast<double>(g.nodes[static_cast<std::size_t>(i)].aux_bytes) : 0);
+  const auto kept = [&](std::int32_t node) {
+    const auto i = static_cast<std::size_t>(node);
+    if (!plan.runs(i)) return 0.0;
+    return (reads[plan.result(i)].walk < n ? bytes(plan.result(i)) : 0) + (needs[i].aux ? static_cast<double>(g.nodes[i].aux_bytes) : 0);
   };
   // What later nodes read across a cut before node p; infinite where it would part a node from one that does its work.
   const auto crossing = [&](std::int32_t p) {
     double sum = 0;
-    for (std::int32_t i = 0; i < p; ++i) {
-      if (!runs(i)) continue;
-      const Id v = result_of(i);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(p); ++i) {
+      if (!plan.runs(i)) continue;
+      const Id v = plan.result(i);
       if (static_cast<std::int32_t>(g.values[v].producer) >= p) return std::numeric_limits<double>::infinity();
       if (reads[v].forward >= p) sum += bytes(v);
     }
@@ -191,7 +190,7 @@ std::size_t find_segments(const PlanRequest& q, Plan& plan, const Reads* reads, 
   double best = all, limit = 0;
   for (int parts = 2; parts <= 32; ++parts)
     if (const double cost = cut(all / parts, nullptr).second; cost < best) best = cost, limit = all / parts;
-  return limit > 0 ? cut(limit, plan.segments.data()).first : 1;
+  return limit > 0 ? cut(limit, first_nodes).first : 1;
 }
 
 }  // namespace
@@ -218,13 +217,14 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.again) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.again) ||
+      !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
   if (q.recompute) {
     if (!walk || q.reference || q.observer != nullptr)
       return ctx.fail(Status::bad_argument, q.observer != nullptr ? "what watches a run sees every value, so none can be dropped and computed again" : "only a walk without a reference computes values again");
-    if (!take(book, nodes + 1, 0, plan.segments) || !take(book, values, not_planned, plan.again_values) || !take(book, nodes, not_planned, plan.again_aux))
+    if (!take(book, values, not_planned, plan.again_values) || !take(book, nodes, not_planned, plan.again_aux))
       return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
   }
   find_needed(q, plan);
@@ -267,12 +267,10 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   find_fusions(q, plan, [&](Id v, std::int32_t reader) {
     return !is_kept(q, v) && reads[v].forward == reader && reads[v].walk == n && (!q.reference || (reads[v].reference == reader && reads[v].reference_walk == n));
   });
-  const auto result_of = [&](std::size_t i) { return plan.fused[i].result != no_id ? plan.fused[i].result : g.nodes[i].out; };
-  const auto runs = [&](std::size_t i) { return plan.needed[i] && !plan.fused[i].absorbed; };
 
   // Segments, and what runs again in them: whose result only its own segment reads, if the walk or another that runs again needs it.
-  std::size_t segments = 1;
-  if (q.recompute) segments = find_segments(q, plan, reads, needs, n);
+  plan.segments = plan.segments.first(q.recompute ? find_segments(q, plan, reads, needs, n, plan.segments.data()) : 1);
+  const std::size_t segments = plan.segments.size();
   const auto segment_of = [&](std::int32_t i) {
     std::size_t s = 0;
     while (s + 1 < segments && plan.segments[s + 1] <= i) ++s;
@@ -280,8 +278,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   };
   for (std::size_t i = nodes; segments > 1 && i-- > 0;) {
     const std::size_t s = segment_of(static_cast<std::int32_t>(i));
-    const Id v = result_of(i);
-    if (!runs(i) || s + 1 == segments || is_kept(q, v) || segment_of(reads[v].forward) != s) continue;
+    const Id v = plan.result(i);
+    if (!plan.runs(i) || s + 1 == segments || is_kept(q, v) || segment_of(reads[v].forward) != s) continue;
     bool wanted = reads[v].walk < n || needs[i].aux;
     for (std::size_t j = i + 1; j < nodes && !wanted; ++j) wanted = plan.again[j] && (contains(g.nodes[j].in, v) || plan.fused[j].residual == v);
     plan.again[i] = wanted;
@@ -291,7 +289,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   const std::int32_t forward0 = q.reference ? n : 0, walk0 = forward0 + n;
   std::int32_t end = walk0;
   for (std::size_t s = segments; s-- > 0;) {
-    const std::int32_t first = segments > 1 ? plan.segments[s] : 0, last = s + 1 < segments ? plan.segments[s + 1] : n;
+    const std::int32_t first = plan.segments[s], last = s + 1 < segments ? plan.segments[s + 1] : n;
     for (std::int32_t i = first; i < last && s + 1 < segments; ++i) again_at[i] = end++;
     for (std::int32_t i = last; i-- > first;) walk_at[i] = end++;
   }
@@ -317,7 +315,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
       if (q.reference) buffers[count++] = {bytes, i, needs[k].aux && q.rules[k]->needs_reference() ? walk_time(i) : i, &plan.reference_aux[k]};
     }
     if (plan.fused[k].absorbed) continue;
-    const Id v = result_of(k), r = plan.fused[k].residual;
+    const Id v = plan.result(k), r = plan.fused[k].residual;
     const std::int32_t in_walk = read_in_walk(v);
     const std::int32_t last = is_kept(q, v) ? end : plan.again[k] ? forward_time(reads[v].forward) : std::max(forward_time(reads[v].forward), in_walk);
     if (r != no_id && own[r] != nullptr && !q.reference && segments == 1 && !is_kept(q, r) && reads[r].walk == n && !read_from(g, plan, r, i)) {

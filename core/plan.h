@@ -48,7 +48,7 @@ struct Plan {
   std::span<std::size_t> signals;                   ///< value * channels + channel
   std::span<std::size_t> aux, reference_aux;        ///< a node
   std::span<Fusion> fused;                          ///< a node
-  std::span<std::int32_t> segments;                 ///< with recompute: the first node of each segment; the last one is not run again
+  std::span<std::int32_t> segments;                 ///< the first node of each segment: with recompute several, the last of which is not run again
   std::span<bool> again;                            ///< a node: it runs again in the walk
   std::span<std::size_t> again_values, again_aux;   ///< where what it writes then lies
   std::span<bool> needed;                           ///< a node: something that is asked for hangs on it; others do not run
@@ -58,6 +58,9 @@ struct Plan {
   std::size_t scratch_bytes = 0;                    ///< the most that any step takes for kernels
   std::size_t book_bytes = 0;                       ///< likewise for the small arrays of ops and rules
   std::size_t prepared_bytes = 0, prepared_count = 0;  ///< weights prepared for the kernels
+  /// Whether node i runs by itself, and the value that it then writes.
+  bool runs(std::size_t i) const noexcept { return needed[i] && !fused[i].absorbed; }
+  Id result(std::size_t i) const noexcept { return fused[i].result != no_id ? fused[i].result : request.graph->nodes[i].out; }
   std::size_t bytes() const noexcept {
     return planned_bytes + scratch_bytes + book_bytes + prepared_bytes + prepared_count * sizeof(Prepared::Entry) + 6 * Arena::alignment;
   }

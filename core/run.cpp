@@ -86,7 +86,7 @@ NodeIO Run::io(Id i, bool reference) noexcept {
 NodeIO Run::forward_io(Id i, bool reference) noexcept {
   NodeIO node = io(i, reference);
   const Fusion& fused = plan_.fused[i];
-  if (fused.result != no_id) node.out = reference ? reference_value(fused.result) : value(fused.result);
+  node.out = reference ? reference_value(plan_.result(i)) : value(plan_.result(i));
   if (fused.residual != no_id) node.finish.residual = reference ? reference_value(fused.residual) : value(fused.residual);
   node.finish.relu = fused.relu;
   return node;
@@ -116,7 +116,7 @@ Status Run::run_nodes(const Context& outer, bool reference, Id first_node) noexc
   const Graph& g = *plan_.request.graph;
   const Context ctx = with_scratch(outer);
   for (Id i = first_node; i < g.nodes.size(); ++i)
-    if (plan_.needed[i] && !plan_.fused[i].absorbed) VITRINE_TRY(run_node(ctx, reference, i));
+    if (plan_.runs(i)) VITRINE_TRY(run_node(ctx, reference, i));
   return Status::ok;
 }
 
@@ -154,13 +154,10 @@ Status Run::walk_segments(const Context& ctx, std::span<bool> written, Ledger* l
   const Graph& g = *plan_.request.graph;
   Context again = ctx;
   again.again = true;
-  bool first = true;
   Id end = static_cast<Id>(g.nodes.size());
-  for (std::size_t k = plan_.segments.size(); end > 0; first = false) {
-    // Without segments all is one; unused entries at the end are 0.
-    while (k > 1 && plan_.segments[k - 1] == 0) --k;
-    const Id begin = k > 1 ? static_cast<Id>(plan_.segments[--k]) : 0;
-    for (Id i = begin; i < end && !first; ++i)
+  for (std::size_t k = plan_.segments.size(); k-- > 0;) {
+    const auto begin = static_cast<Id>(plan_.segments[k]);
+    for (Id i = begin; i < end; ++i)
       if (plan_.again[i]) VITRINE_TRY(run_node(again, false, i));
     for (Id i = end; i-- > begin;) {
       if (!plan_.walked[i]) continue;

@@ -65,14 +65,15 @@ struct MethodEntry {
 std::span<const MethodEntry> method_entries();
 
 /// Answers again and again with one plan, its memory and its prepared weights. Batch norms are merged into the layers before
-/// them. Model and engine must outlive it, and the parameters must not change.
+/// them. Model and engine must outlive it, and the parameters must not change. `memory_budget` in bytes: images go in batches that fit.
 class Predictor {
  public:
   Predictor(const Model&, const Engine&, std::size_t memory_budget = std::size_t{512} << 20);
-  /// The same of an inner value of the graph.
+  /// Of an inner value of the graph instead of the output.
   Predictor(const Model&, const Engine&, Id value, std::size_t memory_budget);
   ~Predictor();
-  /// The network's output for all images, (N,K).
+  Predictor(const Predictor&) = delete;
+  /// The output (or the value) for all images, one row an image, (N,K). Throws an Error if they do not fit the model or are not finite.
   std::vector<real> predict(const Images&);
 
  private:
@@ -104,7 +105,7 @@ class Explainer {
   std::unique_ptr<Predictor> scores_;
 };
 
-/// Both once.
+/// Each once: an Explainer's explain, a Predictor's predict.
 Explanation explain(const Model&, const Engine&, const Images&, const ExplainRequest&);
 std::vector<real> predict(const Model&, const Engine&, const Images&, std::size_t memory_budget = std::size_t{512} << 20);
 

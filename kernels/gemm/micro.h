@@ -18,8 +18,7 @@ struct Indirect {
 };
 
 /// One block. `a` is packed [k][R]. Vector v of row k of the right operand is read whole at b[v] + rows(k). Its first
-/// n[v] columns go to c[v] + r*ldc: C (+)= sum (+ bias[r]), and
-/// then cut at 0 where `relu`.
+/// n[v] columns go to c[v] + r*ldc: C (+)= sum (+ bias[r]), then cut at 0 where `relu`.
 template <class Rows>
 struct Block {
   std::int64_t k;
@@ -53,7 +52,7 @@ void multiply_block(const Block<Rows>& g) {
   }
   for (std::int64_t k = 0; k < depth; ++k, a += R) {
     const std::int64_t at = rows(k);
-    // Weights of large layers come from afar, once: ask for them a page ahead.
+    // Weights of large layers come from afar, once: they are asked for in time.
     if constexpr (R >= 8) __builtin_prefetch(a + kAhead);
     if constexpr (NV > R) {
       V x[R];

@@ -24,16 +24,18 @@ TEST_CASE("sharing memory changes no result: every value kept equals nothing kep
     Walked loose(net, everywhere(net, rule), {.batch = 2, .parameter_gradients = true, .keep = all});
     CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
     const Values x = random_values(net.image(2).size(), 1), seed = random_values(net.result(2).size(), 2);
-    // A residual that is added within a convolution is added first, not last.
-    CHECK(difference(tight.forward(x, 2), loose.forward(x, 2)) < tolerance(1e-13, 1e-6));
+    // A residual that is added within a convolution is added first, not last; where there is none, no bit differs.
+    const bool reordered = std::any_of(tight.plan.fused.begin(), tight.plan.fused.end(), [](const Fusion& f) { return f.residual != no_id; });
+    const double most = reordered ? tolerance(1e-13, 1e-6) : 0;
+    CHECK(difference(tight.forward(x, 2), loose.forward(x, 2)) <= most);
     const Values a = tight.back(seed), b = loose.back(seed);
-    CHECK(difference(a, b) < tolerance(1e-13, 1e-6));
+    CHECK(difference(a, b) <= most);
     for (const Value& v : net.graph.values)
       if (v.kind == ValueKind::parameter && v.trainable)
         for (std::int64_t i = v.offset; i < v.offset + v.shape.size(); ++i) {
           const auto k = static_cast<std::size_t>(i);
           CHECK(std::isfinite(tight.gradients[k]));
-          CHECK(std::abs(tight.gradients[k] - loose.gradients[k]) < tolerance(1e-11, 1e-5));
+          CHECK(std::abs(tight.gradients[k] - loose.gradients[k]) <= (reordered ? tolerance(1e-11, 1e-5) : 0));
         }
   }
 }
