@@ -21,7 +21,7 @@ constexpr Architecture list[] = {
     {"lenet5", "LeNet-5 with ReLU and max pooling", digits, 10, 61706, "fc3", Initialiser::lecun_uniform, lenet5},
     {"lenet5-tanh", "LeNet-5 with tanh and average pooling, as in 1998", digits, 10, 61706, "fc3", Initialiser::lecun_uniform, lenet5_tanh},
     {"cnn6", "six 3x3 convolutions, three pools, two linear layers", {1, 3, 64, 64}, 9, 334873, "fc2", he, cnn6},
-    {"vgg-mini", "six 3x3 convolutions with batch norm, three pools, two linear layers", {1, 3, 64, 64}, 9, 627569, "fc2", he, vgg_mini},
+    {"vgg-mini", "six 3x3 convolutions with batch norm, three pools, two linear layers", {1, 3, 64, 64}, 9, 627569, "fc2", he_out, vgg_mini},
     {"resnet-mini", "three residual blocks, no batch norm, global average", cifar, 10, 77706, "fc", he, resnet_mini},
     {"alexnet", "five convolutions, overlapping pools, three linear layers", imagenet, 1000, 61100840, "classifier.6", he, alexnet},
     {"vgg11", "8 convolutions and 3 linear layers", imagenet, 1000, 132863336, "classifier.6", he_out, [](Network& n, Id x) { return vgg(n, x, vgg_a, false, false); }},
