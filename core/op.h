@@ -57,6 +57,14 @@ struct Field {
   }
 };
 
+/// What an op makes of values whose images lie innermost (TensorView::lanes).
+enum class Lanes : std::uint8_t {
+  none,  ///< neither takes nor gives them
+  same,  ///< its result lies as all its inputs do
+  any,   ///< takes and gives them either way
+  ends,  ///< takes them either way and gives images outermost
+};
+
 /// Visits an op's attributes, to save, load and print them without knowing the op.
 class AttributeVisitor {
  public:
@@ -89,6 +97,8 @@ class Op {
   }
   /// What vjp reads; `parameters`: parameter gradients are wanted too.
   virtual Need vjp_needs(bool parameters) const noexcept = 0;
+  /// For forward and vjp, in batches that lanes divide. Operands with images outermost must do as well.
+  virtual Lanes lanes(const Context&, const Shape& /*in*/, const Shape& /*out*/) const noexcept { return Lanes::none; }
   /// Whether forward does what NodeIO::finish says; else it is never told to.
   virtual bool finishes() const noexcept { return false; }
   /// What this op does that a Finish can say: nothing, the sum of its two inputs, ReLU.

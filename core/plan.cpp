@@ -134,6 +134,40 @@ void find_fusions(const PlanRequest& q, Plan& plan, F passing) noexcept {
   }
 }
 
+// Which values lie with images innermost: what convolutions give that way, and on through ops that keep it, as far as every reader
+// takes it. Only plain runs and derivatives have them, and nobody outside reads them.
+void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexcept {
+  const Graph& g = *q.graph;
+  if (q.reference || q.observer != nullptr || q.channels > 1 || ctx->takes_lanes == nullptr) return;
+  for (std::size_t i = 0; i < plan.walked.size(); ++i)
+    if (plan.walked[i] && !q.rules[i]->derivative()) return;
+  plan.lanes = ctx->lanes;
+  const auto manner = [&](const Node& node) { return node.op->lanes(ctx, g.shape(node.in[0]), g.shape(node.out)); };
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    const Node& node = g.nodes[i];
+    if (!plan.needed[i] || is_kept(q, node.out) || node.out == q.until || contains(q.seeds, node.out) || contains(q.keep_signals, node.out)) continue;
+    const Lanes m = manner(node);
+    plan.innermost[node.out] = m == Lanes::any || (m == Lanes::same && plan.innermost[node.in[0]]);
+  }
+  for (bool changed = true; changed;) {
+    changed = false;
+    const auto give_up = [&](Id v) {
+      changed = changed || plan.innermost[v];
+      plan.innermost[v] = false;
+    };
+    for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+      const Node& node = g.nodes[i];
+      if (!plan.needed[i]) continue;
+      const Lanes m = manner(node);
+      bool all = plan.innermost[node.out];
+      for (const Id v : node.in) all = all && plan.innermost[v];
+      if (m == Lanes::none || (m == Lanes::same && !all))
+        for (const Id v : node.in) give_up(v);
+      if (m == Lanes::same && !all) give_up(node.out);
+    }
+  }
+}
+
 // Nodes: a value's last reader in a run, the first whose step in the walk reads it.
 struct Reads {
   std::int32_t forward, walk, reference, reference_walk;
@@ -218,6 +252,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
       !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.again) ||
+      !take(book, values, false, plan.innermost) ||
       !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
@@ -264,6 +299,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     for (const Id v : node.in) read(v, needs[k].in);
     read(node.out, needs[k].out);
   }
+  find_innermost(q, ctx, plan);
   find_fusions(q, plan, [&](Id v, std::int32_t reader) {
     return !is_kept(q, v) && reads[v].forward == reader && reads[v].walk == n && (!q.reference || (reads[v].reference == reader && reads[v].reference_walk == n));
   });

@@ -48,6 +48,8 @@ struct Plan {
   std::span<std::size_t> signals;                   ///< value * channels + channel
   std::span<std::size_t> aux, reference_aux;        ///< a node
   std::span<Fusion> fused;                          ///< a node
+  std::span<bool> innermost;                        ///< a value: in batches that `lanes` divides, its images lie innermost
+  std::int32_t lanes = 1;
   std::span<std::int32_t> segments;                 ///< the first node of each segment: with recompute several, the last of which is not run again
   std::span<bool> again;                            ///< a node: it runs again in the walk
   std::span<std::size_t> again_values, again_aux;   ///< where what it writes then lies
@@ -60,6 +62,8 @@ struct Plan {
   std::size_t prepared_bytes = 0, prepared_count = 0;  ///< weights prepared for the kernels
   /// Whether node i runs by itself, and the value that it then writes.
   bool runs(std::size_t i) const noexcept { return needed[i] && !fused[i].absorbed; }
+  /// TensorView::lanes of a value in a batch.
+  std::int32_t lanes_of(Id v, std::int32_t batch) const noexcept { return innermost[v] && batch % lanes == 0 ? lanes : 1; }
   Id result(std::size_t i) const noexcept { return fused[i].result != no_id ? fused[i].result : request.graph->nodes[i].out; }
   std::size_t bytes() const noexcept {
     return planned_bytes + scratch_bytes + book_bytes + prepared_bytes + prepared_count * sizeof(Prepared::Entry) + 6 * Arena::alignment;

@@ -36,6 +36,8 @@ class Rule {
   /// What the step reads of the forward run (and of the reference run, if there is one).
   virtual Need needs(const Op&) const noexcept = 0;
   virtual bool needs_reference() const noexcept { return false; }
+  /// The step is the op's own vjp, at every op.
+  virtual bool derivative() const noexcept { return false; }
 
   /// Sends the step to the op's class.
   Status step(const Context&, const Op&, const Step&) const noexcept;
@@ -62,6 +64,7 @@ class GradientRule final : public Rule {
   const char* name() const noexcept override { return "gradient"; }
   const char* refuses(const Op&) const noexcept override { return nullptr; }
   Need needs(const Op& op) const noexcept override { return op.vjp_needs(parameters_); }
+  bool derivative() const noexcept override { return true; }
 
  private:
   bool parameters_;

@@ -29,8 +29,8 @@ Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book, Prepare
       scratch_(scratch), book_(book), prepared_(prepared) {}
 
 TensorView Run::place(std::size_t offset, Id value) const noexcept {
-  if (offset == not_planned) return {nullptr, plan_.request.graph->shape(value).with_batch(batch_)};
-  return {reinterpret_cast<real*>(memory_ + offset), plan_.request.graph->shape(value).with_batch(batch_)};
+  real* const data = offset == not_planned ? nullptr : reinterpret_cast<real*>(memory_ + offset);
+  return {data, plan_.request.graph->shape(value).with_batch(batch_), plan_.lanes_of(value, batch_)};
 }
 
 TensorView Run::value(Id v) const noexcept {

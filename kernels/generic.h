@@ -32,6 +32,8 @@ VITRINE_INLINE void fill_table(Table<float>& t) {
   t.conv_backward_weights.plan = &WeightGradient<V>::plan;
   t.conv_backward_weights.pack = &WeightGradient<V>::pack;
   t.conv_backward_weights.tile = &WeightGradient<V>::tile;
+  t.lanes = V::width;
+  t.takes_lanes = &WeightGradient<V>::takes_lanes;
   t.max_pool_forward = &max_pool_forward<V>;
   t.max_pool_gather = &max_pool_gather<V>;
   t.max_pool_scatter = &max_pool_scatter<V>;

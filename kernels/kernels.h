@@ -102,6 +102,8 @@ struct ConvArgs {
   /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
   bool exact = false;
   bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
+  /// x (x_out), y (y_out) have their images innermost, (n/lanes, channel, pixel, lane): only as Table::takes_lanes says.
+  bool x_lanes = false, y_lanes = false;
 };
 
 /// A 2-D pool over `planes` planes (images times channels) of h x w. Window (i,j) starts at i*stride - pad and is cut at
@@ -113,6 +115,7 @@ struct PoolShape {
   bool adaptive = false;
   bool count_padding = true;  ///< average pools: divide by kh*kw also at the borders (positions beyond pad excluded)
   std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; ceil mode may reach past it, which never counts
+  std::int32_t lanes = 1;  ///< max_pool_forward, _scatter: so many images lie innermost (Table::lanes) in x, y and switches; a plane is one of each
 };
 
 /// The winner of a max-pool window: kh_index * kw + kw_index. Ties go to the first; NaN wins over everything.
@@ -390,6 +393,10 @@ struct Table {
 #define VITRINE_SLOT(name, ...) std::type_identity_t<__VA_ARGS__> name = {};
   VITRINE_KERNEL_SLOTS(VITRINE_SLOT)
 #undef VITRINE_SLOT
+  std::int32_t lanes = 1;  ///< of a vector
+  /// Whether the three convolutions of this shape take and give x and y with `lanes` images innermost (ConvArgs::x_lanes), in batches
+  /// that `lanes` divides. Null: never.
+  bool (*takes_lanes)(const ConvShape&) noexcept = nullptr;
 };
 
 /// Instruction sets, narrow to wide.

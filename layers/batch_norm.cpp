@@ -31,7 +31,7 @@ Status BatchNorm::infer(const Context& ctx, std::span<const Shape> in, std::span
 }
 
 kernels::BatchNormArgs<real> BatchNorm::arguments(const NodeIO& io) const noexcept {
-  const Shape& x = io.in[0].shape;
+  const Shape x = io.in[0].folded();
   kernels::BatchNormArgs<real> a;
   a.images = x.n();
   a.channels = x.c();

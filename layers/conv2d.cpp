@@ -17,6 +17,10 @@ Field Conv2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept
   return axis == 2 ? Field::window(kernel_h, dilation_h, stride_h, pad_top) : Field::window(kernel_w, dilation_w, stride_w, pad_left);
 }
 
+Lanes Conv2d::lanes(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
+  return ctx->takes_lanes(shape(in, result)) ? Lanes::any : Lanes::none;
+}
+
 Status Conv2d::forward(const Context& ctx, const NodeIO& io) const noexcept {
   // The plan gives the result the residual's memory where it can.
   const TensorView& residual = io.finish.residual;
@@ -42,6 +46,8 @@ Status Conv2d::convolve(const Context& ctx, const NodeIO& io, const TensorView& 
     a.bias_sub = row.bias;
   }
   a.y_out = z.data;
+  a.x_lanes = x.lanes > 1;
+  a.y_lanes = z.lanes > 1;
   a.add = z.add;
   a.relu = relu;
   return ctx.run(ctx->conv_forward, a);
@@ -52,6 +58,8 @@ Status Conv2d::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const
   a.w_sub = w;
   a.y = s.data;
   a.x_out = c.data;
+  a.x_lanes = c.lanes > 1;
+  a.y_lanes = s.lanes > 1;
   a.add = c.add;
   return ctx.run(ctx->conv_backward_data, a);
 }

@@ -32,9 +32,13 @@ Status ConvolutionOp::check(const Context& ctx, std::span<const Shape> in, std::
 
 kernels::ConvArgs<real> ConvolutionOp::arguments(const NodeIO& io, const Shape& x, const Shape& y) const noexcept {
   kernels::ConvArgs<real> a;
-  a.s = {x.n(), x.c(), x.h(), x.w(), y.c(), kernel_h, kernel_w, y.h(), y.w(), stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
+  a.s = shape(x, y);
   a.w = io.par[0].data;
   return a;
+}
+
+kernels::ConvShape ConvolutionOp::shape(const Shape& x, const Shape& y) const noexcept {
+  return {x.n(), x.c(), x.h(), x.w(), y.c(), kernel_h, kernel_w, y.h(), y.w(), stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
 }
 
 Status ConvolutionOp::weight_gradient(const Context& ctx, kernels::ConvArgs<real> a, const TensorView& large, const TensorView& small, const TensorView& d_out,
@@ -43,11 +47,14 @@ Status ConvolutionOp::weight_gradient(const Context& ctx, kernels::ConvArgs<real
   if (d_par[0]) {
     a.x = large.data;
     a.y = small.data;
+    a.x_lanes = large.lanes > 1;
+    a.y_lanes = small.lanes > 1;
     a.w_out = d_par[0].data;
     a.add = d_par[0].add;
     VITRINE_TRY(ctx.run(ctx->conv_backward_weights, a));
   }
-  if (bias && d_par[1]) ctx->channel_sum(d_out.data, d_out.shape.n(), d_out.shape.c(), d_out.shape.pixels(), d_par[1].data, d_par[1].add);
+  const Shape each = d_out.folded();
+  if (bias && d_par[1]) ctx->channel_sum(d_out.data, each.n(), each.c(), each.pixels(), d_par[1].data, d_par[1].add);
   return Status::ok;
 }
 

@@ -3,16 +3,17 @@
 namespace vitrine {
 
 void run_channel_affine(const Context& ctx, const TensorView& x, Substitute x_sub, const real* scale, const real* shift, const Sink& y) noexcept {
+  const Shape shape = x.folded();
   kernels::ChannelAffineArgs<real> a;
-  a.channels = x.shape.c();
-  a.pixels = x.shape.pixels();
+  a.channels = shape.c();
+  a.pixels = shape.pixels();
   a.x = x.data;
   a.x_sub = x_sub;
   a.scale = scale;
   a.shift = shift;
   a.y = y.data;
   a.add = y.add;
-  ctx.ranges(std::int64_t{x.shape.n()} * a.channels, elementwise_grain / a.pixels + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
+  ctx.ranges(std::int64_t{shape.n()} * a.channels, elementwise_grain / a.pixels + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
     kernels::ChannelAffineArgs<real> part = a;
     part.first = begin;
     part.planes = end - begin;

@@ -6,12 +6,18 @@ namespace {
 // Planes are independent: cut them so that a tile is worth a thread.
 template <class Body>
 void planes(const Context& ctx, const kernels::PoolShape& p, Body&& body) noexcept {
-  const std::int64_t grain = elementwise_grain / (std::int64_t{p.h} * p.w) + 1;
+  const std::int64_t grain = elementwise_grain / (std::int64_t{p.h} * p.w * p.lanes) + 1;
   ctx.ranges(p.planes, grain, [&](std::int64_t begin, std::int64_t end) noexcept {
     kernels::PoolShape part = p;
     part.planes = end - begin;
-    body(part, begin * p.h * p.w, begin * p.oh * p.ow);
+    body(part, begin * p.h * p.w * p.lanes, begin * p.oh * p.ow * p.lanes);
   });
+}
+
+kernels::PoolShape across(kernels::PoolShape p, std::int32_t lanes) noexcept {
+  p.planes /= lanes;
+  p.lanes = lanes;
+  return p;
 }
 
 Status extent(const Context& ctx, const Shape& in, std::int64_t size, std::int64_t front, std::int64_t back, std::int64_t kernel,
@@ -86,7 +92,7 @@ Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<c
 
 Status MaxPool::forward(const Context& ctx, const NodeIO& io) const noexcept {
   auto* const switches = static_cast<kernels::Switch*>(io.aux);
-  planes(ctx, window.shape(io.in[0].shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+  planes(ctx, across(window.shape(io.in[0].shape, io.out.shape), io.out.lanes), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
     ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
   });
   return Status::ok;
@@ -102,7 +108,7 @@ Status MaxPool::gather(const Context& ctx, const NodeIO& io, const TensorView& x
 
 Status MaxPool::scatter(const Context& ctx, const NodeIO& io, const TensorView& s, const Sink& d) const noexcept {
   const auto* const switches = static_cast<const kernels::Switch*>(io.aux);
-  planes(ctx, window.shape(d.shape, s.shape), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+  planes(ctx, across(window.shape(d.shape, s.shape), s.lanes), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
     ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);
   });
   return Status::ok;

@@ -18,6 +18,26 @@ void strides(const Shape& s, std::int64_t (&out)[4]) noexcept {
   out[0] = s.per_image();
 }
 
+// Between a tensor with images innermost and the same elements with images outermost; `there`: into the first.
+void relay(const Context& ctx, const TensorView& innermost, real* outermost, bool there, bool add = false) noexcept {
+  const std::int64_t lanes = innermost.lanes, size = innermost.shape.per_image();
+  ctx.ranges(innermost.shape.n() / lanes, elementwise_grain / (size * lanes) + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
+    const std::int64_t first = begin * size * lanes;
+    kernels::CopyArgs<real> a;
+    a.size[0] = end - begin;
+    a.size[2] = there ? size : lanes;
+    a.size[3] = there ? lanes : size;
+    a.src = (there ? outermost : innermost.data) + first;
+    a.dst = (there ? innermost.data : outermost) + first;
+    a.src_stride[0] = a.dst_stride[0] = size * lanes;
+    a.src_stride[2] = a.dst_stride[3] = 1;
+    a.src_stride[3] = there ? size : lanes;
+    a.dst_stride[2] = there ? lanes : size;
+    a.add = add;
+    ctx->copy(a);
+  });
+}
+
 }  // namespace
 
 Status Concat::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
@@ -87,12 +107,17 @@ Status Reshape::infer(const Context& ctx, std::span<const Shape> in, std::span<c
 }
 
 Status ReshapeOp::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  copy_range(ctx, io.in[0].data, io.out.data, io.out.size(), false);
+  if (io.in[0].lanes > 1) {
+    relay(ctx, io.in[0], io.out.data, false);
+  } else {
+    copy_range(ctx, io.in[0].data, io.out.data, io.out.size(), false);
+  }
   return Status::ok;
 }
 
 Status ReshapeOp::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
-  if (d_in[0]) copy_range(ctx, d_out.data, d_in[0].data, d_in[0].size(), d_in[0].add);
+  if (d_in[0] && d_in[0].lanes > 1) relay(ctx, d_in[0], d_out.data, true, d_in[0].add);
+  else if (d_in[0]) copy_range(ctx, d_out.data, d_in[0].data, d_in[0].size(), d_in[0].add);
   return Status::ok;
 }
 

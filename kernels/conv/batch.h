@@ -3,7 +3,8 @@
 // strided, however small the maps and whatever the stride. Suits batches of small maps, of which rows fill no vectors.
 //
 // A tile is one group, as many images as a vector has lanes, a block of output rows and a block of output channels; phases
-// follow one another within it.
+// follow one another within it. Operands whose images lie innermost already are neither transposed nor, where the stage would hold
+// just what they do, staged.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -59,6 +60,19 @@ void gather_back(const float* from, std::int64_t count, float* to, std::int64_t 
   }
 }
 
+/// The same of pixels that are vectors across images already.
+template <class V>
+void spread_lanes(const Substitute& sub, const float* from, std::int64_t first, std::int64_t last, const std::int32_t* place, float* to) {
+  const bool raw = is_raw(sub);
+  const Substitution<V> map(sub);
+  for (std::int64_t p = first; p < last; ++p) {
+    const std::int64_t at = place[p - first];
+    if (at < 0) continue;
+    const V v = V::load(from + p * V::width);
+    (raw ? v : map(v)).store(to + at * V::width);
+  }
+}
+
 /// Whether a batch fills the lanes, and its maps are so small that transposing them stays within the cache.
 template <class V>
 VITRINE_INLINE bool batch_fills_lanes(std::int64_t images, std::int64_t pixels) {
@@ -79,6 +93,11 @@ VITRINE_INLINE void stage_places(const Stage& st, std::int64_t y0, std::int64_t 
   }
 }
 
+/// Whether the stage holds source rows as they lie, so that they need not be staged.
+VITRINE_INLINE bool lies_staged(const Stage& st) {
+  return st.y0 >= 0 && st.y0 + st.rows <= st.h && st.row_step == 1 && st.x0 == 0 && st.row == st.w && st.residues == 1 && st.stride_w == 1;
+}
+
 template <class V, bool Forward>
 struct BatchConv : Gather<V, Forward> {
   using Base = Gather<V, Forward>;
@@ -89,8 +108,9 @@ struct BatchConv : Gather<V, Forward> {
   static constexpr std::int64_t kVectors = 12 * 1024;  ///< pixel vectors that a tile works on at once, about
 
   std::int64_t image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
+  bool src_lanes, out_lanes;  ///< images lie innermost
 
-  explicit BatchConv(const Args& a) : Base(a) {
+  explicit BatchConv(const Args& a) : Base(a), src_lanes(Forward ? a.x_lanes : a.y_lanes), out_lanes(Forward ? a.y_lanes : a.x_lanes) {
     image_blocks = ceil_div(images, V::width);
     panels_per = smaller<std::int64_t>(panels.count, 8);
     panel_blocks = ceil_div(panels.count, panels_per);
@@ -122,7 +142,7 @@ struct BatchConv : Gather<V, Forward> {
       const Stage st = stage(p, 0, smaller(ceil_div(rows_per, phases_h), p.gh));
       t.staged = larger(t.staged, block * plane_of(st) * V::width);
     }
-    t.out = block_rows() * smaller(rows_per, out_h) * out_w * V::width;
+    t.out = out_lanes ? 0 : block_rows() * smaller(rows_per, out_h) * out_w * V::width;
     t.offsets = round_up(block * this->max_taps, 16);
     t.places = round_up(larger(src_h * src_w, out_h * out_w), 16);
     t.total = t.staged + t.out + t.offsets + t.places;
@@ -146,23 +166,27 @@ struct BatchConv : Gather<V, Forward> {
     float *staged = memory, *result = staged + part.staged;
     auto* const offsets = reinterpret_cast<std::int32_t*>(result + part.out);
     std::int32_t* const places = offsets + part.offsets;
-    const std::int64_t src_image = groups * channels * src_h * src_w, out_image = groups * m * out_h * out_w;
-    const float* const src = (Forward ? a.x : a.y) + image * src_image + group * channels * src_h * src_w;
-    float* const out = (Forward ? a.y_out : a.x_out) + image * out_image + group * m * out_h * out_w + h0 * out_w;
+    const std::int64_t src_plane = src_h * src_w, out_plane = out_h * out_w, src_image = groups * channels * src_plane, out_image = groups * m * out_plane;
+    const float* const src = (Forward ? a.x : a.y) + image * src_image + group * channels * src_plane * (src_lanes ? V::width : 1);
+    float* const out = (Forward ? a.y_out : a.x_out) + image * out_image + (group * m * out_plane + h0 * out_w) * (out_lanes ? V::width : 1);
+    // Where the vectors of a row of A go.
+    const std::int64_t to_row = (out_lanes ? out_plane : pixels) * V::width;
+    const auto to = [&](std::int64_t row) { return out_lanes ? out + row * to_row : result + (row - first_row) * to_row; };
 
     // What is there already, so that the order of additions is that of every other cut.
-    if (a.add) {
+    if (a.add && !out_lanes) {
       for (std::int64_t i = 0; i < pixels; ++i) places[i] = static_cast<std::int32_t>(i);
-      for (std::int64_t row = first_row; row < last_row; ++row)
-        spread<V>({}, out + row * out_h * out_w, out_image, here, 0, pixels, places, result + (row - first_row) * pixels * V::width);
+      for (std::int64_t row = first_row; row < last_row; ++row) spread<V>({}, out + row * out_plane, out_image, here, 0, pixels, places, to(row));
     }
     for (std::int64_t which = 0; which < phases_h * phases_w; ++which) {
       const Phase p = phase(which);
       const std::int64_t r0 = h0 / p.step_h, r1 = smaller(p.gh, ceil_div(h1 - p.y0, p.step_h));
       if (r0 >= r1 || p.gw <= 0) continue;
       const Stage st = stage(p, r0, r1);
-      const std::int64_t taps = p.ty.count * p.tx.count, plane = plane_of(st);
+      const std::int64_t taps = p.ty.count * p.tx.count;
       const float* const weights = packed_weights + weights_at(which, group);
+      const bool in_place = src_lanes && taps > 0 && is_raw(Forward ? a.x_sub : Substitute{}) && lies_staged(st);
+      const std::int64_t plane = in_place ? src_plane : plane_of(st);
       // Source rows that the stage holds.
       const std::int64_t y0 = larger<std::int64_t>(0, st.y0), y1 = larger(y0, smaller(src_h, st.y0 + (st.rows - 1) * st.row_step + 1));
       // Whether it has places that no pixel fills.
@@ -171,22 +195,27 @@ struct BatchConv : Gather<V, Forward> {
       std::int64_t c0 = 0;
       do {
         const std::int64_t c1 = smaller(channels, c0 + block), k = (c1 - c0) * taps;
-        if (taps > 0 && bordered && c0 == 0) Stage::zero<V>(staged, smaller(block, channels) * plane * V::width);
-        for (std::int64_t c = c0; c < c1 && taps > 0; ++c)
-          spread<V>(Forward ? a.x_sub : Substitute{}, src + c * src_h * src_w, src_image, here, y0 * src_w, y1 * src_w, places,
-                    staged + (c - c0) * plane * V::width);
+        if (taps > 0 && bordered && !in_place && c0 == 0) Stage::zero<V>(staged, smaller(block, channels) * plane * V::width);
+        for (std::int64_t c = c0; c < c1 && taps > 0 && !in_place; ++c) {
+          float* const dst = staged + (c - c0) * plane * V::width;
+          if (src_lanes) {
+            spread_lanes<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane * V::width, y0 * src_w, y1 * src_w, places, dst);
+          } else {
+            spread<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane, src_image, here, y0 * src_w, y1 * src_w, places, dst);
+          }
+        }
         this->fill_offsets(p, st, plane, c1 - c0, V::width, offsets);
         for (std::int64_t q = first_panel; q < last_panel; ++q) {
           const std::int64_t row = panels.begin(q);
-          run_panel(a, p, st, {k, weights + this->panel_at(p, q, c0), offsets, staged,
-                               result + (row - first_row) * pixels * V::width, pixels, group * m + row, panels.height(q), r0, r1, h0},
-                    a.add || c0 > 0, c0 == 0);
+          run_panel(a, p, st, {k, weights + this->panel_at(p, q, c0), offsets, in_place ? src + (c0 * src_plane + y0 * src_w) * V::width : staged,
+                               to(row), to_row, group * m + row, panels.height(q), r0, r1, h0},
+                    a.add || c0 > 0, c0 == 0, out_lanes && Forward && a.relu && c1 == channels);
         }
         c0 = c1;
       } while (c0 < channels);
     }
-    for (std::int64_t row = first_row; row < last_row; ++row)
-      gather_back<V>(result + (row - first_row) * pixels * V::width, pixels, out + row * out_h * out_w, out_image, here, false, Forward && a.relu);
+    for (std::int64_t row = first_row; row < last_row && !out_lanes; ++row)
+      gather_back<V>(to(row), pixels, out + row * out_plane, out_image, here, false, Forward && a.relu);
   }
 
   /// One panel of output channels over the grid rows [r0, r1) of a phase.
@@ -196,12 +225,12 @@ struct BatchConv : Gather<V, Forward> {
     const std::int32_t* offsets;
     const float* staged;
     float* out;
-    std::int64_t pixels, channel;
+    std::int64_t out_row, channel;  ///< elements from one channel's pixels to the next's
     int rows;
     std::int64_t r0, r1, h0;
   };
 
-  void run_panel(const Args& a, const Phase& p, const Stage& st, const Panel& t, bool add, bool first) const {
+  void run_panel(const Args& a, const Phase& p, const Stage& st, const Panel& t, bool add, bool first, bool relu) const {
     float bias[Blocking<V>::max_rows];
     const bool with_bias = Forward && first && a.bias != nullptr;
     for (int r = 0; r < t.rows && with_bias; ++r) bias[r] = substituted(a.bias_sub, a.bias[t.channel + r]);
@@ -209,15 +238,34 @@ struct BatchConv : Gather<V, Forward> {
     const int width = Blocking<V>::vectors(panels.height(0));
     std::int64_t whole[most];
     for (std::int64_t& n : whole) n = V::width;
-    // Pixels of all rows, one after another, as many at once as the registers hold.
+    // Pixels of all rows, one after another, as many at once as the registers hold. Rows at the border leave out the taps that meet no
+    // source row.
     const float* from[most];
     float* to[most];
     int count = 0;
+    const std::int64_t taps = p.ty.count * p.tx.count;
+    Range kept{0, p.ty.count};
     const auto flush = [&](int nv) {
-      block_function<V, Indirect>(t.rows, nv)({t.k, t.weights, from, {t.offsets}, to, whole, t.pixels * V::width, with_bias ? bias : nullptr, add});
+      const bool all = kept.last - kept.first == p.ty.count;
+      const std::int64_t first = kept.first * p.tx.count, k = all ? t.k : (kept.last - kept.first) * p.tx.count;
+      block_function<V, Indirect>(t.rows, nv)({k, t.weights + first * t.rows, from, {t.offsets + first}, to, whole, t.out_row, with_bias ? bias : nullptr, add, relu,
+                                               all || k == 0 ? 1 : t.k / taps, taps - k});
       count = 0;
     };
+    // What remains, by powers of two.
+    const auto flush_rest = [&] {
+      while (count > 0) {
+        const int total = count, nv = total >= 2 && width >= 2 ? 2 : 1;
+        flush(nv);
+        for (int i = nv; i < total; ++i) from[i - nv] = from[i], to[i - nv] = to[i];
+        count = total - nv;
+      }
+    };
     for (std::int64_t j = t.r0; j < t.r1; ++j) {
+      if (const Range here = rows_met(p, j); here.first != kept.first || here.last != kept.last) {
+        flush_rest();
+        kept = here;
+      }
       const float* x = t.staged + st.row_offset(j - t.r0) * V::width;
       float* y = t.out + ((p.y0 + j * p.step_h - t.h0) * out_w + p.x0) * V::width;
       for (std::int64_t i = 0; i < p.gw; ++i, x += V::width, y += p.step_w * V::width) {
@@ -226,13 +274,21 @@ struct BatchConv : Gather<V, Forward> {
         if (++count == width) flush(width);
       }
     }
-    // What remains, by powers of two.
-    while (count > 0) {
-      const int total = count, nv = total >= 2 && width >= 2 ? 2 : 1;
-      flush(nv);
-      for (int i = nv; i < total; ++i) from[i - nv] = from[i], to[i - nv] = to[i];
-      count = total - nv;
-    }
+    flush_rest();
+  }
+
+  struct Range {
+    std::int64_t first, last;
+  };
+
+  /// The taps along y that meet a source row at grid row j.
+  Range rows_met(const Phase& p, std::int64_t j) const {
+    const std::int64_t at = j * (Forward ? s.stride_h : 1);
+    const auto inside = [&](std::int64_t t) { return at + p.ty.at(t) >= 0 && at + p.ty.at(t) < src_h; };
+    Range r{0, p.ty.count};
+    while (r.first < r.last && !inside(r.first)) ++r.first;
+    while (r.last > r.first && !inside(r.last - 1)) --r.last;
+    return r;
   }
 };
 

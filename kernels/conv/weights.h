@@ -91,6 +91,16 @@ struct WeightGradient {
   std::int64_t padded_pixels() const { return round_up(pixels, V::width); }
   bool whole_image_fits() const { return padded_pixels() * kColumns <= kStaged; }
 
+  /// Table::takes_lanes: batches go by vectors across images, in all three directions.
+  static bool takes_lanes(const ConvShape& shape) noexcept {
+    if (shape.c <= 0 || shape.oc <= 0 || shape.oh <= 0 || shape.ow <= 0 || winograd_suits(shape, false)) return false;
+    Args a;
+    a.s = shape;
+    a.s.n = V::width;
+    const WeightGradient g(a);
+    return g.batch && !g.by_products();
+  }
+
   Stage stage(std::int64_t r0, std::int64_t r1) const {
     return {ty, tx, s.h, s.w, s.stride_h, s.stride_w, r0, r1, s.ow};
   }
@@ -160,14 +170,13 @@ struct WeightGradient {
       for (std::int64_t r0 = 0; r0 < s.oh; r0 += rows_per) {
         const std::int64_t r1 = smaller<std::int64_t>(s.oh, r0 + rows_per);
         const Stage st = stage(r0, r1);
-        const float *x = a.x + (image * s.groups + group) * cg * s.h * s.w, *y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
         if (batch) {
-          spread_operands(a, st, x, y, images, {c0, c1, nm, r0, r1}, staged, packed, reinterpret_cast<std::int32_t*>(sums + part.sums));
-          const std::int64_t plane = BatchConv<V, true>::plane_of(st);
-          InnerProducts<V>::accumulate({r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, packed, (r1 - r0) * s.ow * V::width, nm, nj,
-                     [&](std::int64_t j) { return staged + tap_at(st, plane, j0 + j, c0) * V::width; }, sums, ld_sums);
+          const Across t = across(a, st, image, images, {group, c0, c1, m0, nm, r0, r1}, staged, packed, reinterpret_cast<std::int32_t*>(sums + part.sums));
+          InnerProducts<V>::accumulate({r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, t.y, t.y_row, nm, nj,
+                     [&](std::int64_t j) { return t.x + tap_at(st, t.x_plane, j0 + j, c0) * V::width; }, sums, ld_sums);
           continue;
         }
+        const float *x = a.x + (image * s.groups + group) * cg * s.h * s.w, *y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
         for (std::int64_t i = 0; i < images; ++i) {
           for (std::int64_t c = c0; c < c1; ++c)
             st.fill<V>(a.x_sub, x + (i * s.groups * cg + c) * s.h * s.w, staged + (c - c0) * st.plane);
@@ -193,22 +202,48 @@ struct WeightGradient {
   }
 
   struct Operands {
-    std::int64_t c0, c1, nm, r0, r1;
+    std::int64_t group, c0, c1, m0, nm, r0, r1;
+  };
+  /// Both operands as vectors across images: staged pixels of x, `x_plane` vectors a channel; rows of y, `y_row` elements a channel.
+  struct Across {
+    const float* x;
+    std::int64_t x_plane;
+    const float* y;
+    std::int64_t y_row;
   };
 
-  /// Channels [c0, c1) of x and nm channels of y, rows [r0, r1) of the output, brought into the order of lanes.
-  void spread_operands(const Args& a, const Stage& st, const float* x, const float* y, std::int64_t images, const Operands& t, float* staged,
-                       float* spread_y, std::int32_t* places) const {
-    const std::int64_t plane = BatchConv<V, true>::plane_of(st), count = (t.r1 - t.r0) * s.ow;
+  /// Channels [c0, c1) of x and nm channels of y, rows [r0, r1) of the output, from `image` on: where they lie if that will do, else
+  /// staged and transposed.
+  Across across(const Args& a, const Stage& st, std::int64_t image, std::int64_t images, const Operands& t, float* staged, float* spread_y, std::int32_t* places) const {
+    const std::int64_t x_plane = std::int64_t{s.h} * s.w, count = (t.r1 - t.r0) * s.ow;
+    const float* const x = a.x + image * s.c * x_plane + t.group * cg * x_plane * (a.x_lanes ? V::width : 1);
+    const float* const y = a.y + image * s.oc * pixels + ((t.group * og + t.m0) * pixels + t.r0 * s.ow) * (a.y_lanes ? V::width : 1);
     const std::int64_t y0 = larger<std::int64_t>(0, st.y0), y1 = larger(y0, smaller<std::int64_t>(s.h, st.y0 + (st.rows - 1) * st.row_step + 1));
-    stage_places(st, y0, y1, places);
-    Stage::zero<V>(staged, (t.c1 - t.c0) * plane * V::width);
-    for (std::int64_t c = t.c0; c < t.c1; ++c)
-      spread<V>(a.x_sub, x + c * s.h * s.w, std::int64_t{s.c} * s.h * s.w, images, y0 * s.w, y1 * s.w, places, staged + (c - t.c0) * plane * V::width);
-    std::int32_t* const straight = places + round_up(std::int64_t{s.h} * s.w, 16);
-    for (std::int64_t i = 0; i < count; ++i) straight[i] = static_cast<std::int32_t>(i);
-    for (std::int64_t m = 0; m < t.nm; ++m)
-      spread<V>({}, y + m * pixels, s.oc * pixels, images, 0, count, straight, spread_y + m * count * V::width);
+    Across out{staged, BatchConv<V, true>::plane_of(st), spread_y, count * V::width};
+    if (a.x_lanes && is_raw(a.x_sub) && lies_staged(st)) {
+      out.x = x + (t.c0 * x_plane + y0 * s.w) * V::width;
+      out.x_plane = x_plane;
+    } else {
+      stage_places(st, y0, y1, places);
+      Stage::zero<V>(staged, (t.c1 - t.c0) * out.x_plane * V::width);
+      for (std::int64_t c = t.c0; c < t.c1; ++c) {
+        float* const dst = staged + (c - t.c0) * out.x_plane * V::width;
+        if (a.x_lanes) {
+          spread_lanes<V>(a.x_sub, x + c * x_plane * V::width, y0 * s.w, y1 * s.w, places, dst);
+        } else {
+          spread<V>(a.x_sub, x + c * x_plane, s.c * x_plane, images, y0 * s.w, y1 * s.w, places, dst);
+        }
+      }
+    }
+    if (a.y_lanes) {
+      out.y = y;
+      out.y_row = pixels * V::width;
+    } else {
+      std::int32_t* const straight = places + round_up(x_plane, 16);
+      for (std::int64_t i = 0; i < count; ++i) straight[i] = static_cast<std::int32_t>(i);
+      for (std::int64_t m = 0; m < t.nm; ++m) spread<V>({}, y + m * pixels, s.oc * pixels, images, 0, count, straight, spread_y + m * count * V::width);
+    }
+    return out;
   }
 
   std::int64_t tap_at(const Stage& st, std::int64_t plane, std::int64_t j, std::int64_t c0) const {

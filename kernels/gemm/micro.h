@@ -31,6 +31,8 @@ struct Block {
   const float* bias;
   bool add;
   bool relu = false;
+  /// The sum is one of `pieces` of k rows each; between two of them `skip` rows of both operands are left out.
+  std::int64_t pieces = 1, skip = 0;
 };
 
 template <class V, int R, int NV, class Rows>
@@ -50,7 +52,7 @@ void multiply_block(const Block<Rows>& g) {
         unroll<NV>([&](auto v) __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc, 1); });
       });
   }
-  for (std::int64_t k = 0; k < depth; ++k, a += R) {
+  const auto step = [&](std::int64_t k) __attribute__((always_inline)) {
     const std::int64_t at = rows(k);
     // Weights of large layers come from afar, once: they are asked for in time.
     if constexpr (R >= 8) __builtin_prefetch(a + kAhead);
@@ -69,6 +71,13 @@ void multiply_block(const Block<Rows>& g) {
         unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
       });
     }
+  };
+  std::int64_t k = 0;
+  for (std::int64_t piece = g.pieces;;) {
+    for (const std::int64_t end = k + depth; k < end; ++k, a += R) step(k);
+    if (--piece <= 0) break;
+    k += g.skip;
+    a += g.skip * R;
   }
   unroll<NV>([&](auto v) __attribute__((always_inline)) {
     const std::int64_t n = g.n[v];

@@ -85,8 +85,93 @@ VITRINE_INLINE void max_of_window(const PoolShape& s, const float* x, const Wind
   if (to) *to = at;
 }
 
+/// Images innermost: every vector is one place of as many images. Calls body(window along y, along x) for every output of every plane,
+/// with x moved to the plane.
+template <class V, class X, class F>
+VITRINE_INLINE void over_windows(const PoolShape& s, X* x, F&& body) {
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w * V::width)
+    for (std::int64_t i = 0; i < s.oh; ++i) {
+      const Window a = window_y(s, i);
+      for (std::int64_t j = 0; j < s.ow; ++j) body(x, a, window_x(s, j));
+    }
+}
+
+template <class V>
+void max_pool_lanes(const PoolShape& s, const float* x, float* y, Switch* switches) {
+  const auto finish = [&](V best, V at) __attribute__((always_inline)) {
+    best.store(y);
+    y += V::width;
+    if (!switches) return;
+    at.store_u16_n(switches, V::width);
+    switches += V::width;
+  };
+  if (is_2x2(s)) {
+    for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w * V::width)
+      for (std::int64_t i = 0; i < s.oh; ++i) {
+        const float *top = x + 2 * i * s.w * V::width, *bottom = top + s.w * V::width;
+        for (std::int64_t j = 0; j < s.ow; ++j, top += 2 * V::width, bottom += 2 * V::width) {
+          V best = V::load(top), at = V::zero();
+          take_larger(V::load(top + V::width), V::set(1), best, at);
+          take_larger(V::load(bottom), V::set(2), best, at);
+          take_larger(V::load(bottom + V::width), V::set(3), best, at);
+          finish(best, at);
+        }
+      }
+    return;
+  }
+  over_windows<V>(s, x, [&](const float* plane, const Window& a, const Window& b) __attribute__((always_inline)) {
+    V best = V::zero(), at = V::zero();
+    for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+      const float* const row = plane + ((a.begin + ty * a.dilation) * s.w + b.begin) * V::width;
+      for (std::int64_t tx = b.first; tx < b.last; ++tx) {
+        const V v = V::load(row + tx * b.dilation * V::width), tap = V::set(static_cast<float>(ty * b.span + tx));
+        if (ty == a.first && tx == b.first) {
+          best = v;
+          at = tap;
+        } else {
+          take_larger(v, tap, best, at);
+        }
+      }
+    }
+    finish(best, at);
+  });
+}
+
+template <class V>
+void max_pool_scatter_lanes(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) {
+  const std::int64_t size = s.planes * s.h * s.w * V::width;
+  const bool tiled = is_2x2(s) && 2 * s.oh == s.h && 2 * s.ow == s.w;  // every place is written just once
+  if (!add && !tiled)
+    for (std::int64_t k = 0; k < size; k += V::width) V::zero().store(x + k);
+  if (tiled) {
+    for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w * V::width)
+      for (std::int64_t i = 0; i < s.oh; ++i) {
+        float *top = x + 2 * i * s.w * V::width, *bottom = top + s.w * V::width;
+        for (std::int64_t j = 0; j < s.ow; ++j, y += V::width, switches += V::width, top += 2 * V::width, bottom += 2 * V::width) {
+          const V v = V::load(y), at = V::load_u16_n(switches, V::width), z = V::zero();
+          store(V::select(at == z, v, z), top, add, Whole{});
+          store(V::select(at == V::set(1), v, z), top + V::width, add, Whole{});
+          store(V::select(at == V::set(2), v, z), bottom, add, Whole{});
+          store(V::select(at == V::set(3), v, z), bottom + V::width, add, Whole{});
+        }
+      }
+    return;
+  }
+  over_windows<V>(s, x, [&](float* plane, const Window& a, const Window& b) __attribute__((always_inline)) {
+    const V v = V::load(y), at = V::load_u16_n(switches, V::width);
+    y += V::width;
+    switches += V::width;
+    for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+      float* const row = plane + ((a.begin + ty * a.dilation) * s.w + b.begin) * V::width;
+      for (std::int64_t tx = b.first; tx < b.last; ++tx)
+        store(V::select(at == V::set(static_cast<float>(ty * b.span + tx)), v, V::zero()), row + tx * b.dilation * V::width, true, Whole{});
+    }
+  });
+}
+
 template <class V>
 void max_pool_forward(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
+  if (s.lanes > 1) return max_pool_lanes<V>(s, x, y, switches);
   if (is_2x2(s)) return max_pool_2x2<V>(s, x, y, switches);
   const Middle mid = middle(s);
   for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
@@ -172,6 +257,7 @@ VITRINE_INLINE void zero_rest(const PoolShape& s, float* x) {
 
 template <class V>
 void max_pool_scatter(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) noexcept {
+  if (s.lanes > 1) return max_pool_scatter_lanes<V>(s, y, switches, x, add);
   if (is_2x2(s)) {
     for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
       if (!add) zero_rest<V>(s, x);

@@ -140,6 +140,8 @@ const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
 /// below half of this factor is too little (3x3 kernels, stride 1, at least 24 channels each way).
 constexpr double kWinograd = 32;
 
+int lanes_seen = 0;  // cases with images innermost
+
 void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme, bool exact = true) {
   if (left_out(levels)) return;
   CAPTURE(exact);
@@ -215,6 +217,21 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
     const Floats out = compute(s.n, false);
     const double nearby = exact ? 0 : *std::max_element(size.begin(), size.end());
     check_all(out, want, [&](std::size_t i) { return exact ? ((terms + 6) * kU + level.product_error) * size[i] : (kWinograd * kU + level.product_error) * nearby; });
+    if (const int lanes = level.table->lanes; level.table->takes_lanes != nullptr && s.n % lanes == 0 && level.table->takes_lanes(s)) {
+      for (int which = 1; which < 4; ++which) {
+        ConvArgs<float> p = a;
+        p.x_lanes = which % 2 == 1, p.y_lanes = which >= 2;
+        const bool out_lanes = direction == Direction::forward ? p.y_lanes : direction == Direction::data && p.x_lanes;
+        const std::int64_t image = direction == Direction::forward ? y_image : x_image;
+        const Floats px = p.x_lanes ? with_lanes(x, lanes, x_image) : x, py = p.y_lanes ? with_lanes(y, lanes, y_image) : y;
+        Floats given = out_lanes ? with_lanes(old, lanes, image) : old;
+        bind(p, direction, px.data(), w.data(), py.data(), with_bias ? bias.data() : nullptr, given.data());
+        run(kernel, p, which == 2);
+        CHECK(given.intact());
+        CHECK_MESSAGE(out.same_bits(out_lanes ? with_lanes(given, lanes, image, true) : given), "images innermost: another result");
+        ++lanes_seen;
+      }
+    }
     if (!extreme) {
       CHECK_MESSAGE(out.same_bits(compute(s.n, true)), "the order of tiles matters");
       if (direction != Direction::weights) CHECK_MESSAGE(out.same_bits(compute(1, false)), "the batch cut matters");
@@ -257,9 +274,9 @@ void conv_cases(const Levels& levels, Direction direction) {
     conv_case(r, levels, direction, s, false, false);
     conv_case(r, levels, direction, s, false, true);
   }
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 72; ++i) {
     ConvShape s;
-    s.n = r.in(0, 2) == 0 ? r.in(12, 18) : r.in(1, 4), s.groups = r.in(0, 3) == 0 ? r.in(2, 3) : 1;
+    s.n = i >= 60 ? 16 : r.in(0, 2) == 0 ? r.in(12, 18) : r.in(1, 4), s.groups = r.in(0, 3) == 0 ? r.in(2, 3) : 1;
     s.c = s.groups * r.in(1, 5), s.oc = s.groups * r.in(1, 18);
     s.h = r.in(1, 20), s.w = r.in(1, 36), s.kh = r.in(1, 5), s.kw = r.in(1, 5);
     s.stride_h = r.in(1, 3), s.stride_w = r.in(1, 3), s.dilation_h = r.in(1, 3), s.dilation_w = r.in(1, 3);
@@ -271,6 +288,11 @@ void conv_cases(const Levels& levels, Direction direction) {
     s.oh = room_h / s.stride_h + 1, s.ow = room_w / s.stride_w + 1;
     conv_case(r, levels, direction, s, i % 4 == 0);
   }
+  // Batches that the lanes divide.
+  const ConvShape innermost[] = {shape(32, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2), shape(16, 80, 4, 4, 20, 3, 3, 1, 1),
+                                 shape(16, 6, 9, 12, 15, 3, 5, 1, 4),  shape(48, 5, 7, 6, 9, 1, 1, 1, 0),   shape(16, 12, 6, 6, 12, 3, 3, 1, 2, 2, 12)};
+  for (const ConvShape& s : innermost) conv_case(r, levels, direction, s, false);
+  for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || lanes_seen > 30));
 }
 
 }  // namespace
