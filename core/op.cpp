@@ -14,6 +14,16 @@ const char* name(OpClass c) noexcept {
   return "unknown";
 }
 
+Sink finish_target(const Context& ctx, const NodeIO& io) noexcept {
+  // The plan gives the result the residual's memory where it can.
+  const TensorView& residual = io.finish.residual;
+  if (residual && residual.data != io.out.data)
+    ctx.ranges(io.out.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      ctx->scale(real{1}, residual.data + begin, io.out.data + begin, end - begin, false);
+    });
+  return {io.out, static_cast<bool>(residual)};
+}
+
 Status AffineOp::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
                      std::span<const Sink> d_par) const noexcept {
   for (std::size_t k = 0; k < d_in.size(); ++k)

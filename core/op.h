@@ -45,6 +45,9 @@ struct NodeIO {
   Finish finish{};         ///< of forward alone
 };
 
+/// Where such an op writes first: its result, with the residual already there if there is one.
+Sink finish_target(const Context&, const NodeIO&) noexcept;
+
 /// Which places of its input an op's output reads, along one axis: place i reads i*step - before ... i*step - before +
 /// size - 1. `step` is below 1 where the op enlarges. `whole`: every output reads the whole input.
 struct Field {

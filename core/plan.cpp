@@ -100,7 +100,7 @@ bool read_from(const Graph& g, const Plan& plan, Id v, std::int32_t i) noexcept 
   return false;
 }
 
-// Sums and ReLUs that the convolution before them does along the way. `passing(value, reader)`: nobody but this node reads it.
+// Sums and ReLUs that the node before them does along the way. `passing(value, reader)`: nobody but this node reads it.
 template <class F>
 void find_fusions(const PlanRequest& q, Plan& plan, F passing) noexcept {
   const Graph& g = *q.graph;

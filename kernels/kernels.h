@@ -186,6 +186,8 @@ struct BatchNormArgs {
   T* dx = nullptr; T* dgamma = nullptr; T* dbeta = nullptr;
   bool add_dx = false, add_dgamma = false, add_dbeta = false;
   bool constant = false;  ///< backward: mean and inv_std did not come from this batch, so they are constants
+  const T* residual = nullptr;  ///< forward: added to the normalised values (it may be y); null: nothing
+  bool relu = false;            ///< forward: then y is cut at 0; NaN stays
 };
 
 /// Local response normalisation across channels [Krizhevsky et al. 2012, section 3.3; ONNX LRN]: y_c = x_c v_c with

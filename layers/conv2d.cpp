@@ -22,13 +22,7 @@ Lanes Conv2d::lanes(const Context& ctx, const Shape& in, const Shape& result) co
 }
 
 Status Conv2d::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  // The plan gives the result the residual's memory where it can.
-  const TensorView& residual = io.finish.residual;
-  if (residual && residual.data != io.out.data)
-    ctx.ranges(io.out.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-      ctx->scale(real{1}, residual.data + begin, io.out.data + begin, end - begin, false);
-    });
-  return convolve(ctx, io, io.in[0], {}, {io.out, static_cast<bool>(residual)}, io.finish.relu);
+  return convolve(ctx, io, io.in[0], {}, finish_target(ctx, io), io.finish.relu);
 }
 
 Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {

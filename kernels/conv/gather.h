@@ -119,6 +119,8 @@ struct Gather {
     if constexpr (Forward) {
       const std::int64_t k = cg * kernel;
       transpose<V>(a.w_sub, a.w + (group * og + row) * k + c0 * kernel, k, rows, (c1 - c0) * kernel, dst, rows);
+    } else if (kernel == 1) {
+      for (std::int64_t o = c0; o < c1 && p.ty.count * p.tx.count > 0; ++o, dst += rows) substitute_row<V>(a.w_sub, a.w + (group * og + o) * cg + row, dst, rows);
     } else {
       // Kernels of `rows` neighbours lie one behind another: squares of them are turned, and the taps of this phase kept.
       const Substitution<V> sub(a.w_sub);

@@ -25,7 +25,8 @@ struct RowConv : Gather<V, Forward> {
   explicit RowConv(const Args& a) : Base(a) {
     const std::int64_t taps = larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));  // of most phases
     const std::int64_t grid_h = ceil_div(out_h, phases_h), grid_w = ceil_div(out_w, phases_w), grid = grid_h * grid_w;
-    direct = rows_fill_vectors<V>(grid_w) && (m <= 4 * Blocking<V>::max_rows) && taps > 1;
+    // Columns of few channels are packed as fast as they are multiplied.
+    direct = rows_fill_vectors<V>(grid_w) && m <= (channels <= 4 ? 5 : 4) * Blocking<V>::max_rows && taps > 1;
 
     unstaged = s.kh == 1 && s.kw == 1 && s.h == 1 && s.oh == 1 && s.w == s.ow && s.pad_left == 0 && s.stride_w == 1 && (!Forward || is_raw(a.x_sub));
 
@@ -47,15 +48,16 @@ struct RowConv : Gather<V, Forward> {
     image_blocks = ceil_div(images, images_per);
     row_blocks = ceil_div(grid_h, rows_per);
 
-    // Output channels: the packed block of A stays in half of L2; more blocks where the pixels alone give few tiles.
-    panels_per = panels.count;
-    const std::int64_t height = ceil_div(m, panels.count), depth = block * taps;
-    panels_per = smaller(panels_per, larger<std::int64_t>(1, 128 * 1024 / larger<std::int64_t>(1, height * depth)));
+    // Output channels: the packed block of A stays in about half of L2; more blocks where the pixels alone give few tiles. Blocks of
+    // equal size: a last one of few panels would make all columns ready for them.
+    const std::int64_t packed = m * block * taps;
+    panels_per = ceil_div(panels.count, larger<std::int64_t>(1, (packed + 64 * 1024) / (128 * 1024)));
     while (panels_per > 4 && base_tiles() * ceil_div(panels.count, panels_per) < 4 &&
            flops_per_column / panels.count * panels_per * images_per * rows_per * grid_w > (1 << 22)) {
       panels_per = ceil_div(panels_per, 2);
     }
     panel_blocks = ceil_div(panels.count, panels_per);
+    panels_per = ceil_div(panels.count, panel_blocks);
   }
 
   std::int64_t images_of(std::int64_t wanted, std::int64_t grid) const {

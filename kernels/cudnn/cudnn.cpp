@@ -330,6 +330,7 @@ const char* refuses_norm(const Norm& a) noexcept {
 }
 const char* refuses_norm_forward(const Norm& a) noexcept {
   if (a.running_mean == nullptr || a.running_var == nullptr || a.gamma == nullptr || a.beta == nullptr || a.mean == nullptr || a.inv_std == nullptr) return "needs scale, shift and statistics";
+  if (a.residual != nullptr || a.relu) return "does no sum and no ReLU";
   return refuses_norm(a);
 }
 const char* refuses_norm_backward(const Norm& a) noexcept {

@@ -79,7 +79,9 @@ struct BatchNormApply {
   BatchNormIndex index;
   __device__ void operator()(std::int64_t i) const {
     const auto at = index(i);
-    a.y[at.element] = a.gamma[at.channel] * a.inv_std[at.channel] * (a.x[at.element] - a.mean[at.channel]) + a.beta[at.channel];
+    float v = a.gamma[at.channel] * a.inv_std[at.channel] * (a.x[at.element] - a.mean[at.channel]) + a.beta[at.channel];
+    if (a.residual) v += a.residual[at.element];
+    a.y[at.element] = a.relu && v < 0 ? 0.0f : v;
   }
 };
 

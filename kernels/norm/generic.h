@@ -71,7 +71,9 @@ void batch_norm_forward(const BatchNormArgs<float>& a) noexcept {
     for (std::int64_t n = 0; n < a.images; ++n) {
       const std::int64_t at = (n * a.channels + c) * a.pixels;
       stream<V>(a.pixels, [&](std::int64_t i, auto step) {
-        store(V::fma(scale, load<V>(a.x + at + i, step) - m, beta), a.y + at + i, step);
+        V v = V::fma(scale, load<V>(a.x + at + i, step) - m, beta);
+        if (a.residual) v = v + load<V>(a.residual + at + i, step);
+        store(v, a.y + at + i, false, a.relu, step);
       });
     }
   }

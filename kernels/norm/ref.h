@@ -46,7 +46,10 @@ void batch_norm_forward(const BatchNormArgs<T>& a) noexcept {
     a.running_mean[c] = static_cast<T>((1 - m) * static_cast<double>(a.running_mean[c]) + m * mean);
     a.running_var[c] = static_cast<T>((1 - m) * static_cast<double>(a.running_var[c]) + m * unbiased);
     const double scale = static_cast<double>(a.gamma[c]) * inv, beta = static_cast<double>(a.beta[c]);
-    each([&](std::int64_t i) { a.y[i] = static_cast<T>(scale * (static_cast<double>(a.x[i]) - mean) + beta); });
+    each([&](std::int64_t i) {
+      const T v = static_cast<T>(scale * (static_cast<double>(a.x[i]) - mean) + beta + (a.residual ? static_cast<double>(a.residual[i]) : 0));
+      a.y[i] = a.relu && v < 0 ? T(0) : v;
+    });
   }
 }
 

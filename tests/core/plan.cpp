@@ -112,13 +112,13 @@ Id deep_net(GraphBuilder& g, Id x) {
 
 }  // namespace
 
-TEST_CASE("images innermost: the same values and signals from every batch, and sums of gradients but for their order") {
+TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes but the order of sums, in evaluation and in training") {
   const auto body = [](GraphBuilder& g, Id x) {
     Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "bn1"), "relu1");
     h = max_pool(g, h, {.kernel = 2}, "pool1");
     const Id a = relu(g, conv2d(g, h, {.out = 9, .kernel = 3, .stride = 2, .padding = 1}, "conv2"), "relu2");
-    h = relu(g, add(g, conv2d(g, a, {.out = 9, .kernel = 3, .padding = 1}, "conv3"), a, "add3"), "relu3");
-    h = max_pool(g, h, {.kernel = 3, .stride = 1, .padding = 1}, "pool3");
+    h = batch_norm(g, conv2d(g, a, {.out = 9, .kernel = 3, .padding = 1, .bias = false}, "conv3"), "bn3");
+    h = max_pool(g, relu(g, add(g, h, a, "add3"), "relu3"), {.kernel = 3, .stride = 1, .padding = 1}, "pool3");
     const Id whole = linear(g, flatten(g, h, "flatten"), 5, "fc");
     const Id mean = global_avg_pool(g, conv2d(g, h, {.out = 5, .kernel = 1}, "conv4"), "mean");  // takes images outermost alone
     return add(g, whole, flatten(g, mean, "flat"), "sum");
@@ -129,19 +129,27 @@ TEST_CASE("images innermost: the same values and signals from every batch, and s
   std::vector<Id> all;
   for (Id v = 0; v < net.graph.values.size(); ++v)
     if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
-  Walked lanes(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true}), planar(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all});
-  for (const bool innermost : planar.plan.innermost) CHECK(!innermost);
-  if (kernel_table().takes_lanes != nullptr) {
-    for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "add3", "relu3", "pool3"}) CHECK_MESSAGE(lanes.plan.innermost[value(name)], name);
-    for (const char* name : {"conv4", "mean", "flatten", "flat", "fc", "sum"}) CHECK_MESSAGE(!lanes.plan.innermost[value(name)], name);
-  }
-  for (const int batch : {32, 16, 20, 1}) {
-    CAPTURE(batch);
-    const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
-    CHECK(difference(lanes.forward(x, batch), planar.forward(x, batch)) <= tolerance(1e-13, 1e-6));
-    CHECK(difference(lanes.back(seed), planar.back(seed)) <= tolerance(1e-13, 1e-6));
-    for (std::size_t i = 0; i < lanes.gradients.size(); ++i)
-      CHECK((!std::isfinite(planar.gradients[i]) || std::abs(lanes.gradients[i] - planar.gradients[i]) <= tolerance(1e-11, 2e-5) * (1 + std::abs(planar.gradients[i]))));
+  for (const bool training : {false, true}) {
+    CAPTURE(training);
+    Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .training = training});
+    Walked loose(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all, .training = training});
+    for (const bool innermost : loose.plan.innermost) CHECK(!innermost);
+    if (kernel_table().takes_lanes != nullptr) {
+      for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3", "pool3"}) CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
+      for (const char* name : {"conv4", "mean", "flatten", "flat", "fc", "sum"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
+    }
+    const Fusion& fused = tight.plan.fused[net.node("bn3")];
+    CHECK((fused.result == value("relu3") && fused.residual == value("relu2") && fused.relu));
+    for (const int batch : {32, 16, 20, 1}) {
+      CAPTURE(batch);
+      const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
+      CHECK(difference(tight.forward(x, batch), loose.forward(x, batch)) <= tolerance(1e-12, 2e-6));
+      CHECK(difference(tight.back(seed), loose.back(seed)) <= tolerance(1e-12, 2e-6));
+      for (const Value& v : net.graph.values)
+        if (v.kind == ValueKind::parameter && v.trainable)
+          for (auto k = static_cast<std::size_t>(v.offset); k < static_cast<std::size_t>(v.offset + v.shape.size()); ++k)
+            CHECK(std::abs(tight.gradients[k] - loose.gradients[k]) <= tolerance(1e-11, 2e-5) * (1 + std::abs(loose.gradients[k])));
+    }
   }
 }
 

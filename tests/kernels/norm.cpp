@@ -104,7 +104,8 @@ void check_batch_norm_forward(const Levels& levels) {
     Floats x = random_floats(r, e.size());
     const float offset = r.coin() ? 30.0f : 0.0f;  // a mean far from 0 must not eat the variance
     for (std::int64_t i = 0; i < x.size(); ++i) x[i] += offset;
-    const Floats gamma = random_floats(r, e.channels), beta = random_floats(r, e.channels);
+    const Floats gamma = random_floats(r, e.channels), beta = random_floats(r, e.channels), residual = random_floats(r, e.size());
+    const bool with_residual = r.coin(), relu = r.coin();
     Floats running_mean = random_floats(r, e.channels), running_var = positive_floats(r, e.channels);
     Floats y = output(r, e.size(), false), mean = output(r, e.channels, false), inv = output(r, e.channels, false);
     const Doubles dx = widened(x), dgamma = widened(gamma), dbeta = widened(beta);
@@ -118,6 +119,9 @@ void check_batch_norm_forward(const Levels& levels) {
     BatchNormArgs<double> d;
     fill(a, x.data(), gamma.data(), beta.data(), mean.data(), inv.data(), y.data(), running_mean.data(), running_var.data());
     fill(d, dx.data(), dgamma.data(), dbeta.data(), dmean.data(), dinv.data(), dy.data(), drm.data(), drv.data());
+    const Doubles wide_residual = widened(residual);
+    a.relu = d.relu = relu;
+    if (with_residual) a.residual = residual.data(), d.residual = wide_residual.data();
     const std::int64_t middle = e.channels / 2;
     a.last = middle;
     k.batch_norm_forward(a);

@@ -202,7 +202,7 @@ BatchNormArgs<float> placed(const BatchNormArgs<float>& b, Operands& o) {
   const std::int64_t n = b.images * b.channels * b.pixels, c = b.channels;
   BatchNormArgs<float> a = b;
   a.x = o.in(b.x, n), a.gamma = o.in(b.gamma, c), a.beta = o.in(b.beta, c), a.mean = o.out(b.mean, c), a.inv_std = o.out(b.inv_std, c);
-  a.running_mean = o.out(b.running_mean, c), a.running_var = o.out(b.running_var, c), a.y = o.out(b.y, n), a.dy = o.in(b.dy, n);
+  a.running_mean = o.out(b.running_mean, c), a.running_var = o.out(b.running_var, c), a.y = o.out(b.y, n), a.dy = o.in(b.dy, n), a.residual = o.in(b.residual, n);
   a.dx = o.out(b.dx, n), a.dgamma = o.out(b.dgamma, c), a.dbeta = o.out(b.dbeta, c);
   return a;
 }
