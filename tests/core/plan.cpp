@@ -121,7 +121,11 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
     h = max_pool(g, relu(g, add(g, h, a, "add3"), "relu3"), {.kernel = 3, .stride = 1, .padding = 1}, "pool3");
     const Id whole = linear(g, flatten(g, h, "flatten"), 5, "fc");
     const Id mean = global_avg_pool(g, conv2d(g, h, {.out = 5, .kernel = 1}, "conv4"), "mean");  // takes images outermost alone
-    return add(g, whole, flatten(g, mean, "flat"), "sum");
+    // A sum whose other term has images outermost.
+    const Id mixed = add(g, relu(g, conv2d(g, x, {.out = 2, .kernel = 3, .padding = 1}, "side"), "side_relu"), avg_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1}, "smooth"), "mixed");
+    const Id side = linear(g, flatten(g, max_pool(g, mixed, {.kernel = 2}, "mixed_pool"), "mixed_flat"), 5, "mixed_fc");
+    const Id terms[] = {whole, flatten(g, mean, "flat"), side};
+    return add(g, terms, "sum");
   };
   Net net({1, 2, 14, 13}, body);
   const GradientRule rule(true);
@@ -136,7 +140,7 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
     for (const bool innermost : loose.plan.innermost) CHECK(!innermost);
     if (kernel_table().takes_lanes != nullptr) {
       for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3", "pool3"}) CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
-      for (const char* name : {"conv4", "mean", "flatten", "flat", "fc", "sum"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
+      for (const char* name : {"conv4", "mean", "flatten", "flat", "fc", "sum", "side", "side_relu", "smooth", "mixed", "mixed_pool"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
     }
     const Fusion& fused = tight.plan.fused[net.node("bn3")];
     CHECK((fused.result == value("relu3") && fused.residual == value("relu2") && fused.relu));
