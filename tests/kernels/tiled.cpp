@@ -136,9 +136,9 @@ const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
                                          : t.conv_backward_weights;
 }
 
-/// Winograd's transforms enlarge roundoffs: by the largest sum nearby, not by each result's own terms. On the cases
-/// below half of this factor is too little (3x3 kernels, stride 1, at least 24 channels each way).
-constexpr double kWinograd = 32;
+/// Winograd's transforms enlarge roundoffs: by the largest sum nearby, not by each result's own terms. Of 900 random cases of the
+/// shapes below, in the three directions, the worst erred by 50 roundoffs of it.
+constexpr double kWinograd = 64;
 
 int lanes_seen = 0;  // cases with images innermost
 
