@@ -252,8 +252,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
       !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.again) ||
-      !take(book, values, false, plan.innermost) ||
-      !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
+      !take(book, values, false, plan.innermost) || !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
   if (q.recompute) {

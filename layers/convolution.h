@@ -18,7 +18,7 @@ class ConvolutionOp : public AffineOp {
   /// One input, attributes in their ranges, channels that divide by the groups, parameters of the right shapes.
   Status check(const Context&, std::span<const Shape> in, std::span<const Shape> par, const Shape& weight) const noexcept;
   /// The convolution from `large` to `small`: forward from input to output, transposed from output to input.
-  kernels::ConvShape shape(const Shape& x, const Shape& y) const noexcept;
+  kernels::ConvShape shape(const Shape& large, const Shape& small) const noexcept;
   kernels::ConvArgs<real> arguments(const NodeIO&, const Shape& large, const Shape& small) const noexcept;
   /// d_weight (+)= sum of large (*) small; d_bias (+)= channel sums of d_out.
   Status weight_gradient(const Context&, kernels::ConvArgs<real>, const TensorView& large, const TensorView& small, const TensorView& d_out,

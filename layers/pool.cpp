@@ -14,6 +14,7 @@ void planes(const Context& ctx, const kernels::PoolShape& p, Body&& body) noexce
   });
 }
 
+// The same pool of tensors whose images lie innermost, `lanes` of them.
 kernels::PoolShape across(kernels::PoolShape p, std::int32_t lanes) noexcept {
   p.planes /= lanes;
   p.lanes = lanes;

@@ -250,6 +250,7 @@ ConvShape shape(int n, int c, int h, int w, int oc, int kh, int kw, int stride, 
 }
 
 void conv_cases(const Levels& levels, Direction direction) {
+  lanes_seen = 0;
   Random r(7 + static_cast<std::uint64_t>(direction));
   const ConvShape fixed[] = {shape(9, 1, 28, 28, 6, 5, 5, 1, 2),        shape(5, 6, 14, 14, 16, 5, 5, 1, 0),
                              shape(2, 3, 32, 32, 16, 3, 3, 1, 1),       shape(2, 16, 17, 17, 30, 3, 3, 2, 1),
