@@ -65,7 +65,6 @@ enum class Lanes : std::uint8_t {
   none,  ///< neither takes nor gives them
   same,  ///< its result lies as all its inputs do
   any,   ///< takes and gives them either way
-  ends,  ///< takes them either way and gives images outermost
 };
 
 /// Visits an op's attributes, to save, load and print them without knowing the op.

@@ -134,6 +134,25 @@ void find_fusions(const PlanRequest& q, Plan& plan, F passing) noexcept {
   }
 }
 
+// ReLUs whose derivative the route after them takes along: the winners that are positive are those whose result is, so the larger
+// map before the route need not be kept, nor passed over.
+void find_rectifiers(const PlanRequest& q, Plan& plan) noexcept {
+  const Graph& g = *q.graph;
+  if (q.reference || q.observer != nullptr || q.channels > 1 || q.ledger) return;
+  const auto plain = [&](std::size_t i) { return plan.walked[i] && q.rules[i]->derivative(); };
+  const auto seen = [&](Id v) { return v == q.until || contains(q.seeds, v) || contains(q.keep_signals, v); };
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    const Id v = g.nodes[i].out;
+    if (!plain(i) || g.nodes[i].op->finishing() != Op::Finishing::relu || seen(v) || v == g.output) continue;
+    std::size_t reads = 0, reader = 0;
+    for (std::size_t j = i + 1; j < g.nodes.size(); ++j)
+      if (plan.needed[j] && contains(g.nodes[j].in, v)) ++reads, reader = j;
+    if (reads != 1 || g.nodes[reader].op->klass() != OpClass::route || !plain(reader) || seen(g.nodes[reader].out)) continue;
+    plan.rectifier[reader] = static_cast<Id>(i);
+    plan.walked[i] = false;
+  }
+}
+
 // Which values lie with images innermost: what convolutions give that way, and on through ops that keep it, as far as every reader
 // takes it. Only plain runs and derivatives have them, and nobody outside reads them.
 void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexcept {
@@ -251,7 +270,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, false, plan.again) ||
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, false, plan.again) ||
       !take(book, values, false, plan.innermost) || !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
@@ -265,6 +284,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk) {
     find_path(q, plan);
     VITRINE_TRY(check_rules(q, plan, ctx.failure));
+    find_rectifiers(q, plan);
   }
 
   const std::size_t working = book.mark();
@@ -288,6 +308,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     const Node& node = g.nodes[k];
     if (!plan.needed[k]) continue;
     if (walk && plan.walked[k]) needs[k] = q.rules[k]->needs(*node.op);
+    if (plan.rectifier[k] != no_id) needs[k].out = true;
     const bool both = walk && plan.walked[k] && q.rules[k]->needs_reference();
     const auto read = [&](Id v, bool in_walk) {
       Reads& r = reads[v];
@@ -370,7 +391,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
       for (std::int32_t i = n; i-- > 0;) {
         const auto k = static_cast<std::size_t>(i);
         if (!plan.walked[k]) continue;
-        if (plan.wanted[v] && contains(g.nodes[k].in, v) && first < 0) first = walk_time(i);
+        for (std::size_t j = 0; j < g.nodes[k].in.size() && first < 0; ++j)
+          if (plan.wanted[v] && plan.target(k, j) == v) first = walk_time(i);
         if (g.nodes[k].out == v) last = walk_time(i);
       }
       if (first < 0) continue;

@@ -190,11 +190,11 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
   // ledger wants to see this step's share alone, so there a later writer goes through a buffer of its own.
   for (std::size_t c = 0; c < channels; ++c)
     for (std::size_t k = 0; k < node.in.size(); ++k) {
-      const Id v = node.in[k];
+      const Id v = plan_.target(i, k);
       Sink& sink = *::new (&leaving[c * node.in.size() + k]) Sink{};
       if (!plan_.wanted[v]) continue;
       bool earlier = written[v];
-      for (std::size_t j = 0; j < k; ++j) earlier = earlier || node.in[j] == v;
+      for (std::size_t j = 0; j < k; ++j) earlier = earlier || plan_.target(i, j) == v;
       static_cast<TensorView&>(sink) = signal(v, static_cast<std::int32_t>(c));
       sink.add = earlier;
       if (ledger != nullptr && earlier) {
@@ -210,6 +210,14 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
     sink.add = written[node.par[k]];
   }
 
+  if (plan_.rectifier[i] != no_id) {
+    // Nobody reads this signal after the step.
+    const TensorView& s = arriving[0];
+    ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      const real* const y = run_io.out.data + begin;
+      ctx->map_backward(kernels::Map::relu, {}, y, y, s.data + begin, s.data + begin, end - begin, false);
+    });
+  }
   if (q.observer != nullptr) VITRINE_TRY(q.observer->before_step(ctx, *q.graph, i, signals));
   StepReport report;
   const Step step{run_io, q.reference ? &reference_io : nullptr, signals, {leaving, channels * node.in.size()},
@@ -238,7 +246,7 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
         if (target.data != sink.data) ctx->scale(real{1}, sink.data, target.data, sink.size(), true);
       }
   }
-  for (const Id v : node.in) written[v] = written[v] || plan_.wanted[v];
+  for (std::size_t k = 0; k < node.in.size(); ++k) written[plan_.target(i, k)] = written[plan_.target(i, k)] || plan_.wanted[plan_.target(i, k)];
   for (const Id p : node.par) written[p] = true;
   return Status::ok;
 }
@@ -272,14 +280,19 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   auto* const entries = book.array<Prepared::Entry>(most);
   if (entries == nullptr) return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
   Run dry(plan, nowhere, Arena(nowhere, ~std::size_t{0} / 4), book.rest(), {{entries, most}, Arena(nowhere, ~std::size_t{0} / 4)});
-  // Smaller batches may be cut into other tiles and then need more: each size is measured, in large batches a sample.
+  // Smaller batches may be cut into other tiles and then need more: each size is measured, in large batches a sample, of those that
+  // vectors divide and of others.
   const std::int32_t step = 1 + q.batch / 1024;
-  for (std::int32_t batch = q.batch; batch > 0; batch -= step) {
-    const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};
-    if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, input));
-    VITRINE_TRY(dry.forward(ctx, input));
-    Ledger ledger;
-    if (!q.rules.empty()) VITRINE_TRY(dry.walk_back(ctx, q.ledger ? &ledger : nullptr));
+  for (std::int32_t sampled = q.batch; sampled > 0; sampled -= step) {
+    const std::int32_t whole = sampled - sampled % ctx->lanes;
+    for (const std::int32_t batch : {sampled, step > 1 && whole > 0 ? whole : sampled}) {
+      const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};
+      if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, input));
+      VITRINE_TRY(dry.forward(ctx, input));
+      Ledger ledger;
+      if (!q.rules.empty()) VITRINE_TRY(dry.walk_back(ctx, q.ledger ? &ledger : nullptr));
+      if (batch == whole) break;
+    }
   }
   plan.scratch_bytes = dry.scratch_.peak();
   plan.book_bytes = dry.book_.peak();

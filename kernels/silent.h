@@ -31,6 +31,8 @@ constexpr Table<T> silenced(const Table<T>& real) noexcept {
 #define VITRINE_SILENCE(name, ...) t.name = detail::Silence<std::type_identity_t<__VA_ARGS__>>::of(real.name);
   VITRINE_KERNEL_SLOTS(VITRINE_SILENCE)
 #undef VITRINE_SILENCE
+  t.lanes = real.lanes;
+  t.takes_lanes = real.takes_lanes;
   return t;
 }
 

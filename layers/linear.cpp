@@ -15,65 +15,117 @@ Status Linear::infer(const Context& ctx, std::span<const Shape> in, std::span<co
   return Status::ok;
 }
 
+bool Linear::convolves(const Context& ctx, const Shape& x, const Shape& y) noexcept {
+  // Matrices that no cache holds are read where they lie.
+  constexpr std::int64_t most = std::int64_t{1} << 18;
+  return ctx->takes_lanes != nullptr && x.n() % ctx->lanes == 0 && std::int64_t{x.c()} * y.c() <= most && ctx->takes_lanes(shape(x, y));
+}
+
+Lanes Linear::lanes(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
+  return convolves(ctx, in.with_batch(ctx->lanes), result) ? Lanes::any : Lanes::none;
+}
+
+Status Linear::forward(const Context& ctx, const NodeIO& io) const noexcept { return product(ctx, io, io.in[0], {}, finish_target(ctx, io), io.finish.relu); }
+
 Status Linear::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
-  const std::int64_t n = io.out.shape.n(), c = io.in[0].shape.c();
+  return product(ctx, io, x[0], row, z, false);
+}
+
+Status Linear::product(const Context& ctx, const NodeIO& io, const TensorView& x, const Row& row, const Sink& z, bool relu) const noexcept {
+  const bool biased = bias && !row.bias.zero();
+  if (convolves(ctx, x.shape, z.shape)) {
+    kernels::ConvArgs<real> a;
+    a.s = shape(x.shape, z.shape);
+    a.x = x.data;
+    a.x_sub = row.x;
+    a.w = io.par[0].data;
+    a.w_sub = row.w;
+    if (biased) a.bias = io.par[1].data, a.bias_sub = row.bias;
+    a.y_out = z.data;
+    a.x_lanes = x.lanes > 1;
+    a.y_lanes = z.lanes > 1;
+    a.add = z.add;
+    a.relu = relu;
+    return ctx.run(ctx->conv_forward, a);
+  }
   kernels::GemmArgs<real> a;
-  a.m = n;
+  a.m = x.shape.n();
   a.n = out;
-  a.k = c;
-  a.a = x[0].data;
-  a.lda = c;
+  a.k = x.shape.c();
+  a.a = x.data;
+  a.lda = a.k;
   a.a_sub = row.x;
   a.b = io.par[0].data;
-  a.ldb = c;
+  a.ldb = a.k;
   a.b_transposed = true;
   a.b_sub = row.w;
-  if (bias && !row.bias.zero()) {
-    a.bias = io.par[1].data;
-    a.bias_sub = row.bias;
-  }
+  if (biased) a.bias = io.par[1].data, a.bias_sub = row.bias;
   a.c = z.data;
   a.ldc = out;
   a.add = z.add;
-  return ctx.run(ctx->gemm, a);
+  VITRINE_TRY(ctx.run(ctx->gemm, a));
+  if (relu) ctx->map_forward(kernels::Map::relu, {}, z.data, z.data, z.size());
+  return Status::ok;
 }
 
 Status Linear::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
-  const std::int64_t features = io.in[0].shape.c();
+  if (convolves(ctx, c.shape, s.shape)) {
+    kernels::ConvArgs<real> a;
+    a.s = shape(c.shape, s.shape);
+    a.w = io.par[0].data;
+    a.w_sub = w;
+    a.y = s.data;
+    a.x_out = c.data;
+    a.x_lanes = c.lanes > 1;
+    a.y_lanes = s.lanes > 1;
+    a.add = c.add;
+    return ctx.run(ctx->conv_backward_data, a);
+  }
   kernels::GemmArgs<real> a;
   a.m = s.shape.n();
-  a.n = features;
+  a.n = c.shape.c();
   a.k = out;
   a.a = s.data;
   a.lda = out;
   a.b = io.par[0].data;
-  a.ldb = features;
+  a.ldb = a.n;
   a.b_sub = w;
   a.c = c.data;
-  a.ldc = features;
+  a.ldc = a.n;
   a.add = c.add;
   return ctx.run(ctx->gemm, a);
 }
 
 Status Linear::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
   if (d_par.empty()) return Status::ok;
-  const std::int64_t features = io.in[0].shape.c();
-  if (d_par[0]) {
+  const TensorView& x = io.in[0];
+  if (d_par[0] && convolves(ctx, x.shape, d_out.shape)) {
+    kernels::ConvArgs<real> a;
+    a.s = shape(x.shape, d_out.shape);
+    a.x = x.data;
+    a.y = d_out.data;
+    a.x_lanes = x.lanes > 1;
+    a.y_lanes = d_out.lanes > 1;
+    a.w_out = d_par[0].data;
+    a.add = d_par[0].add;
+    VITRINE_TRY(ctx.run(ctx->conv_backward_weights, a));
+  } else if (d_par[0]) {
     kernels::GemmArgs<real> a;
     a.m = out;
-    a.n = features;
+    a.n = x.shape.c();
     a.k = d_out.shape.n();
     a.a = d_out.data;
     a.lda = out;
     a.a_transposed = true;
-    a.b = io.in[0].data;
-    a.ldb = features;
+    a.b = x.data;
+    a.ldb = a.n;
     a.c = d_par[0].data;
-    a.ldc = features;
+    a.ldc = a.n;
     a.add = d_par[0].add;
     VITRINE_TRY(ctx.run(ctx->gemm, a));
   }
-  if (bias && d_par[1]) ctx->channel_sum(d_out.data, d_out.shape.n(), out, 1, d_par[1].data, d_par[1].add);
+  const Shape each = d_out.folded();
+  if (bias && d_par[1]) ctx->channel_sum(d_out.data, each.n(), each.c(), each.pixels(), d_par[1].data, d_par[1].add);
   return Status::ok;
 }
 

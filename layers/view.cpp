@@ -19,7 +19,7 @@ void strides(const Shape& s, std::int64_t (&out)[4]) noexcept {
 }
 
 // Between a tensor with images innermost and the same elements with images outermost; `there`: into the first.
-void relay(const Context& ctx, const TensorView& innermost, real* outermost, bool there, bool add = false) noexcept {
+void relay(const Context& ctx, const TensorView& innermost, real* outermost, bool there, bool add) noexcept {
   const std::int64_t lanes = innermost.lanes, size = innermost.shape.per_image();
   ctx.ranges(innermost.shape.n() / lanes, elementwise_grain / (size * lanes) + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
     const std::int64_t first = begin * size * lanes;
@@ -106,18 +106,28 @@ Status Reshape::infer(const Context& ctx, std::span<const Shape> in, std::span<c
   return Status::ok;
 }
 
-Status ReshapeOp::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  if (io.in[0].lanes > 1) {
-    relay(ctx, io.in[0], io.out.data, false);
+namespace {
+
+// Elements keep their order within an image, so where both lie alike it is a plain copy.
+void reshape(const Context& ctx, const TensorView& from, const TensorView& to, bool add) noexcept {
+  if (from.lanes == to.lanes) {
+    copy_range(ctx, from.data, to.data, to.size(), add);
+  } else if (to.lanes > 1) {
+    relay(ctx, to, from.data, true, add);
   } else {
-    copy_range(ctx, io.in[0].data, io.out.data, io.out.size(), false);
+    relay(ctx, from, to.data, false, add);
   }
+}
+
+}  // namespace
+
+Status ReshapeOp::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  reshape(ctx, io.in[0], io.out, false);
   return Status::ok;
 }
 
 Status ReshapeOp::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
-  if (d_in[0] && d_in[0].lanes > 1) relay(ctx, d_in[0], d_out.data, true, d_in[0].add);
-  else if (d_in[0]) copy_range(ctx, d_out.data, d_in[0].data, d_in[0].size(), d_in[0].add);
+  if (d_in[0]) reshape(ctx, d_out, d_in[0], d_in[0].add);
   return Status::ok;
 }
 

@@ -151,7 +151,8 @@ Item train(const Engine& engine, const Words& w) {
     GradientRule rule{true};
     std::vector<const Rule*> rules;
     std::vector<real> images;
-    Storage parameters, gradients, momentum, targets;
+    std::unique_ptr<Mirror> parameters;
+    Storage gradients, momentum, targets;
     std::vector<double> losses;
     Id logits = no_id;
     std::unique_ptr<Session> session;
@@ -161,7 +162,7 @@ Item train(const Engine& engine, const Words& w) {
   const auto batch = static_cast<std::int32_t>(number(w, 2));
   const Graph& g = s->model.graph();
   s->rules.assign(g.nodes.size(), &s->rule);
-  s->parameters = Storage(engine, s->model.parameters);
+  s->parameters = std::make_unique<Mirror>(engine, s->model.parameters);
   s->gradients = Storage(engine, s->model.parameters.size());
   s->momentum = Storage(engine, s->model.parameters.size());
   s->logits = s->model.logits();
@@ -173,7 +174,7 @@ Item train(const Engine& engine, const Words& w) {
   request.parameter_gradients = true;
   request.seeds = {&s->logits, 1};
   request.keep_values = {&s->logits, 1};
-  s->session = std::make_unique<Session>(engine, request, s->parameters.data(), s->gradients.data());
+  s->session = std::make_unique<Session>(engine, request, s->parameters->data(), s->gradients.data());
   s->session->context().training = true;
   const Shape in = s->model.image_shape().with_batch(batch), out = g.shape(s->logits).with_batch(batch);
   s->images = noise(in.size(), 1);
@@ -188,7 +189,7 @@ Item train(const Engine& engine, const Words& w) {
             });
             s->session->walk_back();
             s->session->context().ranges(static_cast<std::int64_t>(s->model.parameters.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
-              s->session->context()->sgd({s->parameters.data() + b, s->gradients.data() + b, s->momentum.data() + b, e - b, 1e-4f, 0.9f, 5e-4f, false});
+              s->session->context()->sgd({s->parameters->data() + b, s->gradients.data() + b, s->momentum.data() + b, e - b, 1e-4f, 0.9f, 5e-4f, false});
             });
           }};
 }

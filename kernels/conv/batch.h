@@ -85,10 +85,11 @@ VITRINE_INLINE void stage_places(const Stage& st, std::int64_t y0, std::int64_t 
   for (std::int64_t y = y0; y < y1; ++y, place += st.w) {
     const std::int64_t u = y - st.y0;
     const bool row_kept = u % st.row_step == 0 && u / st.row_step < st.rows;
+    const std::int64_t row = u / st.row_step * st.row;
     for (std::int64_t x = 0; x < st.w; ++x) {
-      const std::int64_t at = x - st.x0, r = at % step, q = at / step;
+      const std::int64_t at = x - st.x0, q = step == 1 ? at : at / step, r = at - q * step;
       const bool kept = row_kept && at >= 0 && r < st.residues && q < st.part;
-      place[x] = kept ? static_cast<std::int32_t>(u / st.row_step * st.row + r * st.part + q) : -1;
+      place[x] = kept ? static_cast<std::int32_t>(row + r * st.part + q) : -1;
     }
   }
 }

@@ -150,12 +150,11 @@ struct Gather {
 
   /// Places in the staged source of the channels and taps of a block of the sum, times `lanes`.
   std::int64_t fill_offsets(const Phase& p, const Stage& st, std::int64_t plane, std::int64_t count, std::int64_t lanes, std::int32_t* next) const {
-    for (std::int64_t c = 0; c < count; ++c) {
-      for (std::int64_t ty = 0; ty < p.ty.count; ++ty) {
-        for (std::int64_t tx = 0; tx < p.tx.count; ++tx) *next++ = static_cast<std::int32_t>((c * plane + st.tap_offset(ty, tx)) * lanes);
-      }
-    }
-    return count * p.ty.count * p.tx.count;
+    const std::int64_t taps = p.ty.count * p.tx.count;
+    if (count <= 0 || taps == 0) return 0;
+    for (std::int64_t t = 0; t < taps; ++t) next[t] = static_cast<std::int32_t>(st.tap_offset(t / p.tx.count, t % p.tx.count) * lanes);
+    for (std::int64_t k = taps; k < count * taps; ++k) next[k] = next[k - taps] + static_cast<std::int32_t>(plane * lanes);
+    return count * taps;
   }
 };
 

@@ -37,8 +37,11 @@ struct WeightProducts {
     rows_per = s.oh;
     while (rows_per > 1 && tall(rows_per) * wide * c_per > kStaged) rows_per = ceil_div(rows_per, 2);
     images_per = rows_per < s.oh ? 1 : larger<std::int64_t>(1, smaller<std::int64_t>(s.n, kStaged / (tall(rows_per) * wide * c_per)));
+    if (images_per > V::width) images_per -= images_per % V::width;
   }
 
+  /// Maps of one place: then a vector of images turns into images of vectors in squares, and the sum runs over images alone.
+  bool takes_lanes() const { return s.h == 1 && s.w == 1 && taps == 1 && s.oh == 1 && s.ow == 1; }
   static bool suits(const ConvShape& s) { return s.c / s.groups >= V::width && s.oc / s.groups >= V::width; }
 
   std::int64_t tall(std::int64_t rows) const { return (rows - 1) * s.stride_h + std::int64_t{s.kh - 1} * s.dilation_h + 1; }
@@ -87,6 +90,12 @@ struct WeightProducts {
           for (std::int64_t q = 0; q < rows.count; ++q) {
             // A block's pixels may lie in several images.
             for (std::int64_t p = p0; p < p0 + n;) {
+              if (a.y_lanes) {
+                const float* const y = a.y + ((image + p) / V::width * s.oc + group * og + m0 + rows.begin(q)) * V::width;
+                transpose<V>({}, y, V::width, rows.height(q), V::width, left + rows.begin(q) * n + (p - p0) * rows.height(q), rows.height(q));
+                p += V::width;
+                continue;
+              }
               const std::int64_t i = p / own, here = smaller(p0 + n, (i + 1) * own) - p;
               const float* const y = a.y + ((image + i) * s.oc + group * og + m0 + rows.begin(q)) * out + r0 * s.ow + p - i * own;
               transpose<V>({}, y, out, rows.height(q), here, left + rows.begin(q) * n + (p - p0) * rows.height(q), rows.height(q));
@@ -118,6 +127,24 @@ struct WeightProducts {
 
   /// Channels of x to vectors, [vector][image][row][column], with zeros where the padding lies; `each`: pixels of an image.
   void stage(const Args& a, std::int64_t channel, std::int64_t images, std::int64_t nc, std::int64_t r0, std::int64_t each, std::int32_t* places, float* to) const {
+    if (a.x_lanes) {
+      // `channel` counts from the first image on; channels beyond the last only meet sums that are dropped.
+      const std::int64_t first = channel / s.c, own = channel % s.c;
+      for (std::int64_t v = 0; v * V::width < nc; ++v)
+        for (std::int64_t i = 0; i < images; i += V::width) {
+          const float* const from = a.x + (((first + i) / V::width) * s.c + own + v * V::width) * V::width;
+          const std::int64_t rows = smaller<std::int64_t>(V::width, nc - v * V::width);
+          V x[V::width];
+          unroll<V::width>([&](auto r) __attribute__((always_inline)) { x[r] = r < rows ? V::load(from + r * V::width) : V::zero(); });
+          if (!is_raw(a.x_sub)) {
+            const Substitution<V> sub(a.x_sub);
+            unroll<V::width>([&](auto r) __attribute__((always_inline)) { x[r] = sub(x[r]); });
+          }
+          transpose_square(x);
+          unroll<V::width>([&](auto r) __attribute__((always_inline)) { x[r].store(to + v * plane() + (i + r) * V::width); });
+        }
+      return;
+    }
     const std::int64_t top = r0 * s.stride_h - s.pad_top, down = each / wide, in = std::int64_t{s.h} * s.w;
     const std::int64_t y0 = larger<std::int64_t>(0, top), y1 = larger(y0, smaller<std::int64_t>(s.h, top + down));
     for (std::int64_t y = y0; y < y1; ++y)

@@ -98,7 +98,7 @@ struct WeightGradient {
     a.s = shape;
     a.s.n = V::width;
     const WeightGradient g(a);
-    return g.batch && !g.by_products();
+    return g.batch && (!g.by_products() || WeightProducts<V>(a).takes_lanes());
   }
 
   Stage stage(std::int64_t r0, std::int64_t r1) const {
@@ -106,22 +106,23 @@ struct WeightGradient {
   }
 
   struct Scratch {
-    std::int64_t staged, packed, sums, places, total;
+    std::int64_t staged, packed, sums, taps, places, total;
   };
   Scratch scratch() const {
     Scratch t{};
+    t.taps = round_up(j_per, 16);
     if (batch) {
       t.staged = channels_per * BatchConv<V, true>::plane_of(stage(0, rows_per)) * V::width;
       t.packed = m_per * rows_per * s.ow * V::width;
       t.sums = m_per * j_per * V::width;
       t.places = round_up(larger<std::int64_t>(std::int64_t{s.h} * s.w, pixels), 16);
-      t.total = t.staged + t.packed + t.sums + 2 * t.places;
+      t.total = t.staged + t.packed + t.sums + t.taps + 2 * t.places;
       return t;
     }
     t.staged = round_up(channels_per * stage(0, rows_per).plane + V::width, 16);
     t.packed = direct ? 0 : round_up(j_per * images_per * padded_pixels() + V::width, 16);
     t.sums = m_per * j_per * V::width;
-    t.total = t.staged + t.packed + t.sums;
+    t.total = t.staged + t.packed + t.sums + t.taps;
     return t;
   }
 
@@ -162,6 +163,7 @@ struct WeightGradient {
     const std::int64_t c0 = j0 / taps, c1 = (j1 - 1) / taps + 1;
     const Scratch part = scratch();
     float *staged = memory, *packed = staged + part.staged, *sums = packed + part.packed;
+    auto *const under = reinterpret_cast<std::int32_t*>(sums + part.sums), *const places = under + part.taps;
     const std::int64_t ld_sums = nj * V::width;
     Stage::zero<V>(sums, nm * ld_sums);
 
@@ -171,9 +173,10 @@ struct WeightGradient {
         const std::int64_t r1 = smaller<std::int64_t>(s.oh, r0 + rows_per);
         const Stage st = stage(r0, r1);
         if (batch) {
-          const Across t = across(a, st, image, images, {group, c0, c1, m0, nm, r0, r1}, staged, packed, reinterpret_cast<std::int32_t*>(sums + part.sums));
+          const Across t = across(a, st, image, images, {group, c0, c1, m0, nm, r0, r1}, staged, packed, places);
+          fill_taps(st, t.x_plane, j0, j1, c0, under);
           InnerProducts<V>::accumulate({r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, t.y, t.y_row, nm, nj,
-                     [&](std::int64_t j) { return t.x + tap_at(st, t.x_plane, j0 + j, c0) * V::width; }, sums, ld_sums);
+                     [&](std::int64_t j) { return t.x + under[j] * V::width; }, sums, ld_sums);
           continue;
         }
         const float *x = a.x + (image * s.groups + group) * cg * s.h * s.w, *y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
@@ -182,10 +185,11 @@ struct WeightGradient {
             st.fill<V>(a.x_sub, x + (i * s.groups * cg + c) * s.h * s.w, staged + (c - c0) * st.plane);
           if (!direct) pack_rows(st, staged, j0, j1, c0, packed + i * padded_pixels());
         }
+        fill_taps(st, st.plane, j0, j1, c0, under);
         const Stretch stretch = direct ? Stretch{r1 - r0, s.ow, s.ow, st.row_offset(1)}
                                        : Stretch{images, pixels, s.oc * pixels, padded_pixels()};
         InnerProducts<V>::accumulate(stretch, y, pixels, nm, nj,
-                   [&](std::int64_t j) { return direct ? staged + tap_at(st, st.plane, j0 + j, c0) : packed + j * images_per * padded_pixels(); },
+                   [&](std::int64_t j) { return direct ? staged + under[j] : packed + j * images_per * padded_pixels(); },
                    sums, ld_sums);
       }
     }
@@ -249,6 +253,10 @@ struct WeightGradient {
   std::int64_t tap_at(const Stage& st, std::int64_t plane, std::int64_t j, std::int64_t c0) const {
     const std::int64_t c = j / taps, t = j % taps;
     return (c - c0) * plane + st.tap_offset(t / s.kw, t % s.kw);
+  }
+  void fill_taps(const Stage& st, std::int64_t plane, std::int64_t j0, std::int64_t j1, std::int64_t c0, std::int32_t* to) const {
+    for (std::int64_t j = j0; j < j1; ++j)
+      to[j - j0] = j < j0 + taps ? static_cast<std::int32_t>(tap_at(st, plane, j, c0)) : to[j - j0 - taps] + static_cast<std::int32_t>(plane);
   }
 
   /// packed[j] = the pixels of the image under tap j, one behind another, zeros up to a whole vector.

@@ -147,12 +147,18 @@ template <class V>
 void transpose(const Substitute& s, const float* src, std::int64_t ld_src, std::int64_t rows, std::int64_t n,
                float* dst, std::int64_t ld_dst) {
   const bool raw = is_raw(s);
-  std::int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
+  const Substitution<V> sub(s);
+  // Fours of rows times vectors of columns; the last ones reach back over what has been written, with the same numbers.
+  if (rows < 4 || n < V::width) {
+    for (std::int64_t k = 0; k < n; ++k)
+      for (std::int64_t r = 0; r < rows; ++r) dst[k * ld_dst + r] = raw ? src[r * ld_src + k] : substituted(s, src[r * ld_src + k]);
+    return;
+  }
+  for (std::int64_t r_next = 0; r_next < rows; r_next += 4) {
+    const std::int64_t r = smaller(r_next, rows - 4);
     const float *p0 = src + r * ld_src, *p1 = p0 + ld_src, *p2 = p1 + ld_src, *p3 = p2 + ld_src;
-    std::int64_t k = 0;
-    const Substitution<V> sub(s);
-    for (; k + V::width <= n; k += V::width) {
+    for (std::int64_t k_next = 0; k_next < n; k_next += V::width) {
+      const std::int64_t k = smaller(k_next, n - V::width);
       V a = V::load(p0 + k), b = V::load(p1 + k), c = V::load(p2 + k), d = V::load(p3 + k);
       if (!raw) a = sub(a), b = sub(b), c = sub(c), d = sub(d);
       // Interleave twice: quads (a b c d) of k, k+1, ...
@@ -164,16 +170,6 @@ void transpose(const Substitute& s, const float* src, std::int64_t ld_src, std::
       V::zip_low(ac1, bd1).store_quads(to + 2 * quads * ld_dst, ld_dst);
       V::zip_high(ac1, bd1).store_quads(to + 3 * quads * ld_dst, ld_dst);
     }
-    for (; k < n; ++k) {
-      float* to = dst + k * ld_dst + r;
-      to[0] = substituted(s, p0[k]);
-      to[1] = substituted(s, p1[k]);
-      to[2] = substituted(s, p2[k]);
-      to[3] = substituted(s, p3[k]);
-    }
-  }
-  for (; r < rows; ++r) {
-    for (std::int64_t k = 0; k < n; ++k) dst[k * ld_dst + r] = substituted(s, src[r * ld_src + k]);
   }
 }
 

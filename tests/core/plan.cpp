@@ -139,8 +139,8 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
     Walked loose(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all, .training = training});
     for (const bool innermost : loose.plan.innermost) CHECK(!innermost);
     if (kernel_table().takes_lanes != nullptr) {
-      for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3", "pool3"}) CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
-      for (const char* name : {"conv4", "mean", "flatten", "flat", "fc", "sum", "side", "side_relu", "smooth", "mixed", "mixed_pool"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
+      for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3", "pool3", "flatten", "mixed_flat"}) CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
+      for (const char* name : {"conv4", "mean", "flat", "fc", "sum", "side", "side_relu", "smooth", "mixed", "mixed_pool"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
     }
     const Fusion& fused = tight.plan.fused[net.node("bn3")];
     CHECK((fused.result == value("relu3") && fused.residual == value("relu2") && fused.relu));
@@ -155,6 +155,41 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
             CHECK(std::abs(tight.gradients[k] - loose.gradients[k]) <= tolerance(1e-11, 2e-5) * (1 + std::abs(loose.gradients[k])));
     }
   }
+}
+
+TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bits, and the larger map is not kept") {
+  const auto body = [](GraphBuilder& g, Id x) {
+    Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 3, .stride = 2, .padding = 1}, "pool1");
+    const Id both = relu(g, conv2d(g, h, {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "relu2");  // read twice
+    h = add(g, max_pool(g, both, {.kernel = 3, .stride = 1, .padding = 1}, "pool2"), both, "sum");
+    return linear(g, flatten(g, max_pool(g, relu(g, h, "relu3"), {.kernel = 2}, "pool3"), "flatten"), 3, "fc");
+  };
+  Net net({1, 2, 12, 12}, body);
+  const GradientRule rule(true);
+  const auto node = [&](const char* name) { return net.node(name); };
+  // Whose signal is asked for, that ReLU is walked by itself.
+  std::vector<Id> signals;
+  for (const char* name : {"relu1", "relu2", "relu3"}) signals.push_back(net.graph.nodes[node(name)].out);
+  Walked tight(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true}), loose(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .keep = signals});
+  CHECK((tight.plan.rectifier[node("pool1")] == node("relu1") && tight.plan.rectifier[node("pool3")] == node("relu3")));
+  CHECK((tight.plan.rectifier[node("pool2")] == no_id && tight.plan.walked[node("relu2")]));
+  CHECK((!tight.plan.walked[node("relu1")] && !tight.plan.walked[node("relu3")]));
+  for (const Id r : loose.plan.rectifier) CHECK(r == no_id);
+  const Values x = random_values(net.image(3).size(), 5), seed = random_values(net.result(3).size(), 6);
+  CHECK(tight.forward(x, 3) == loose.forward(x, 3));
+  CHECK(tight.back(seed) == loose.back(seed));
+  CHECK(std::memcmp(tight.gradients.data(), loose.gradients.data(), tight.gradients.size() * sizeof(real)) == 0);
+  // The ledger wants every node's line, and other rules have a meaning of their own at ReLUs.
+  CHECK(Walked(net, everywhere(net, rule), {.batch = 3, .ledger = true}).plan.rectifier[node("pool1")] == no_id);
+  Composed lrp(net, {Composite::epsilon_plus, {}});
+  CHECK(Walked(net, lrp.rules, {.batch = 3}).plan.rectifier[node("pool1")] == no_id);
+  // Without the ReLU's result, the first pool's input need not outlive the forward run.
+  Net plain({1, 2, 12, 12}, [](GraphBuilder& g, Id in) {
+    const Id h = max_pool(g, relu(g, conv2d(g, in, {.out = 16, .kernel = 3, .padding = 1}, "conv"), "relu"), {.kernel = 4}, "pool");
+    return linear(g, flatten(g, max_pool(g, relu(g, conv2d(g, h, {.out = 512, .kernel = 1}, "wide"), "relu4"), {.kernel = 3}, "pool4"), "flatten"), 3, "fc");
+  });
+  Walked less(plain, everywhere(plain, rule), {.batch = 4, .parameter_gradients = true}), more(plain, everywhere(plain, rule), {.batch = 4, .parameter_gradients = true, .ledger = true});
+  CHECK(less.plan.planned_bytes < more.plan.planned_bytes);
 }
 
 TEST_CASE("values dropped and computed again: the same bits from less memory") {

@@ -291,7 +291,9 @@ void conv_cases(const Levels& levels, Direction direction) {
   }
   // Batches that the lanes divide.
   const ConvShape innermost[] = {shape(32, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2), shape(16, 80, 4, 4, 20, 3, 3, 1, 1),
-                                 shape(16, 6, 9, 12, 15, 3, 5, 1, 4),  shape(48, 5, 7, 6, 9, 1, 1, 1, 0),   shape(16, 12, 6, 6, 12, 3, 3, 1, 2, 2, 12)};
+                                 shape(16, 6, 9, 12, 15, 3, 5, 1, 4),  shape(48, 5, 7, 6, 9, 1, 1, 1, 0),   shape(16, 12, 6, 6, 12, 3, 3, 1, 2, 2, 12),
+                                 // Linear layers: few channels, and many.
+                                 shape(16, 20, 1, 1, 10, 1, 1, 1, 0), shape(48, 130, 1, 1, 75, 1, 1, 1, 0), shape(32, 300, 1, 1, 280, 1, 1, 1, 0)};
   for (const ConvShape& s : innermost) conv_case(r, levels, direction, s, false);
   for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || lanes_seen > 30));
 }
