@@ -3,8 +3,8 @@
 // strided, however small the maps and whatever the stride. Suits batches of small maps, of which rows fill no vectors.
 //
 // A tile is one group, as many images as a vector has lanes, a block of output rows and a block of output channels; phases
-// follow one another within it. Operands whose images lie innermost already are neither transposed nor, where the stage would hold
-// just what they do, staged.
+// follow one another within it. Outputs near the border leave out the taps that meet nothing. So operands whose images lie innermost
+// already are neither transposed nor staged.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -183,20 +183,17 @@ struct BatchConv : Gather<V, Forward> {
       const Phase p = phase(which);
       const std::int64_t r0 = h0 / p.step_h, r1 = smaller(p.gh, ceil_div(h1 - p.y0, p.step_h));
       if (r0 >= r1 || p.gw <= 0) continue;
-      const Stage st = stage(p, r0, r1);
       const std::int64_t taps = p.ty.count * p.tx.count;
       const float* const weights = packed_weights + weights_at(which, group);
-      const bool in_place = src_lanes && taps > 0 && is_raw(Forward ? a.x_sub : Substitute{}) && lies_staged(st);
+      const bool in_place = src_lanes && is_raw(Forward ? a.x_sub : Substitute{});
+      const Stage st = in_place ? lying(stage(p, r0, r1)) : stage(p, r0, r1);
       const std::int64_t plane = in_place ? src_plane : plane_of(st);
       // Source rows that the stage holds.
       const std::int64_t y0 = larger<std::int64_t>(0, st.y0), y1 = larger(y0, smaller(src_h, st.y0 + (st.rows - 1) * st.row_step + 1));
-      // Whether it has places that no pixel fills.
-      const bool bordered = st.y0 < 0 || st.y0 + (st.rows - 1) * st.row_step >= src_h || st.x0 != 0 || st.tx.count <= 1 || st.residues > 1 || st.row > src_w;
-      if (taps > 0) stage_places(st, y0, y1, places);
+      if (taps > 0 && !in_place) stage_places(st, y0, y1, places);
       std::int64_t c0 = 0;
       do {
-        const std::int64_t c1 = smaller(channels, c0 + block), k = (c1 - c0) * taps;
-        if (taps > 0 && bordered && !in_place && c0 == 0) Stage::zero<V>(staged, smaller(block, channels) * plane * V::width);
+        const std::int64_t c1 = smaller(channels, c0 + block);
         for (std::int64_t c = c0; c < c1 && taps > 0 && !in_place; ++c) {
           float* const dst = staged + (c - c0) * plane * V::width;
           if (src_lanes) {
@@ -208,8 +205,8 @@ struct BatchConv : Gather<V, Forward> {
         this->fill_offsets(p, st, plane, c1 - c0, V::width, offsets);
         for (std::int64_t q = first_panel; q < last_panel; ++q) {
           const std::int64_t row = panels.begin(q);
-          run_panel(a, p, st, {k, weights + this->panel_at(p, q, c0), offsets, in_place ? src + (c0 * src_plane + y0 * src_w) * V::width : staged,
-                               to(row), to_row, group * m + row, panels.height(q), r0, r1, h0},
+          run_panel(a, p, st, {c1 - c0, weights + this->panel_at(p, q, c0), offsets, in_place ? src + (c0 * src_plane + st.y0 * src_w + st.x0) * V::width : staged,
+                               in_place && Forward ? s.stride_w : 1, to(row), to_row, group * m + row, panels.height(q), r0, r1, h0},
                     a.add || c0 > 0, c0 == 0, out_lanes && Forward && a.relu && c1 == channels);
         }
         c0 = c1;
@@ -219,12 +216,20 @@ struct BatchConv : Gather<V, Forward> {
       gather_back<V>(to(row), pixels, out + row * out_plane, out_image, here, false, Forward && a.relu);
   }
 
+  /// The source itself as a stage: its rows as they lie, whatever the stride.
+  static Stage lying(Stage st) {
+    st.row_step = st.residues = 1;
+    st.row = st.part = st.w;
+    return st;
+  }
+
   /// One panel of output channels over the grid rows [r0, r1) of a phase.
   struct Panel {
-    std::int64_t k;
+    std::int64_t channels;  ///< of the source, in this block of the sum
     const float* weights;
     const std::int32_t* offsets;
     const float* staged;
+    std::int64_t step;  ///< staged columns from one column of the grid to the next
     float* out;
     std::int64_t out_row, channel;  ///< elements from one channel's pixels to the next's
     int rows;
@@ -239,54 +244,67 @@ struct BatchConv : Gather<V, Forward> {
     const int width = Blocking<V>::vectors(panels.height(0));
     std::int64_t whole[most];
     for (std::int64_t& n : whole) n = V::width;
-    // Pixels of all rows, one after another, as many at once as the registers hold. Rows at the border leave out the taps that meet no
-    // source row.
-    const float* from[most];
-    float* to[most];
-    int count = 0;
-    const std::int64_t taps = p.ty.count * p.tx.count;
-    Range kept{0, p.ty.count};
-    const auto flush = [&](int nv) {
-      const bool all = kept.last - kept.first == p.ty.count;
-      const std::int64_t first = kept.first * p.tx.count, k = all ? t.k : (kept.last - kept.first) * p.tx.count;
-      block_function<V, Indirect>(t.rows, nv)({k, t.weights + first * t.rows, from, {t.offsets + first}, to, whole, t.out_row, with_bias ? bias : nullptr, add, relu,
-                                               all || k == 0 ? 1 : t.k / taps, taps - k});
-      count = 0;
-    };
-    // What remains, by powers of two.
-    const auto flush_rest = [&] {
-      while (count > 0) {
-        const int total = count, nv = total >= 2 && width >= 2 ? 2 : 1;
-        flush(nv);
-        for (int i = nv; i < total; ++i) from[i - nv] = from[i], to[i - nv] = to[i];
-        count = total - nv;
-      }
-    };
-    for (std::int64_t j = t.r0; j < t.r1; ++j) {
-      if (const Range here = rows_met(p, j); here.first != kept.first || here.last != kept.last) {
-        flush_rest();
-        kept = here;
-      }
-      const float* x = t.staged + st.row_offset(j - t.r0) * V::width;
-      float* y = t.out + ((p.y0 + j * p.step_h - t.h0) * out_w + p.x0) * V::width;
-      for (std::int64_t i = 0; i < p.gw; ++i, x += V::width, y += p.step_w * V::width) {
-        from[count] = x;
-        to[count] = y;
-        if (++count == width) flush(width);
+    const std::int64_t stride_h = Forward ? s.stride_h : 1, stride_w = Forward ? s.stride_w : 1;
+    // Stretches of rows and columns that leave out the same taps; within them pixels one after another, as many at once as the registers
+    // hold.
+    for (std::int64_t j0 = t.r0, j1; j0 < t.r1; j0 = j1) {
+      const Range ty = met(p.ty, j0 * stride_h, src_h);
+      for (j1 = j0 + 1; j1 < t.r1 && met(p.ty, j1 * stride_h, src_h) == ty;) ++j1;
+      for (std::int64_t i0 = 0, i1; i0 < p.gw; i0 = i1) {
+        const Range tx = met(p.tx, i0 * stride_w, src_w);
+        for (i1 = i0 + 1; i1 < p.gw && met(p.tx, i1 * stride_w, src_w) == tx;) ++i1;
+        const std::int64_t rows = ty.last - ty.first, columns = tx.last - tx.first, first_tap = ty.first * p.tx.count + tx.first;
+        // Taps that follow one another make one piece.
+        Block<Indirect> sum{};
+        sum.a = t.weights + first_tap * t.rows, sum.rows = {t.offsets + first_tap}, sum.n = whole, sum.ldc = t.out_row;
+        sum.bias = with_bias ? bias : nullptr, sum.add = add, sum.relu = relu;
+        if (rows == p.ty.count && columns == p.tx.count) {
+          sum.k = t.channels * rows * columns;
+        } else if (rows == 0 || columns == 0) {
+          sum.k = 0;
+        } else if (columns == p.tx.count) {
+          sum.k = rows * columns, sum.pieces = t.channels, sum.skip = (p.ty.count - rows) * columns;
+        } else {
+          sum.k = columns, sum.pieces = t.channels * rows, sum.skip = p.tx.count - columns;
+          sum.group = rows, sum.group_skip = (p.ty.count - rows) * p.tx.count;
+        }
+        const float* from[most];
+        float* to[most];
+        sum.b = from, sum.c = to;
+        int count = 0;
+        const auto flush = [&](int nv) {
+          block_function<V, Indirect>(t.rows, nv)(sum);
+          count = 0;
+        };
+        for (std::int64_t j = j0; j < j1; ++j) {
+          const float* x = t.staged + (st.row_offset(j - t.r0) + i0 * t.step) * V::width;
+          float* y = t.out + ((p.y0 + j * p.step_h - t.h0) * out_w + p.x0 + i0 * p.step_w) * V::width;
+          for (std::int64_t i = i0; i < i1; ++i, x += t.step * V::width, y += p.step_w * V::width) {
+            from[count] = x;
+            to[count] = y;
+            if (++count == width) flush(width);
+          }
+        }
+        // What remains, by powers of two.
+        while (count > 0) {
+          const int total = count, nv = total >= 2 && width >= 2 ? 2 : 1;
+          flush(nv);
+          for (int i = nv; i < total; ++i) from[i - nv] = from[i], to[i - nv] = to[i];
+          count = total - nv;
+        }
       }
     }
-    flush_rest();
   }
 
   struct Range {
     std::int64_t first, last;
+    friend constexpr bool operator==(const Range&, const Range&) = default;
   };
 
-  /// The taps along y that meet a source row at grid row j.
-  Range rows_met(const Phase& p, std::int64_t j) const {
-    const std::int64_t at = j * (Forward ? s.stride_h : 1);
-    const auto inside = [&](std::int64_t t) { return at + p.ty.at(t) >= 0 && at + p.ty.at(t) < src_h; };
-    Range r{0, p.ty.count};
+  /// The taps that meet one of `size` source places from place `at` on.
+  static Range met(const Taps& taps, std::int64_t at, std::int64_t size) {
+    const auto inside = [&](std::int64_t t) { return at + taps.at(t) >= 0 && at + taps.at(t) < size; };
+    Range r{0, taps.count};
     while (r.first < r.last && !inside(r.first)) ++r.first;
     while (r.last > r.first && !inside(r.last - 1)) --r.last;
     return r;

@@ -31,8 +31,9 @@ struct Block {
   const float* bias;
   bool add;
   bool relu = false;
-  /// The sum is one of `pieces` of k rows each; between two of them `skip` rows of both operands are left out.
-  std::int64_t pieces = 1, skip = 0;
+  /// The sum is one of `pieces` of k rows each; between two of them `skip` rows of both operands are left out, and `group_skip` more
+  /// after every `group` pieces.
+  std::int64_t pieces = 1, skip = 0, group = 1, group_skip = 0;
 };
 
 template <class V, int R, int NV, class Rows>
@@ -73,11 +74,13 @@ void multiply_block(const Block<Rows>& g) {
     }
   };
   std::int64_t k = 0;
-  for (std::int64_t piece = g.pieces;;) {
+  for (std::int64_t piece = g.pieces, in_group = g.group;;) {
     for (const std::int64_t end = k + depth; k < end; ++k, a += R) step(k);
     if (--piece <= 0) break;
-    k += g.skip;
-    a += g.skip * R;
+    std::int64_t skip = g.skip;
+    if (--in_group == 0) skip += g.group_skip, in_group = g.group;
+    k += skip;
+    a += skip * R;
   }
   unroll<NV>([&](auto v) __attribute__((always_inline)) {
     const std::int64_t n = g.n[v];
