@@ -8,38 +8,50 @@
 
 namespace vitrine {
 
-// One job at a time. Tiles are handed out by an atomic counter, so a slow (descheduled) thread delays one tile, not its
-// share of all. A job's description is only read by threads that have registered under the mutex, so a late sleeper can
+// One job at a time. Every worker begins with a share of neighbouring tiles, the same one job after job: what one op wrote, the next
+// finds in the same core's cache. Who is done takes from the others' shares, so a slow (descheduled) thread delays one tile, not its share
+// of all. A job's description is only read by threads that have registered under the mutex, so a late sleeper can
 // never touch a finished job.
 struct ThreadPool::State {
   std::mutex mutex;
   std::condition_variable wake, idle;
   const TileBody* body = nullptr;
-  std::int64_t tiles = 0;
-  std::atomic<std::int64_t> next{0};
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+  std::vector<Share> shares;  // a worker
   std::atomic<std::uint64_t> generation{0};
-  int inside = 0;  // helpers that joined the current job and have not left it
+  std::atomic<int> inside{0};  // helpers that joined the current job and have not left it; changed under the mutex
   bool quit = false;
   std::vector<std::thread> threads;
 
-  void work(const TileBody& job, std::int64_t count, int worker) noexcept {
-    for (std::int64_t tile = next.fetch_add(1); tile < count; tile = next.fetch_add(1)) job(tile, worker);
+  // A short spin catches the next op of a network, or the last tile of this one, where falling asleep and being woken would take
+  // longer; yielding keeps it harmless where cores are shared.
+  template <class Done>
+  static void spin(Done&& done) noexcept {
+    for (int k = 0; k < 256 && !done(); ++k) std::this_thread::yield();
+  }
+
+  void work(const TileBody& job, int worker) noexcept {
+    for (std::size_t k = 0; k < shares.size(); ++k) {
+      Share& s = shares[(static_cast<std::size_t>(worker) + k) % shares.size()];
+      for (std::int64_t tile = s.next.fetch_add(1); tile < s.end; tile = s.next.fetch_add(1)) job(tile, worker);
+    }
   }
 
   void helper(int worker) noexcept {
     std::uint64_t seen = 0;
     for (;;) {
-      // A short spin catches the next op of a network; yielding keeps it harmless where cores are shared.
-      for (int spin = 0; spin < 64 && generation.load(std::memory_order_acquire) == seen; ++spin) std::this_thread::yield();
+      spin([&] { return generation.load(std::memory_order_acquire) != seen; });
       std::unique_lock lock(mutex);
       wake.wait(lock, [&] { return quit || (generation != seen && body != nullptr); });
       if (quit) return;
       seen = generation;
       const TileBody* job = body;
-      const std::int64_t count = tiles;
       ++inside;
       lock.unlock();
-      work(*job, count, worker);
+      work(*job, worker);
       lock.lock();
       if (--inside == 0) idle.notify_one();
     }
@@ -47,6 +59,7 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int workers) : state_(std::make_unique<State>()) {
+  state_->shares = std::vector<State::Share>(static_cast<std::size_t>(workers > 1 ? workers : 1));
   for (int w = 1; w < workers; ++w) state_->threads.emplace_back([this, w] { state_->helper(w); });
 }
 
@@ -69,14 +82,21 @@ void ThreadPool::run(std::int64_t tiles, TileBody body) noexcept {
   {
     const std::lock_guard lock(state_->mutex);
     state_->body = &body;
-    state_->tiles = tiles;
-    state_->next = 0;
+    const auto n = static_cast<std::int64_t>(state_->shares.size());
+    for (std::int64_t w = 0; w < n; ++w) {
+      state_->shares[static_cast<std::size_t>(w)].next = w * tiles / n;
+      state_->shares[static_cast<std::size_t>(w)].end = (w + 1) * tiles / n;
+    }
     ++state_->generation;
   }
   state_->wake.notify_all();
-  state_->work(body, tiles, 0);
+  state_->work(body, 0);
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->body = nullptr;  // nobody may join any more
+  }
+  State::spin([&] { return state_->inside.load(std::memory_order_acquire) == 0; });
   std::unique_lock lock(state_->mutex);
-  state_->body = nullptr;  // nobody may join any more
   state_->idle.wait(lock, [&] { return state_->inside == 0; });
 }
 
