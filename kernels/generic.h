@@ -49,6 +49,7 @@ VITRINE_INLINE void fill_table(Table<float>& t) {
   t.substitute = &substitute<V>;
   t.copy = &copy<V>;
   t.dropout = &dropout<V>;
+  t.normals = &normals<V>;
   t.stats = &stats<S>;
   t.dot = &dot<S>;
   t.channel_sum = &channel_sum<S>;

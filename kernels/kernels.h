@@ -396,6 +396,8 @@ struct Table {
   VITRINE_KERNEL_SLOTS(VITRINE_SLOT)
 #undef VITRINE_SLOT
   std::int32_t lanes = 1;  ///< of a vector
+  /// y[i] = philox_normal(key, i), i < n (normal.h): in host memory, the same numbers whatever the instruction set. Null on devices.
+  void (*normals)(std::uint64_t key, std::int64_t n, double* y) noexcept = nullptr;
   /// Whether the three convolutions of this shape take and give x and y with `lanes` images innermost (ConvArgs::x_lanes), in batches
   /// that `lanes` divides. Null: never.
   bool (*takes_lanes)(const ConvShape&) noexcept = nullptr;

@@ -37,6 +37,7 @@ constexpr Table<T> reference_table() noexcept {
   t.substitute = &ref::substitute<T>;
   t.copy = &ref::copy<T>;
   t.dropout = &ref::dropout<T>;
+  t.normals = &ref::normals;
   t.stats = &ref::stats<T>;
   t.dot = &ref::dot<T>;
   t.channel_sum = &ref::channel_sum<T>;

@@ -1,6 +1,6 @@
 #include "layers/init.h"
 
-#include "core/random.h"
+#include "kernels/normal.h"
 
 namespace vitrine {
 void initialise(const Graph& g, Initialiser how, std::uint64_t seed, real* parameters) noexcept {

@@ -9,7 +9,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "core/random.h"
+#include "kernels/normal.h"
 #include "interp/predict/explain.h"
 #include "layers/loss.h"
 #include "models/architectures.h"

@@ -104,6 +104,12 @@ void in_batches(const MethodContext& c, std::int32_t n, std::int32_t batch, cons
   }
 }
 
+void in_batches(const MethodContext& c, std::int32_t n, const Walk& walk, const std::function<void(std::int32_t, std::int32_t)>& body) {
+  const std::int32_t first = n < walk.lanes() ? 0 : n - n % walk.lanes();
+  in_batches(c, first, walk.batch() < walk.lanes() ? walk.batch() : walk.batch() - walk.batch() % walk.lanes(), body);
+  in_batches(c, n - first, walk.batch(), [&](std::int32_t begin, std::int32_t count) { body(first + begin, count); });
+}
+
 std::unique_ptr<Method> make_method(const MethodContext& c, const std::string& name, const std::map<std::string, std::string>& given) {
   const MethodEntry& entry = find(name);
   std::map<std::string, std::string> own = given;

@@ -65,7 +65,7 @@ class GradCam final : public Method {
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
     if (guided_) guided_->attribute(x, targets, baseline, relevance);
     std::vector<double> map, large;
-    in_batches(context_, x.shape.n(), walk_->batch(), [&](std::int32_t first, std::int32_t count) {
+    in_batches(context_, x.shape.n(), *walk_, [&](std::int32_t first, std::int32_t count) {
       walk_->run(x.images(first, count), nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), Walk::Seed::one);
       const HostTensor a = walk_->session().download(walk_->session().run().value(value_)), s = walk_->signal();
       const std::int64_t pixels = a.shape.pixels();

@@ -50,6 +50,8 @@ class Walk {
   enum class Seed { one, logit };
   void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed, Method::Scored* scored = nullptr);
   std::int32_t batch() const noexcept { return options_.batch; }
+  /// Batches that this divides run fastest.
+  std::int32_t lanes() const noexcept;
   HostTensor signal(int channel = 0) const { return session_->download(session_->run().signal(options_.until, channel)); }
   Session& session() noexcept { return *session_; }
   void collect(std::vector<LedgerRow>&) const;
@@ -90,6 +92,8 @@ std::unique_ptr<Method> make_method(const MethodContext&, const std::string& nam
 
 /// Calls body(first, count) for batches of at most `batch` images of n, reporting progress and honouring stop.
 void in_batches(const MethodContext&, std::int32_t n, std::int32_t batch, const std::function<void(std::int32_t, std::int32_t)>& body);
+/// In batches of the walk's size, or as many images as its vectors have lanes, once or more: what remains comes last.
+void in_batches(const MethodContext&, std::int32_t n, const Walk&, const std::function<void(std::int32_t, std::int32_t)>& body);
 
 extern const std::span<const Setting> lrp_settings, deeplift_settings, reversed_settings, integrated_settings, smoothgrad_settings,
     grad_cam_settings, guided_grad_cam_settings, occlusion_settings;

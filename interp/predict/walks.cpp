@@ -75,7 +75,7 @@ class WalkMethod : public Method {
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
     scored = {};
-    in_batches(context_, x.shape.n(), walk_->batch(), [&](std::int32_t first, std::int32_t count) {
+    in_batches(context_, x.shape.n(), *walk_, [&](std::int32_t first, std::int32_t count) {
       const TensorView part = x.images(first, count);
       const TensorView reference = has_baseline() ? baseline.images(first, count) : TensorView{};
       walk_->run(part, has_baseline() ? &reference : nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), seed_, &scored);
@@ -232,6 +232,11 @@ void Walk::run(const TensorView& x, const TensorView* reference, std::span<const
   std::fill(lines_.begin(), lines_.end(), LedgerLine{});
   Ledger ledger{lines_, seconds};
   session_->walk_back(options_.ledger ? &ledger : nullptr);
+}
+
+std::int32_t Walk::lanes() const noexcept {
+  const Plan& plan = session_->plan();
+  return std::find(plan.innermost.begin(), plan.innermost.end(), true) != plan.innermost.end() ? plan.lanes : 1;
 }
 
 void Walk::collect(std::vector<LedgerRow>& rows) const {

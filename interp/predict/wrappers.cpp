@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/random.h"
 #include "interp/predict/method.h"
+#include "kernels/philox.h"
 
 namespace vitrine {
 namespace {
@@ -45,17 +45,21 @@ class IntegratedGradients final : public Method {
     for (std::int32_t n = 0; n < x.shape.n(); ++n) {
       const real *const a = baseline.data + n * pixels, *const b = x.data + n * pixels;
       std::fill(sum.begin(), sum.end(), 0.0);
-      in_batches(context_, steps, walk_->batch(), [&](std::int32_t first, std::int32_t count) {
+      in_batches(context_, steps, *walk_, [&](std::int32_t first, std::int32_t count) {
         for (std::int32_t k = 0; k < count; ++k) {
           const double alpha = quadrature_.at[static_cast<std::size_t>(first + k)];
-          for (std::int64_t i = 0; i < pixels; ++i)
-            points.data[static_cast<std::size_t>(k * pixels + i)] = static_cast<real>(a[i] + alpha * (static_cast<double>(b[i]) - a[i]));
+          real* const point = points.data.data() + k * pixels;
+          for (std::int64_t i = 0; i < pixels; ++i) point[i] = static_cast<real>(a[i] + alpha * (static_cast<double>(b[i]) - a[i]));
         }
         target.assign(static_cast<std::size_t>(count), targets[static_cast<std::size_t>(n)]);
         walk_->run(points.view().images(0, count), nullptr, target, Walk::Seed::one);
         const HostTensor g = walk_->signal();
-        for (std::int32_t k = 0; k < count; ++k)
-          for (std::int64_t i = 0; i < pixels; ++i) sum[static_cast<std::size_t>(i)] += quadrature_.weight[static_cast<std::size_t>(first + k)] * g.data[k * pixels + i];
+        for (std::int32_t k = 0; k < count; ++k) {
+          const double weight = quadrature_.weight[static_cast<std::size_t>(first + k)];
+          const real* const map = g.data + k * pixels;
+          double* const to = sum.data();
+          for (std::int64_t i = 0; i < pixels; ++i) to[i] += weight * map[i];
+        }
       });
       for (std::int64_t i = 0; i < pixels; ++i) relevance[n * pixels + i] = static_cast<real>((static_cast<double>(b[i]) - a[i]) * sum[static_cast<std::size_t>(i)]);
     }
@@ -79,7 +83,7 @@ class SmoothGrad final : public Method {
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
     const std::int64_t pixels = x.shape.per_image();
     const std::int32_t batch = 16;
-    std::vector<double> mean(static_cast<std::size_t>(pixels)), squares(mean.size());
+    std::vector<double> mean(static_cast<std::size_t>(pixels)), squares(mean.size()), normals(mean.size());
     for (std::int32_t n = 0; n < x.shape.n(); ++n) {
       const real* const image = x.data + n * pixels;
       const auto [low, high] = std::minmax_element(image, image + pixels);
@@ -93,20 +97,23 @@ class SmoothGrad final : public Method {
         for (std::int32_t k = 0; k < count; ++k) {
           // Every image gets the same noise, so that an image's map does not depend on its place in the batch.
           const std::uint64_t key = derive_key(seed_, static_cast<std::uint64_t>(first + k));
-          for (std::int64_t i = 0; i < pixels; ++i) noisy.data[static_cast<std::size_t>(k * pixels + i)] = static_cast<real>(image[i] + deviation * philox_normal(key, static_cast<std::uint64_t>(i)));
+          kernels::table(kernels::active()).normals(key, pixels, normals.data());
+          for (std::int64_t i = 0; i < pixels; ++i) noisy.data[static_cast<std::size_t>(k * pixels + i)] = static_cast<real>(image[i] + deviation * normals[static_cast<std::size_t>(i)]);
           if (has_baseline()) reference.data.insert(reference.data.end(), baseline.data + n * pixels, baseline.data + (n + 1) * pixels);
         }
         const std::vector<int> target(static_cast<std::size_t>(count), targets[static_cast<std::size_t>(n)]);
         of_->attribute(noisy.view(), target, has_baseline() ? reference.view() : TensorView{}, r.data());
         // Welford's update: no difference of large numbers.
-        for (std::int32_t k = 0; k < count; ++k)
+        for (std::int32_t k = 0; k < count; ++k) {
+          const real* const map = r.data() + k * pixels;
+          double *const m = mean.data(), *const s = squares.data();
+          const double share = 1.0 / (first + k + 1);
           for (std::int64_t i = 0; i < pixels; ++i) {
-            const double v = r[static_cast<std::size_t>(k * pixels + i)];
-            double& m = mean[static_cast<std::size_t>(i)];
-            const double delta = v - m;
-            m += delta / (first + k + 1);
-            squares[static_cast<std::size_t>(i)] += delta * (v - m);
+            const double delta = map[i] - m[i];
+            m[i] += delta * share;
+            s[i] += delta * (map[i] - m[i]);
           }
+        }
       });
       for (std::int64_t i = 0; i < pixels; ++i) {
         const auto j = static_cast<std::size_t>(i);

@@ -1,6 +1,7 @@
 // Vector elementwise kernels.
 #pragma once
 
+#include "kernels/normal.h"
 #include "kernels/simd/common.h"
 
 namespace vitrine::kernels {
@@ -267,6 +268,22 @@ void dropout(float p, std::uint64_t key, std::uint64_t first, const float* x, fl
     });
     i += here;
     skip = 0;
+  }
+}
+
+template <class V>
+void normals(std::uint64_t key, std::int64_t n, double* y) noexcept {
+  constexpr int lanes = V::width, chunk = 2 * lanes;
+  std::uint64_t block = 0;
+  for (std::int64_t i = 0; i < n; i += chunk, block += lanes) {
+    std::uint32_t words[2 * chunk];
+    philox_blocks<lanes>(key, block, words);
+    std::uint32_t a[chunk], b[chunk];
+    for (int k = 0; k < chunk; ++k) a[k] = words[2 * k], b[k] = words[2 * k + 1];
+    double z[chunk];
+    for (int k = 0; k < chunk; ++k) z[k] = detail::normal_of(a[k], b[k]);
+    const std::int64_t here = smaller<std::int64_t>(chunk, n - i);
+    for (std::int64_t k = 0; k < here; ++k) y[i + k] = z[k];
   }
 }
 

@@ -1,7 +1,7 @@
 // Reference elementwise kernels. NaN passes: relu(NaN) is NaN.
 #pragma once
 
-#include "kernels/philox.h"
+#include "kernels/normal.h"
 #include "kernels/ref.h"
 
 namespace vitrine::kernels::ref {
@@ -116,6 +116,10 @@ void copy(const CopyArgs<T>& c) noexcept {
       }
     }
   }
+}
+
+inline void normals(std::uint64_t key, std::int64_t n, double* y) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = philox_normal(key, static_cast<std::uint64_t>(i));
 }
 
 template <class T>

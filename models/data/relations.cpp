@@ -6,7 +6,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "core/random.h"
+#include "kernels/normal.h"
 #include "models/data/sources.h"
 
 namespace vitrine::data {

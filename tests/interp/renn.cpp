@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "core/random.h"
+#include "kernels/normal.h"
 #include "interp/model/rule_report.h"
 #include "layers/pool.h"
 #include "layers/view.h"

@@ -1,5 +1,5 @@
 // Self-check of the elementwise kernels, reductions, softmax, optimisers and explanation rules.
-#include "kernels/philox.h"
+#include "kernels/normal.h"
 #include "selfcheck.h"
 
 namespace vitrine::kernels::selfcheck {
@@ -249,6 +249,27 @@ void check_dropout(const Levels& levels) {
     k.dropout(p, key, first + static_cast<std::uint64_t>(part), x.data() + part, cut.data() + part, n - part, add);
     CHECK_MESSAGE(cut.same_bits(got), "the cut into ranges matters");
   });
+}
+
+void check_normals(const Levels& levels) {
+  for_sizes(31, levels, [](Random& r, int n, const Kernels& k, bool) {
+    const std::uint64_t key = r.next();
+    std::vector<double> got(static_cast<std::size_t>(n) + 1, 7);
+    k.normals(key, n, got.data());
+    for (int i = 0; i < n; ++i) {
+      const auto j = static_cast<std::uint64_t>(i);
+      CHECK_MESSAGE(got[static_cast<std::size_t>(i)] == philox_normal(key, j), "another number than alone");
+      const double u = (philox_word(key, 2 * j) + 1.0) / 4294967297.0, v = philox_word(key, 2 * j + 1) / 4294967296.0;
+      CHECK(std::fabs(got[static_cast<std::size_t>(i)] - std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v)) <= 1e-14);
+    }
+    CHECK(got.back() == 7);
+  });
+  // The ends of both words' ranges, where a random draw hardly comes.
+  for (const std::uint32_t a : {0u, 1u, 0x7FFFFFFFu, 0xB504F333u, 0xFFFFFFFEu, 0xFFFFFFFFu})
+    for (const std::uint32_t b : {0u, 1u, 0x1FFFFFFFu, 0x20000000u, 0x40000000u, 0x60000000u, 0x80000000u, 0xA0000000u, 0xC0000000u, 0xE0000000u, 0xFFFFFFFFu}) {
+      const double u = (a + 1.0) / 4294967297.0, v = b / 4294967296.0;
+      CHECK(std::fabs(detail::normal_of(a, b) - std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v)) <= 1e-14);
+    }
 }
 
 void check_stats(const Levels& levels) {

@@ -23,6 +23,7 @@ TEST_CASE("kernels agree with the double reference") {
   }
   VITRINE_KERNEL_SLOTS(VITRINE_CHECK_SLOT)
 #undef VITRINE_CHECK_SLOT
+  SUBCASE("normals") { check_normals(levels); }
 }
 
 TEST_CASE("instruction sets are named and capped") {

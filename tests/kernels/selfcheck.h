@@ -36,6 +36,7 @@ using Levels = std::vector<Level>;
 #define VITRINE_DECLARE_CHECK(name, ...) void check_##name(const Levels& levels);
 VITRINE_KERNEL_SLOTS(VITRINE_DECLARE_CHECK)
 #undef VITRINE_DECLARE_CHECK
+void check_normals(const Levels& levels);
 
 /// SplitMix64: the same cases on every machine.
 class Random {

@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "core/random.h"
+#include "kernels/normal.h"
 #include "core/run.h"
 #include "interp/rules/composite.h"
 #include "interp/rules/deeplift.h"
