@@ -62,6 +62,7 @@ VITRINE_INLINE void fill_table(Table<float>& t) {
   t.sgd = &sgd<V>;
   t.adam = &adam<V>;
   t.relevance_quotient = &relevance_quotient<V>;
+  t.no_relevance = &no_relevance<V>;
   t.relevance_product = &relevance_product<V>;
   t.rescale_multiplier = &rescale_multiplier<V>;
   t.cross_max = &cross_max<V>;

@@ -375,6 +375,8 @@ struct AdamArgs {
   /* explain */                                                                                                         \
   /* s = where(out) ? r / stabilised(z) : 0 ; out is read unless where == always. s may be r. */                        \
   X(relevance_quotient, void (*)(Stabilise, Where, const T* r, const T* z, const T* out, T* s, std::int64_t n) noexcept) \
+  /* whether r is 0 wherever a group of an LRP table speaks: then the group shares nothing. A table may always say no. */ \
+  X(no_relevance,      bool (*)(Where, const T* r, const T* out, std::int64_t n) noexcept)                              \
   /* d (+)= factor * sub(x) * c */                                                                                      \
   X(relevance_product, void (*)(T factor, Substitute, const T* x, const T* c, T* d, std::int64_t n, bool add) noexcept) \
   /* Rescale (DeepLIFT eq. 11-13): d (+)= s * (y-y0)/(x-x0), or s * slope where |x-x0| < 1e-7; slope may be x0-derivative */ \

@@ -61,6 +61,7 @@ constexpr Table<T> reference_table() noexcept {
   t.sgd = &ref::sgd<T>;
   t.adam = &ref::adam<T>;
   t.relevance_quotient = &ref::relevance_quotient<T>;
+  t.no_relevance = &ref::no_relevance<T>;
   t.relevance_product = &ref::relevance_product<T>;
   t.rescale_multiplier = &ref::rescale_multiplier<T>;
   t.cross_max = &ref::cross_max<T>;

@@ -168,6 +168,8 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
 
   for (std::uint8_t g = 0; g < group_count_; ++g) {
     const ArenaScope group_scope(*ctx.scratch);
+    // Behind a ReLU nothing arrives where the sum was negative.
+    if (where_[g] != kernels::Where::always && ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size())) continue;
     TensorView z = io.out, s;
     if (!reads_forward_output(g)) {
       VITRINE_TRY(ctx.temporary(io.out.shape, z));
@@ -199,6 +201,8 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
       if (options_.bias == BiasMode::shared && !r.row.bias.zero()) VITRINE_TRY(share_bias(ctx, op, step, r, s, {written, inputs}));
     }
   }
+  for (std::size_t i = 0; i < inputs; ++i)
+    if (step.s_in[i] && !written[i]) ctx->fill(real{0}, step.s_in[i].data, step.s_in[i].size());
   return Status::ok;
 }
 

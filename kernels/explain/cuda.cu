@@ -73,6 +73,8 @@ namespace {
 void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s, std::int64_t n) noexcept {
   for_each(n, RelevanceQuotient{st, where, r, z, out, s});
 }
+// The answer would have to be waited for.
+bool no_relevance(Where, const float*, const float*, std::int64_t) noexcept { return false; }
 void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n, bool add) noexcept {
   for_each(n, RelevanceProduct{factor, sub, x, c, d, add});
 }
@@ -89,6 +91,7 @@ void safe_divide(const float* x, const float* y, float* z, std::int64_t n, bool 
 
 void fill_explain(Table<float>& t) noexcept {
   t.relevance_quotient = &relevance_quotient;
+  t.no_relevance = &no_relevance;
   t.relevance_product = &relevance_product;
   t.rescale_multiplier = &rescale_multiplier;
   t.cross_max = &cross_max;

@@ -32,6 +32,27 @@ void relevance_quotient(Stabilise st, Where where, const float* r, const float* 
 }
 
 template <class V>
+bool no_relevance(Where where, const float* r, const float* out, std::int64_t n) noexcept {
+  constexpr std::int64_t chunk = 1024;
+  for (std::int64_t begin = 0; begin < n; begin += chunk) {
+    V found = V::zero();
+    stream<V>(smaller(chunk, n - begin), [&](std::int64_t i, auto step) {
+      V v = load<V>(r + begin + i, step);
+      if (where != Where::always) {
+        const V o = load<V>(out + begin + i, step);
+        v = V::select(where == Where::positive ? o > V::zero() : o < V::zero(), v, V::zero());
+      }
+      found = V::select(v == V::zero(), found, V::set(1));
+    });
+    float lanes[V::width];
+    found.store(lanes);
+    for (const float lane : lanes)
+      if (lane != 0) return false;
+  }
+  return true;
+}
+
+template <class V>
 void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n,
                        bool add) noexcept {
   const Substitution<V> map(sub);

@@ -18,6 +18,13 @@ void relevance_quotient(Stabilise st, Where where, const T* r, const T* z, const
 }
 
 template <class T>
+bool no_relevance(Where where, const T* r, const T* out, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i)
+    if (r[i] != 0 && (where == Where::always || (where == Where::positive ? out[i] > 0 : out[i] < 0))) return false;
+  return true;
+}
+
+template <class T>
 void relevance_product(T factor, Substitute sub, const T* x, const T* c, T* d, std::int64_t n, bool add) noexcept {
   for (std::int64_t i = 0; i < n; ++i) put(d[i], factor * substituted(sub, x[i]) * c[i], add);
 }

@@ -503,6 +503,28 @@ void check_relevance_quotient(const Levels& levels) {
   }
 }
 
+void check_no_relevance(const Levels& levels) {
+  for_sizes(43, levels, [&](Random& r, int n, const Kernels& k, bool extreme) {
+    const bool host = k.normals != nullptr;  // devices may always say no
+    const Floats out = random_floats(r, n, extreme);
+    for (Where where : {Where::always, Where::positive, Where::negative}) {
+      const auto speaks = [&](int i) { return where == Where::always || (where == Where::positive ? out[static_cast<std::size_t>(i)] > 0 : out[static_cast<std::size_t>(i)] < 0); };
+      const float* const signs = where == Where::always ? nullptr : out.data();
+      // Relevance everywhere but where the group speaks.
+      Floats rel(static_cast<std::size_t>(n));
+      for (int i = 0; i < n; ++i) rel[static_cast<std::size_t>(i)] = speaks(i) ? (r.coin() ? 0.0f : -0.0f) : 1.0f;
+      if (host) CHECK(k.no_relevance(where, rel.data(), signs, n));
+      if (n == 0) continue;
+      const int at = r.in(0, n - 1);
+      for (const float value : {1e-30f, -3.0f, std::numeric_limits<float>::quiet_NaN()}) {
+        rel[static_cast<std::size_t>(at)] = value;
+        CHECK((!k.no_relevance(where, rel.data(), signs, n) || (host && !speaks(at))));
+        if (host) CHECK(k.no_relevance(where, rel.data(), signs, n) == !speaks(at));
+      }
+    }
+  });
+}
+
 void check_relevance_product(const Levels& levels) {
   check_map(40, levels, 2, 3, true, [](Random& r, const auto& t, const auto& x, auto* d, std::int64_t n, bool add) {
     t.relevance_product(0.75f, random_substitute(r), x[0], x[1], d, n, add);

@@ -303,6 +303,10 @@ void adam(const AdamArgs<float>& s) noexcept {
   device->kernels->adam(a);
 }
 
+bool no_relevance(Where where, const float* r, const float* out, std::int64_t n) noexcept {
+  const Operands o;
+  return device->kernels->no_relevance(where, o.in(r, n), o.in(out, n), n);
+}
 void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s, std::int64_t n) noexcept {
   Operands o;
   device->kernels->relevance_quotient(st, where, o.in(r, n), o.in(z, n), o.in(out, n), o.out(s, n), n);
@@ -351,7 +355,7 @@ const Kernels& staged(const Device& d) {
   VITRINE_STAGE(batch_norm_forward) VITRINE_STAGE(batch_norm_backward) VITRINE_STAGE(lrn_forward) VITRINE_STAGE(lrn_backward)
   VITRINE_STAGE(template_gate) VITRINE_STAGE(peak_gate) VITRINE_STAGE(filter_state) VITRINE_STAGE(resize_forward) VITRINE_STAGE(resize_backward)
   VITRINE_STAGE(softmax_forward) VITRINE_STAGE(softmax_backward) VITRINE_STAGE(log_softmax_forward) VITRINE_STAGE(log_softmax_backward)
-  VITRINE_STAGE(cross_entropy) VITRINE_STAGE(sgd) VITRINE_STAGE(adam) VITRINE_STAGE(relevance_quotient) VITRINE_STAGE(relevance_product)
+  VITRINE_STAGE(cross_entropy) VITRINE_STAGE(sgd) VITRINE_STAGE(adam) VITRINE_STAGE(relevance_quotient) VITRINE_STAGE(no_relevance) VITRINE_STAGE(relevance_product)
   VITRINE_STAGE(rescale_multiplier) VITRINE_STAGE(cross_max) VITRINE_STAGE(select_by_sign) VITRINE_STAGE(pseudo_count) VITRINE_STAGE(safe_divide)
 #undef VITRINE_STAGE
   return t;
