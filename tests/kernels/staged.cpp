@@ -304,7 +304,7 @@ void adam(const AdamArgs<float>& s) noexcept {
 }
 
 bool no_relevance(Where where, const float* r, const float* out, std::int64_t n) noexcept {
-  const Operands o;
+  Operands o;
   return device->kernels->no_relevance(where, o.in(r, n), o.in(out, n), n);
 }
 void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s, std::int64_t n) noexcept {
