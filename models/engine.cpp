@@ -60,8 +60,8 @@ HostTensor::HostTensor(const kernels::Device* device, const TensorView& t) : dat
 
 namespace {
 
-PlanRequest constant(PlanRequest request) {
-  request.constant_parameters = true;
+PlanRequest with_constant(PlanRequest request, bool constant) {
+  request.constant_parameters = constant;
   return request;
 }
 
@@ -74,9 +74,7 @@ Session::Session(const Engine& engine, const PlanRequest& request) : device_(eng
   check([&](const Context& ctx) { return make_plan(request, ctx, book, plan_); });
 }
 
-std::size_t Session::planned_bytes(const Engine& engine, const PlanRequest& request) { return Session(engine, constant(request)).plan_.bytes(); }
-
-Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters) : Session(engine, constant(request)) {
+Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters, bool prepare) : Session(engine, with_constant(request, prepare)) {
   if (device_ != nullptr) {
     parameters_ = Memory(parameters.size_bytes(), device_);
     vitrine::upload(device_, parameters_.data(), parameters.data(), parameters.size_bytes());

@@ -97,8 +97,9 @@ class HostTensor {
 /// A plan with its memory, ready to run.
 class Session {
  public:
-  /// With parameters in host memory. Nothing but training (Context::training) writes parameters, so constant ones will do.
-  Session(const Engine&, const PlanRequest&, std::span<const real> parameters);
+  /// With parameters in host memory. Nothing but training (Context::training) writes parameters, so constant ones will do. `prepare`:
+  /// weights are prepared for the kernels once, and kept (PlanRequest::constant_parameters).
+  Session(const Engine&, const PlanRequest&, std::span<const real> parameters, bool prepare = true);
   /// With parameters and gradients where the engine's kernels work.
   Session(const Engine&, const PlanRequest&, real* parameters, real* parameter_gradients);
   /// Makes the plan alone, and calls f(plan).
@@ -107,9 +108,6 @@ class Session {
     const Session alone(engine, request);
     f(alone.plan_);
   }
-  /// Bytes of a session with parameters in host memory.
-  static std::size_t planned_bytes(const Engine&, const PlanRequest&);
-
   /// Inputs are the host's, and must stay until the walk is done.
   Session(const Session&) = delete;
   ~Session();

@@ -138,8 +138,9 @@ Predictor::Predictor(const Model& model, const Engine& engine, Id value, std::si
   PlanRequest request;
   request.graph = &own.graph();
   request.keep_values = {&value_, 1};
-  request.batch = fitting_batch(Session::planned_bytes(engine, request), budget);
-  session_ = std::make_unique<Session>(engine, request, own.parameters);
+  const Fit f = fit(engine, request, budget);
+  request.batch = f.batch;
+  session_ = std::make_unique<Session>(engine, request, own.parameters, f.prepare);
 }
 
 Predictor::~Predictor() = default;

@@ -42,6 +42,7 @@ class Walk {
     int channels = 1;
     Observer* observer = nullptr;
     std::int32_t batch = 0;              ///< 0: as many as fit
+    std::int32_t images = 0;             ///< that come together, as far as is known (fit)
   };
   Walk(const Model&, const Engine&, const std::vector<const Rule*>& rules, Options, std::size_t budget);
 
@@ -69,8 +70,14 @@ class Walk {
 /// The network with its batch norms merged into the layers before them, or null where there are none to merge.
 std::unique_ptr<const Model> merged_copy(const Model&);
 
-/// The largest batch whose plan fits the budget (at least 1, at most 64).
-std::int32_t fitting_batch(std::size_t bytes_of_one, std::size_t budget);
+/// How many images a session takes at once, and whether its weights are kept prepared for the kernels.
+struct Fit {
+  std::int32_t batch;
+  bool prepare;
+};
+/// As fits the budget in bytes, but no larger a batch than is any faster: 1 to 64 images, of which each takes `beside` bytes more than the
+/// plan knows of. `images`: how many are known to come together; 0: unknown, so weights are kept prepared if they fit.
+Fit fit(const Engine&, PlanRequest, std::size_t budget, std::int32_t images = 0, std::size_t beside = 0);
 
 /// What methods are made from.
 struct MethodContext {

@@ -47,8 +47,9 @@ class Occlusion final : public Method {
     PlanRequest request;
     request.graph = &context_.model.graph();
     request.keep_values = keep_;
-    request.batch = fitting_batch(Session::planned_bytes(c.engine, request) + static_cast<std::size_t>(image.size()) * sizeof(real), c.request.memory_budget);
-    session_ = std::make_unique<Session>(c.engine, request, context_.model.parameters);
+    const Fit f = fit(c.engine, request, c.request.memory_budget, 0, static_cast<std::size_t>(image.size()) * sizeof(real));
+    request.batch = f.batch;
+    session_ = std::make_unique<Session>(c.engine, request, context_.model.parameters, f.prepare);
   }
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView&, real* relevance) override {

@@ -130,7 +130,7 @@ class RevealCancel final : public WalkMethod {
     std::size_t bytes = 1 << 16;
     for (const Value& v : g.values) bytes += v.kind == ValueKind::parameter ? 64 : 2 * (static_cast<std::size_t>(v.shape.size()) * sizeof(real) + 128);
     // Parts and plan alike grow with the batch; half of the budget each is a safe split.
-    const std::int32_t batch = fitting_batch(bytes, c.request.memory_budget / 2);
+    const auto batch = static_cast<std::int32_t>(std::clamp<std::size_t>(c.request.memory_budget / 2 / bytes, 1, 64));
     book_ = Memory((2 * sizeof(TensorView)) * g.values.size() + Arena::alignment);
     memory_ = Memory(bytes * static_cast<std::size_t>(batch), c.engine.device());
     Arena book(book_.data(), book_.bytes()), data(memory_.data(), memory_.bytes());
@@ -202,9 +202,10 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
   request.keep_values = options_.keep;
   request.ledger = options_.ledger;
   request.observer = options_.observer;
-  if (options_.batch == 0) options_.batch = fitting_batch(Session::planned_bytes(engine, request), budget);
+  const Fit f = fit(engine, request, budget, options_.images);
+  if (options_.batch == 0) options_.batch = f.batch;
   request.batch = options_.batch;
-  session_ = std::make_unique<Session>(engine, request, model.parameters);
+  session_ = std::make_unique<Session>(engine, request, model.parameters, f.prepare);
   if (options_.ledger) lines_.resize(model.graph().nodes.size());
 }
 
@@ -265,8 +266,24 @@ void Walk::collect(std::vector<LedgerRow>& rows) const {
   }
 }
 
-std::int32_t fitting_batch(std::size_t bytes_of_one, std::size_t budget) {
-  return static_cast<std::int32_t>(std::clamp<std::size_t>(budget / std::max<std::size_t>(1, bytes_of_one), 1, 64));
+Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, std::int32_t images, std::size_t beside) {
+  // Values beyond this are in no cache; and a batch of `many` pays for preparing large weights anew each time.
+  constexpr std::size_t cached = std::size_t{128} << 20, large = std::size_t{32} << 20;
+  constexpr std::int32_t many = 8;
+  request.batch = 1;
+  request.constant_parameters = true;
+  std::size_t prepared = 0, each = 0;
+  Session::with_plan(engine, request, [&](const Plan& plan) {
+    prepared = plan.prepared_bytes;
+    each = plan.bytes() - prepared + beside;
+  });
+  Fit f{};
+  f.prepare = prepared + each <= budget && (images < many || prepared <= large);
+  const std::size_t room = (budget - (f.prepare ? prepared : 0)) / each;
+  const std::size_t useful = std::max<std::size_t>(images >= many ? many : many / 2, cached / each);
+  f.batch = static_cast<std::int32_t>(std::clamp<std::size_t>(std::min(room, useful), 1, 64));
+  if (images > 0) f.batch = std::min(f.batch, images);
+  return f;
 }
 
 std::unique_ptr<Method> make_walk_method(const MethodContext& c, const std::string& name, const Settings& s) {

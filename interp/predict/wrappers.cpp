@@ -30,7 +30,7 @@ class IntegratedGradients final : public Method {
     RuleSet set(assignment_.arena());
     assignment_.fill(set.make<GradientRule>());
     assignment_.override_with(c.request.rules);
-    walk_ = std::make_unique<Walk>(context_.model, c.engine, assignment_.rules, Walk::Options{}, c.request.memory_budget);
+    walk_ = std::make_unique<Walk>(context_.model, c.engine, assignment_.rules, Walk::Options{.images = static_cast<std::int32_t>(quadrature_.at.size())}, c.request.memory_budget);
   }
   bool complete() const override { return true; }
   bool has_baseline() const override { return true; }
