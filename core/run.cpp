@@ -283,16 +283,17 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   // Smaller batches may be cut into other tiles and then need more: each size is measured, in large batches a sample, of those that
   // vectors divide and of others.
   const std::int32_t step = 1 + q.batch / 1024;
-  for (std::int32_t sampled = q.batch; sampled > 0; sampled -= step) {
-    const std::int32_t whole = sampled - sampled % ctx->lanes;
-    for (const std::int32_t batch : {sampled, step > 1 && whole > 0 ? whole : sampled}) {
-      const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};
-      if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, input));
-      VITRINE_TRY(dry.forward(ctx, input));
-      Ledger ledger;
-      if (!q.rules.empty()) VITRINE_TRY(dry.walk_back(ctx, q.ledger ? &ledger : nullptr));
-      if (batch == whole) break;
-    }
+  const auto measure = [&](std::int32_t batch) noexcept {
+    const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};
+    if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, input));
+    VITRINE_TRY(dry.forward(ctx, input));
+    Ledger ledger;
+    return q.rules.empty() ? Status::ok : dry.walk_back(ctx, q.ledger ? &ledger : nullptr);
+  };
+  for (std::int32_t batch = q.batch; batch > 0; batch -= step) {
+    VITRINE_TRY(measure(batch));
+    const std::int32_t whole = batch - batch % ctx->lanes;
+    if (step > 1 && whole > 0 && whole < batch) VITRINE_TRY(measure(whole));
   }
   plan.scratch_bytes = dry.scratch_.peak();
   plan.book_bytes = dry.book_.peak();

@@ -283,6 +283,13 @@ Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, std::int3
   const std::size_t useful = std::max<std::size_t>(images >= many ? many : many / 2, cached / each);
   f.batch = static_cast<std::int32_t>(std::clamp<std::size_t>(std::min(room, useful), 1, 64));
   if (images > 0) f.batch = std::min(f.batch, images);
+  // What kernels work with grows otherwise than values do.
+  request.constant_parameters = f.prepare;
+  for (std::size_t bytes = budget + 1; f.batch > 1 && bytes > budget;) {
+    request.batch = f.batch;
+    Session::with_plan(engine, request, [&](const Plan& plan) { bytes = plan.bytes() + static_cast<std::size_t>(f.batch) * beside; });
+    if (bytes > budget) --f.batch;
+  }
   return f;
 }
 
