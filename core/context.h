@@ -81,6 +81,14 @@ struct Context {
     return out ? Status::ok : fail(Status::out_of_arena, memory_too_small);
   }
 
+  /// The same, to lie as another does.
+  Status temporary_like(const TensorView& other, TensorView& out) const noexcept {
+    const std::int32_t lanes = other.lanes;
+    const Status s = temporary(other.shape, out);
+    out.lanes = lanes;
+    return s;
+  }
+
   /// Cuts [0, n) into ranges of `grain` (the same ranges on any number of threads) and calls body(begin, end).
   template <class Body>
   void ranges(std::int64_t n, std::int64_t grain, Body&& body) const noexcept {

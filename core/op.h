@@ -99,7 +99,7 @@ class Op {
   }
   /// What vjp reads; `parameters`: parameter gradients are wanted too.
   virtual Need vjp_needs(bool parameters) const noexcept = 0;
-  /// In forward and vjp, for the first input and the result of these shapes; asked where ctx->takes_lanes is not null.
+  /// In forward, vjp, apply and apply_t, for the first input and the result of these shapes; asked where ctx->takes_lanes is not null.
   virtual Lanes lanes(const Context&, const Shape& /*in*/, const Shape& /*out*/) const noexcept { return Lanes::none; }
   /// Whether forward does what NodeIO::finish says; else it is never told to.
   virtual bool finishes() const noexcept { return false; }

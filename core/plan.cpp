@@ -154,12 +154,12 @@ void find_rectifiers(const PlanRequest& q, Plan& plan) noexcept {
 }
 
 // Which values lie with images innermost: what convolutions give that way, and on through ops that keep it, as far as every reader
-// takes it. Only plain runs and derivatives have them, and nobody outside reads them.
+// takes it. Runs that are watched or have a reference do without, and nobody outside reads them.
 void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexcept {
   const Graph& g = *q.graph;
   if (q.reference || q.observer != nullptr || q.channels > 1 || ctx->takes_lanes == nullptr) return;
   for (std::size_t i = 0; i < plan.walked.size(); ++i)
-    if (plan.walked[i] && !q.rules[i]->derivative()) return;
+    if (plan.walked[i] && !q.rules[i]->any_lanes()) return;
   plan.lanes = ctx->lanes;
   const auto manner = [&](const Node& node) { return node.op->lanes(ctx, g.shape(node.in[0]), g.shape(node.out)); };
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {

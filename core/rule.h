@@ -38,6 +38,8 @@ class Rule {
   virtual bool needs_reference() const noexcept { return false; }
   /// The step is the op's own vjp, at every op.
   virtual bool derivative() const noexcept { return false; }
+  /// It takes values and signals as they lie, images innermost or outermost (TensorView::lanes).
+  virtual bool any_lanes() const noexcept { return derivative(); }
 
   /// Sends the step to the op's class.
   Status step(const Context&, const Op&, const Step&) const noexcept;

@@ -126,9 +126,10 @@ Need LrpRule::needs(const Op& op) const noexcept {
 Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept {
   const auto channels = static_cast<std::size_t>(like.shape.c());
   if (values.size() != 1 && values.size() != channels) return ctx.fail(Status::bad_argument, "needs one value of low and high, or one a channel");
-  VITRINE_TRY(ctx.temporary(like.shape, out));
-  const std::int64_t pixels = like.shape.pixels();
-  for (std::int32_t n = 0; n < like.shape.n(); ++n)
+  VITRINE_TRY(ctx.temporary_like(like, out));
+  const Shape each = like.folded();
+  const std::int64_t pixels = each.pixels();
+  for (std::int32_t n = 0; n < each.n(); ++n)
     for (std::size_t c = 0; c < channels; ++c)
       ctx->fill(values[values.size() == 1 ? 0 : c], out.data + (n * static_cast<std::int64_t>(channels) + static_cast<std::int64_t>(c)) * pixels, pixels);
   return Status::ok;
@@ -172,10 +173,10 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
     if (where_[g] != kernels::Where::always && ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size())) continue;
     TensorView z = io.out, s;
     if (!reads_forward_output(g)) {
-      VITRINE_TRY(ctx.temporary(io.out.shape, z));
+      VITRINE_TRY(ctx.temporary_like(io.out, z));
       VITRINE_TRY(denominator(ctx, op, io, {sources, 3 * inputs}, g, z));
     }
-    VITRINE_TRY(ctx.temporary(io.out.shape, s));
+    VITRINE_TRY(ctx.temporary_like(io.out, s));
     ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
       const real* const out = io.out.data != nullptr ? io.out.data + begin : nullptr;
       ctx->relevance_quotient(stabilise_, where_[g], relevance.data + begin, z.data + begin, out, s.data + begin, end - begin);
@@ -189,7 +190,7 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
         if (!sink) continue;
         const ArenaScope row_scope(*ctx.scratch);
         TensorView c;
-        VITRINE_TRY(ctx.temporary(sink.shape, c));
+        VITRINE_TRY(ctx.temporary_like(sink, c));
         VITRINE_TRY(op.apply_t(ctx, io, r.row.w, s, i, {c, false}));
         const real* const x = sources[static_cast<std::size_t>(r.source) * inputs + i].data;
         const bool add = written[i];
@@ -212,9 +213,9 @@ Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& s
   const NodeIO& io = step.io;
   const ArenaScope scope(*ctx.scratch);
   TensorView bias, taps, t;
-  VITRINE_TRY(ctx.temporary(io.out.shape, bias));
-  VITRINE_TRY(ctx.temporary(io.out.shape, taps));
-  VITRINE_TRY(ctx.temporary(io.out.shape, t));
+  VITRINE_TRY(ctx.temporary_like(io.out, bias));
+  VITRINE_TRY(ctx.temporary_like(io.out, taps));
+  VITRINE_TRY(ctx.temporary_like(io.out, t));
   VITRINE_TRY(op.apply(ctx, io, io.in, {nothing, raw_part, r.row.bias}, {bias, false}));
   VITRINE_TRY(op.apply(ctx, io, io.in, {ones, ones, nothing}, {taps, false}));
   ctx->safe_divide(bias.data, taps.data, t.data, t.size(), false);
@@ -223,7 +224,7 @@ Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& s
     const Sink& sink = step.s_in[i];
     if (!sink) continue;
     TensorView c;
-    VITRINE_TRY(ctx.temporary(sink.shape, c));
+    VITRINE_TRY(ctx.temporary_like(sink, c));
     VITRINE_TRY(op.apply_t(ctx, io, ones, bias, i, {c, false}));
     ctx->scale(r.share, c.data, sink.data, sink.size(), written[i]);
     written[i] = true;
@@ -235,7 +236,7 @@ Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step,
   const NodeIO& io = step.io;
   const ArenaScope scope(*ctx.scratch);
   TensorView t;
-  VITRINE_TRY(ctx.temporary(io.out.shape, t));
+  VITRINE_TRY(ctx.temporary_like(io.out, t));
   float share = 1;
   bool bias = false;
   for (std::uint8_t k = 0; k < row_count_; ++k) {

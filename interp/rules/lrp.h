@@ -48,6 +48,7 @@ class LrpRule final : public Rule {
   const char* name() const noexcept override;
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
+  bool any_lanes() const noexcept override { return true; }
 
  protected:
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
@@ -85,6 +86,7 @@ class PassRule final : public Rule {
   const char* name() const noexcept override { return "pass"; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op& op) const noexcept override { return op.klass() == OpClass::route || op.klass() == OpClass::view ? op.vjp_needs(false) : Need{}; }
+  bool any_lanes() const noexcept override { return true; }
 
  protected:
   Status affine(const Context& ctx, const AffineOp&, const Step& s) const noexcept override { return pass(ctx, s); }

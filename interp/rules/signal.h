@@ -14,6 +14,7 @@ class RectifyRule final : public Rule {
   const char* name() const noexcept override { return kind_ == kernels::Rectify::guided ? "guided-backprop" : "deconvnet"; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
+  bool any_lanes() const noexcept override { return true; }
 
  protected:
   Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;

@@ -39,6 +39,60 @@ Net linear_net() {
 
 }  // namespace
 
+TEST_CASE("with images innermost every rule gives the same relevance") {
+  Net net({1, 2, 12, 11}, [](GraphBuilder& g, Id x) {
+    Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "bn1"), "relu1");
+    h = max_pool(g, h, {.kernel = 2}, "pool1");
+    const Id a = relu(g, conv2d(g, h, {.out = 9, .kernel = 3, .stride = 2, .padding = 1}, "conv2"), "relu2");
+    h = relu(g, add(g, conv2d(g, a, {.out = 9, .kernel = 3, .padding = 1, .bias = false}, "conv3"), a, "add3"), "relu3");
+    return linear(g, relu(g, linear(g, flatten(g, h, "flatten"), 20, "fc1"), "relu4"), 5, "fc2");
+  });
+  std::vector<Id> all;
+  for (Id v = 0; v < net.graph.values.size(); ++v)
+    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const float low[] = {-3, -2}, high[] = {3, 4};
+  const Composite composites[] = {Composite::uniform,           Composite::epsilon_plus,         Composite::epsilon_plus_flat,         Composite::epsilon_gamma_box,
+                                  Composite::epsilon_alpha2_beta1, Composite::excitation_backprop};
+  const auto compare = [&](const std::vector<const Rule*>& rules) {
+    Walked tight(net, rules, {.batch = 32}), loose(net, rules, {.batch = 32, .keep = all}), reported(net, rules, {.batch = 32, .ledger = true});
+    REQUIRE(tight.status == Status::ok);
+    if (kernel_table().takes_lanes != nullptr)
+      for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "add3", "relu3", "flatten", "fc1", "relu4"})
+        CHECK_MESSAGE(tight.plan.innermost[net.graph.nodes[net.node(name)].out], name);
+    for (const int batch : {32, 20}) {
+      const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
+      CHECK(difference(tight.forward(x, batch), loose.forward(x, batch)) <= tolerance(1e-12, 2e-6));
+      reported.forward(x, batch);
+      const Values want = loose.back(seed), found = tight.back(seed);
+      const double size = std::abs(*std::max_element(want.begin(), want.end(), [](real p, real q) { return std::abs(p) < std::abs(q); }));
+      CHECK(difference(found, want) <= tolerance(1e-10, 2e-5) * size);
+      std::vector<LedgerLine> lines(net.graph.nodes.size());
+      Ledger ledger{lines, nullptr};
+      CHECK(difference(reported.back(seed, &ledger), want) <= tolerance(1e-10, 2e-5) * size);
+      CHECK(lines[net.node("conv2")].filled);
+    }
+  };
+  for (const Composite composite : composites)
+    for (const BiasMode bias : {BiasMode::kept, BiasMode::shared}) {
+      CAPTURE(static_cast<int>(composite));
+      CAPTURE(static_cast<int>(bias));
+      CompositeOptions o{composite, with(LrpKind::epsilon, bias)};
+      o.rule.epsilon = 0.1f, o.rule.stabilizer = 0.1f;
+      o.rule.low = low, o.rule.high = high;
+      compare(Composed(net, o).rules);
+    }
+  // The box rule in the middle, where its bounds are tensors with images innermost too.
+  LrpOptions box = with(LrpKind::z_box);
+  const float zero[] = {0}, ten[] = {10};
+  box.stabilizer = 0.1f, box.low = zero, box.high = ten;
+  const LrpRule boxed(box, false);
+  Composed mixed(net, {Composite::epsilon_plus, {}});
+  mixed.rules[net.node("conv2")] = &boxed;
+  compare(mixed.rules);
+  const RectifyRule guided(kernels::Rectify::guided, true);
+  compare(everywhere(net, guided));
+}
+
 TEST_CASE("golden vectors of a linear layer") {
   Net net = linear_net();
   const float low[] = {-3}, high[] = {3}, zero[] = {0}, four[] = {4};
