@@ -161,7 +161,8 @@ TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bit
   const auto body = [](GraphBuilder& g, Id x) {
     Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 3, .stride = 2, .padding = 1}, "pool1");
     const Id both = relu(g, conv2d(g, h, {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "relu2");  // read twice
-    h = add(g, max_pool(g, both, {.kernel = 3, .stride = 1, .padding = 1}, "pool2"), both, "sum");
+    const Id first = conv2d(g, both, {.out = 4, .kernel = 1}, "first");
+    h = add(g, first, max_pool(g, both, {.kernel = 3, .stride = 1, .padding = 1}, "pool2"), "sum");
     return linear(g, flatten(g, max_pool(g, relu(g, h, "relu3"), {.kernel = 2}, "pool3"), "flatten"), 3, "fc");
   };
   Net net({1, 2, 12, 12}, body);
