@@ -108,6 +108,7 @@ class Session {
     const Session alone(engine, request);
     f(alone.plan_);
   }
+
   /// Inputs are the host's, and must stay until the walk is done.
   Session(const Session&) = delete;
   ~Session();

@@ -99,7 +99,7 @@ std::unique_ptr<Method> make_method(const MethodContext&, const std::string& nam
 
 /// Calls body(first, count) for batches of at most `batch` images of n, reporting progress and honouring stop.
 void in_batches(const MethodContext&, std::int32_t n, std::int32_t batch, const std::function<void(std::int32_t, std::int32_t)>& body);
-/// In batches of the walk's size, or as many images as its vectors have lanes, once or more: what remains comes last.
+/// The same for a walk: batches of at most its size, cut where its vectors end (Walk::lanes); the images that fill none come last.
 void in_batches(const MethodContext&, std::int32_t n, const Walk&, const std::function<void(std::int32_t, std::int32_t)>& body);
 
 extern const std::span<const Setting> lrp_settings, deeplift_settings, reversed_settings, integrated_settings, smoothgrad_settings,
