@@ -37,7 +37,7 @@ class Walk {
  public:
   struct Options {
     Id until = no_id;                    ///< default: the input
-    std::vector<Id> keep;                ///< values that stay readable
+    std::vector<Id> keep = {};           ///< values that stay readable
     bool reference = false, ledger = false;
     int channels = 1;
     Observer* observer = nullptr;
