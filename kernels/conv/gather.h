@@ -13,7 +13,7 @@ namespace {
 template <class V, bool Forward>
 struct Gather {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kDepth = 256;  ///< taps times channels of a block of the sum, about
+  static constexpr std::int64_t kDepth = 256, kDepthFew = 1024;  ///< taps times channels of a block of the sum, about; where rows are few
 
   ConvShape s;
   std::int64_t images, groups, phases_h, phases_w;
@@ -38,9 +38,12 @@ struct Gather {
     panels = panels_of<V>(m);
     max_taps = largest(s.kh, s.pad_top, s.dilation_h, phases_h) * largest(s.kw, s.pad_left, s.dilation_w, phases_w);
     const std::int64_t taps = larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));
-    const std::int64_t blocks = larger<std::int64_t>(1, ceil_div(channels * taps, kDepth));
+    const std::int64_t blocks = larger<std::int64_t>(1, ceil_div(channels * taps, few() ? kDepthFew : kDepth));
     block = larger<std::int64_t>(1, ceil_div(channels, blocks));
   }
+
+  /// Input gradients of images: their sums are short work for what it costs to fetch and store them.
+  bool few() const { return m <= 4; }
 
   /// Most taps along an axis that one phase has.
   static std::int64_t largest(std::int64_t k, std::int64_t pad, std::int64_t dilation, std::int64_t phases) {

@@ -72,6 +72,7 @@ struct Stage {
   std::int64_t residues, part;    ///< column parts, and the length of each
   std::int64_t rows, row, plane;  ///< staged rows; elements from row to row and from channel to channel
   std::int64_t y0, x0;            ///< source place of the first staged element
+  std::int64_t lowest_y;          ///< offset of the first row from its grid row
 
   VITRINE_INLINE Stage(const Taps& ty_, const Taps& tx_, std::int64_t h_, std::int64_t w_, std::int64_t stride_h_,
                        std::int64_t stride_w_, std::int64_t r0, std::int64_t r1, std::int64_t gw)
@@ -80,7 +81,8 @@ struct Stage {
     row_step = ty.count <= 1 ? stride_h : 1;
     residues = tx.count <= 1 ? 1 : stride_w;
     const std::int64_t col_step = tx.count <= 1 ? 1 : stride_w;
-    y0 = r0 * stride_h + ty.lowest();
+    lowest_y = ty.lowest();
+    y0 = r0 * stride_h + lowest_y;
     x0 = tx.lowest();
     rows = ((r1 - r0 - 1) * stride_h + ty.highest() - ty.lowest()) / row_step + 1;
     part = ceil_div((gw - 1) * col_step + tx.highest() - tx.lowest() + 1, residues);
@@ -94,7 +96,7 @@ struct Stage {
   VITRINE_INLINE std::int64_t row_offset(std::int64_t j) const { return j * (stride_h / row_step) * row; }
   /// What tap (a, b) adds to that.
   VITRINE_INLINE std::int64_t tap_offset(std::int64_t a, std::int64_t b) const {
-    const std::int64_t dy = ty.at(a) - ty.lowest(), dx = tx.at(b) - tx.lowest();
+    const std::int64_t dy = ty.at(a) - lowest_y, dx = tx.at(b) - x0;
     return dy / row_step * row + dx % residues * part + dx / residues;
   }
 

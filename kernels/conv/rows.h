@@ -1,6 +1,6 @@
 // The gather convolution by rows: staged source, packed weights, and the register block of the matrix product. A tile is one
-// phase, one group, a block of output rows (or whole images) and a block of output channels. No tile writes what another
-// writes.
+// group, a block of output rows (or whole images) and a block of output channels; its phases follow one another over the same
+// staged source. No tile writes what another writes.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -15,7 +15,7 @@ struct RowConv : Gather<V, Forward> {
   using typename Base::Phase;
   using Base::s, Base::images, Base::groups, Base::phases_h, Base::phases_w, Base::m, Base::channels, Base::out_h, Base::out_w,
       Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::group_width, Base::weights_at;
-  static constexpr std::int64_t kStaged = 48 * 1024;  ///< staged floats of a tile, about
+    static constexpr std::int64_t kStaged = 48 * 1024, kStagedFew = 96 * 1024;  ///< staged floats of a tile, about; where there are few rows
   static constexpr int kGroups = 8;                   ///< column groups made ready at once
 
   std::int64_t images_per, image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
@@ -24,22 +24,20 @@ struct RowConv : Gather<V, Forward> {
 
   explicit RowConv(const Args& a) : Base(a) {
     const std::int64_t taps = larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));  // of most phases
-    const std::int64_t grid_h = ceil_div(out_h, phases_h), grid_w = ceil_div(out_w, phases_w), grid = grid_h * grid_w;
+    const std::int64_t phases = phases_h * phases_w, grid_h = ceil_div(out_h, phases_h), grid_w = ceil_div(out_w, phases_w), grid = grid_h * grid_w;
     // Columns of few channels are packed as fast as they are multiplied.
     direct = rows_fill_vectors<V>(grid_w) && m <= (channels <= 4 ? 5 : 4) * Blocking<V>::max_rows && taps > 1;
 
     unstaged = s.kh == 1 && s.kw == 1 && s.h == 1 && s.oh == 1 && s.w == s.ow && s.pad_left == 0 && s.stride_w == 1 && (!Forward || is_raw(a.x_sub));
 
     // Columns of a tile: enough for about 2 Mflop, and not more than the cache holds staged.
-    const std::int64_t flops_per_column = 2 * m * channels * taps;
+    const std::int64_t flops_per_column = 2 * m * channels * taps * phases;
     const std::int64_t wanted = larger<std::int64_t>(512, (1 << 21) / larger<std::int64_t>(1, flops_per_column));
     images_per = images_of(wanted, grid);
     rows_per = grid_h;
     if (images_per == 1) {
       rows_per = smaller(grid_h, larger<std::int64_t>(1, wanted / grid_w));
-      const std::int64_t span = src_w + s.kw;
-      const std::int64_t stride_rows = Forward ? s.stride_h : 1;
-      while (rows_per > 1 && (rows_per * stride_rows + s.kh) * span * block > kStaged) --rows_per;
+      while (rows_per > 1 && block * stage_of_all(0, rows_per).plane > (this->few() ? kStagedFew : kStaged)) --rows_per;
       rows_per = ceil_div(grid_h, ceil_div(grid_h, rows_per));
     } else {
       const std::int64_t staged = larger<std::int64_t>(1, (src_h + s.kh) * (src_w + s.kw) * block);
@@ -66,7 +64,23 @@ struct RowConv : Gather<V, Forward> {
     return larger<std::int64_t>(smaller(n, ceil_div(96, grid)), smaller(n, ceil_div(images, 16)));
   }
 
-  std::int64_t base_tiles() const { return phases_h * phases_w * groups * image_blocks * row_blocks; }
+  std::int64_t base_tiles() const { return groups * image_blocks * row_blocks; }
+
+  /// What the taps of all phases read.
+  Stage stage_of_all(std::int64_t r0, std::int64_t r1) const {
+    Phase all = phase(0);
+    for (std::int64_t i = 1; i < phases_h * phases_w; ++i) {
+      const Phase p = phase(i);
+      all.ty = reach(all.ty, p.ty), all.tx = reach(all.tx, p.tx);
+    }
+    return stage(all, r0, r1);
+  }
+  /// Two taps, at the ends of those of a and b.
+  static Taps reach(const Taps& a, const Taps& b) {
+    if (a.count == 0 || b.count == 0) return a.count == 0 ? b : a;
+    const std::int64_t low = smaller(a.lowest(), b.lowest());
+    return {2, low, larger(a.highest(), b.highest()) - low};
+  }
 
   /// Of a column group's panel, and what its last row may write too far.
   std::int64_t group_floats() const { return block * this->max_taps * group_width() + V::width; }
@@ -75,22 +89,16 @@ struct RowConv : Gather<V, Forward> {
     std::int64_t staged, panel, spill, offsets, total;
   };
 
-  /// Floats of each part of the scratch, over all phases.
+  /// Floats of each part of the scratch.
   Scratch scratch() const {
     Scratch t{};
-    for (std::int64_t i = 0; i < phases_h * phases_w; ++i) {
-      const Phase p = phase(i);
-      if (p.gh <= 0 || p.gw <= 0) continue;
-      const Stage st = stage(p, 0, smaller(rows_per, p.gh));
-      const std::int64_t depth = block * p.ty.count * p.tx.count;
-      t.staged = larger(t.staged, unstaged ? 0 : images_per * block * st.plane);
-      t.panel = larger(t.panel, direct ? 0 : (panels_per > 1 ? kGroups : 1) * group_floats());
-      t.offsets = larger(t.offsets, depth);
-    }
+    const std::int64_t depth = block * this->max_taps;
+    t.staged = unstaged ? 0 : images_per * block * stage_of_all(0, smaller(rows_per, ceil_div(out_h, phases_h))).plane;
+    t.panel = direct ? 0 : (panels_per > 1 ? kGroups : 1) * group_floats();
     t.staged = round_up(t.staged + group_width(), 16);
     t.panel = round_up(t.panel, 16);
     t.spill = round_up(Blocking<V>::max_rows * group_width(), 16);
-    t.offsets = round_up(t.offsets, 16);
+    t.offsets = round_up(depth, 16);
     t.total = t.staged + t.panel + t.spill + t.offsets;
     return t;
   }
@@ -99,98 +107,103 @@ struct RowConv : Gather<V, Forward> {
     return {base_tiles() * panel_blocks, this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()};
   }
 
-  /// What the loops over column groups need to know of the tile.
+  /// What the loops over column groups need to know of the tile, a block of the sum and a phase.
   struct Columns {
     std::int64_t first_image, last_image, r0, r1;
     std::int64_t staged_image;  ///< staged elements from image to image
     std::int64_t out_image;     ///< output elements from image to image
+    std::int64_t group, first_panel, last_panel;
+    std::int64_t c0, c1;        ///< source channels
+    const float* source;        ///< where the first of them lies
+    float* out;
   };
 
   void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
-    const std::int64_t panel_block = index % panel_blocks;
+    Columns t{};
+    t.first_panel = index % panel_blocks * panels_per;
+    t.last_panel = smaller(panels.count, t.first_panel + panels_per);
     index /= panel_blocks;
     const std::int64_t row_block = index % row_blocks;
     index /= row_blocks;
-    const std::int64_t image_block = index % image_blocks;
-    index /= image_blocks;
-    const std::int64_t group = index % groups, which = index / groups;
-    const Phase p = phase(which);
-    Columns t{};
-    t.first_image = image_block * images_per;
+    t.first_image = index % image_blocks * images_per;
     t.last_image = smaller(images, t.first_image + images_per);
-    t.r0 = row_block * rows_per;
-    t.r1 = smaller(p.gh, t.r0 + rows_per);
-    if (t.r0 >= t.r1 || p.gw <= 0) return;
+    t.group = index / image_blocks;
+    const std::int64_t r0 = row_block * rows_per, r1 = smaller(ceil_div(out_h, phases_h), r0 + rows_per);
+    if (r0 >= r1) return;
 
     const Scratch part = scratch();
     float *staged = memory, *panel = staged + part.staged, *spill = panel + part.panel;
-    std::int32_t* offsets = reinterpret_cast<std::int32_t*>(spill + part.spill);
-    const Stage st = stage(p, t.r0, t.r1);
-    const std::int64_t taps = p.ty.count * p.tx.count;
+    auto* const offsets = reinterpret_cast<std::int32_t*>(spill + part.spill);
+    const Stage st = stage_of_all(r0, r1);
     t.staged_image = unstaged ? groups * channels * src_w : block * st.plane;
     t.out_image = groups * m * out_h * out_w;
     const float* src = Forward ? a.x : a.y;
-    float* out = (Forward ? a.y_out : a.x_out) + t.first_image * t.out_image + group * m * out_h * out_w;
-    weights += weights_at(which, group);
-    float bias[Blocking<V>::max_rows];
-    const bool has_bias = Forward && a.bias != nullptr;
-    const std::int64_t first_panel = panel_block * panels_per, last_panel = smaller(panels.count, first_panel + panels_per);
-    // With several panels of rows, several column groups are made ready at once: each panel then runs along its output rows.
-    const int groups_at_once = last_panel - first_panel > 1 ? kGroups : 1;
+    t.out = (Forward ? a.y_out : a.x_out) + t.first_image * t.out_image + t.group * m * out_h * out_w;
+    for (t.c0 = 0; t.c0 < channels; t.c0 = t.c1) {
+      t.c1 = smaller(channels, t.c0 + block);
+      for (std::int64_t i = t.first_image; i < t.last_image && !unstaged; ++i) {
+        for (std::int64_t c = t.c0; c < t.c1; ++c) {
+          st.template fill<V>(Forward ? a.x_sub : Substitute{}, src + ((i * groups + t.group) * channels + c) * src_h * src_w,
+                              staged + (i - t.first_image) * t.staged_image + (c - t.c0) * st.plane);
+        }
+      }
+      t.source = unstaged ? src + ((t.first_image * groups + t.group) * channels + t.c0) * src_w : staged;
+      for (std::int64_t which = 0; which < phases_h * phases_w; ++which) {
+        const Phase p = phase(which);
+        t.r0 = r0, t.r1 = smaller(p.gh, r1);
+        if (t.r0 < t.r1 && p.gw > 0) run_phase(a, p, st, t, weights + weights_at(which, t.group), panel, spill, offsets);
+      }
+    }
+  }
 
-    std::int64_t c0 = 0;
-    do {
-      const std::int64_t c1 = smaller(channels, c0 + block), k = (c1 - c0) * taps;
-      for (std::int64_t i = t.first_image; i < t.last_image && taps > 0 && !unstaged; ++i) {
-        for (std::int64_t c = c0; c < c1; ++c) {
-          st.template fill<V>(Forward ? a.x_sub : Substitute{}, src + ((i * groups + group) * channels + c) * src_h * src_w,
-                              staged + (i - t.first_image) * t.staged_image + (c - c0) * st.plane);
-        }
+  void run_phase(const Args& a, const Phase& p, Stage st, const Columns& t, const float* weights, float* panel, float* spill, std::int32_t* offsets) const {
+    const std::int64_t count_c = t.c1 - t.c0, k = count_c * p.ty.count * p.tx.count;
+    const bool add = a.add || t.c0 > 0, with_bias = Forward && a.bias != nullptr && t.c0 == 0, relu = Forward && a.relu && t.c1 == channels;
+    if (k == 0 && add && !with_bias && !relu) return;
+    float bias[Blocking<V>::max_rows];
+    if (unstaged) {
+      for (std::int64_t c = 0; c < count_c; ++c) offsets[c] = static_cast<std::int32_t>(c * src_w);
+    } else {
+      st.ty = p.ty, st.tx = p.tx;
+      this->fill_offsets(p, st, st.plane, count_c, 1, offsets);
+    }
+    // With several panels of rows, several column groups are made ready at once: each panel then runs along its output rows.
+    const int groups_at_once = t.last_panel - t.first_panel > 1 ? kGroups : 1;
+    Place at{t.first_image, t.r0, 0};
+    while (at.image < t.last_image) {
+      Group ready[kGroups];
+      int count = 0;
+      for (; count < groups_at_once && at.image < t.last_image; ++count) {
+        Group& g = ready[count];
+        const std::int64_t columns = gather_runs(p, st, t, at, g.runs, g.count);
+        g.to = target(p, g.runs, g.count, columns);
+        g.panel = panel + count * group_floats();
+        for (int v = 0; v < g.to.nv; ++v) g.from[v] = direct ? t.source + g.runs[smaller<std::int64_t>(v, g.count - 1)].src : g.panel + v * V::width;
       }
-      if (unstaged) {
-        for (std::int64_t c = c0; c < c1; ++c) offsets[c - c0] = static_cast<std::int32_t>((c - c0) * src_w);
-      } else {
-        this->fill_offsets(p, st, st.plane, c1 - c0, 1, offsets);
-      }
-      const float* const source = unstaged ? src + ((t.first_image * groups + group) * channels + c0) * src_w : staged;
-      Place at{t.first_image, t.r0, 0};
-      while (at.image < t.last_image) {
-        Group ready[kGroups];
-        int count = 0;
-        for (; count < groups_at_once && at.image < t.last_image; ++count) {
-          Group& g = ready[count];
-          const std::int64_t columns = gather_runs(p, st, t, at, g.runs, g.count);
-          g.to = target(p, g.runs, g.count, columns);
-          g.panel = panel + count * group_floats();
-          for (int v = 0; v < g.to.nv; ++v) g.from[v] = direct ? staged + g.runs[smaller<std::int64_t>(v, g.count - 1)].src : g.panel + v * V::width;
-        }
-        if (!direct) pack_columns(source, offsets, k, ready, count);
-        for (std::int64_t q = first_panel; q < last_panel; ++q) {
-          const int rows = panels.height(q);
-          const std::int64_t row = panels.begin(q);
-          const bool add = a.add || c0 > 0, with_bias = has_bias && c0 == 0, relu = Forward && a.relu && c1 == channels;
-          for (int r = 0; r < rows && with_bias; ++r) bias[r] = substituted(a.bias_sub, a.bias[group * m + row + r]);
-          const float* packed = weights + this->panel_at(p, q, c0);
-          float* const base = out + row * out_h * out_w;
-          for (int i = 0; i < count; ++i) {
-            const Group& g = ready[i];
-            const int nv = g.to.nv;
-            float* c[Blocking<V>::max_vectors];
-            for (int v = 0; v < nv; ++v) c[v] = g.to.spilled ? spill + v * V::width : base + g.to.out[v];
-            const std::int64_t ldc = g.to.spilled ? std::int64_t{nv} * V::width : out_h * out_w;
-            const float* inner_bias = with_bias && !g.to.spilled ? bias : nullptr;
-            const bool inner_add = add && !g.to.spilled, inner_relu = relu && !g.to.spilled;
-            if (direct) {
-              block_function<V, Indirect>(rows, nv)({k, packed, g.from, {offsets}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
-            } else {
-              block_function<V, Strided>(rows, nv)({k, packed, g.from, {nv * V::width}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
-            }
-            if (g.to.spilled) deliver(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
+      if (!direct) pack_columns(t.source, offsets, k, ready, count, panel);
+      for (std::int64_t q = t.first_panel; q < t.last_panel; ++q) {
+        const int rows = panels.height(q);
+        const std::int64_t row = panels.begin(q);
+        for (int r = 0; r < rows && with_bias; ++r) bias[r] = substituted(a.bias_sub, a.bias[t.group * m + row + r]);
+        const float* packed = weights + this->panel_at(p, q, t.c0);
+        float* const base = t.out + row * out_h * out_w;
+        for (int i = 0; i < count; ++i) {
+          const Group& g = ready[i];
+          const int nv = g.to.nv;
+          float* c[Blocking<V>::max_vectors];
+          for (int v = 0; v < nv; ++v) c[v] = g.to.spilled ? spill + v * V::width : base + g.to.out[v];
+          const std::int64_t ldc = g.to.spilled ? std::int64_t{nv} * V::width : out_h * out_w;
+          const float* inner_bias = with_bias && !g.to.spilled ? bias : nullptr;
+          const bool inner_add = add && !g.to.spilled, inner_relu = relu && !g.to.spilled;
+          if (direct) {
+            block_function<V, Indirect>(rows, nv)({k, packed, g.from, {offsets}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
+          } else {
+            block_function<V, Strided>(rows, nv)({k, packed, g.from, {group_width()}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
           }
+          if (g.to.spilled) deliver(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
         }
       }
-      c0 = c1;
-    } while (c0 < channels);
+    }
   }
 
   /// The next column to handle.
@@ -264,21 +277,27 @@ struct RowConv : Gather<V, Forward> {
 
   /// Each group's panel[k][width] = its columns, all groups along a row of the source before the next row. Whole vectors are moved:
   /// what one writes too far, the next run or row overwrites.
-  void pack_columns(const float* source, const std::int32_t* offsets, std::int64_t k, const Group* some, int count) const {
+  void pack_columns(const float* source, const std::int32_t* offsets, std::int64_t k, const Group* some, int count, float* panel) const {
+    struct Move {
+      std::int64_t from, to, len;
+    } moves[kGroups * Blocking<V>::max_vectors * V::width];
+    int n = 0;
+    for (int g = 0; g < count; ++g)
+      for (std::int64_t r = 0; r < some[g].count; ++r) moves[n++] = {some[g].runs[r].src, g * group_floats() + some[g].runs[r].at, some[g].runs[r].len};
+    const std::int64_t width = group_width();
     constexpr std::int64_t ahead = 6;  // rows: planes lie pages apart, where the machine does not look ahead by itself
     for (std::int64_t i = 0; i < k; ++i) {
       const float* const from = source + offsets[i];
-      const float* const later = source + offsets[smaller(i + ahead, k - 1)];
-      for (int g = 0; g < count; ++g) {
-        const Group& group = some[g];
-        float* const to = group.panel + i * group.to.nv * V::width;
-        for (std::int64_t r = 0; r < group.count; ++r) {
-          const Run& run = group.runs[r];
-          if (unstaged) __builtin_prefetch(later + run.src);
+      float* const to = panel + i * width;
+      if (unstaged) {
+        const float* const later = source + offsets[smaller(i + ahead, k - 1)];
+        for (const Move *m = moves, *const end = moves + n; m != end; ++m) {
+          __builtin_prefetch(later + m->from);
           // Behind the last pixel of what is not staged lies foreign memory.
-          const V v = unstaged && run.len < V::width ? V::load_n(from + run.src, run.len) : V::load(from + run.src);
-          v.store(to + run.at);
+          (m->len < V::width ? V::load_n(from + m->from, m->len) : V::load(from + m->from)).store(to + m->to);
         }
+      } else {
+        for (const Move *m = moves, *const end = moves + n; m != end; ++m) V::load(from + m->from).store(to + m->to);
       }
     }
   }

@@ -166,7 +166,7 @@ struct TileProducts {
 
 VITRINE_INLINE bool winograd_suits(const ConvShape& s, bool exact) {
   return !exact && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 &&
-         s.c >= 24 && s.oc >= 24 && s.oh >= 8 && s.ow >= 8 && s.pad_top <= 2 && s.pad_left <= 2 && s.pad_top == s.pad_left;
+         s.c >= 24 && s.oc >= 24 && s.oh >= 7 && s.ow >= 7 && s.pad_top <= 2 && s.pad_left <= 2 && s.pad_top == s.pad_left;
 }
 
 /// Forward, and backward-data as the forward convolution of the signal with the kernel turned round.
