@@ -123,16 +123,16 @@ std::unique_ptr<Method> make_method(const MethodContext& c, const std::string& n
   return make_walk_method(c, name, s);
 }
 
-std::unique_ptr<const Model> merged_copy(const Model& model) {
-  return has_mergeable_batch_norm(model) ? std::make_unique<const Model>(merge_batch_norms(model)) : nullptr;
+const Model& Merged::model() {
+  if (!copy_ && has_mergeable_batch_norm(model_)) copy_ = std::make_unique<const Model>(merge_batch_norms(model_));
+  return copy_ ? *copy_ : model_;
 }
 
 Predictor::Predictor(const Model& model, const Engine& engine, std::size_t budget) : Predictor(model, engine, no_id, budget) {}
 
-Predictor::Predictor(const Model& model, const Engine& engine, Id value, std::size_t budget) : model_(model), value_(value) {
+Predictor::Predictor(const Model& model, const Engine& engine, Id value, std::size_t budget, bool prepare) : model_(model), merged_(std::make_unique<Merged>(model)), value_(value) {
   // An inner value has its id in this graph alone.
-  if (value == no_id || value == model.logits()) merged_ = merged_copy(model);
-  const Model& own = merged_ ? *merged_ : model;
+  const Model& own = value == no_id || value == model.logits() ? merged_->model() : model;
   if (value == no_id) value_ = own.graph().output;
   if (value == model.logits()) value_ = own.logits();
   PlanRequest request;
@@ -140,7 +140,7 @@ Predictor::Predictor(const Model& model, const Engine& engine, Id value, std::si
   request.keep_values = {&value_, 1};
   const Fit f = fit(engine, request, budget);
   request.batch = f.batch;
-  session_ = std::make_unique<Session>(engine, request, own.parameters, f.prepare);
+  session_ = std::make_unique<Session>(engine, request, own.parameters, prepare && f.prepare);
 }
 
 Predictor::~Predictor() = default;
@@ -158,7 +158,8 @@ std::vector<real> Predictor::predict(const Images& x) {
 }
 
 Explainer::Explainer(const Model& model, const Engine& engine, ExplainRequest request)
-    : model_(model), engine_(engine), request_(std::move(request)), method_(make_method({model_, engine_, request_}, request_.method, request_.settings)) {
+    : model_(model), engine_(engine), request_(std::move(request)), merged_(std::make_unique<Merged>(model_)),
+      method_(make_method({model_, engine_, request_, *merged_, 0}, request_.method, request_.settings)) {
   const int classes = static_cast<int>(model.graph().shape(model.logits()).per_image());
   if (request_.target && (*request_.target < 0 || *request_.target >= classes))
     throw Error("target " + std::to_string(*request_.target) + " is no class: expected 0 to " + std::to_string(classes - 1), Error::usage);
@@ -168,9 +169,10 @@ Explainer::Explainer(const Model& model, const Engine& engine, ExplainRequest re
 
 Explainer::~Explainer() = default;
 
-// Scores come from the logits, also where the network ends in a softmax.
+// Scores come from the logits, also where the network ends in a softmax. One forward run beside a method's many is not worth
+// weights prepared for it.
 std::vector<real> Explainer::scores(const Images& x) {
-  if (!scores_) scores_ = std::make_unique<Predictor>(model_, engine_, model_.logits(), request_.memory_budget);
+  if (!scores_) scores_ = std::make_unique<Predictor>(merged_->model(), engine_, merged_->model().logits(), request_.memory_budget, false);
   return scores_->predict(x);
 }
 

@@ -64,13 +64,16 @@ struct MethodEntry {
 
 std::span<const MethodEntry> method_entries();
 
+class Merged;
+
 /// Answers again and again with one plan, its memory and its prepared weights. Batch norms are merged into the layers before
 /// them. Model and engine must outlive it, and the parameters must not change. `memory_budget` in bytes: images go in batches that fit.
 class Predictor {
  public:
   Predictor(const Model&, const Engine&, std::size_t memory_budget = std::size_t{512} << 20);
   /// Of an inner value of the graph instead of the output.
-  Predictor(const Model&, const Engine&, Id value, std::size_t memory_budget);
+  /// `prepare`: weights are kept as the kernels want them, if they fit: faster from the second batch on.
+  Predictor(const Model&, const Engine&, Id value, std::size_t memory_budget, bool prepare = true);
   ~Predictor();
   Predictor(const Predictor&) = delete;
   /// The output (or the value) for all images, one row an image, (N,K). Throws an Error if they do not fit the model or are not finite.
@@ -78,7 +81,7 @@ class Predictor {
 
  private:
   const Model& model_;
-  std::unique_ptr<const Model> merged_;
+  std::unique_ptr<Merged> merged_;
   Id value_;
   std::unique_ptr<Session> session_;
 };
@@ -101,6 +104,7 @@ class Explainer {
   const Model& model_;
   const Engine& engine_;
   const ExplainRequest request_;
+  std::unique_ptr<Merged> merged_;
   std::unique_ptr<Method> method_;
   std::unique_ptr<Predictor> scores_;
 };

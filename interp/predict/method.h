@@ -50,6 +50,8 @@ class Walk {
   /// Method::predicted it is the class of the largest logit. Appends to `scored` unless that is null.
   enum class Seed { one, logit };
   void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed, Method::Scored* scored = nullptr);
+  /// Forward alone, of one batch and its baselines: appends to `scored`.
+  void score(const TensorView& x, const TensorView& baseline, std::span<const int> targets, Method::Scored& scored);
   std::int32_t batch() const noexcept { return options_.batch; }
   /// Batches that this divides run fastest.
   std::int32_t lanes() const noexcept;
@@ -58,6 +60,9 @@ class Walk {
   void collect(std::vector<LedgerRow>&) const;
 
  private:
+  /// What is asked for, or the class of the largest logit of image n.
+  static int target_of(const HostTensor& logits, std::int32_t n, int asked);
+
   const Model& model_;
   Options options_;
   Id logits_;
@@ -67,8 +72,18 @@ class Walk {
   std::vector<real> seed_;
 };
 
-/// The network with its batch norms merged into the layers before them, or null where there are none to merge.
-std::unique_ptr<const Model> merged_copy(const Model&);
+/// A network with its batch norms merged into the layers before them: one copy, made when first asked for, for all who ask.
+class Merged {
+ public:
+  explicit Merged(const Model& model) noexcept : model_(model) {}
+  Merged(const Merged&) = delete;
+  /// The network itself where there are none to merge.
+  const Model& model();
+
+ private:
+  const Model& model_;
+  std::unique_ptr<const Model> copy_;
+};
 
 /// How many images a session takes at once, and whether its weights are kept prepared for the kernels.
 struct Fit {
@@ -84,6 +99,10 @@ struct MethodContext {
   const Model& model;
   const Engine& engine;
   const ExplainRequest& request;
+  Merged& merged;           ///< of the explained model
+  std::int32_t images = 0;  ///< that come together, where that is known (fit)
+  /// The same over the merged network.
+  MethodContext over_merged() const { return {merged.model(), engine, request, merged, images}; }
 };
 
 // One file a family: walks.cpp (gradient, LRP, DeepLIFT, reversed networks), wrappers.cpp (integrated gradients,

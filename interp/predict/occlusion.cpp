@@ -34,7 +34,7 @@ std::array<std::int32_t, 2> pair(const Settings& s, const char* key, std::array<
 class Occlusion final : public Method {
  public:
   Occlusion(const MethodContext& c, const Settings& s)
-      : merged_(merged_copy(c.model)), context_{merged_ ? *merged_ : c.model, c.engine, c.request}, logits_(context_.model.logits()), keep_{logits_} {
+      : context_(c.over_merged()), logits_(context_.model.logits()), keep_{logits_} {
     const Shape image = c.model.image_shape();
     const std::int32_t side = std::max(3, image.h() / 8);
     window_ = pair(s, "window", {std::min(side, image.h()), std::min(side, image.w())}, image.h(), image.w());
@@ -118,7 +118,6 @@ class Occlusion final : public Method {
     return of_target(session_->download(session_->run().value(logits_)), target);
   }
 
-  std::unique_ptr<const Model> merged_;  // context_ refers to it, if it is there
   MethodContext context_;
   Id logits_;
   std::array<Id, 1> keep_;

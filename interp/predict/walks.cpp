@@ -69,9 +69,7 @@ CompositeOptions composite_options(const MethodContext& c, const Settings& s, As
 // One walk with one signal a value.
 class WalkMethod : public Method {
  public:
-  /// `merged`: the network to walk over instead of the context's.
-  WalkMethod(const MethodContext& c, Walk::Seed seed, bool times_input, std::unique_ptr<const Model> merged = nullptr)
-      : merged_(std::move(merged)), context_{merged_ ? *merged_ : c.model, c.engine, c.request}, assignment_(context_.model), seed_(seed), times_input_(times_input) {}
+  WalkMethod(const MethodContext& c, Walk::Seed seed, bool times_input) : context_(c), assignment_(context_.model), seed_(seed), times_input_(times_input) {}
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
     scored = {};
@@ -89,6 +87,7 @@ class WalkMethod : public Method {
  protected:
   void start(Walk::Options options) {
     options.ledger = context_.request.ledger;
+    options.images = context_.images;
     walk_ = std::make_unique<Walk>(context_.model, context_.engine, assignment_.rules, options, context_.request.memory_budget);
   }
 
@@ -100,7 +99,6 @@ class WalkMethod : public Method {
     }
   }
 
-  std::unique_ptr<const Model> merged_;  // context_ refers to it, if it is there
   MethodContext context_;
   Assignment assignment_;
   Walk::Seed seed_;
@@ -111,7 +109,7 @@ class WalkMethod : public Method {
 
 class Rescale final : public WalkMethod {
  public:
-  explicit Rescale(const MethodContext& c) : WalkMethod(c, Walk::Seed::one, true, c.request.ledger ? nullptr : merged_copy(c.model)) {
+  explicit Rescale(const MethodContext& c) : WalkMethod(c.request.ledger ? c : c.over_merged(), Walk::Seed::one, true) {
     assignment_.fill(&rule_);
     start({.keep = {}, .reference = true});
   }
@@ -219,9 +217,7 @@ void Walk::run(const TensorView& x, const TensorView* reference, std::span<const
   std::optional<HostTensor> at_baseline;
   if (with_baseline) at_baseline.emplace(session_->download(session_->run().reference_value(logits_)));
   for (std::int32_t n = 0; n < x.shape.n(); ++n) {
-    const real* const row = out.data + n * classes;
-    int target = targets[static_cast<std::size_t>(n)];
-    if (target == Method::predicted) target = static_cast<int>(std::max_element(row, row + classes) - row);
+    const int target = target_of(out, n, targets[static_cast<std::size_t>(n)]);
     const std::int64_t at = n * classes + target;
     seed_[static_cast<std::size_t>(at)] = how == Seed::one ? 1 : out.data[at];
     if (scored == nullptr) continue;
@@ -233,6 +229,26 @@ void Walk::run(const TensorView& x, const TensorView* reference, std::span<const
   std::fill(lines_.begin(), lines_.end(), LedgerLine{});
   Ledger ledger{lines_, seconds};
   session_->walk_back(options_.ledger ? &ledger : nullptr);
+}
+
+int Walk::target_of(const HostTensor& logits, std::int32_t n, int asked) {
+  if (asked != Method::predicted) return asked;
+  const real* const row = logits.data + n * logits.shape.per_image();
+  return static_cast<int>(std::max_element(row, row + logits.shape.per_image()) - row);
+}
+
+void Walk::score(const TensorView& x, const TensorView& baseline, std::span<const int> targets, Method::Scored& scored) {
+  const std::size_t first = scored.target.size();
+  const auto forward = [&](const TensorView& images, auto body) {
+    session_->forward(images);
+    const HostTensor out = session_->download(session_->run().value(logits_));
+    for (std::int32_t n = 0; n < images.shape.n(); ++n) body(n, out, n * out.shape.per_image());
+  };
+  forward(x, [&](std::int32_t n, const HostTensor& out, std::int64_t row) {
+    scored.target.push_back(target_of(out, n, targets[static_cast<std::size_t>(n)]));
+    scored.score.push_back(out.data[row + scored.target.back()]);
+  });
+  forward(baseline, [&](std::int32_t n, const HostTensor& out, std::int64_t row) { scored.baseline.push_back(out.data[row + scored.target[first + static_cast<std::size_t>(n)]]); });
 }
 
 std::int32_t Walk::lanes() const noexcept {
@@ -301,8 +317,7 @@ std::unique_ptr<Method> make_walk_method(const MethodContext& c, const std::stri
   }
   // Rules and ledgers name nodes, merged ones too; LRP's user says which network is meant.
   const bool lrp = name == "lrp", merge = lrp ? s.text("batch-norm") == "merge" : c.request.rules.empty() && !c.request.ledger;
-  std::unique_ptr<const Model> merged = merge ? merged_copy(c.model) : nullptr;
-  auto m = std::make_unique<WalkMethod>(c, lrp ? Walk::Seed::logit : Walk::Seed::one, name == "input-x-gradient", std::move(merged));
+  auto m = std::make_unique<WalkMethod>(merge ? c.over_merged() : c, lrp ? Walk::Seed::logit : Walk::Seed::one, name == "input-x-gradient");
   Assignment& a = m->assignment_;
   if (lrp) {
     a.compose(composite_options(m->context_, s, a));

@@ -25,8 +25,7 @@ constexpr Setting smoothgrad_list[] = {
 class IntegratedGradients final : public Method {
  public:
   IntegratedGradients(const MethodContext& c, const Settings& s)
-      : merged_(c.request.rules.empty() ? merged_copy(c.model) : nullptr), context_{merged_ ? *merged_ : c.model, c.engine, c.request},
-        quadrature_(make_quadrature(s.text("quadrature"), static_cast<int>(s.integer("steps")))), assignment_(context_.model) {
+      : context_(c.request.rules.empty() ? c.over_merged() : c), quadrature_(make_quadrature(s.text("quadrature"), static_cast<int>(s.integer("steps")))), assignment_(context_.model) {
     RuleSet set(assignment_.arena());
     assignment_.fill(set.make<GradientRule>());
     assignment_.override_with(c.request.rules);
@@ -34,8 +33,13 @@ class IntegratedGradients final : public Method {
   }
   bool complete() const override { return true; }
   bool has_baseline() const override { return true; }
+  bool scores_inputs() const override { return true; }
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
+    scored = {};
+    in_batches(context_, x.shape.n(), *walk_, [&](std::int32_t first, std::int32_t count) {
+      walk_->score(x.images(first, count), baseline.images(first, count), targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), scored);
+    });
     const std::int64_t pixels = x.shape.per_image();
     const auto steps = static_cast<std::int32_t>(quadrature_.at.size());
     Images points{x.shape.with_batch(walk_->batch()), {}};
@@ -51,7 +55,7 @@ class IntegratedGradients final : public Method {
           real* const point = points.data.data() + k * pixels;
           for (std::int64_t i = 0; i < pixels; ++i) point[i] = static_cast<real>(a[i] + alpha * (static_cast<double>(b[i]) - a[i]));
         }
-        target.assign(static_cast<std::size_t>(count), targets[static_cast<std::size_t>(n)]);
+        target.assign(static_cast<std::size_t>(count), scored.target[static_cast<std::size_t>(n)]);
         walk_->run(points.view().images(0, count), nullptr, target, Walk::Seed::one);
         const HostTensor g = walk_->signal();
         for (std::int32_t k = 0; k < count; ++k) {
@@ -66,7 +70,6 @@ class IntegratedGradients final : public Method {
   }
 
  private:
-  std::unique_ptr<const Model> merged_;  // context_ refers to it, if it is there
   MethodContext context_;
   Quadrature quadrature_;
   Assignment assignment_;
@@ -75,6 +78,8 @@ class IntegratedGradients final : public Method {
 
 class SmoothGrad final : public Method {
  public:
+  static constexpr std::int32_t kTogether = 16;  ///< noisy copies made at once
+
   SmoothGrad(const MethodContext& c, const Settings& s, std::unique_ptr<Method> of)
       : context_(c), samples_(static_cast<int>(s.integer("samples"))), sigma_(s.number("sigma")), seed_(static_cast<std::uint64_t>(s.integer("seed"))),
         statistic_(s.text("statistic")), of_(std::move(of)) {}
@@ -82,7 +87,6 @@ class SmoothGrad final : public Method {
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
     const std::int64_t pixels = x.shape.per_image();
-    const std::int32_t batch = 16;
     std::vector<double> mean(static_cast<std::size_t>(pixels)), squares(mean.size()), normals(mean.size());
     for (std::int32_t n = 0; n < x.shape.n(); ++n) {
       const real* const image = x.data + n * pixels;
@@ -90,7 +94,7 @@ class SmoothGrad final : public Method {
       const double deviation = sigma_ * (static_cast<double>(*high) - *low);
       std::fill(mean.begin(), mean.end(), 0.0);
       std::fill(squares.begin(), squares.end(), 0.0);
-      in_batches(context_, samples_, batch, [&](std::int32_t first, std::int32_t count) {
+      in_batches(context_, samples_, kTogether, [&](std::int32_t first, std::int32_t count) {
         Images noisy{x.shape.with_batch(count), {}}, reference{x.shape.with_batch(count), {}};
         noisy.data.resize(static_cast<std::size_t>(noisy.shape.size()));
         std::vector<real> r(noisy.data.size());
@@ -166,7 +170,9 @@ std::unique_ptr<Method> make_smoothgrad(const MethodContext& c, const Settings& 
   std::map<std::string, std::string> inner;
   for (const auto& [key, value] : c.request.settings)
     if (key.starts_with("of.")) inner[key.substr(3)] = value;
-  return std::make_unique<SmoothGrad>(c, s, make_method(c, of, inner));
+  MethodContext noisy = c;
+  noisy.images = std::min(static_cast<std::int32_t>(s.integer("samples")), SmoothGrad::kTogether);
+  return std::make_unique<SmoothGrad>(c, s, make_method(noisy, of, inner));
 }
 
 }  // namespace vitrine
