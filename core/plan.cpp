@@ -267,6 +267,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   const auto channels = static_cast<std::size_t>(q.channels);
   plan = {};
   plan.request = q;
+  if (q.one_reference && (!q.reference || q.observer != nullptr)) return ctx.fail(Status::bad_argument, "one reference for all images needs a reference run that nothing watches");
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
@@ -299,6 +300,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   std::size_t count = 0;
   const auto n = static_cast<std::int32_t>(nodes);
   const auto batch = static_cast<std::size_t>(q.batch);
+  const std::size_t reference_batch = q.one_reference ? 1 : batch;
   const auto value_bytes = [&](Id v) { return aligned(batch * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real)); };
 
   // Who reads a value last: the forward run's last reader, and the first node whose step in the walk reads it (n: none does).
@@ -351,6 +353,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   }
   const auto forward_time = [&](std::int32_t node) { return forward0 + node; };
   const auto walk_time = [&](std::int32_t node) { return walk_at[node]; };
+  // What the walk's step of a node reads of the reference run; where that lasts, the next run's walk reads it too.
+  const auto reference_end = [&](std::int32_t node) { return q.one_reference ? end : walk_time(node); };
   // The last time in the walk at which a value is read.
   const auto read_in_walk = [&](Id v) {
     std::int32_t last = reads[v].walk < n ? walk_time(reads[v].walk) : -1;
@@ -368,7 +372,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
       const bool again = plan.again[k];
       buffers[count++] = {bytes, forward_time(i), needs[k].aux && !again ? walk_time(i) : forward_time(i), &plan.aux[k]};
       if (again) buffers[count++] = {bytes, again_at[k], needs[k].aux ? walk_time(i) : again_at[k], &plan.again_aux[k]};
-      if (q.reference) buffers[count++] = {bytes, i, needs[k].aux && q.rules[k]->needs_reference() ? walk_time(i) : i, &plan.reference_aux[k]};
+      if (q.reference) buffers[count++] = {aligned(reference_batch * g.nodes[k].aux_bytes), i, needs[k].aux && q.rules[k]->needs_reference() ? reference_end(i) : i, &plan.reference_aux[k]};
     }
     if (plan.fused[k].absorbed) continue;
     const Id v = plan.result(k), r = plan.fused[k].residual;
@@ -382,7 +386,10 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     own[v] = &buffers[count++];
     *own[v] = {value_bytes(v), forward_time(i), last, &plan.values[v]};
     if (plan.again[k]) buffers[count++] = {value_bytes(v), again_at[k], std::max(again_at[k], in_walk), &plan.again_values[v]};
-    if (q.reference) buffers[count++] = {value_bytes(v), i, is_kept(q, v) ? end : reads[v].reference_walk < n ? walk_time(reads[v].reference_walk) : reads[v].reference, &plan.reference_values[v]};
+    if (q.reference) {
+      const std::size_t bytes = aligned(reference_batch * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real));
+      buffers[count++] = {bytes, i, is_kept(q, v) ? end : reads[v].reference_walk < n ? reference_end(reads[v].reference_walk) : reads[v].reference, &plan.reference_values[v]};
+    }
   }
   if (walk) {
     for (Id v = 0; v < values; ++v) {

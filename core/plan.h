@@ -18,6 +18,7 @@ struct PlanRequest {
   std::span<const Rule* const> rules{};      ///< one a node; empty: forward only
   std::int32_t channels = 1;                 ///< signals a value carries (2 for DeepLIFT's positive and negative)
   bool reference = false;                    ///< a second trace, of the reference input, is kept beside the first
+  bool one_reference = false;                ///< that of one image, for all of a batch; it lasts from run to run. Not with an observer.
   bool parameter_gradients = false;
   Id until = no_id;                          ///< the value whose signal is wanted; no_id: none (training)
   std::span<const Id> seeds{};               ///< where signals start; empty: at the output

@@ -28,24 +28,24 @@ Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book, Prepare
     : plan_(plan), memory_(memory), parameters_(reinterpret_cast<real*>(memory)), gradients_(reinterpret_cast<real*>(memory)),
       scratch_(scratch), book_(book), prepared_(prepared) {}
 
-TensorView Run::place(std::size_t offset, Id value) const noexcept {
+TensorView Run::place(std::size_t offset, Id value, std::int32_t batch) const noexcept {
   real* const data = offset == not_planned ? nullptr : reinterpret_cast<real*>(memory_ + offset);
-  return {data, plan_.request.graph->shape(value).with_batch(batch_), plan_.lanes_of(value, batch_)};
+  return {data, plan_.request.graph->shape(value).with_batch(batch), plan_.lanes_of(value, batch)};
 }
 
 TensorView Run::value(Id v) const noexcept {
   const ValueKind kind = plan_.request.graph->values[v].kind;
-  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? input_ : place(again_ && plan_.again_values[v] != not_planned ? plan_.again_values[v] : plan_.values[v], v);
+  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? input_ : place(again_ && plan_.again_values[v] != not_planned ? plan_.again_values[v] : plan_.values[v], v, batch_);
 }
 
 TensorView Run::reference_value(Id v) const noexcept {
   const ValueKind kind = plan_.request.graph->values[v].kind;
-  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? reference_input_ : place(plan_.reference_values[v], v);
+  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? reference_input_ : place(plan_.reference_values[v], v, plan_.request.one_reference ? 1 : batch_);
 }
 
 TensorView Run::signal(Id v, std::int32_t channel) const noexcept {
   const auto channels = static_cast<std::size_t>(plan_.request.channels);
-  return place(plan_.signals[v * channels + static_cast<std::size_t>(channel)], v);
+  return place(plan_.signals[v * channels + static_cast<std::size_t>(channel)], v, batch_);
 }
 
 TensorView Run::parameter(Id p) const noexcept {
@@ -105,7 +105,7 @@ Status Run::forward(const Context& ctx, const TensorView& input, Id first_node) 
 Status Run::forward_reference(const Context& ctx, const TensorView& input) noexcept {
   const Graph& g = *plan_.request.graph;
   if (!plan_.request.reference) return ctx.fail(Status::bad_argument, "the plan has no reference run");
-  if (input.shape != g.shape(g.input).with_batch(input.shape.n()) || input.shape.n() > plan_.request.batch)
+  if (input.shape != g.shape(g.input).with_batch(input.shape.n()) || input.shape.n() > (plan_.request.one_reference ? 1 : plan_.request.batch))
     return ctx.fail(Status::bad_shape, "the reference does not fit the network", input.shape, g.shape(g.input));
   reference_input_ = input;
   batch_ = input.shape.n();
@@ -285,7 +285,7 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   const std::int32_t step = 1 + q.batch / 1024;
   const auto measure = [&](std::int32_t batch) noexcept {
     const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};
-    if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, input));
+    if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, q.one_reference ? input.images(0, 1) : input));
     VITRINE_TRY(dry.forward(ctx, input));
     Ledger ledger;
     return q.rules.empty() ? Status::ok : dry.walk_back(ctx, q.ledger ? &ledger : nullptr);

@@ -33,7 +33,8 @@ class Run {
   /// Runs the nodes from `first_node` on. `input` is read in place and must stay until the walk is done; its batch may be
   /// smaller than the plan's. Rerunning from a later node needs the values it reads to be kept.
   Status forward(const Context&, const TensorView& input, Id first_node = 0) noexcept;
-  /// Likewise for the reference run, which must come first.
+  /// Likewise for the reference run, which must come first: before each run, or once where there is one reference for all
+  /// images, which then must stay where it is.
   Status forward_reference(const Context&, const TensorView& input) noexcept;
   /// Walks from the seeds, whose signals (signal(seed)) the caller has set, back to plan.request.until.
   Status walk_back(const Context&, Ledger* = nullptr) noexcept;
@@ -57,7 +58,7 @@ class Run {
   NodeIO io(Id node, bool reference) noexcept;
   NodeIO forward_io(Id node, bool reference) noexcept;
   Status step(const Context&, Id node, std::span<bool> written, Ledger*) noexcept;
-  TensorView place(std::size_t offset, Id value) const noexcept;
+  TensorView place(std::size_t offset, Id value, std::int32_t batch) const noexcept;
 
   Plan plan_;  // spans: a cheap copy
   std::byte* memory_;

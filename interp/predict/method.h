@@ -38,7 +38,7 @@ class Walk {
   struct Options {
     Id until = no_id;                    ///< default: the input
     std::vector<Id> keep = {};           ///< values that stay readable
-    bool reference = false, ledger = false;
+    bool reference = false, one_reference = false, ledger = false;
     int channels = 1;
     Observer* observer = nullptr;
     std::int32_t batch = 0;              ///< 0: as many as fit
@@ -46,7 +46,7 @@ class Walk {
   };
   Walk(const Model&, const Engine&, const std::vector<const Rule*>& rules, Options, std::size_t budget);
 
-  /// Runs one batch (at most batch()) forward and back. The seed is `seed(logit)` at each image's target, else 0. Where a target is
+  /// Runs one batch (at most batch()) forward and back, with `reference` an image each (one_reference: the first is that of all). The seed is `seed(logit)` at each image's target, else 0. Where a target is
   /// Method::predicted it is the class of the largest logit. Appends to `scored` unless that is null.
   enum class Seed { one, logit };
   void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed, Method::Scored* scored = nullptr);
@@ -62,6 +62,7 @@ class Walk {
  private:
   /// What is asked for, or the class of the largest logit of image n.
   static int target_of(const HostTensor& logits, std::int32_t n, int asked);
+  void run_reference(const TensorView& images);
 
   const Model& model_;
   Options options_;
@@ -70,6 +71,7 @@ class Walk {
   std::unique_ptr<Session> session_;
   std::vector<LedgerLine> lines_;
   std::vector<real> seed_;
+  std::vector<real> reference_;  ///< one_reference: the image that the session's reference run has seen
 };
 
 /// A network with its batch norms merged into the layers before them: one copy, made when first asked for, for all who ask.

@@ -111,7 +111,9 @@ class Rescale final : public WalkMethod {
  public:
   explicit Rescale(const MethodContext& c) : WalkMethod(c.request.ledger ? c : c.over_merged(), Walk::Seed::one, true) {
     assignment_.fill(&rule_);
-    start({.keep = {}, .reference = true});
+    // With one baseline for all images its trace is made once, and kept.
+    const bool one = c.request.baseline_images ? c.request.baseline_images->shape.n() == 1 : c.request.baseline == "zero";
+    start({.keep = {}, .reference = true, .one_reference = one});
   }
   bool complete() const override { return true; }
   bool has_baseline() const override { return true; }
@@ -195,6 +197,7 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
   request.rules = rules_;
   request.channels = options_.channels;
   request.reference = options_.reference;
+  request.one_reference = options_.one_reference;
   request.until = options_.until;
   request.seeds = {&logits_, 1};
   request.keep_values = options_.keep;
@@ -208,7 +211,7 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
 }
 
 void Walk::run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed how, Method::Scored* scored) {
-  if (reference != nullptr) session_->forward_reference(*reference);
+  if (reference != nullptr) run_reference(*reference);
   session_->forward(x);
   const HostTensor out = session_->download(session_->run().value(logits_));
   const std::int64_t classes = out.shape.per_image();
@@ -223,12 +226,23 @@ void Walk::run(const TensorView& x, const TensorView* reference, std::span<const
     if (scored == nullptr) continue;
     scored->target.push_back(target);
     scored->score.push_back(out.data[at]);
-    if (with_baseline) scored->baseline.push_back(at_baseline->data[at]);
+    if (with_baseline) scored->baseline.push_back(at_baseline->data[options_.one_reference ? target : at]);
   }
   for (int c = 0; c < options_.channels; ++c) session_->upload(session_->run().signal(logits_, c), seed_);
   std::fill(lines_.begin(), lines_.end(), LedgerLine{});
   Ledger ledger{lines_, seconds};
   session_->walk_back(options_.ledger ? &ledger : nullptr);
+}
+
+void Walk::run_reference(const TensorView& images) {
+  if (!options_.one_reference) return session_->forward_reference(images);
+  const TensorView one = images.images(0, 1);
+  const std::span<const real> values{one.data, static_cast<std::size_t>(one.size())};
+  if (std::equal(reference_.begin(), reference_.end(), values.begin(), values.end())) return;
+  reference_.clear();  // what an error leaves behind is no reference
+  std::vector<real> own(values.begin(), values.end());  // later walks read it, when the caller's may be gone
+  session_->forward_reference({own.data(), one.shape});
+  reference_ = std::move(own);
 }
 
 int Walk::target_of(const HostTensor& logits, std::int32_t n, int asked) {

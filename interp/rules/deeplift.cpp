@@ -1,5 +1,7 @@
 #include "interp/rules/deeplift.h"
 
+#include <algorithm>
+
 namespace vitrine {
 namespace {
 
@@ -20,17 +22,30 @@ const char* refusal(const Op& op) noexcept {
 // The images of a part that this run's batch has.
 TensorView of_batch(const TensorView& part, const TensorView& like) noexcept { return {part.data, like.shape}; }
 
+// body(first, its place in the reference, count) for all elements of a run's values, whose reference may be one image for all
+// (PlanRequest::one_reference).
+template <class F>
+void beside(const Context& ctx, std::int64_t size, std::int64_t reference_size, F body) noexcept {
+  ctx.ranges(size, elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+    for (std::int64_t next; begin < end; begin = next) {
+      const std::int64_t at = begin % reference_size;
+      next = std::min(end, begin - at + reference_size);
+      body(begin, at, next - begin);
+    }
+  });
+}
+
 // Rescale at an activation: m_x = m_y dy/dx, or by the derivative at the reference where dx is too small to divide by.
 Status rescale(const Context& ctx, const PointwiseOp& op, const Step& s, const TensorView& m, const Sink& d) noexcept {
   const ArenaScope scope(*ctx.scratch);
   const NodeIO &io = s.io, &ref = *s.reference;
   TensorView one, slope;
-  VITRINE_TRY(ctx.temporary(m.shape, one));
-  VITRINE_TRY(ctx.temporary(m.shape, slope));
+  VITRINE_TRY(ctx.temporary(ref.out.shape, one));
+  VITRINE_TRY(ctx.temporary(ref.out.shape, slope));
   ctx->fill(real{1}, one.data, one.size());
   VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));
-  ctx.ranges(d.size(), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
-    ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + b, io.out.data + b, ref.out.data + b, slope.data + b, m.data + b, d.data + b, e - b, d.add);
+  beside(ctx, d.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+    ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + r, io.out.data + b, ref.out.data + r, slope.data + r, m.data + b, d.data + b, count, d.add);
   });
   return Status::ok;
 }
@@ -45,10 +60,16 @@ Status cross_max(const Context& ctx, const RouteOp& op, const Step& s, const Ten
   VITRINE_TRY(ctx.temporary(m.shape, to_reference));
   VITRINE_TRY(ctx.temporary(d.shape, mass));
   VITRINE_TRY(ctx.temporary(d.shape, dx));
-  ctx->cross_max(io.out.data, ref.out.data, m.data, to_actual.data, to_reference.data, m.size());
+  beside(ctx, m.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+    ctx->cross_max(io.out.data + b, ref.out.data + r, m.data + b, to_actual.data + b, to_reference.data + b, count);
+  });
   VITRINE_TRY(op.scatter(ctx, io, to_actual, {mass, false}));
-  VITRINE_TRY(op.scatter(ctx, ref, to_reference, {mass, true}));
-  ctx->combine(real{1}, io.in[0].data, real{-1}, ref.in[0].data, dx.data, dx.size());
+  const std::int32_t together = ref.out.shape.n();  // images that have a reference each
+  for (std::int32_t n = 0; n < m.shape.n(); n += together)
+    VITRINE_TRY(op.scatter(ctx, ref, to_reference.images(n, together), {mass.images(n, together), true}));
+  beside(ctx, dx.size(), ref.in[0].size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+    ctx->combine(real{1}, io.in[0].data + b, real{-1}, ref.in[0].data + r, dx.data + b, count);
+  });
   ctx->safe_divide(mass.data, dx.data, d.data, d.size(), d.add);
   return Status::ok;
 }
@@ -61,7 +82,9 @@ Status half_split(const Context& ctx, const ProductOp& op, const Step& s, const 
     const TensorView &other = s.io.in[1 - k], &other0 = s.reference->in[1 - k];
     TensorView mean;
     VITRINE_TRY(ctx.temporary(other.shape, mean));
-    ctx->combine(real{0.5}, other.data, real{0.5}, other0.data, mean.data, mean.size());
+    beside(ctx, mean.size(), other0.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+      ctx->combine(real{0.5}, other.data + b, real{0.5}, other0.data + r, mean.data + b, count);
+    });
     VITRINE_TRY(op.partial(ctx, s.io, m, mean, k, d[k]));
   }
   return Status::ok;
@@ -85,7 +108,27 @@ Status DeepLiftRescale::product(const Context& ctx, const ProductOp& op, const S
 }
 
 Status DeepLiftRescale::custom(const Context& ctx, const CustomOp& op, const Step& s) const noexcept {
-  return op.multipliers(ctx, s.io, *s.reference, s.s_out[0], s.s_in);
+  const NodeIO& io = s.io;
+  if (s.reference->out.shape.n() == io.out.shape.n()) return op.multipliers(ctx, io, *s.reference, s.s_out[0], s.s_in);
+  // One reference for all images: one after another.
+  if (io.aux != nullptr) return ctx.fail(Status::bad_argument, "needs a reference for each image");
+  const ArenaScope book_scope(*ctx.book);
+  const std::size_t inputs = io.in.size();
+  TensorView* const in = ctx.book->array<TensorView>(inputs);
+  Sink* const sinks = ctx.book->array<Sink>(inputs);
+  if (in == nullptr || sinks == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
+  for (std::int32_t n = 0; n < io.out.shape.n(); ++n) {
+    for (std::size_t k = 0; k < inputs; ++k) {
+      in[k] = io.in[k].images(n, 1);
+      sinks[k] = s.s_in[k];
+      if (sinks[k]) static_cast<TensorView&>(sinks[k]) = s.s_in[k].images(n, 1);
+    }
+    NodeIO one = io;
+    one.in = {in, inputs};
+    one.out = io.out.images(n, 1);
+    VITRINE_TRY(op.multipliers(ctx, one, *s.reference, s.s_out[0].images(n, 1), {sinks, inputs}));
+  }
+  return Status::ok;
 }
 
 Status DeepLiftRescale::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {

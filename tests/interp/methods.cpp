@@ -142,6 +142,42 @@ TEST_CASE("a linear model: every method gives what theory says") {
   CHECK(whole.relevance[31] == doctest::Approx(whole.relevance[0]));
 }
 
+TEST_CASE("targets and scores are the prediction's, however a method comes by them and however images are cut into batches") {
+  const Model m = conv_net();
+  Images x = images({7, 1, 8, 8});
+  for (std::size_t i = 0; i < x.data.size(); ++i) x.data[i] += static_cast<real>(0.2 * static_cast<double>(i / 64) - 0.6);
+  const Images dark{x.shape, std::vector<real>(x.data.size())};
+  Images means = dark;
+  for (auto image = means.data.begin(); image != means.data.end(); image += 64) {
+    const auto from = x.data.begin() + (image - means.data.begin());
+    std::fill(image, image + 64, std::accumulate(from, from + 64, real{0}) / 64);
+  }
+  const std::vector<real> at = predict(m, Engine(1), x), at_dark = predict(m, Engine(1), dark), at_means = predict(m, Engine(1), means);
+  bool differ = false;
+  for (const std::string method : {"gradient", "lrp", "deeplift", "deeplift mean", "integrated-gradients", "integrated-gradients mean", "smoothgrad", "grad-cam", "occlusion"})
+    for (const std::size_t budget : {std::size_t{1} << 14, std::size_t{512} << 20}) {
+      CAPTURE(method);
+      CAPTURE(budget);
+      const bool mean = method.ends_with(" mean"), has_baseline = mean || method == "deeplift" || method == "integrated-gradients";
+      const std::vector<real>& at_baseline = mean ? at_means : at_dark;
+      ExplainRequest request;
+      request.method = method.substr(0, method.find(' '));
+      if (mean) request.baseline = "mean";
+      request.memory_budget = budget;
+      const Explanation e = explain(m, Engine(1), x, request);
+      REQUIRE(e.target.size() == 7);
+      for (std::size_t n = 0; n < 7; ++n) {
+        const auto row = at.begin() + static_cast<std::ptrdiff_t>(3 * n), best = std::max_element(row, row + 3);
+        CHECK(e.target[n] == best - row);
+        CHECK(e.score[n] == doctest::Approx(*best).epsilon(1e-5));
+        differ = differ || e.target[n] != e.target[0];
+        if (!e.baseline_score.empty()) CHECK(e.baseline_score[n] == doctest::Approx(at_baseline[3 * n + static_cast<std::size_t>(best - row)]).epsilon(1e-5));
+      }
+      CHECK(e.baseline_score.size() == (has_baseline ? 7 : 0));
+    }
+  CHECK(differ);
+}
+
 TEST_CASE("baselines: zero, each channel's mean, blur, and given images") {
   const Model m = linear_image_net();
   const Images x = images({1, 2, 4, 4});

@@ -2,6 +2,7 @@
 // peers get wrong (overlapping pools, residual sums, reused activations).
 #include <array>
 
+#include "core/parallel.h"
 #include "tests/support/small_nets.h"
 
 using namespace vitrine;
@@ -132,6 +133,52 @@ TEST_CASE("a batch equals its pairs one by one") {
     CHECK(difference(rescale(net, part(x), part(x0), 1, 2), part(all)) < tolerance(1e-12, 1e-4));
     CHECK(difference(reveal_cancel(net, part(x), part(x0), 1, 2), part(reveal)) < tolerance(1e-12, 2e-3));
   }
+}
+
+TEST_CASE("one reference for all images gives what a reference each gives, and lasts from run to run") {
+  const auto check = [](const char* name, Net& net) {
+    CAPTURE(std::string(name));
+    const DeepLiftRescale rule;
+    const std::int32_t batch = 3;
+    ThreadPool pool(3);
+    Walked one(net, everywhere(net, rule), {.batch = batch, .reference = true, .parallel = &pool, .one_reference = true});
+    REQUIRE_MESSAGE(one.status == Status::ok, one.failure.what);
+    const Values x0 = random_values(net.image(1).size(), 21);
+    Values each;
+    for (std::int32_t n = 0; n < batch; ++n) each.insert(each.end(), x0.begin(), x0.end());
+    one.forward_reference(x0, 1);
+    // The last batch is smaller.
+    for (const std::int32_t images : {batch, batch, 2}) {
+      const Values x = random_values(net.image(images).size(), 22 + static_cast<std::uint64_t>(images)), from(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(x.size()));
+      const Values y = one.forward(x, images);
+      Values r = one.back(seed_at(y, images, 1, false));
+      for (std::size_t i = 0; i < r.size(); ++i) r[i] *= x[i] - from[i];
+      CHECK(difference(r, rescale(net, x, from, images, 1)) < tolerance(1e-12, 1e-5) * std::max(1.0, max_abs(r)));
+    }
+  };
+  for (const NamedNet& n : all_nets) {
+    Net net(n.image, n.body);
+    check(n.name, net);
+  }
+  // The reference image itself is read on the way back.
+  Net pooled({1, 2, 8, 7}, [](GraphBuilder& g, Id x) { return linear(g, flatten(g, relu(g, max_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1}, "pool"))), 2, "fc"); });
+  check("pool first", pooled);
+  Net normed({1, 5, 3, 3}, [](GraphBuilder& g, Id x) { return linear(g, flatten(g, local_response_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv"), 3, "lrn", 0.8f)), 2, "fc"); });
+  check("local response norm", normed);
+  // Threads' shares begin within images.
+  Net large({1, 1, 80, 80}, [](GraphBuilder& g, Id x) { return linear(g, flatten(g, relu(g, conv2d(g, x, {.out = 7, .kernel = 3, .padding = 1}, "conv"))), 2, "fc"); });
+  check("large", large);
+}
+
+TEST_CASE("one reference for all images: what it refuses") {
+  Net net({1, 3, 8, 8}, joined_net);
+  const DeepLiftRescale rule;
+  CHECK(Walked(net, everywhere(net, rule), {.one_reference = true}).status == Status::bad_argument);
+  ReplaceOutput watcher;
+  CHECK(Walked(net, everywhere(net, rule), {.reference = true, .observer = &watcher, .one_reference = true}).status == Status::bad_argument);
+  Walked w(net, everywhere(net, rule), {.batch = 2, .reference = true, .one_reference = true});
+  const Values two(net.image(2).size());
+  CHECK(w.run->forward_reference(w.context(), {const_cast<real*>(two.data()), net.image(2)}) == Status::bad_shape);
 }
 
 TEST_CASE("RevealCancel where all contributions have one sign equals Rescale") {

@@ -120,6 +120,7 @@ class Walked {
     Parallel* parallel = nullptr;
     bool training = false;
     bool recompute = false;
+    bool one_reference = false;
   };
   Walked(Net& net, const std::vector<const Rule*>& rules, Options o) : net_(net), rules_(rules), options_(std::move(o)), book_(std::size_t{4} << 20) {
     PlanRequest q;
@@ -128,6 +129,7 @@ class Walked {
     q.rules = rules_;
     q.channels = options_.channels;
     q.reference = options_.reference;
+    q.one_reference = options_.one_reference;
     q.parameter_gradients = options_.parameter_gradients;
     q.until = net.graph.input;
     q.keep_values = options_.keep;
