@@ -22,44 +22,19 @@ Lanes Conv2d::lanes(const Context& ctx, const Shape& in, const Shape& result) co
 }
 
 Status Conv2d::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  return convolve(ctx, io, io.in[0], {}, finish_target(ctx, io), io.finish.relu);
+  return convolve(ctx, shape(io.in[0].shape, io.out.shape), io.in[0], io.par[0], bias ? &io.par[1] : nullptr, {}, finish_target(ctx, io), io.finish.relu);
 }
 
 Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
-  return convolve(ctx, io, x[0], row, z, false);
-}
-
-Status Conv2d::convolve(const Context& ctx, const NodeIO& io, const TensorView& x, const Row& row, const Sink& z, bool relu) const noexcept {
-  kernels::ConvArgs<real> a = arguments(io, io.in[0].shape, io.out.shape);
-  a.x = x.data;
-  a.x_sub = row.x;
-  a.w_sub = row.w;
-  a.exact = row.exact;
-  if (bias && !row.bias.zero()) {
-    a.bias = io.par[1].data;
-    a.bias_sub = row.bias;
-  }
-  a.y_out = z.data;
-  a.x_lanes = x.lanes > 1;
-  a.y_lanes = z.lanes > 1;
-  a.add = z.add;
-  a.relu = relu;
-  return ctx.run(ctx->conv_forward, a);
+  return convolve(ctx, shape(x[0].shape, z.shape), x[0], io.par[0], bias ? &io.par[1] : nullptr, row, z);
 }
 
 Status Conv2d::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
-  kernels::ConvArgs<real> a = arguments(io, io.in[0].shape, io.out.shape);
-  a.w_sub = w;
-  a.y = s.data;
-  a.x_out = c.data;
-  a.x_lanes = c.lanes > 1;
-  a.y_lanes = s.lanes > 1;
-  a.add = c.add;
-  return ctx.run(ctx->conv_backward_data, a);
+  return convolve_t(ctx, shape(c.shape, s.shape), s, io.par[0], w, c);
 }
 
 Status Conv2d::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
-  return weight_gradient(ctx, arguments(io, io.in[0].shape, io.out.shape), io.in[0], d_out, d_out, d_par);
+  return weight_gradient(ctx, io.in[0], d_out, d_out, d_par);
 }
 
 Id conv2d(GraphBuilder& g, Id x, const Conv2dOptions& o, const char* name) noexcept {

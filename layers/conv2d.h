@@ -17,9 +17,6 @@ class Conv2d final : public ConvolutionOp {
   Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
   Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
   Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
-
- private:
-  Status convolve(const Context&, const NodeIO&, const TensorView& x, const Row&, const Sink& z, bool relu) const noexcept;
 };
 
 struct Conv2dOptions {

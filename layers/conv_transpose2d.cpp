@@ -32,12 +32,7 @@ Status ConvTranspose2d::apply(const Context& ctx, const NodeIO& io, std::span<co
     VITRINE_TRY(ctx.temporary(source.shape, source));
     ctx->substitute(row.x, x[0].data, source.data, source.size(), false);
   }
-  kernels::ConvArgs<real> a = arguments(io, io.out.shape, io.in[0].shape);
-  a.w_sub = row.w;
-  a.y = source.data;
-  a.x_out = z.data;
-  a.add = z.add;
-  VITRINE_TRY(ctx.run(ctx->conv_backward_data, a));
+  VITRINE_TRY(convolve_t(ctx, shape(z.shape, source.shape), source, io.par[0], row.w, z));
   if (!bias || row.bias.zero()) return Status::ok;
   TensorView shift;
   VITRINE_TRY(ctx.temporary({1, out}, shift));
@@ -47,16 +42,11 @@ Status ConvTranspose2d::apply(const Context& ctx, const NodeIO& io, std::span<co
 }
 
 Status ConvTranspose2d::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
-  kernels::ConvArgs<real> a = arguments(io, io.out.shape, io.in[0].shape);
-  a.x = s.data;
-  a.w_sub = w;
-  a.y_out = c.data;
-  a.add = c.add;
-  return ctx.run(ctx->conv_forward, a);
+  return convolve(ctx, shape(s.shape, c.shape), s, io.par[0], nullptr, {raw_part, w, nothing}, c);
 }
 
 Status ConvTranspose2d::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
-  return weight_gradient(ctx, arguments(io, io.out.shape, io.in[0].shape), d_out, io.in[0], d_out, d_par);
+  return weight_gradient(ctx, d_out, io.in[0], d_out, d_par);
 }
 
 Id conv_transpose2d(GraphBuilder& g, Id x, const ConvTranspose2dOptions& o, const char* name) noexcept {

@@ -2,6 +2,48 @@
 
 namespace vitrine {
 
+Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorView& x, const TensorView& w, const TensorView* bias, const Row& row, const Sink& y, bool relu) noexcept {
+  kernels::ConvArgs<real> a;
+  a.s = s;
+  a.x = x.data;
+  a.x_sub = row.x;
+  a.w = w.data;
+  a.w_sub = row.w;
+  if (bias != nullptr && !row.bias.zero()) a.bias = bias->data, a.bias_sub = row.bias;
+  a.y_out = y.data;
+  a.x_lanes = x.lanes > 1;
+  a.y_lanes = y.lanes > 1;
+  a.add = y.add;
+  a.exact = row.exact;
+  a.relu = relu;
+  return ctx.run(ctx->conv_forward, a);
+}
+
+Status convolve_t(const Context& ctx, const kernels::ConvShape& s, const TensorView& y, const TensorView& w, Substitute w_sub, const Sink& x) noexcept {
+  kernels::ConvArgs<real> a;
+  a.s = s;
+  a.y = y.data;
+  a.w = w.data;
+  a.w_sub = w_sub;
+  a.x_out = x.data;
+  a.x_lanes = x.lanes > 1;
+  a.y_lanes = y.lanes > 1;
+  a.add = x.add;
+  return ctx.run(ctx->conv_backward_data, a);
+}
+
+Status convolve_weights(const Context& ctx, const kernels::ConvShape& s, const TensorView& x, const TensorView& y, const Sink& w) noexcept {
+  kernels::ConvArgs<real> a;
+  a.s = s;
+  a.x = x.data;
+  a.y = y.data;
+  a.w_out = w.data;
+  a.x_lanes = x.lanes > 1;
+  a.y_lanes = y.lanes > 1;
+  a.add = w.add;
+  return ctx.run(ctx->conv_backward_weights, a);
+}
+
 void ConvolutionOp::attributes(AttributeVisitor& v) noexcept {
   v("out", out);
   v("kernel_h", kernel_h);
@@ -30,29 +72,13 @@ Status ConvolutionOp::check(const Context& ctx, std::span<const Shape> in, std::
   return Status::ok;
 }
 
-kernels::ConvArgs<real> ConvolutionOp::arguments(const NodeIO& io, const Shape& x, const Shape& y) const noexcept {
-  kernels::ConvArgs<real> a;
-  a.s = shape(x, y);
-  a.w = io.par[0].data;
-  return a;
-}
-
 kernels::ConvShape ConvolutionOp::shape(const Shape& x, const Shape& y) const noexcept {
   return {x.n(), x.c(), x.h(), x.w(), y.c(), kernel_h, kernel_w, y.h(), y.w(), stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
 }
 
-Status ConvolutionOp::weight_gradient(const Context& ctx, kernels::ConvArgs<real> a, const TensorView& large, const TensorView& small, const TensorView& d_out,
-                                      std::span<const Sink> d_par) const noexcept {
+Status ConvolutionOp::weight_gradient(const Context& ctx, const TensorView& large, const TensorView& small, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
   if (d_par.empty()) return Status::ok;
-  if (d_par[0]) {
-    a.x = large.data;
-    a.y = small.data;
-    a.x_lanes = large.lanes > 1;
-    a.y_lanes = small.lanes > 1;
-    a.w_out = d_par[0].data;
-    a.add = d_par[0].add;
-    VITRINE_TRY(ctx.run(ctx->conv_backward_weights, a));
-  }
+  if (d_par[0]) VITRINE_TRY(convolve_weights(ctx, shape(large.shape, small.shape), large, small, d_par[0]));
   const Shape each = d_out.folded();
   if (bias && d_par[1]) ctx->channel_sum(d_out.data, each.n(), each.c(), each.pixels(), d_par[1].data, d_par[1].add);
   return Status::ok;

@@ -1,5 +1,7 @@
 #include "layers/linear.h"
 
+#include "layers/convolution.h"
+
 namespace vitrine {
 
 Status Linear::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& result, std::size_t& aux) const noexcept {
@@ -32,22 +34,7 @@ Status Linear::apply(const Context& ctx, const NodeIO& io, std::span<const Tenso
 }
 
 Status Linear::product(const Context& ctx, const NodeIO& io, const TensorView& x, const Row& row, const Sink& z, bool relu) const noexcept {
-  const bool biased = bias && !row.bias.zero();
-  if (convolves(ctx, x.shape, z.shape)) {
-    kernels::ConvArgs<real> a;
-    a.s = shape(x.shape, z.shape);
-    a.x = x.data;
-    a.x_sub = row.x;
-    a.w = io.par[0].data;
-    a.w_sub = row.w;
-    if (biased) a.bias = io.par[1].data, a.bias_sub = row.bias;
-    a.y_out = z.data;
-    a.x_lanes = x.lanes > 1;
-    a.y_lanes = z.lanes > 1;
-    a.add = z.add;
-    a.relu = relu;
-    return ctx.run(ctx->conv_forward, a);
-  }
+  if (convolves(ctx, x.shape, z.shape)) return convolve(ctx, shape(x.shape, z.shape), x, io.par[0], bias ? &io.par[1] : nullptr, row, z, relu);
   kernels::GemmArgs<real> a;
   a.m = x.shape.n();
   a.n = out;
@@ -59,7 +46,7 @@ Status Linear::product(const Context& ctx, const NodeIO& io, const TensorView& x
   a.ldb = a.k;
   a.b_transposed = true;
   a.b_sub = row.w;
-  if (biased) a.bias = io.par[1].data, a.bias_sub = row.bias;
+  if (bias && !row.bias.zero()) a.bias = io.par[1].data, a.bias_sub = row.bias;
   a.c = z.data;
   a.ldc = out;
   a.add = z.add;
@@ -69,18 +56,7 @@ Status Linear::product(const Context& ctx, const NodeIO& io, const TensorView& x
 }
 
 Status Linear::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
-  if (convolves(ctx, c.shape, s.shape)) {
-    kernels::ConvArgs<real> a;
-    a.s = shape(c.shape, s.shape);
-    a.w = io.par[0].data;
-    a.w_sub = w;
-    a.y = s.data;
-    a.x_out = c.data;
-    a.x_lanes = c.lanes > 1;
-    a.y_lanes = s.lanes > 1;
-    a.add = c.add;
-    return ctx.run(ctx->conv_backward_data, a);
-  }
+  if (convolves(ctx, c.shape, s.shape)) return convolve_t(ctx, shape(c.shape, s.shape), s, io.par[0], w, c);
   kernels::GemmArgs<real> a;
   a.m = s.shape.n();
   a.n = c.shape.c();
@@ -100,15 +76,7 @@ Status Linear::parameter_gradient(const Context& ctx, const NodeIO& io, const Te
   if (d_par.empty()) return Status::ok;
   const TensorView& x = io.in[0];
   if (d_par[0] && convolves(ctx, x.shape, d_out.shape)) {
-    kernels::ConvArgs<real> a;
-    a.s = shape(x.shape, d_out.shape);
-    a.x = x.data;
-    a.y = d_out.data;
-    a.x_lanes = x.lanes > 1;
-    a.y_lanes = d_out.lanes > 1;
-    a.w_out = d_par[0].data;
-    a.add = d_par[0].add;
-    VITRINE_TRY(ctx.run(ctx->conv_backward_weights, a));
+    VITRINE_TRY(convolve_weights(ctx, shape(x.shape, d_out.shape), x, d_out, d_par[0]));
   } else if (d_par[0]) {
     kernels::GemmArgs<real> a;
     a.m = out;
