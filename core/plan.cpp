@@ -301,7 +301,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   const auto n = static_cast<std::int32_t>(nodes);
   const auto batch = static_cast<std::size_t>(q.batch);
   const std::size_t reference_batch = q.one_reference ? 1 : batch;
-  const auto value_bytes = [&](Id v) { return aligned(batch * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real)); };
+  const auto value_bytes = [&](Id v, std::size_t images) { return aligned(images * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real)); };
 
   // Who reads a value last: the forward run's last reader, and the first node whose step in the walk reads it (n: none does).
   std::fill(reads, reads + values, Reads{-1, n, -1, n});
@@ -384,12 +384,9 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
       continue;
     }
     own[v] = &buffers[count++];
-    *own[v] = {value_bytes(v), forward_time(i), last, &plan.values[v]};
-    if (plan.again[k]) buffers[count++] = {value_bytes(v), again_at[k], std::max(again_at[k], in_walk), &plan.again_values[v]};
-    if (q.reference) {
-      const std::size_t bytes = aligned(reference_batch * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real));
-      buffers[count++] = {bytes, i, is_kept(q, v) ? end : reads[v].reference_walk < n ? reference_end(reads[v].reference_walk) : reads[v].reference, &plan.reference_values[v]};
-    }
+    *own[v] = {value_bytes(v, batch), forward_time(i), last, &plan.values[v]};
+    if (plan.again[k]) buffers[count++] = {value_bytes(v, batch), again_at[k], std::max(again_at[k], in_walk), &plan.again_values[v]};
+    if (q.reference) buffers[count++] = {value_bytes(v, reference_batch), i, is_kept(q, v) ? end : reads[v].reference_walk < n ? reference_end(reads[v].reference_walk) : reads[v].reference, &plan.reference_values[v]};
   }
   if (walk) {
     for (Id v = 0; v < values; ++v) {
@@ -406,7 +403,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
       if (v == q.until || contains(q.keep_signals, v)) last = end;
       // A seed's signal is set between the forward run and the walk, when nothing of the walk lives yet.
       if (seed) first = walk0 - 1;
-      for (std::size_t c = 0; c < channels; ++c) buffers[count++] = {value_bytes(v), first, std::max(first, last), &plan.signals[v * channels + c]};
+      for (std::size_t c = 0; c < channels; ++c) buffers[count++] = {value_bytes(v, batch), first, std::max(first, last), &plan.signals[v * channels + c]};
     }
   }
   plan.planned_bytes = place({buffers, count});

@@ -17,7 +17,7 @@ struct StepReport {
 /// One step of a walk: one node, its forward record, the signal that arrives and where to put the signals that leave.
 struct Step {
   const NodeIO& io;
-  const NodeIO* reference;            ///< the same node in the reference run, for rules that need one; else null
+  const NodeIO* reference;            ///< the same node in the reference run (of one image: PlanRequest::one_reference), for rules that need one; else null
   std::span<const TensorView> s_out;  ///< one a channel (Rule::channels)
   std::span<const Sink> s_in;         ///< channel c, input k at c * inputs + k; a sink without data is not wanted
   std::span<const Sink> d_par;        ///< parameter gradients (gradient only); may be empty

@@ -46,8 +46,9 @@ class Walk {
   };
   Walk(const Model&, const Engine&, const std::vector<const Rule*>& rules, Options, std::size_t budget);
 
-  /// Runs one batch (at most batch()) forward and back, with `reference` an image each (one_reference: the first is that of all). The seed is `seed(logit)` at each image's target, else 0. Where a target is
-  /// Method::predicted it is the class of the largest logit. Appends to `scored` unless that is null.
+  /// Runs one batch (at most batch()) forward and back, with `reference` an image each (one_reference: the first is that of all).
+  /// The seed is `seed(logit)` at each image's target, else 0. Where a target is Method::predicted it is the class of the largest
+  /// logit. Appends to `scored` unless that is null.
   enum class Seed { one, logit };
   void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed, Method::Scored* scored = nullptr);
   /// Forward alone, of one batch and its baselines: appends to `scored`.
