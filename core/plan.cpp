@@ -134,22 +134,53 @@ void find_fusions(const PlanRequest& q, Plan& plan, F passing) noexcept {
   }
 }
 
-// ReLUs whose derivative the route after them takes along: the winners that are positive are those whose result is, so the larger
-// map before the route need not be kept, nor passed over.
-void find_rectifiers(const PlanRequest& q, Plan& plan) noexcept {
+// Nodes that need no step of their own: those that pass the signal on unchanged, and ReLUs whose derivative the route after them takes
+// along: the winners that are positive are those whose result is, so the larger map before the route need not be kept, nor passed over.
+void find_carried(const PlanRequest& q, Plan& plan) noexcept {
   const Graph& g = *q.graph;
-  if (q.reference || q.observer != nullptr || q.channels > 1 || q.ledger) return;
+  for (Id v = 0; v < g.values.size(); ++v) plan.carried[v] = v;
+  if (q.rules.empty() || q.reference || q.observer != nullptr || q.channels > 1 || q.ledger) return;
   const auto plain = [&](std::size_t i) { return plan.walked[i] && q.rules[i]->derivative(); };
   const auto seen = [&](Id v) { return v == q.until || contains(q.seeds, v) || contains(q.keep_signals, v); };
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     const Id v = g.nodes[i].out;
-    if (!plain(i) || g.nodes[i].op->finishing() != Op::Finishing::relu || seen(v) || v == g.output) continue;
+    if (!plan.walked[i] || seen(v) || v == g.output) continue;
+    if (q.rules[i]->passes(*g.nodes[i].op)) {
+      plan.carried[v] = plan.carried[g.nodes[i].in[0]];
+      plan.walked[i] = false;
+      continue;
+    }
+    if (!plain(i) || g.nodes[i].op->finishing() != Op::Finishing::relu) continue;
     std::size_t reads = 0, reader = 0;
     for (std::size_t j = i + 1; j < g.nodes.size(); ++j)
       if (plan.needed[j] && contains(g.nodes[j].in, v)) ++reads, reader = j;
     if (reads != 1 || g.nodes[reader].op->klass() != OpClass::route || !plain(reader) || seen(g.nodes[reader].out)) continue;
     plan.rectifier[reader] = static_cast<Id>(i);
+    plan.carried[v] = plan.carried[g.nodes[i].in[0]];
     plan.walked[i] = false;
+  }
+}
+
+// Nodes before a ReLU behind which no signal arrives where it gave 0: their step reads the ReLU's result for their own, which differs
+// from it only there. `vanishes` (a value) is working memory.
+void find_shown(const PlanRequest& q, Plan& plan, bool* vanishes) noexcept {
+  const Graph& g = *q.graph;
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) plan.shown[i] = g.nodes[i].out;
+  if (q.rules.empty() || q.reference || q.observer != nullptr) return;
+  for (Id v = 0; v < g.values.size(); ++v) vanishes[v] = q.seeds.empty() ? v != g.output : !contains(q.seeds, v);
+  for (std::size_t i = g.nodes.size(); i-- > 0;) {
+    const Node& node = g.nodes[i];
+    if (!plan.walked[i]) continue;
+    const bool here = q.rules[i]->vanishes(*node.op, vanishes[node.out]);
+    for (const Id v : node.in) vanishes[v] = vanishes[v] && here;
+  }
+  for (std::size_t j = 0; j < g.nodes.size(); ++j) {
+    const Node& relu = g.nodes[j];
+    if (!plan.walked[j] || relu.op->finishing() != Op::Finishing::relu || !vanishes[relu.out]) continue;
+    const Id v = relu.in[0], producer = g.values[v].producer;
+    std::size_t reads = 0;
+    for (std::size_t k = 0; k < g.nodes.size(); ++k) reads += plan.needed[k] && contains(g.nodes[k].in, v) ? 1 : 0;
+    if (reads == 1 && !is_kept(q, v) && producer != no_id && g.nodes[producer].op->klass() == OpClass::affine) plan.shown[producer] = relu.out;
   }
 }
 
@@ -271,7 +302,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, false, plan.again) ||
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, no_id, plan.shown) || !take(book, values, no_id, plan.carried) || !take(book, nodes, false, plan.again) ||
       !take(book, values, false, plan.innermost) || !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
@@ -285,7 +316,6 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk) {
     find_path(q, plan);
     VITRINE_TRY(check_rules(q, plan, ctx.failure));
-    find_rectifiers(q, plan);
   }
 
   const std::size_t working = book.mark();
@@ -293,10 +323,13 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   Reads* const reads = book.array<Reads>(values);
   Need* const needs = book.array<Need>(nodes);
   Buffer** const own = book.array<Buffer*>(values);
+  bool* const vanishes = book.array<bool>(values);
   std::int32_t *const walk_at = book.array<std::int32_t>(nodes), *const again_at = book.array<std::int32_t>(nodes);
-  if (buffers == nullptr || reads == nullptr || needs == nullptr || own == nullptr || walk_at == nullptr || again_at == nullptr)
+  if (buffers == nullptr || reads == nullptr || needs == nullptr || own == nullptr || vanishes == nullptr || walk_at == nullptr || again_at == nullptr)
     return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
   std::fill(needs, needs + nodes, Need{});
+  find_shown(q, plan, vanishes);
+  find_carried(q, plan);
   std::size_t count = 0;
   const auto n = static_cast<std::int32_t>(nodes);
   const auto batch = static_cast<std::size_t>(q.batch);
@@ -312,14 +345,15 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     if (walk && plan.walked[k]) needs[k] = q.rules[k]->needs(*node.op);
     if (plan.rectifier[k] != no_id) needs[k].out = true;
     const bool both = walk && plan.walked[k] && q.rules[k]->needs_reference();
-    const auto read = [&](Id v, bool in_walk) {
+    const auto read = [&](Id v, bool in_run, bool in_walk) {
       Reads& r = reads[v];
-      r.forward = r.reference = i;
+      if (in_run) r.forward = r.reference = i;
       if (in_walk) r.walk = std::min(r.walk, i);
       if (in_walk && both) r.reference_walk = std::min(r.reference_walk, i);
     };
-    for (const Id v : node.in) read(v, needs[k].in);
-    read(node.out, needs[k].out);
+    for (const Id v : node.in) read(v, true, needs[k].in);
+    read(node.out, true, false);
+    read(plan.shown[k], false, needs[k].out);
   }
   find_innermost(q, ctx, plan);
   find_fusions(q, plan, [&](Id v, std::int32_t reader) {

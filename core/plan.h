@@ -50,6 +50,8 @@ struct Plan {
   std::span<std::size_t> aux, reference_aux;        ///< a node
   std::span<Fusion> fused;                          ///< a node
   std::span<Id> rectifier;                          ///< a node: the ReLU before it whose step of the walk it does too; no_id: none
+  std::span<Id> carried;                            ///< a value: where its signal goes: itself, or what lies before a node without a step of its own
+  std::span<Id> shown;                              ///< a node: the value that its step of the walk reads as its result
   std::span<bool> innermost;                        ///< a value: in batches that `lanes` divides, its images lie innermost
   std::int32_t lanes = 1;
   std::span<std::int32_t> segments;                 ///< the first node of each segment: with recompute several, the last of which is not run again
@@ -65,9 +67,7 @@ struct Plan {
   /// Whether node i runs by itself, and the value that it then writes.
   bool runs(std::size_t i) const noexcept { return needed[i] && !fused[i].absorbed; }
   /// The value to which node i's step of the walk sends the signal of its k-th input.
-  Id target(std::size_t i, std::size_t k) const noexcept {
-    return rectifier[i] != no_id ? request.graph->nodes[rectifier[i]].in[0] : request.graph->nodes[i].in[k];
-  }
+  Id target(std::size_t i, std::size_t k) const noexcept { return carried[request.graph->nodes[i].in[k]]; }
   /// TensorView::lanes of a value in a batch.
   std::int32_t lanes_of(Id v, std::int32_t batch) const noexcept { return innermost[v] && batch % lanes == 0 ? lanes : 1; }
   Id result(std::size_t i) const noexcept { return fused[i].result != no_id ? fused[i].result : request.graph->nodes[i].out; }

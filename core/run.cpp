@@ -77,7 +77,7 @@ NodeIO Run::io(Id i, bool reference) noexcept {
   const std::size_t aux = reference ? plan_.reference_aux[i] : again_ && plan_.again_aux[i] != not_planned ? plan_.again_aux[i] : plan_.aux[i];
   return {{views, node.in.size()},
           {views + node.in.size(), node.par.size()},
-          reference ? reference_value(node.out) : value(node.out),
+          reference ? reference_value(node.out) : value(plan_.shown[i]),
           aux == not_planned ? nullptr : memory_ + aux,
           i};
 }

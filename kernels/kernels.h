@@ -83,6 +83,12 @@ struct ConvShape {
   std::int32_t stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1, groups = 1;
 };
 
+/// A result that is also known as whole - part, where `needed` is not 0; all three have its shape. `part` may lie where the result goes.
+template <class T>
+struct Remainder {
+  const T *whole = nullptr, *part = nullptr, *needed = nullptr;
+};
+
 /// One set of arguments for the three convolution kernels; `x`, `w`, `y` are data or signals by role:
 ///  forward           y (+)= conv(sub(x), sub(w)) + sub(bias)       reads x, w, bias, writes y
 ///  backward_data     x (+)= conv^T(y, sub(w))                      reads y, w, writes x (through x_out)
@@ -101,6 +107,8 @@ struct ConvArgs {
   /// The direct sum, whose error is relative to each result's own terms. Otherwise 3x3 kernels may go by Winograd's
   /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
   bool exact = false;
+  /// forward, with `exact`: the result may be taken from there where the digits suffice.
+  Remainder<T> rest{};
   bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
   /// x (x_out), y (y_out) have their images innermost, (n/lanes, channel, pixel, lane): only as Table::takes_lanes says.
   bool x_lanes = false, y_lanes = false;

@@ -15,6 +15,7 @@ Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorVie
   a.y_lanes = y.lanes > 1;
   a.add = y.add;
   a.exact = row.exact;
+  a.rest = row.rest;
   a.relu = relu;
   return ctx.run(ctx->conv_forward, a);
 }

@@ -115,12 +115,23 @@ bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
   return rows == 1 && raw;
 }
 
+bool LrpRule::splits_forward_output(const AffineOp& op) const noexcept {
+  return options_.kind == LrpKind::alpha_beta && group_count_ == 2 && row_count_ == 2 && options_.bias == BiasMode::kept && op.mixes();
+}
+
 Need LrpRule::needs(const Op& op) const noexcept {
   if (op.klass() == OpClass::route || op.klass() == OpClass::view) return op.vjp_needs(false);
   if (op.klass() != OpClass::affine) return {};
-  bool out = false;
+  bool out = splits_forward_output(static_cast<const AffineOp&>(op));
   for (std::uint8_t g = 0; g < group_count_; ++g) out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
   return {true, out, false};
+}
+
+bool LrpRule::vanishes(const Op& op, bool out) const noexcept {
+  if (op.klass() != OpClass::affine) return out && keeps_zeros(op);
+  bool shares = options_.bias != BiasMode::shared;
+  for (std::uint8_t k = 0; k < row_count_; ++k) shares = shares && rows_[k].source == Source::input && !(rows_[k].row.x == ones);
+  return shares;
 }
 
 Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept {
@@ -135,14 +146,17 @@ Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<con
   return Status::ok;
 }
 
-Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const NodeIO& io, std::span<const TensorView> sources,
-                            std::uint8_t group, const TensorView& z) const noexcept {
+Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& step, std::span<const TensorView> sources, std::uint8_t group,
+                            const TensorView& z) const noexcept {
+  const NodeIO& io = step.io;
   bool add = false;
   for (std::uint8_t k = 0; k < row_count_; ++k) {
     const TableRow& r = rows_[k];
     if (r.group != group) continue;
     const std::size_t inputs = io.in.size();
-    VITRINE_TRY(op.apply(ctx, io, sources.subspan(static_cast<std::size_t>(r.source) * inputs, inputs), r.row, {z, add}));
+    Row row = r.row;
+    if (group == 1 && splits_forward_output(op)) row.rest = {io.out.data, z.data, step.s_out[0].data};
+    VITRINE_TRY(op.apply(ctx, io, sources.subspan(static_cast<std::size_t>(r.source) * inputs, inputs), row, {z, add}));
     add = true;
   }
   return Status::ok;
@@ -167,15 +181,16 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
     VITRINE_TRY(bounds(ctx, io.in[k], options_.high, sources[2 * inputs + k]));
   }
 
+  TensorView own{};  // the denominators of a group, if they are not the forward output
+  for (std::uint8_t g = 0; g < group_count_; ++g)
+    if (own.data == nullptr && !reads_forward_output(g)) VITRINE_TRY(ctx.temporary_like(io.out, own));
   for (std::uint8_t g = 0; g < group_count_; ++g) {
     const ArenaScope group_scope(*ctx.scratch);
     // Behind a ReLU nothing arrives where the sum was negative.
     if (where_[g] != kernels::Where::always && ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size())) continue;
-    TensorView z = io.out, s;
-    if (!reads_forward_output(g)) {
-      VITRINE_TRY(ctx.temporary_like(io.out, z));
-      VITRINE_TRY(denominator(ctx, op, io, {sources, 3 * inputs}, g, z));
-    }
+    const TensorView& z = reads_forward_output(g) ? io.out : own;
+    TensorView s;
+    if (!reads_forward_output(g)) VITRINE_TRY(denominator(ctx, op, step, {sources, 3 * inputs}, g, z));
     VITRINE_TRY(ctx.temporary_like(io.out, s));
     ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
       const real* const out = io.out.data != nullptr ? io.out.data + begin : nullptr;
@@ -268,6 +283,10 @@ Status LrpRule::product(const Context& ctx, const ProductOp& op, const Step& s) 
     else if (!d.add) ctx->fill(real{0}, d.data, d.size());
   }
   return Status::ok;
+}
+
+bool keeps_zeros(const Op& op) noexcept {
+  return op.klass() == OpClass::route || op.klass() == OpClass::view || (op.klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier());
 }
 
 const char* PassRule::refuses(const Op& op) const noexcept {

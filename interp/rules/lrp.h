@@ -48,6 +48,8 @@ class LrpRule final : public Rule {
   const char* name() const noexcept override;
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
+  bool passes(const Op& op) const noexcept override { return op.klass() == OpClass::pointwise || op.klass() == OpClass::custom; }
+  bool vanishes(const Op&, bool out) const noexcept override;
   bool any_lanes() const noexcept override { return true; }
 
  protected:
@@ -67,7 +69,10 @@ class LrpRule final : public Rule {
   };
   void add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source = Source::input) noexcept;
   bool reads_forward_output(std::uint8_t group) const noexcept;
-  Status denominator(const Context&, const AffineOp&, const NodeIO&, std::span<const TensorView> sources, std::uint8_t group, const TensorView& z) const noexcept;
+  /// The forward output is the sum of both groups' denominators, so the second is what the first leaves of it.
+  bool splits_forward_output(const AffineOp&) const noexcept;
+  /// z holds what the step wrote there last.
+  Status denominator(const Context&, const AffineOp&, const Step&, std::span<const TensorView> sources, std::uint8_t group, const TensorView& z) const noexcept;
   Status share_bias(const Context&, const AffineOp&, const Step&, const TableRow&, const TensorView& s, std::span<bool> written) const noexcept;
   Status report(const Context&, const AffineOp&, const Step&, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept;
   Status bounds(const Context&, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept;
@@ -79,6 +84,9 @@ class LrpRule final : public Rule {
   kernels::Stabilise stabilise_;
 };
 
+/// Whether an op that moves or passes relevance has an output of 0 wherever the input is.
+bool keeps_zeros(const Op&) noexcept;
+
 /// Relevance unchanged: for ops whose output has the input's elements one to one. Batch norms and scales, too, for those who
 /// want what peers do with a batch norm that they did not merge: it ignores the factor and the shift.
 class PassRule final : public Rule {
@@ -86,6 +94,8 @@ class PassRule final : public Rule {
   const char* name() const noexcept override { return "pass"; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op& op) const noexcept override { return op.klass() == OpClass::route || op.klass() == OpClass::view ? op.vjp_needs(false) : Need{}; }
+  bool passes(const Op& op) const noexcept override { return op.klass() != OpClass::route && op.klass() != OpClass::view; }
+  bool vanishes(const Op& op, bool out) const noexcept override { return out && keeps_zeros(op); }
   bool any_lanes() const noexcept override { return true; }
 
  protected:

@@ -193,6 +193,49 @@ TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bit
   CHECK(less.plan.planned_bytes < more.plan.planned_bytes);
 }
 
+TEST_CASE("where relevance is a share of the value, a ReLU passes it without a step, and its result serves the layer before it") {
+  Net net({1, 2, 12, 12}, [](GraphBuilder& g, Id x) {
+    Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 2}, "pool1");
+    const Id inner = conv2d(g, relu(g, conv2d(g, h, {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "relu2"), {.out = 4, .kernel = 1}, "conv3");
+    h = relu(g, add(g, inner, h, "sum"), "relu3");
+    const Id twice = conv2d(g, h, {.out = 4, .kernel = 3}, "conv4");
+    h = add(g, relu(g, twice, "relu4"), tanh(g, twice, "tanh"), "both");
+    return linear(g, relu(g, linear(g, flatten(g, h, "flatten"), 6, "fc1"), "relu5"), 3, "fc2");
+  });
+  const auto node = [&](const char* name) { return net.node(name); };
+  std::vector<Id> all;
+  for (Id v = 0; v < net.graph.values.size(); ++v)
+    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const Values x = random_values(net.image(3).size(), 5), seed = random_values(net.result(3).size(), 6);
+  const LrpRule epsilon({.kind = LrpKind::epsilon}, false), flat({.kind = LrpKind::flat}, false), z_plus({.kind = LrpKind::z_plus}, false),
+      gamma({.kind = LrpKind::gamma}, false), spread({.kind = LrpKind::epsilon, .bias = BiasMode::shared}, false);
+  const PassRule pass;
+  const auto check = [&](const std::vector<const Rule*>& rules, std::initializer_list<const char*> served) {
+    Walked tight(net, rules, {.batch = 3}), loose(net, rules, {.batch = 3, .keep = all}), told(net, rules, {.batch = 3, .ledger = true});
+    tight.forward(x, 3), loose.forward(x, 3), told.forward(x, 3);
+    const Values found = tight.back(seed);
+    CHECK(difference(found, loose.back(seed)) <= tolerance(1e-12, 2e-6));
+    CHECK(difference(found, told.back(seed)) <= tolerance(1e-12, 2e-6));
+    for (const Node& n : net.graph.nodes) {
+      const bool other = std::any_of(served.begin(), served.end(), [&](const char* name) { return std::strcmp(name, n.name) == 0; });
+      CHECK_MESSAGE((tight.plan.shown[node(n.name)] != n.out) == other, n.name);
+      if (n.op->klass() != OpClass::pointwise) continue;
+      CHECK_MESSAGE((!tight.plan.walked[node(n.name)] && loose.plan.walked[node(n.name)] && told.plan.walked[node(n.name)]), n.name);
+    }
+    CHECK(tight.plan.planned_bytes < told.plan.planned_bytes);
+  };
+  // Not of `conv4`, which a tanh reads too.
+  const std::initializer_list<const char*> usual = {"conv1", "conv2", "sum", "fc1"};
+  for (const Rule* rule : std::initializer_list<const Rule*>{&epsilon, &z_plus, &gamma}) check(everywhere(net, *rule), usual);
+  // Relevance that comes without regard to the value also comes where the ReLU has cut.
+  std::vector<const Rule*> rules = everywhere(net, epsilon);
+  rules[node("conv3")] = &flat;
+  check(rules, {"conv1", "sum", "fc1"});
+  rules = everywhere(net, epsilon);
+  rules[node("fc2")] = &spread;
+  check(rules, {"conv1", "conv2", "sum"});
+}
+
 TEST_CASE("values dropped and computed again: the same bits from less memory") {
   const GradientRule training(true), rule;
   const auto same = [](Net& net, Net& other, const Walked& a, const Walked& b) {

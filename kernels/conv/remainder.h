@@ -1,0 +1,127 @@
+// A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): LRP's negative contributions, given
+// the forward result and the positive ones. A subtraction instead of a convolution, but its errors are those of the two, so what is
+// small beside them is summed directly: seldom more than a few elements of a map.
+//
+// A tile is a band of rows of one image.
+#pragma once
+
+#include "kernels/conv/geometry.h"
+
+namespace vitrine::kernels {
+namespace {
+
+template <class V>
+struct RemainderConv {
+  using Args = ConvArgs<float>;
+  static constexpr std::int64_t kRows = 4;      ///< of a band: those of one of Winograd's tiles, whose errors go together
+  static constexpr std::int64_t kMost = 4096;   ///< vectors summed at once
+  /// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a few: of
+  /// what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
+  static constexpr float kSmall = 1.0f / 128;
+
+  ConvShape s;
+  std::int64_t cg, og, taps, bands, vectors, most;
+
+  explicit RemainderConv(const Args& a) : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
+    bands = ceil_div(s.oh, kRows);
+    vectors = ceil_div(s.ow, V::width);
+    most = smaller(kMost, std::int64_t{s.oc} * kRows * vectors);
+  }
+
+  static VITRINE_INLINE bool suits(const Args& a) {
+    return a.rest.whole != nullptr && a.exact && !a.add && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+  }
+
+  Stage stage(std::int64_t r0, std::int64_t r1) const {
+    return {forward_taps(s.kh, s.pad_top, s.dilation_h), forward_taps(s.kw, s.pad_left, s.dilation_w), s.h, s.w, s.stride_h, s.stride_w, r0, r1, s.ow};
+  }
+
+  struct Scratch {
+    std::int64_t staged, sums, weights, under, list, total;
+  };
+  Scratch scratch() const {
+    Scratch t{};
+    t.staged = round_up(stage(0, smaller<std::int64_t>(kRows, s.oh)).plane + V::width, 16);
+    t.sums = most * V::width;
+    t.weights = t.under = round_up(taps, 16);
+    t.list = round_up(3 * most, 16);
+    t.total = t.staged + t.sums + t.weights + t.under + t.list;
+    return t;
+  }
+
+  Work work() const { return {s.n * bands, 0, static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
+
+  /// Output channel, row of the band and first column of a vector.
+  struct Place {
+    std::int32_t channel, row, column;
+  };
+
+  void run_tile(const Args& a, float* memory, std::int64_t index) const {
+    const std::int64_t image = index / bands, r0 = index % bands * kRows, r1 = smaller<std::int64_t>(s.oh, r0 + kRows);
+    const Scratch part = scratch();
+    auto* const list = reinterpret_cast<Place*>(memory + part.staged + part.sums + part.weights + part.under);
+    std::int64_t count = 0;
+    for (std::int64_t o = 0; o < s.oc; ++o) {
+      for (std::int64_t i = 0; i < s.ow; i += V::width) {
+        const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - i), rows = r1 - r0;
+        const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;
+        V y[kRows], nearby = V::zero();
+        for (std::int64_t r = 0; r < rows; ++r) {
+          const V taken = V::load_n(a.rest.part + at + r * s.ow, n);
+          y[r] = V::load_n(a.rest.whole + at + r * s.ow, n) - taken;
+          y[r].store_n(a.y_out + at + r * s.ow, n);
+          nearby = V::max(V::max(V::abs(y[r]), V::abs(taken)), nearby);
+        }
+        const V small = V::set(kSmall * nearby.highest());
+        for (std::int64_t r = 0; r < rows; ++r) {
+          // NaN, too: an infinity may have spoilt the part.
+          const auto good = (V::abs(y[r]) > small) | (V::load_n(a.rest.needed + at + r * s.ow, n) == V::zero());
+          if (good.count() < V::width) list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
+        }
+        if (count + kRows > most) {
+          sum(a, image, r0, r1, list, count, memory);
+          count = 0;
+        }
+      }
+    }
+    if (count > 0) sum(a, image, r0, r1, list, count, memory);
+  }
+
+  /// The vectors of the list, which is sorted by channels.
+  void sum(const Args& a, std::int64_t image, std::int64_t r0, std::int64_t r1, const Place* list, std::int64_t count, float* memory) const {
+    const Scratch part = scratch();
+    float *const staged = memory, *const sums = staged + part.staged, *const weights = sums + part.sums;
+    auto* const under = reinterpret_cast<std::int32_t*>(weights + part.weights);
+    const Stage st = stage(r0, r1);
+    const Substitution<V> w_sub(a.w_sub), bias_sub(a.bias_sub);
+    for (std::int64_t t = 0; t < taps; ++t) under[t] = static_cast<std::int32_t>(st.tap_offset(t / s.kw, t % s.kw));
+    for (std::int64_t k = 0; k < count; ++k) (a.bias != nullptr ? bias_sub(V::set(a.bias[list[k].channel])) : V::zero()).store(sums + k * V::width);
+    for (std::int64_t first = 0; first < count;) {
+      const std::int64_t group = list[first].channel / og;
+      std::int64_t last = first;
+      while (last < count && list[last].channel / og == group) ++last;
+      for (std::int64_t c = 0; c < cg; ++c) {
+        st.template fill<V>(a.x_sub, a.x + ((image * s.groups + group) * cg + c) * s.h * s.w, staged);
+        for (std::int64_t k = first; k < last; ++k) {
+          const Place& p = list[k];
+          if (k == first || p.channel != list[k - 1].channel) {
+            const float* const w = a.w + (p.channel * cg + c) * taps;
+            stream<V>(taps, [&](std::int64_t t, auto step) { store(w_sub(load<V>(w + t, step)), weights + t, step); });
+          }
+          const float* const x = staged + st.row_offset(p.row) + p.column;
+          V total = V::load(sums + k * V::width);
+          for (std::int64_t t = 0; t < taps; ++t) total = V::fma(V::set(weights[t]), V::load(x + under[t]), total);
+          total.store(sums + k * V::width);
+        }
+      }
+      first = last;
+    }
+    for (std::int64_t k = 0; k < count; ++k) {
+      const Place& p = list[k];
+      V::load(sums + k * V::width).store_n(a.y_out + ((image * s.oc + p.channel) * s.oh + r0 + p.row) * s.ow + p.column, s.ow - p.column);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace vitrine::kernels
