@@ -116,7 +116,7 @@ class Op {
 struct Row {
   Substitute x, w, bias;
   bool exact = false;  ///< the result is divided by where it may be small: kernels::ConvArgs::exact
-  kernels::Remainder<real> rest{};  ///< with `exact`: what is known of the result; ops need not look at it
+  kernels::Remainder<real> rest{};  ///< what is known of the result; ops need not look at it
 };
 inline constexpr Substitute raw_part{}, positive_part{1, 0}, negative_part{0, 1}, nothing{0, 0};
 inline constexpr Substitute squared{1, 1, Substitute::square}, ones{1, 1, Substitute::one};

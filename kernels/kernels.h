@@ -83,10 +83,16 @@ struct ConvShape {
   std::int32_t stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1, groups = 1;
 };
 
-/// A result that is also known as whole - part, where `needed` is not 0; all three have its shape. `part` may lie where the result goes.
+/// Which outputs of a neuron a group of an LRP table speaks for: all, or those with z > 0 or z < 0 (generalised gamma).
+enum class Where : std::uint8_t { always, positive, negative };
+
+/// A result that is also known as factor * whole - part, of whose elements those count where `needed` is not 0 and `whole` as `where`
+/// says; all three have the result's shape. `part` may lie where the result goes.
 template <class T>
 struct Remainder {
   const T *whole = nullptr, *part = nullptr, *needed = nullptr;
+  T factor = 1;
+  Where where = Where::always;
 };
 
 /// One set of arguments for the three convolution kernels; `x`, `w`, `y` are data or signals by role:
@@ -107,7 +113,7 @@ struct ConvArgs {
   /// The direct sum, whose error is relative to each result's own terms. Otherwise 3x3 kernels may go by Winograd's
   /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
   bool exact = false;
-  /// forward, with `exact`: the result may be taken from there where the digits suffice.
+  /// forward: the result may be taken from there where the digits suffice.
   Remainder<T> rest{};
   bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
   /// x (x_out), y (y_out) have their images innermost, (n/lanes, channel, pixel, lane): only as Table::takes_lanes says.
@@ -286,9 +292,6 @@ struct Stabilise {
   float eps = 1e-6f;     ///< eps == 0: where z == 0 the quotient is 0 (LRP-0)
   Mode mode = offset;
 };
-
-/// Which outputs of a neuron a group of an LRP table speaks for: all, or those with z > 0 or z < 0 (generalised gamma).
-enum class Where : std::uint8_t { always, positive, negative };
 
 /// What the ledger writes down of a signal. Sums are in double, in a fixed order.
 struct Stats {

@@ -87,7 +87,7 @@ class SmoothGrad final : public Method {
 
   void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
     const std::int64_t pixels = x.shape.per_image();
-    std::vector<double> mean(static_cast<std::size_t>(pixels)), squares(mean.size()), normals(mean.size());
+    std::vector<double> mean(static_cast<std::size_t>(pixels)), squares(mean.size());
     for (std::int32_t n = 0; n < x.shape.n(); ++n) {
       const real* const image = x.data + n * pixels;
       const auto [low, high] = std::minmax_element(image, image + pixels);
@@ -99,10 +99,8 @@ class SmoothGrad final : public Method {
         noisy.data.resize(static_cast<std::size_t>(noisy.shape.size()));
         std::vector<real> r(noisy.data.size());
         for (std::int32_t k = 0; k < count; ++k) {
-          // Every image gets the same noise, so that an image's map does not depend on its place in the batch.
-          const std::uint64_t key = derive_key(seed_, static_cast<std::uint64_t>(first + k));
-          kernels::table(kernels::active()).normals(key, pixels, normals.data());
-          for (std::int64_t i = 0; i < pixels; ++i) noisy.data[static_cast<std::size_t>(k * pixels + i)] = static_cast<real>(image[i] + deviation * normals[static_cast<std::size_t>(i)]);
+          const double* const normals = noise(first + k, pixels);
+          for (std::int64_t i = 0; i < pixels; ++i) noisy.data[static_cast<std::size_t>(k * pixels + i)] = static_cast<real>(image[i] + deviation * normals[i]);
           if (has_baseline()) reference.data.insert(reference.data.end(), baseline.data + n * pixels, baseline.data + (n + 1) * pixels);
         }
         const std::vector<int> target(static_cast<std::size_t>(count), targets[static_cast<std::size_t>(n)]);
@@ -128,7 +126,24 @@ class SmoothGrad final : public Method {
   }
 
  private:
+  static constexpr std::int64_t kKept = std::int64_t{1} << 19;  ///< normals, 4 MB
+
+  /// Of a sample, until the next call. Every image gets the same, so that an image's map does not depend on its place in the batch, and
+  /// as many samples' as fit are drawn once.
+  const double* noise(int sample, std::int64_t pixels) {
+    const auto size = static_cast<std::size_t>(pixels);
+    const bool keep = (sample + 1) * pixels <= kKept;
+    std::vector<double>& values = keep ? kept_ : drawn_;
+    const std::size_t at = keep ? static_cast<std::size_t>(sample) * size : 0;
+    if (!keep || values.size() == at) {
+      values.resize(at + size);
+      kernels::table(kernels::active()).normals(derive_key(seed_, static_cast<std::uint64_t>(sample)), pixels, values.data() + at);
+    }
+    return values.data() + at;
+  }
+
   MethodContext context_;
+  std::vector<double> kept_, drawn_;  ///< of the first samples, of one later sample
   int samples_;
   double sigma_;
   std::uint64_t seed_;

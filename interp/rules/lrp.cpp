@@ -115,14 +115,15 @@ bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
   return rows == 1 && raw;
 }
 
-bool LrpRule::splits_forward_output(const AffineOp& op) const noexcept {
-  return options_.kind == LrpKind::alpha_beta && group_count_ == 2 && row_count_ == 2 && options_.bias == BiasMode::kept && op.mixes();
+float LrpRule::denominators_over_output(const AffineOp& op) const noexcept {
+  if (group_count_ != 2 || row_count_ != 2 || options_.bias != BiasMode::kept || !op.mixes()) return 0;
+  return options_.kind == LrpKind::gamma ? 2 + options_.gamma : 1;
 }
 
 Need LrpRule::needs(const Op& op) const noexcept {
   if (op.klass() == OpClass::route || op.klass() == OpClass::view) return op.vjp_needs(false);
   if (op.klass() != OpClass::affine) return {};
-  bool out = splits_forward_output(static_cast<const AffineOp&>(op));
+  bool out = denominators_over_output(static_cast<const AffineOp&>(op)) > 0;
   for (std::uint8_t g = 0; g < group_count_; ++g) out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
   return {true, out, false};
 }
@@ -155,7 +156,7 @@ Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& 
     if (r.group != group) continue;
     const std::size_t inputs = io.in.size();
     Row row = r.row;
-    if (group == 1 && splits_forward_output(op)) row.rest = {io.out.data, z.data, step.s_out[0].data};
+    if (const float both = denominators_over_output(op); group == 1 && both > 0) row.rest = {io.out.data, z.data, step.s_out[0].data, both, where_[group]};
     VITRINE_TRY(op.apply(ctx, io, sources.subspan(static_cast<std::size_t>(r.source) * inputs, inputs), row, {z, add}));
     add = true;
   }
@@ -186,11 +187,13 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
     if (own.data == nullptr && !reads_forward_output(g)) VITRINE_TRY(ctx.temporary_like(io.out, own));
   for (std::uint8_t g = 0; g < group_count_; ++g) {
     const ArenaScope group_scope(*ctx.scratch);
-    // Behind a ReLU nothing arrives where the sum was negative.
-    if (where_[g] != kernels::Where::always && ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size())) continue;
+    // Behind a ReLU nothing arrives where the sum was negative. But the second group may read the first's denominators.
+    const bool idle = where_[g] != kernels::Where::always && ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size());
+    if (idle && (g == 1 || denominators_over_output(op) == 0)) continue;
     const TensorView& z = reads_forward_output(g) ? io.out : own;
     TensorView s;
     if (!reads_forward_output(g)) VITRINE_TRY(denominator(ctx, op, step, {sources, 3 * inputs}, g, z));
+    if (idle) continue;
     VITRINE_TRY(ctx.temporary_like(io.out, s));
     ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
       const real* const out = io.out.data != nullptr ? io.out.data + begin : nullptr;

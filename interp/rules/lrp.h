@@ -69,9 +69,9 @@ class LrpRule final : public Rule {
   };
   void add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source = Source::input) noexcept;
   bool reads_forward_output(std::uint8_t group) const noexcept;
-  /// The forward output is the sum of both groups' denominators, so the second is what the first leaves of it.
-  bool splits_forward_output(const AffineOp&) const noexcept;
-  /// z holds what the step wrote there last.
+  /// The forward output times this is the sum of both groups' denominators, so the second is what the first leaves of it; 0: it is not.
+  float denominators_over_output(const AffineOp&) const noexcept;
+  /// Before the second group's, z holds the first's.
   Status denominator(const Context&, const AffineOp&, const Step&, std::span<const TensorView> sources, std::uint8_t group, const TensorView& z) const noexcept;
   Status share_bias(const Context&, const AffineOp&, const Step&, const TableRow&, const TensorView& s, std::span<bool> written) const noexcept;
   Status report(const Context&, const AffineOp&, const Step&, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept;

@@ -1,5 +1,5 @@
-// A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): LRP's negative contributions, given
-// the forward result and the positive ones. A subtraction instead of a convolution, but its errors are those of the two, so what is
+// A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): the second denominator of an LRP rule
+// that treats contributions by sign, given the forward result and the first. A subtraction instead of a convolution, but its errors are those of the two, so what is
 // small beside them is summed directly: seldom more than a few elements of a map.
 //
 // A tile is a band of rows of one image.
@@ -29,7 +29,7 @@ struct RemainderConv {
   }
 
   static VITRINE_INLINE bool suits(const Args& a) {
-    return a.rest.whole != nullptr && a.exact && !a.add && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+    return a.rest.whole != nullptr && !a.add && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
   }
 
   Stage stage(std::int64_t r0, std::int64_t r1) const {
@@ -65,18 +65,21 @@ struct RemainderConv {
       for (std::int64_t i = 0; i < s.ow; i += V::width) {
         const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - i), rows = r1 - r0;
         const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;
+        const V factor = V::set(a.rest.factor);
         V y[kRows], nearby = V::zero();
+        typename V::Mask counts[kRows];
         for (std::int64_t r = 0; r < rows; ++r) {
-          const V taken = V::load_n(a.rest.part + at + r * s.ow, n);
-          y[r] = V::load_n(a.rest.whole + at + r * s.ow, n) - taken;
+          const V taken = V::load_n(a.rest.part + at + r * s.ow, n), whole = V::load_n(a.rest.whole + at + r * s.ow, n);
+          counts[r] = !(V::load_n(a.rest.needed + at + r * s.ow, n) == V::zero());
+          if (a.rest.where != Where::always) counts[r] = counts[r] & (a.rest.where == Where::positive ? whole > V::zero() : whole < V::zero());
+          y[r] = factor * whole - taken;
           y[r].store_n(a.y_out + at + r * s.ow, n);
           nearby = V::max(V::max(V::abs(y[r]), V::abs(taken)), nearby);
         }
         const V small = V::set(kSmall * nearby.highest());
         for (std::int64_t r = 0; r < rows; ++r) {
-          // NaN, too: an infinity may have spoilt the part.
-          const auto good = (V::abs(y[r]) > small) | (V::load_n(a.rest.needed + at + r * s.ow, n) == V::zero());
-          if (good.count() < V::width) list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
+          // NaN, too: an infinity nearby may have spoilt the part.
+          if ((counts[r] & !(V::abs(y[r]) > small)).count() > 0) list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
         }
         if (count + kRows > most) {
           sum(a, image, r0, r1, list, count, memory);
