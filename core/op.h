@@ -99,6 +99,8 @@ class Op {
   }
   /// What vjp reads; `parameters`: parameter gradients are wanted too.
   virtual Need vjp_needs(bool parameters) const noexcept = 0;
+  /// vjp may write an input's signal where that of the output lies: of no element is the old value read after the new one is written.
+  virtual bool vjp_in_place() const noexcept { return false; }
   /// In forward, vjp, apply and apply_t, for the first input and the result of these shapes; asked where ctx->takes_lanes is not null.
   virtual Lanes lanes(const Context&, const Shape& /*in*/, const Shape& /*out*/) const noexcept { return Lanes::none; }
   /// Whether forward does what NodeIO::finish says; else it is never told to.

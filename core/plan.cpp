@@ -161,6 +161,46 @@ void find_carried(const PlanRequest& q, Plan& plan) noexcept {
   }
 }
 
+// Signals that take the place of the signal they are made of, element by element. Those of a sum's two terms are one and the same: the
+// term that is walked first must be read alone, and out of its place; the other's further readers add to it only after that. `busy` (a
+// value) is working memory.
+void find_shares(const PlanRequest& q, Plan& plan, bool* busy) noexcept {
+  const Graph& g = *q.graph;
+  for (Id v = 0; v < g.values.size(); ++v) plan.shares[v] = v, busy[v] = false;
+  if (q.rules.empty() || q.reference || q.observer != nullptr || q.channels > 1 || q.ledger) return;
+  // The last and, but for that, the last node that writes the signal of v, in the order of the network; -1: none.
+  const auto writers = [&](Id v) {
+    std::pair<std::int32_t, std::int32_t> last{-1, -1};
+    for (std::size_t i = 0; i < g.nodes.size(); ++i)
+      for (std::size_t k = 0; plan.walked[i] && k < g.nodes[i].in.size(); ++k)
+        if (plan.target(i, k) == v) last = {static_cast<std::int32_t>(i), last.first};
+    return last;
+  };
+  const auto seen = [&](Id v) { return v == q.until || v == g.output || contains(q.seeds, v) || contains(q.keep_signals, v); };
+  for (std::size_t i = g.nodes.size(); i-- > 0;) {
+    const Node& node = g.nodes[i];
+    if (!plan.walked[i] || !q.rules[i]->derivative() || !node.op->vjp_in_place() || seen(node.out) || busy[node.out]) continue;
+    // Which inputs' signals no node has written before this one in the walk.
+    const auto first = [&](Id v) {
+      return plan.wanted[v] && plan.carried[v] == v && !seen(v) && plan.innermost[v] == plan.innermost[node.out] && writers(v).first == static_cast<std::int32_t>(i);
+    };
+    const auto made = [&](Id v) { return g.values[v].producer != no_id ? static_cast<std::int32_t>(g.values[v].producer) : -1; };
+    if (node.in.size() == 1) {
+      if (first(node.in[0])) plan.shares[node.in[0]] = plan.shares[node.out];
+    } else if (node.in.size() == 2 && node.in[0] != node.in[1]) {
+      const bool swapped = made(node.in[0]) > made(node.in[1]);
+      const Id early = node.in[swapped ? 1 : 0], late = node.in[swapped ? 0 : 1];
+      // A node that does a ReLU's step, too, writes in its place first.
+      const bool alone = first(late) && writers(late).second < 0 && plan.rectifier[g.values[late].producer] == no_id;
+      if (alone) plan.shares[late] = plan.shares[node.out];
+      if (first(early) && (!alone || writers(early).second < made(late))) {
+        plan.shares[early] = plan.shares[node.out];
+        busy[late] = alone;
+      }
+    }
+  }
+}
+
 // Nodes before a ReLU behind which no signal arrives where it gave 0: their step reads the ReLU's result for their own, which differs
 // from it only there. `vanishes` (a value) is working memory.
 void find_shown(const PlanRequest& q, Plan& plan, bool* vanishes) noexcept {
@@ -302,7 +342,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, no_id, plan.shown) || !take(book, values, no_id, plan.carried) || !take(book, nodes, false, plan.again) ||
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, no_id, plan.shown) || !take(book, values, no_id, plan.shares) || !take(book, values, no_id, plan.carried) || !take(book, nodes, false, plan.again) ||
       !take(book, values, false, plan.innermost) || !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
       !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
@@ -323,12 +363,12 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   Reads* const reads = book.array<Reads>(values);
   Need* const needs = book.array<Need>(nodes);
   Buffer** const own = book.array<Buffer*>(values);
-  bool* const vanishes = book.array<bool>(values);
+  bool* const flags = book.array<bool>(values);
   std::int32_t *const walk_at = book.array<std::int32_t>(nodes), *const again_at = book.array<std::int32_t>(nodes);
-  if (buffers == nullptr || reads == nullptr || needs == nullptr || own == nullptr || vanishes == nullptr || walk_at == nullptr || again_at == nullptr)
+  if (buffers == nullptr || reads == nullptr || needs == nullptr || own == nullptr || flags == nullptr || walk_at == nullptr || again_at == nullptr)
     return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
   std::fill(needs, needs + nodes, Need{});
-  find_shown(q, plan, vanishes);
+  find_shown(q, plan, flags);
   find_carried(q, plan);
   std::size_t count = 0;
   const auto n = static_cast<std::int32_t>(nodes);
@@ -356,6 +396,7 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     read(plan.shown[k], false, needs[k].out);
   }
   find_innermost(q, ctx, plan);
+  find_shares(q, plan, flags);
   find_fusions(q, plan, [&](Id v, std::int32_t reader) {
     return !is_kept(q, v) && reads[v].forward == reader && reads[v].walk == n && (!q.reference || (reads[v].reference == reader && reads[v].reference_walk == n));
   });
@@ -423,7 +464,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     if (q.reference) buffers[count++] = {value_bytes(v, reference_batch), i, is_kept(q, v) ? end : reads[v].reference_walk < n ? reference_end(reads[v].reference_walk) : reads[v].reference, &plan.reference_values[v]};
   }
   if (walk) {
-    for (Id v = 0; v < values; ++v) {
+    std::fill(own, own + values, nullptr);
+    const auto times = [&](Id v) {
       const bool seed = q.seeds.empty() ? v == g.output : contains(q.seeds, v);
       std::int32_t first = seed ? walk0 : -1, last = -1;
       for (std::int32_t i = n; i-- > 0;) {
@@ -433,16 +475,25 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
           if (plan.wanted[v] && plan.target(k, j) == v) first = walk_time(i);
         if (g.nodes[k].out == v) last = walk_time(i);
       }
-      if (first < 0) continue;
       if (v == q.until || contains(q.keep_signals, v)) last = end;
       // A seed's signal is set between the forward run and the walk, when nothing of the walk lives yet.
       if (seed) first = walk0 - 1;
-      for (std::size_t c = 0; c < channels; ++c) buffers[count++] = {value_bytes(v, batch), first, std::max(first, last), &plan.signals[v * channels + c]};
+      return std::pair<std::int32_t, std::int32_t>{first, std::max(first, last)};
+    };
+    for (Id v = 0; v < values; ++v) {
+      const auto [first, last] = times(v);
+      if (first < 0 || plan.shares[v] != v) continue;
+      own[v] = &buffers[count];
+      for (std::size_t c = 0; c < channels; ++c) buffers[count++] = {value_bytes(v, batch), first, last, &plan.signals[v * channels + c]};
     }
+    // Only single signals are shared.
+    for (Id v = 0; v < values; ++v)
+      if (plan.shares[v] != v) own[plan.shares[v]]->last = std::max(own[plan.shares[v]]->last, times(v).second);
   }
   plan.planned_bytes = place({buffers, count});
   for (const Fusion& fused : plan.fused)
     if (fused.result != no_id && plan.values[fused.result] == not_planned) plan.values[fused.result] = plan.values[fused.residual];
+  for (Id v = 0; v < values && channels == 1; ++v) plan.signals[v] = plan.signals[plan.shares[v]];
   book.rewind(working);
   return measure_scratch(ctx, book, plan);
 }

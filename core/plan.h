@@ -51,6 +51,7 @@ struct Plan {
   std::span<Fusion> fused;                          ///< a node
   std::span<Id> rectifier;                          ///< a node: the ReLU before it whose step of the walk it does too; no_id: none
   std::span<Id> carried;                            ///< a value: where its signal goes: itself, or what lies before a node without a step of its own
+  std::span<Id> shares;                             ///< a value: the one whose signal's place its own takes, when that is read no more; else itself
   std::span<Id> shown;                              ///< a node: the value that its step of the walk reads as its result
   std::span<bool> innermost;                        ///< a value: in batches that `lanes` divides, its images lie innermost
   std::int32_t lanes = 1;

@@ -12,6 +12,7 @@ class Activation : public PointwiseOp {
   Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
   Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return need_; }
+  bool vjp_in_place() const noexcept override { return true; }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
 
   kernels::MapParameters parameters;  ///< of the function, where it has some

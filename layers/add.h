@@ -10,6 +10,7 @@ class Add final : public AffineOp {
  public:
   const char* name() const noexcept override { return "add"; }
   Finishing finishing() const noexcept override { return Finishing::sum; }
+  bool vjp_in_place() const noexcept override { return true; }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;

@@ -22,6 +22,7 @@ class BatchNorm final : public DiagonalOp {
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
   bool finishes() const noexcept override { return true; }
+  bool vjp_in_place() const noexcept override { return true; }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
   /// A training run's way back is planned with parameter gradients: it reads the input and the batch's statistics.
   Need vjp_needs(bool parameters) const noexcept override { return {parameters, false, parameters}; }

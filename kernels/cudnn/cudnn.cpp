@@ -335,6 +335,7 @@ const char* refuses_norm_forward(const Norm& a) noexcept {
 }
 const char* refuses_norm_backward(const Norm& a) noexcept {
   if (a.constant) return "statistics are constants";
+  if (a.dx == a.dy) return "does not promise to work in place";
   if (a.dx == nullptr || a.dgamma == nullptr || a.dbeta == nullptr) return "makes all gradients or none";
   if (a.add_dgamma != a.add_dbeta) return "gradients of scale and shift add alike";
   return refuses_norm(a);

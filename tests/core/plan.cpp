@@ -193,6 +193,55 @@ TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bit
   CHECK(less.plan.planned_bytes < more.plan.planned_bytes);
 }
 
+TEST_CASE("gradients in the place of those they are made of: the same bits from less memory") {
+  Net net({1, 2, 12, 12}, [](GraphBuilder& g, Id x) {
+    const Id stem = relu(g, batch_norm(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv0"), "bn0"), "relu0");
+    // The identity: read by the sum, and before it by a convolution.
+    Id h = batch_norm(g, conv2d(g, relu(g, batch_norm(g, conv2d(g, stem, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "bn1"), "relu1"), {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "bn2");
+    const Id block = relu(g, add(g, h, stem, "sum1"), "relu2");
+    // Two terms of their own.
+    h = batch_norm(g, conv2d(g, block, {.out = 4, .kernel = 3, .padding = 1}, "conv3"), "bn3");
+    const Id down = batch_norm(g, conv2d(g, block, {.out = 4, .kernel = 1}, "conv4"), "bn4");
+    const Id two = relu(g, add(g, h, down, "sum2"), "relu3");
+    // The term that is walked first masks its signal: it needs one of its own.
+    const Id pooled = max_pool(g, relu(g, conv2d(g, two, {.out = 4, .kernel = 3, .padding = 1}, "conv5"), "relu4"), {.kernel = 3, .stride = 1, .padding = 1}, "pool");
+    const Id three = add(g, two, pooled, "sum3");
+    // The identity is read again after the term was made; a sum of one value with itself.
+    const Id late = tanh(g, three, "tanh"), read = conv2d(g, three, {.out = 4, .kernel = 1}, "conv6");
+    const Id four = add(g, add(g, three, late, "sum4"), read, "sum5");
+    const Id both = add(g, four, four, "sum6");
+    return linear(g, flatten(g, both, "flatten"), 3, "fc");
+  });
+  const GradientRule rule(true);
+  const auto value = [&](const char* name) { return net.graph.nodes[net.node(name)].out; };
+  std::vector<Id> all;
+  for (Id v = 0; v < net.graph.values.size(); ++v)
+    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const Values x = random_values(net.image(4).size(), 5), seed = random_values(net.result(4).size(), 6);
+  for (const bool training : {false, true}) {
+    Walked tight(net, everywhere(net, rule), {.batch = 4, .parameter_gradients = true, .training = training});
+    // A ledger looks at what arrived after the step.
+    Walked loose(net, everywhere(net, rule), {.batch = 4, .parameter_gradients = true, .ledger = true, .training = training});
+    const Walked kept(net, everywhere(net, rule), {.batch = 4, .parameter_gradients = true, .keep = all, .training = training});
+    const auto& shares = tight.plan.shares;
+    for (const Id v : all) CHECK((loose.plan.shares[v] == v && kept.plan.shares[v] == v));
+    CHECK(shares[value("bn0")] == shares[value("relu0")]);   // a chain
+    CHECK(shares[value("conv0")] == shares[value("relu0")]);
+    CHECK(shares[value("relu0")] == shares[value("sum1")]);  // the identity, to which conv1 adds later
+    CHECK(shares[value("bn2")] == shares[value("sum1")]);    // and the term, whose norm therefore does not work in place
+    CHECK(shares[value("conv2")] == value("conv2"));
+    CHECK((shares[value("bn3")] == shares[value("sum2")] && shares[value("bn4")] == shares[value("sum2")]));
+    CHECK((shares[value("conv4")] == value("conv4") && shares[value("conv3")] == shares[value("sum2")]));
+    CHECK((shares[value("pool")] == value("pool") && shares[value("relu3")] == shares[value("sum3")]));
+    CHECK(shares[value("sum3")] == value("sum3"));           // sum4 is not the last to read it
+    CHECK(shares[value("sum5")] == value("sum5"));           // read twice by one node
+    CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
+    CHECK(tight.forward(x, 4) == loose.forward(x, 4));
+    CHECK(tight.back(seed) == loose.back(seed));
+    CHECK(std::memcmp(tight.gradients.data(), loose.gradients.data(), tight.gradients.size() * sizeof(real)) == 0);
+  }
+}
+
 TEST_CASE("where relevance is a share of the value, a ReLU passes it without a step, and its result serves the layer before it") {
   Net net({1, 2, 12, 12}, [](GraphBuilder& g, Id x) {
     Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 2}, "pool1");
