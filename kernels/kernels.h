@@ -113,6 +113,7 @@ struct ConvArgs {
   /// The direct sum, whose error is relative to each result's own terms. Otherwise 3x3 kernels may go by Winograd's
   /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
   bool exact = false;
+  bool kept = false;  ///< what `pack` makes is kept for further runs with the same weights
   /// forward: the result may be taken from there where the digits suffice.
   Remainder<T> rest{};
   bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays

@@ -15,6 +15,7 @@ Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorVie
   a.y_lanes = y.lanes > 1;
   a.add = y.add;
   a.exact = row.exact;
+  a.kept = ctx.prepared != nullptr;
   a.rest = row.rest;
   a.relu = relu;
   return ctx.run(ctx->conv_forward, a);
@@ -27,6 +28,7 @@ Status convolve_t(const Context& ctx, const kernels::ConvShape& s, const TensorV
   a.w = w.data;
   a.w_sub = w_sub;
   a.x_out = x.data;
+  a.kept = ctx.prepared != nullptr;
   a.x_lanes = x.lanes > 1;
   a.y_lanes = y.lanes > 1;
   a.add = x.add;

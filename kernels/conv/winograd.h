@@ -125,13 +125,13 @@ struct PixelStage {
   }
 };
 
-/// Products of a place of the transforms: C[r][v] (+)= sum over k of a(r, k) b(k, v), r < R rows of tiles or channels, NV vectors.
+/// Products of a place of the transforms: C[r][v] (+)= sum over k of a(r, k) b(k, v), r < R tiles, NV vectors of channels.
 /// `a` comes in blocks of V::width values of k, [block][R][width]; b as [k][NV vectors].
 template <class V, int R, int NV>
-void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c, std::int64_t ldc) {
+void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c, std::int64_t ldc, bool add) {
   V acc[R][NV];
   unroll<R>([&](auto r) __attribute__((always_inline)) {
-    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::zero(); });
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = add ? V::load(c + r * ldc + v * V::width) : V::zero(); });
   });
   for (std::int64_t k = 0; k < depth; k += V::width, a += R * V::width) {
     for (std::int64_t i = 0; i < V::width; ++i, b += NV * V::width) {
@@ -154,7 +154,7 @@ void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c
 template <class V>
 struct TileProducts {
   static constexpr int rows = Blocking<V>::max_rows, vectors = 2;
-  using Function = void (*)(const float*, const float*, std::int64_t, float*, std::int64_t);
+  using Function = void (*)(const float*, const float*, std::int64_t, float*, std::int64_t, bool);
   Function f[rows + 1] = {};
   template <int... R>
   static constexpr TileProducts make(std::integer_sequence<int, R...>) {
@@ -177,12 +177,17 @@ struct Winograd {
   static constexpr std::int64_t kTiles = 96;       ///< tiles of a block, about
   static constexpr std::int64_t kOut = 64;         ///< output channels at once
   static constexpr std::int64_t kPair = 2 * V::width;  ///< output channels of a packed panel
+  static constexpr std::int64_t kChunk = 64;           ///< input channels whose weights are at hand at once: with their data, half of L2
+  /// Transformed weights of this size are for so few tiles as soon made as fetched.
+  static constexpr std::int64_t kLarge = 4 << 20, kFew = 32;
 
   std::int64_t images, in, out, in_h, in_w, out_h, out_w, before;
   std::int64_t depth;    ///< input channels in whole vectors
   std::int64_t panels;   ///< of kPair output channels
   TileCut cut;
   std::int64_t panels_per, panel_blocks;
+  bool fresh;            ///< weights are transformed where they are used
+  std::int64_t chunk;    ///< input channels of which they are then
 
   explicit Winograd(const Args& a)
       : images(a.s.n), in(Forward ? a.s.c : a.s.oc), out(Forward ? a.s.oc : a.s.c), in_h(Forward ? a.s.h : a.s.oh), in_w(Forward ? a.s.w : a.s.ow),
@@ -192,36 +197,44 @@ struct Winograd {
     panel_blocks = cut.image_blocks * cut.row_blocks >= 2 ? 1 : smaller<std::int64_t>(panels, 2);
     panels_per = ceil_div(panels, panel_blocks);
     panel_blocks = ceil_div(panels, panels_per);
+    // Where all tiles are one block, each panel of weights is used once: transformed in the cache, four times the weights need not go
+    // through memory. What is kept from run to run need not be made again, unless it is large and there is little to do with it.
+    fresh = cut.image_blocks * cut.row_blocks == 1 && (!a.kept || (T::places * depth * panels * kPair > kLarge && cut.most() <= kFew));
+    chunk = fresh ? smaller(depth, kChunk) : depth;
   }
 
   PixelStage<V> stage() const { return {in_h, in_w, cut.across, before}; }
   std::int64_t at_once() const { return smaller<std::int64_t>(panels_per, kOut / kPair); }
 
   struct Scratch {
-    std::int64_t staged, data, products, result, places, total;
+    std::int64_t staged, data, products, result, places, weights, total;
   };
   Scratch scratch() const {
     Scratch t{};
+    t.weights = fresh ? T::places * place_step() : 0;
     t.staged = stage().size(cut.rows_per) * V::width;
     t.data = T::places * cut.most() * depth;
     t.products = T::places * cut.most() * at_once() * kPair;
     t.result = 4 * cut.rows_per * out_w * V::width;
     t.places = round_up(larger(in_h * in_w, out_h * out_w), 16);
-    t.total = t.staged + t.data + t.products + t.result + t.places;
+    t.total = t.staged + t.data + t.products + t.result + t.places + t.weights;
     return t;
   }
+  /// Floats from the weights of one place of the transform to those of the next: no power of two, or they fall into the same cache sets.
+  std::int64_t place_step() const { return chunk * kPair + 16; }
 
   Work work() const {
-    return {cut.image_blocks * cut.row_blocks * panel_blocks, static_cast<std::size_t>(T::places * panels * depth * kPair) * sizeof(float),
+    return {cut.image_blocks * cut.row_blocks * panel_blocks, fresh ? 0 : static_cast<std::size_t>(T::places * panels * place_step()) * sizeof(float),
             static_cast<std::size_t>(scratch().total) * sizeof(float), panels};
   }
 
-  /// Transformed weights: [panel][place][channel][kPair]. A panel is a part.
-  void pack(const Args& a, float* to, std::int64_t panel) const {
+  void pack(const Args& a, float* to, std::int64_t panel) const { transform(a, to + panel * T::places * place_step(), panel, 0, depth); }
+
+  /// Transformed weights of a panel, of the channels [c0, c1): [place][channel][kPair].
+  void transform(const Args& a, float* to, std::int64_t panel, std::int64_t c0, std::int64_t c1) const {
     const Substitution<V> sub(a.w_sub);
     const bool raw = is_raw(a.w_sub);
-    to += panel * T::places * depth * kPair;
-    for (std::int64_t c = 0; c < depth; ++c) {
+    for (std::int64_t c = c0; c < c1; ++c) {
       for (std::int64_t half = 0; half < 2; ++half) {
         const std::int64_t o0 = panel * kPair + half * V::width, n = c < in ? larger<std::int64_t>(0, smaller<std::int64_t>(V::width, out - o0)) : 0;
         const float* const w = a.w + (Forward ? o0 * in + c : c * out + o0) * 9;
@@ -237,10 +250,10 @@ struct Winograd {
           transpose_square(v);
           unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(g[k + i]); });
         }
-        float* const base = to + c * kPair + half * V::width;
+        float* const base = to + (c - c0) * kPair + half * V::width;
         on_both_sides<V, 3, 6>([](const V(&x)[3], V(&y)[6]) __attribute__((always_inline)) { T::weights(x, y); },
                                [&](auto i, auto j) __attribute__((always_inline)) { return V::load(g[Forward ? i * 3 + j : 8 - (i * 3 + j)]); },
-                               [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(base + (i * 6 + j) * depth * kPair); });
+                               [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(base + (i * 6 + j) * place_step()); });
       }
     }
   }
@@ -257,6 +270,7 @@ struct Winograd {
     const Scratch part = scratch();
     float *staged = memory, *data = staged + part.staged, *products = data + part.data, *result = products + part.products;
     auto* const places = reinterpret_cast<std::int32_t*>(result + part.result);
+    float* const own = result + part.result + part.places;
     const float* const src = Forward ? a.x : a.y;
     float* const dst = Forward ? a.y_out : a.x_out;
     const PixelStage<V> st = stage();
@@ -283,14 +297,22 @@ struct Winograd {
     const std::int64_t last = smaller(panels, (panel_block + 1) * panels_per);
     for (std::int64_t p0 = panel_block * panels_per; p0 < last; p0 += at_once()) {
       const std::int64_t p1 = smaller(last, p0 + at_once()), ld = (p1 - p0) * kPair;
-      for (std::int64_t place = 0; place < T::places; ++place) {
-        for (std::int64_t q = 0; q < rows.count; ++q) {
-          const float* const x = data + place * tiles * depth + rows.begin(q) * depth;
-          for (std::int64_t p = p0; p < p1; ++p)
-            table.f[rows.height(q)](x, weights + (p * T::places + place) * depth * kPair, depth,
-                                    products + (place * tiles + rows.begin(q)) * ld + (p - p0) * kPair, ld);
+      const auto multiply = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0, std::int64_t c1) __attribute__((always_inline)) {
+        const int height = rows.height(q);
+        table.f[height](data + place * tiles * depth + rows.begin(q) * depth + c0 * height, w + place * place_step(), c1 - c0,
+                        products + (place * tiles + rows.begin(q)) * ld + (p - p0) * kPair, ld, c0 > 0);
+      };
+      for (std::int64_t p = p0; p < p1 && fresh; ++p) {
+        for (std::int64_t c = 0; c < depth; c += chunk) {
+          const std::int64_t end = smaller(depth, c + chunk);
+          transform(a, own, p, c, end);
+          for (std::int64_t place = 0; place < T::places; ++place)
+            for (std::int64_t q = 0; q < rows.count; ++q) multiply(own, p, place, q, c, end);
         }
       }
+      for (std::int64_t place = 0; place < T::places && !fresh; ++place)
+        for (std::int64_t q = 0; q < rows.count; ++q)
+          for (std::int64_t p = p0; p < p1; ++p) multiply(weights + p * T::places * place_step(), p, place, q, 0, depth);
       for (std::int64_t o = p0 * kPair; o < smaller(out, p1 * kPair); o += V::width) {
         const std::int64_t here = smaller<std::int64_t>(V::width, out - o);
         V bias = V::zero();

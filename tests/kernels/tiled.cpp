@@ -166,6 +166,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
   a.s = s;
   a.add = r.coin();
   a.exact = exact;
+  a.kept = r.coin();
   a.relu = direction == Direction::forward && r.coin();
   a.x_sub = random_substitute(r), a.w_sub = random_substitute(r), a.bias_sub = random_substitute(r);
   if (r.coin()) a.x_sub = a.w_sub = {};
