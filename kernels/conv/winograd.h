@@ -245,7 +245,7 @@ struct Winograd {
           V v[V::width];
           unroll<V::width>([&](auto i) __attribute__((always_inline)) {
             v[i] = i < n ? V::load_n(w + i * ld + k, 9 - k) : V::zero();
-            if (!raw) v[i] = sub(v[i]);
+            if (!raw && i < n) v[i] = sub(v[i]);  // what is not there weighs nothing, under every substitution
           });
           transpose_square(v);
           unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(g[k + i]); });

@@ -142,9 +142,10 @@ constexpr double kWinograd = 64;
 
 int lanes_seen = 0;  // cases with images innermost
 
-void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme, bool exact = true) {
+void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme, bool exact = true, bool ones = false) {
   if (left_out(levels)) return;
   CAPTURE(exact);
+  CAPTURE(ones);
   CAPTURE(s.n);
   CAPTURE(s.c);
   CAPTURE(s.h);
@@ -170,6 +171,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
   a.relu = direction == Direction::forward && r.coin();
   a.x_sub = random_substitute(r), a.w_sub = random_substitute(r), a.bias_sub = random_substitute(r);
   if (r.coin()) a.x_sub = a.w_sub = {};
+  if (ones) a.x_sub = a.w_sub = {1, 1, Substitute::one};
   const std::int64_t x_image = std::int64_t{s.c} * s.h * s.w, y_image = std::int64_t{s.oc} * s.oh * s.ow;
   const std::int64_t w_size = std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw;
   Floats x = random_floats(r, s.n * x_image), w = random_floats(r, w_size), y = random_floats(r, s.n * y_image);
@@ -346,6 +348,8 @@ void conv_cases(const Levels& levels, Direction direction) {
   for (const ConvShape& s : winograd) {
     conv_case(r, levels, direction, s, false, false);
     conv_case(r, levels, direction, s, false, true);
+    // Channels that fill no vector: those that are not there are no ones.
+    conv_case(r, levels, direction, s, false, false, true);
   }
   for (int i = 0; i < 72; ++i) {
     ConvShape s;
