@@ -258,7 +258,6 @@ TEST_CASE("where relevance is a share of the value, a ReLU passes it without a s
   const Values x = random_values(net.image(3).size(), 5), seed = random_values(net.result(3).size(), 6);
   const LrpRule epsilon({.kind = LrpKind::epsilon}, false), flat({.kind = LrpKind::flat}, false), z_plus({.kind = LrpKind::z_plus}, false),
       gamma({.kind = LrpKind::gamma}, false), spread({.kind = LrpKind::epsilon, .bias = BiasMode::shared}, false);
-  const PassRule pass;
   const auto check = [&](const std::vector<const Rule*>& rules, std::initializer_list<const char*> served) {
     Walked tight(net, rules, {.batch = 3}), loose(net, rules, {.batch = 3, .keep = all}), told(net, rules, {.batch = 3, .ledger = true});
     tight.forward(x, 3), loose.forward(x, 3), told.forward(x, 3);
