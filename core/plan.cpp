@@ -216,8 +216,8 @@ void find_shown(const PlanRequest& q, Plan& plan, bool* vanishes) noexcept {
   }
   for (std::size_t j = 0; j < g.nodes.size(); ++j) {
     const Node& relu = g.nodes[j];
-    if (!plan.walked[j] || relu.op->finishing() != Op::Finishing::relu || !vanishes[relu.out]) continue;
     const Id v = relu.in[0], producer = g.values[v].producer;
+    if (!plan.walked[j] || relu.op->finishing() != Op::Finishing::relu || !vanishes[v]) continue;
     std::size_t reads = 0;
     for (std::size_t k = 0; k < g.nodes.size(); ++k) reads += plan.needed[k] && contains(g.nodes[k].in, v) ? 1 : 0;
     if (reads == 1 && !is_kept(q, v) && producer != no_id && g.nodes[producer].op->klass() == OpClass::affine) plan.shown[producer] = relu.out;

@@ -282,6 +282,10 @@ TEST_CASE("where relevance is a share of the value, a ReLU passes it without a s
   rules = everywhere(net, epsilon);
   rules[node("fc2")] = &spread;
   check(rules, {"conv1", "conv2", "sum"});
+  // Nor does it pass the ReLU where it starts before it.
+  const auto value = [&](const char* name) { return net.graph.nodes[node(name)].out; };
+  const Walked started(net, everywhere(net, epsilon), {.batch = 3, .keep = {net.graph.output}, .seeds = {net.graph.output, value("conv2")}});
+  CHECK((started.plan.shown[node("conv2")] == value("conv2") && started.plan.shown[node("conv1")] == value("relu1")));
 }
 
 TEST_CASE("values dropped and computed again: the same bits from less memory") {

@@ -75,7 +75,7 @@ FAULTS = [
     ('layers/view.cpp', 'a.src_stride[3] = there ? size : lanes;', 'a.src_stride[3] = size;', 'flatten: images taken in another order'),
     ('core/plan.cpp', 'if (plan.rectifier[k] != no_id) needs[k].out = true;', '', 'plan: what a pool needs to do a ReLU\'s step is not kept'),
     ('core/plan.cpp', 'if (reads != 1 || g.nodes[reader]', 'if (g.nodes[reader]', 'plan: a ReLU that others read is taken along by a pool'),
-    ('core/plan.cpp', ' || !vanishes[relu.out]) continue;', ') continue;', 'plan: a ReLU\'s result read as that of the layer before it, where relevance arrives at what was cut'),
+    ('core/plan.cpp', ' || !vanishes[v]) continue;', ') continue;', 'plan: a ReLU\'s result read as that of the layer before it, where relevance arrives at what was cut'),
     ('core/plan.cpp', ' || busy[node.out]) continue;', ') continue;', 'plan: a norm works in the place of a signal that the identity needs'),
     ('core/plan.cpp', ' && plan.rectifier[g.values[late].producer] == no_id;', ';', 'plan: a pool masks a signal that the identity needs'),
     ('core/plan.cpp', ' && (!alone || writers(early).second < made(late))) {', ') {', 'plan: a reader adds to a signal that the other term has not read'),

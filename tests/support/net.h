@@ -121,6 +121,7 @@ class Walked {
     bool training = false;
     bool recompute = false;
     bool one_reference = false;
+    std::vector<Id> seeds{};
   };
   Walked(Net& net, const std::vector<const Rule*>& rules, Options o) : net_(net), rules_(rules), options_(std::move(o)), book_(std::size_t{4} << 20) {
     PlanRequest q;
@@ -132,6 +133,7 @@ class Walked {
     q.one_reference = options_.one_reference;
     q.parameter_gradients = options_.parameter_gradients;
     q.until = net.graph.input;
+    q.seeds = options_.seeds;
     q.keep_values = options_.keep;
     q.keep_signals = options_.keep;
     q.ledger = options_.ledger;
