@@ -4,7 +4,7 @@
 #include "kernels/conv/batch.h"
 #include "kernels/conv/remainder.h"
 #include "kernels/conv/rows.h"
-#include "kernels/conv/winograd.h"
+#include "kernels/conv/winograd_batch.h"
 
 namespace vitrine::kernels {
 namespace {
@@ -15,40 +15,32 @@ struct Conv {
 
   static VITRINE_INLINE bool remains(const Args& a) { return Forward && RemainderConv<V>::suits(a); }
 
+  /// f(the way that suits the shape).
+  template <class F>
+  static VITRINE_INLINE auto by_shape(const Args& a, F f) {
+    if (winograd_suits(a.s, a.exact)) return f(Winograd<V, Forward>(a));
+    if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? f(BatchWinograd<V, Forward, 3>(a)) : f(BatchWinograd<V, Forward, 5>(a));
+    const BatchConv<V, Forward> batch(a);
+    return batch.suits() ? f(batch) : f(RowConv<V, Forward>(a));
+  }
+
   static Work plan(const Args& a) noexcept {
     if (a.s.n <= 0 || a.s.c <= 0 || a.s.oc <= 0) return {0, 0, 0};
-    const BatchConv<V, Forward> batch(a);
-    if (batch.out_h <= 0 || batch.out_w <= 0) return {0, 0, 0};
+    if (const BatchConv<V, Forward> batch(a); batch.out_h <= 0 || batch.out_w <= 0) return {0, 0, 0};
     if (remains(a)) return RemainderConv<V>(a).work();
-    if (winograd_suits(a.s, a.exact)) return Winograd<V, Forward>(a).work();
-    return batch.suits() ? batch.work() : RowConv<V, Forward>(a).work();
+    return by_shape(a, [](const auto& conv) { return conv.work(); });
   }
 
   static void pack(const Args& a, std::byte* shared, std::int64_t part) noexcept {
-    auto* weights = reinterpret_cast<float*>(shared);
-    if (winograd_suits(a.s, a.exact)) {
-      Winograd<V, Forward>(a).pack(a, weights, part);
-    } else {
-      Gather<V, Forward>(a).pack(a, weights, part);
-    }
+    by_shape(a, [&](const auto& conv) { conv.pack(a, reinterpret_cast<float*>(shared), part); });
   }
 
   static void tile(const Args& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept {
-    const auto* weights = reinterpret_cast<const float*>(shared);
-    auto* memory = reinterpret_cast<float*>(scratch);
+    auto* const memory = reinterpret_cast<float*>(scratch);
     if (remains(a)) {
       RemainderConv<V>(a).run_tile(a, memory, index);
-      return;
-    }
-    if (winograd_suits(a.s, a.exact)) {
-      Winograd<V, Forward>(a).run_tile(a, weights, memory, index);
-      return;
-    }
-    const BatchConv<V, Forward> batch(a);
-    if (batch.suits()) {
-      batch.run_tile(a, weights, memory, index);
     } else {
-      RowConv<V, Forward>(a).run_tile(a, weights, memory, index);
+      by_shape(a, [&](const auto& conv) { conv.run_tile(a, reinterpret_cast<const float*>(shared), memory, index); });
     }
   }
 };

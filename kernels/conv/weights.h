@@ -9,7 +9,7 @@
 
 #include "kernels/conv/batch.h"
 #include "kernels/conv/weight_products.h"
-#include "kernels/conv/winograd.h"
+#include "kernels/conv/winograd_batch.h"
 #include "kernels/gemm/dots.h"
 
 namespace vitrine::kernels {
@@ -130,6 +130,7 @@ struct WeightGradient {
     if (a.s.c <= 0 || a.s.oc <= 0 || a.s.kh <= 0 || a.s.kw <= 0) return {0, 0, 0};
     if (a.s.oh <= 0 || a.s.ow <= 0) return {1, 0, 0};
     if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
+    if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? BatchWinogradGradient<V, 3>(a).work() : BatchWinogradGradient<V, 5>(a).work();
     const WeightGradient g(a);
     if (g.by_products()) return WeightProducts<V>(a).work();
     return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
@@ -145,6 +146,11 @@ struct WeightGradient {
     }
     if (winograd_suits(a.s, a.exact)) {
       WinogradGradient<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+      return;
+    }
+    if (BatchWinogradShape<V>::suits(a.s, a.exact)) {
+      auto* const scratch = reinterpret_cast<float*>(memory);
+      a.s.kw == 3 ? BatchWinogradGradient<V, 3>(a).run_tile(a, scratch, index) : BatchWinogradGradient<V, 5>(a).run_tile(a, scratch, index);
       return;
     }
     const WeightGradient g(a);

@@ -15,62 +15,103 @@
 namespace vitrine::kernels {
 namespace {
 
-/// B^T, A^T, A, G and G^T applied to a column of vectors.
-template <class V>
+/// B^T, A^T, A, G and G^T applied to a column of vectors, for kernels of 3 or 5 taps and four results: values of polynomials whose
+/// coefficients are the kernel, or the signal, at 0, pairs of points +-1, +-2 (and +-1/2 for 5 taps), and infinity.
+template <class V, int Kernel>
 struct WinogradTransforms {
-  static constexpr int input = 6, output = 4, kernel = 3, places = input * input;
+  static constexpr int kernel = Kernel, output = 4, input = kernel + output - 1;
+  static constexpr int pairs = input / 2 - 1;
+  static_assert(pairs == 2 || pairs == 3);
 
-  /// to = B^T from, 6 -> 6.
-  static VITRINE_INLINE void data(const V (&d)[6], V (&t)[6]) {
-    const V four = V::set(4), five = V::set(5), two = V::set(2);
-    const V a = V::fnma(four, d[2], d[4]), b = V::fnma(four, d[1], d[3]), c = d[4] - d[2], e = two * (d[3] - d[1]);
-    t[0] = V::fma(four, d[0], V::fnma(five, d[2], d[4]));
-    t[1] = a + b;
-    t[2] = a - b;
-    t[3] = c + e;
-    t[4] = c - e;
-    t[5] = V::fma(four, d[1], V::fnma(five, d[3], d[5]));
+  /// to = B^T from, input -> input.
+  static VITRINE_INLINE void data(const V (&d)[input], V (&t)[input]) {
+    V even[pairs], odd[pairs];
+    if constexpr (pairs == 2) {
+      const V four = V::set(4), five = V::set(5);
+      even[0] = V::fnma(four, d[2], d[4]), odd[0] = V::fnma(four, d[1], d[3]);
+      even[1] = d[4] - d[2], odd[1] = V::set(2) * (d[3] - d[1]);
+      t[0] = V::fma(four, d[0], V::fnma(five, d[2], d[4]));
+      t[5] = V::fma(four, d[1], V::fnma(five, d[3], d[5]));
+    } else {
+      const V quarter = V::set(0.25f), half = V::set(0.5f), two = V::set(2), four = V::set(4);
+      even[0] = V::fnma(V::set(4.25f), d[4], d[2] + d[6]), odd[0] = V::fnma(V::set(4.25f), d[3], d[1] + d[5]);
+      even[1] = V::fma(quarter, d[2], V::fnma(V::set(1.25f), d[4], d[6])), odd[1] = V::fma(half, d[1], V::fnma(V::set(2.5f), d[3], two * d[5]));
+      even[2] = V::fma(four, d[2], V::fnma(V::set(5), d[4], d[6])), odd[2] = V::fma(two, d[1], V::fnma(V::set(2.5f), d[3], half * d[5]));
+      t[0] = V::fma(V::set(5.25f), d[4] - d[2], d[0] - d[6]);
+      t[7] = V::fma(V::set(5.25f), d[3] - d[5], d[7] - d[1]);
+    }
+    unroll<pairs>([&](auto p) __attribute__((always_inline)) {
+      t[2 * p + 1] = even[p] + odd[p];
+      t[2 * p + 2] = even[p] - odd[p];
+    });
   }
-  /// A^T, 6 -> 4.
-  static VITRINE_INLINE void result(const V (&m)[6], V (&y)[4]) {
-    const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
-    y[0] = m[0] + a + c;
-    y[1] = V::fma(V::set(2), e, b);
-    y[2] = V::fma(V::set(4), c, a);
-    y[3] = V::fma(V::set(8), e, b) + m[5];
+  /// A^T, input -> output.
+  static VITRINE_INLINE void result(const V (&m)[input], V (&y)[output]) { collect(m, y); }
+  /// A, output -> input.
+  static VITRINE_INLINE void signal(const V (&y)[output], V (&t)[input]) { evaluate(y, t); }
+  /// G, kernel -> input.
+  static VITRINE_INLINE void weights(const V (&g)[kernel], V (&t)[input]) {
+    evaluate(g, t);
+    scale(t);
   }
-  /// A, 4 -> 6.
-  static VITRINE_INLINE void signal(const V (&y)[4], V (&t)[6]) {
-    const V a = y[0] + y[2], b = y[1] + y[3];
-    const V c = V::fma(V::set(4), y[2], y[0]), e = V::fma(V::set(8), y[3], y[1] + y[1]);
-    t[0] = y[0];
-    t[1] = a + b;
-    t[2] = a - b;
-    t[3] = c + e;
-    t[4] = c - e;
-    t[5] = y[3];
+  /// G^T, input -> kernel.
+  static VITRINE_INLINE void gradient(const V (&t)[input], V (&g)[kernel]) {
+    V scaled[input];
+    unroll<input>([&](auto i) __attribute__((always_inline)) { scaled[i] = t[i]; });
+    scale(scaled);
+    collect(scaled, g);
   }
-  /// G, 3 -> 6.
-  static VITRINE_INLINE void weights(const V (&g)[3], V (&t)[6]) {
-    const V a = V::set(-1.0f / 6) * (g[0] + g[2]), b = V::set(1.0f / 6) * g[1];
-    const V c = V::fma(V::set(1.0f / 6), g[2], V::set(1.0f / 24) * g[0]), e = V::set(1.0f / 12) * g[1];
-    t[0] = V::set(0.25f) * g[0];
-    t[1] = a - b;
-    t[2] = a + b;
-    t[3] = c + e;
-    t[4] = c - e;
-    t[5] = g[2];
+
+ private:
+  static constexpr float points[] = {1, 2, 0.5f};
+  static constexpr float power(float x, int n) { return n == 0 ? 1 : x * power(x, n - 1); }
+
+  /// What G has beyond values: a factor for 0 and each pair.
+  static VITRINE_INLINE void scale(V (&t)[input]) {
+    constexpr float factors[] = {pairs == 2 ? -1.0f / 6 : -2.0f / 9, pairs == 2 ? 1.0f / 24 : 1.0f / 90, 32.0f / 45};
+    if (pairs == 2) t[0] = V::set(0.25f) * t[0];
+    unroll<pairs>([&](auto p) __attribute__((always_inline)) {
+      t[2 * p + 1] = V::set(factors[p]) * t[2 * p + 1];
+      t[2 * p + 2] = V::set(factors[p]) * t[2 * p + 2];
+    });
   }
-  /// G^T, 6 -> 3.
-  static VITRINE_INLINE void gradient(const V (&t)[6], V (&g)[3]) {
-    const V sixth = V::set(1.0f / 6), a = t[1] + t[2], c = t[3] + t[4];
-    g[0] = V::fma(V::set(0.25f), t[0], V::fma(V::set(1.0f / 24), c, V::set(-1.0f / 6) * a));
-    g[1] = V::fma(sixth, t[2] - t[1], V::set(1.0f / 12) * (t[3] - t[4]));
-    g[2] = V::fma(sixth, c - a, t[5]);
+  /// The polynomial of N coefficients at every point: even powers apart from odd ones, which pairs share but for the sign.
+  template <int N>
+  static VITRINE_INLINE void evaluate(const V (&x)[N], V (&t)[input]) {
+    unroll<pairs>([&](auto p) __attribute__((always_inline)) {
+      constexpr float point = points[decltype(p)::value], square = point * point;
+      V even = x[0], odd = x[1];
+      if constexpr (N > 2) even = V::fma(V::set(square), x[2], even);
+      if constexpr (N > 3) odd = V::fma(V::set(square), x[3], odd);
+      if constexpr (N > 4) even = V::fma(V::set(square * square), x[4], even);
+      t[2 * p + 1] = V::fma(V::set(point), odd, even);
+      t[2 * p + 2] = V::fnma(V::set(point), odd, even);
+    });
+    t[0] = x[0];
+    t[input - 1] = x[N - 1];
+  }
+  /// The transpose: a place's share in every coefficient is the power of its point.
+  template <int N>
+  static VITRINE_INLINE void collect(const V (&t)[input], V (&y)[N]) {
+    V sum[pairs], difference[pairs];
+    unroll<pairs>([&](auto p) __attribute__((always_inline)) {
+      sum[p] = t[2 * p + 1] + t[2 * p + 2];
+      difference[p] = t[2 * p + 1] - t[2 * p + 2];
+    });
+    unroll<N>([&](auto i) __attribute__((always_inline)) {
+      constexpr int n = decltype(i)::value;
+      y[n] = n % 2 == 0 ? sum[0] : difference[0];
+      unroll<pairs - 1>([&](auto p) __attribute__((always_inline)) {
+        constexpr int pair = decltype(p)::value + 1;
+        y[n] = V::fma(V::set(power(points[pair], n)), n % 2 == 0 ? sum[pair] : difference[pair], y[n]);
+      });
+    });
+    y[0] = y[0] + t[0];
+    y[N - 1] = y[N - 1] + t[input - 1];
   }
 };
 
-/// One transform of a square on both sides: `load(i, j)` of N x N gives vectors, `store(i, j, v)` takes M x M.
+/// One transform of a square on both sides: `load(i, j)` of N x N gives vectors, column by column, `store(i, j, v)` takes M x M, row by row.
 template <class V, int N, int M, class F, class Load, class Store>
 VITRINE_INLINE void on_both_sides(F f, Load load, Store store) {
   V half[M][N];
@@ -86,6 +127,32 @@ VITRINE_INLINE void on_both_sides(F f, Load load, Store store) {
     f(in, out);
     unroll<M>([&](auto j) __attribute__((always_inline)) { store(i, j, out[j]); });
   });
+}
+
+/// The address in a register, so that compilers do not make it a distance from another one.
+template <class T>
+VITRINE_INLINE T* held(T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
+/// A square of N x N vectors to the 36 places of a transform, which follow one another `step` apart: a running address, where 36
+/// distances would need registers.
+template <class V, int N, class F, class Load>
+VITRINE_INLINE void to_places(F f, Load load, float* to, std::int64_t step) {
+  on_both_sides<V, N, 6>(f, load, [&](auto, auto, V v) __attribute__((always_inline)) {
+    v.store(to);
+    to = held(to + step);
+  });
+}
+/// The way back, to M x M. Places come row by row where columns are asked for: the square is turned, and turned back by `store`.
+template <class V, int M, class F, class Store>
+VITRINE_INLINE void from_places(F f, const float* from, std::int64_t step, Store store) {
+  on_both_sides<V, 6, M>(f, [&](auto, auto) __attribute__((always_inline)) {
+    const V v = V::load(from);
+    from = held(from + step);
+    return v;
+  }, [&](auto i, auto j, V v) __attribute__((always_inline)) { store(j, i, v); });
 }
 
 /// Blocks of tiles: whole rows of tiles of one image, or several images where those are small.
@@ -173,7 +240,8 @@ VITRINE_INLINE bool winograd_suits(const ConvShape& s, bool exact) {
 template <class V, bool Forward>
 struct Winograd {
   using Args = ConvArgs<float>;
-  using T = WinogradTransforms<V>;
+  using T = WinogradTransforms<V, 3>;
+  static constexpr std::int64_t kPlaces = 36;
   static constexpr std::int64_t kTiles = 96;       ///< tiles of a block, about
   static constexpr std::int64_t kOut = 64;         ///< output channels at once
   static constexpr std::int64_t kPair = 2 * V::width;  ///< output channels of a packed panel
@@ -199,7 +267,7 @@ struct Winograd {
     panel_blocks = ceil_div(panels, panels_per);
     // Where all tiles are one block, each panel of weights is used once: transformed in the cache, four times the weights need not go
     // through memory. What is kept from run to run need not be made again, unless it is large and there is little to do with it.
-    fresh = cut.image_blocks * cut.row_blocks == 1 && (!a.kept || (T::places * depth * panels * kPair > kLarge && cut.most() <= kFew));
+    fresh = cut.image_blocks * cut.row_blocks == 1 && (!a.kept || (kPlaces * depth * panels * kPair > kLarge && cut.most() <= kFew));
     chunk = fresh ? smaller(depth, kChunk) : depth;
   }
 
@@ -211,10 +279,10 @@ struct Winograd {
   };
   Scratch scratch() const {
     Scratch t{};
-    t.weights = fresh ? T::places * place_step() : 0;
+    t.weights = fresh ? kPlaces * place_step() : 0;
     t.staged = stage().size(cut.rows_per) * V::width;
-    t.data = T::places * cut.most() * depth;
-    t.products = T::places * cut.most() * at_once() * kPair;
+    t.data = kPlaces * cut.most() * depth;
+    t.products = kPlaces * cut.most() * at_once() * kPair;
     t.result = 4 * cut.rows_per * out_w * V::width;
     t.places = round_up(larger(in_h * in_w, out_h * out_w), 16);
     t.total = t.staged + t.data + t.products + t.result + t.places + t.weights;
@@ -224,11 +292,11 @@ struct Winograd {
   std::int64_t place_step() const { return chunk * kPair + 16; }
 
   Work work() const {
-    return {cut.image_blocks * cut.row_blocks * panel_blocks, fresh ? 0 : static_cast<std::size_t>(T::places * panels * place_step()) * sizeof(float),
+    return {cut.image_blocks * cut.row_blocks * panel_blocks, fresh ? 0 : static_cast<std::size_t>(kPlaces * panels * place_step()) * sizeof(float),
             static_cast<std::size_t>(scratch().total) * sizeof(float), panels};
   }
 
-  void pack(const Args& a, float* to, std::int64_t panel) const { transform(a, to + panel * T::places * place_step(), panel, 0, depth); }
+  void pack(const Args& a, float* to, std::int64_t panel) const { transform(a, to + panel * kPlaces * place_step(), panel, 0, depth); }
 
   /// Transformed weights of a panel, of the channels [c0, c1): [place][channel][kPair].
   void transform(const Args& a, float* to, std::int64_t panel, std::int64_t c0, std::int64_t c1) const {
@@ -250,10 +318,9 @@ struct Winograd {
           transpose_square(v);
           unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(g[k + i]); });
         }
-        float* const base = to + (c - c0) * kPair + half * V::width;
-        on_both_sides<V, 3, 6>([](const V(&x)[3], V(&y)[6]) __attribute__((always_inline)) { T::weights(x, y); },
-                               [&](auto i, auto j) __attribute__((always_inline)) { return V::load(g[Forward ? i * 3 + j : 8 - (i * 3 + j)]); },
-                               [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(base + (i * 6 + j) * place_step()); });
+        to_places<V, 3>([](const V(&x)[3], V(&y)[6]) __attribute__((always_inline)) { T::weights(x, y); },
+                        [&](auto i, auto j) __attribute__((always_inline)) { return V::load(g[Forward ? i * 3 + j : 8 - (i * 3 + j)]); },
+                        to + (c - c0) * kPair + half * V::width, place_step());
       }
     }
   }
@@ -285,9 +352,8 @@ struct Winograd {
             const std::int64_t panel = panel_of(rows, tile), height = rows.height(panel);
             const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
             float* const to = data + rows.begin(panel) * depth + (c / V::width * height + tile - rows.begin(panel)) * V::width;
-            on_both_sides<V, 6, 6>([](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
-                                   [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
-                                   [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(to + (i * 6 + j) * tiles * depth); });
+            to_places<V, 6>([](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
+                            [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, to, tiles * depth);
           }
         }
       }
@@ -306,18 +372,17 @@ struct Winograd {
         for (std::int64_t c = 0; c < depth; c += chunk) {
           const std::int64_t end = smaller(depth, c + chunk);
           transform(a, own, p, c, end);
-          for (std::int64_t place = 0; place < T::places; ++place)
+          for (std::int64_t place = 0; place < kPlaces; ++place)
             for (std::int64_t q = 0; q < rows.count; ++q) multiply(own, p, place, q, c, end);
         }
       }
-      for (std::int64_t place = 0; place < T::places && !fresh; ++place)
+      for (std::int64_t place = 0; place < kPlaces && !fresh; ++place)
         for (std::int64_t q = 0; q < rows.count; ++q)
-          for (std::int64_t p = p0; p < p1; ++p) multiply(weights + p * T::places * place_step(), p, place, q, 0, depth);
+          for (std::int64_t p = p0; p < p1; ++p) multiply(weights + p * kPlaces * place_step(), p, place, q, 0, depth);
       for (std::int64_t o = p0 * kPair; o < smaller(out, p1 * kPair); o += V::width) {
         const std::int64_t here = smaller<std::int64_t>(V::width, out - o);
         V bias = V::zero();
-        const bool with_bias = Forward && a.bias != nullptr;
-        if (with_bias) bias = Substitution<V>(a.bias_sub)(V::load_n(a.bias + o, here));
+        if (Forward && a.bias != nullptr) bias = Substitution<V>(a.bias_sub)(V::load_n(a.bias + o, here));
         for (std::int64_t image = image0; image < image1; ++image) {
           const std::int64_t h1 = smaller(out_h, 4 * t1), pixels = (h1 - 4 * t0) * out_w;
           std::int64_t tile = (image - image0) * each;
@@ -326,11 +391,13 @@ struct Winograd {
               const float* const m = products + tile * ld + o - p0 * kPair;
               float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
               const std::int64_t down = h1 - 4 * (t0 + ty), across = out_w - 4 * tx;
-              on_both_sides<V, 6, 4>([](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); },
-                                     [&](auto i, auto j) __attribute__((always_inline)) { return V::load(m + (i * 6 + j) * tiles * ld); },
-                                     [&](auto i, auto j, V v) __attribute__((always_inline)) {
-                                       if (i < down && j < across) (with_bias ? v + bias : v).store(y + (i * out_w + j) * V::width);
-                                     });
+              const auto finish = [&](auto whole) __attribute__((always_inline)) {
+                from_places<V, 4>([](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m, tiles * ld,
+                                  [&](auto i, auto j, V v) __attribute__((always_inline)) {
+                                    if (whole || (i < down && j < across)) (v + bias).store(y + (i * out_w + j) * V::width);
+                                  });
+              };
+              down >= 4 && across >= 4 ? finish(std::true_type{}) : finish(std::false_type{});
             }
           }
           gather_back<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here, a.add, Forward && a.relu);
@@ -369,7 +436,8 @@ void multiply_outer(const float* a, std::int64_t lda, const float* b, std::int64
 template <class V>
 struct WinogradGradient {
   using Args = ConvArgs<float>;
-  using T = WinogradTransforms<V>;
+  using T = WinogradTransforms<V, 3>;
+  static constexpr std::int64_t kPlaces = 36;
   static constexpr std::int64_t kTiles = 64, kBlock = 128, kPair = 2 * V::width;
   static constexpr int kRows = Blocking<V>::max_rows;
 
@@ -397,9 +465,9 @@ struct WinogradGradient {
   Scratch scratch() const {
     Scratch t{};
     t.staged = data_stage().size(cut.rows_per) * V::width;
-    t.data = T::places * cut.most() * in_per;
-    t.signal = T::places * cut.most() * out_per;
-    t.sums = T::places * out_per * in_per;
+    t.data = kPlaces * cut.most() * in_per;
+    t.signal = kPlaces * cut.most() * out_per;
+    t.sums = kPlaces * out_per * in_per;
     t.places = round_up(larger(h * w, oh * ow), 16);
     t.total = t.staged + t.data + t.signal + t.sums + t.places;
     return t;
@@ -428,7 +496,7 @@ struct WinogradGradient {
           transform<4>([](const V(&x)[4], V(&y)[6]) __attribute__((always_inline)) { T::signal(x, y); }, signal_stage(), {}, a.y + (image * out + o0 + o) * oh * ow,
                        larger<std::int64_t>(0, smaller<std::int64_t>(V::width, no - o)), t0, t1, tile, tiles, out_per, o, places, staged, signal);
       }
-      for (std::int64_t place = 0; place < T::places; ++place) {
+      for (std::int64_t place = 0; place < kPlaces; ++place) {
         for (std::int64_t q = 0; q < rows.count; ++q) {
           for (std::int64_t c = 0; c < in_per; c += kPair)
             product(rows.height(q))(signal + place * tiles * out_per + rows.begin(q), out_per, data + place * tiles * in_per + c, in_per, tiles,
@@ -454,8 +522,7 @@ struct WinogradGradient {
       for (std::int64_t tx = 0; tx < st.across; ++tx, ++tile) {
         const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
         float* const y = to + tile * ld + channel;
-        on_both_sides<V, N, 6>(f, [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
-                               [&](auto i, auto j, V v) __attribute__((always_inline)) { v.store(y + (i * 6 + j) * tiles * ld); });
+        to_places<V, N>(f, [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, y, tiles * ld);
       }
     }
   }
@@ -478,9 +545,8 @@ struct WinogradGradient {
   /// G^T S G of one output channel and a vector of input channels, to kernels of nine taps.
   void finish(const Args& a, const float* sums, float* to, std::int64_t n) const {
     V g[9 + V::width];
-    on_both_sides<V, 6, 3>([](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); },
-                           [&](auto i, auto j) __attribute__((always_inline)) { return V::load(sums + (i * 6 + j) * out_per * in_per); },
-                           [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
+    from_places<V, 3>([](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); }, sums, out_per * in_per,
+                      [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
     for (std::int64_t k = 0; k < 9; k += V::width) {
       V v[V::width];
       for (std::int64_t i = 0; i < V::width; ++i) v[i] = k + i < 9 ? g[k + i] : V::zero();
