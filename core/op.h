@@ -62,9 +62,10 @@ struct Field {
 
 /// What an op makes of values whose images lie innermost (TensorView::lanes).
 enum class Lanes : std::uint8_t {
-  none,  ///< neither takes nor gives them
-  same,  ///< its result lies as all its inputs do
-  any,   ///< takes and gives them either way
+  none,       ///< neither takes nor gives them
+  same,       ///< its result lies as all its inputs do
+  handed_on,  ///< takes them either way, and gives them where all its inputs lie so
+  any,        ///< takes and gives them either way
 };
 
 /// Visits an op's attributes, to save, load and print them without knowing the op.

@@ -237,7 +237,7 @@ void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexce
     const Node& node = g.nodes[i];
     if (!plan.needed[i] || is_kept(q, node.out) || node.out == q.until || contains(q.seeds, node.out) || contains(q.keep_signals, node.out)) continue;
     const Lanes m = manner(node);
-    plan.innermost[node.out] = m == Lanes::any || (m == Lanes::same && plan.innermost[node.in[0]]);
+    plan.innermost[node.out] = m == Lanes::any || (m != Lanes::none && plan.innermost[node.in[0]]);
   }
   for (bool changed = true; changed;) {
     changed = false;
@@ -249,11 +249,11 @@ void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexce
       const Node& node = g.nodes[i];
       if (!plan.needed[i]) continue;
       const Lanes m = manner(node);
-      bool all = plan.innermost[node.out];
+      bool all = true;
       for (const Id v : node.in) all = all && plan.innermost[v];
-      if (m == Lanes::none || (m == Lanes::same && !all))
+      if (m == Lanes::none || (m == Lanes::same && !(all && plan.innermost[node.out])))
         for (const Id v : node.in) give_up(v);
-      if (m == Lanes::same && !all) give_up(node.out);
+      if (!all && (m == Lanes::same || m == Lanes::handed_on)) give_up(node.out);
     }
   }
 }

@@ -110,7 +110,7 @@ struct ConvArgs {
   T* w_out = nullptr;
   T* y_out = nullptr;
   bool add = false;
-  /// The direct sum, whose error is relative to each result's own terms. Otherwise 3x3 kernels may go by Winograd's
+  /// The direct sum, whose error is relative to each result's own terms. Otherwise kernels of 3 or 5 columns may go by Winograd's
   /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
   bool exact = false;
   bool kept = false;  ///< what `pack` makes is kept for further runs with the same weights

@@ -1,5 +1,7 @@
 #include "layers/view.h"
 
+#include <algorithm>
+
 #include "kernels/philox.h"
 
 namespace vitrine {
@@ -11,11 +13,51 @@ void copy_range(const Context& ctx, const real* from, real* to, std::int64_t n, 
   });
 }
 
-void strides(const Shape& s, std::int64_t (&out)[4]) noexcept {
-  out[3] = 1;
-  out[2] = s.w();
-  out[1] = s.pixels();
-  out[0] = s.per_image();
+// Elements first[d], first[d] + step[d], ... along each dimension of a tensor.
+struct Part {
+  const TensorView& whole;
+  std::int64_t first[4] = {}, step[4] = {1, 1, 1, 1};
+};
+
+// to (+)= from, `size` elements along each dimension. Images may lie innermost in either: of `lanes` of them, dimensions are channel,
+// height, width and image then.
+void copy_part(const Context& ctx, const Part& from, const Part& to, const Shape& size, bool add) noexcept {
+  const std::int64_t lanes = std::max(from.whole.lanes, to.whole.lanes), blocks = size.n() / lanes;
+  const auto place = [&](const Part& part, std::int64_t (&stride)[4], std::int64_t& block) noexcept {
+    const Shape& s = part.whole.shape;
+    const std::int64_t own = part.whole.lanes, dense[] = {s.pixels() * own, s.w() * own, own, own > 1 ? 1 : s.per_image()};
+    block = s.per_image() * lanes;
+    std::int64_t at = 0;
+    for (std::size_t d = 0; d < 3; ++d) {
+      at += part.first[d + 1] * dense[d];
+      stride[d] = dense[d] * part.step[d + 1];
+    }
+    stride[3] = dense[3];
+    return part.whole.data + at;
+  };
+  kernels::CopyArgs<real> a;
+  std::int64_t src_block, dst_block;
+  a.src = place(from, a.src_stride, src_block);
+  a.dst = place(to, a.dst_stride, dst_block);
+  for (std::size_t d = 0; d < 3; ++d) a.size[d] = size.d[d + 1];
+  a.size[3] = lanes;
+  a.add = add;
+  if (lanes == 1) {  // rows innermost, images outermost
+    std::rotate(a.size, a.size + 3, a.size + 4);
+    std::rotate(a.src_stride, a.src_stride + 3, a.src_stride + 4);
+    std::rotate(a.dst_stride, a.dst_stride + 3, a.dst_stride + 4);
+  }
+  ctx.ranges(blocks, elementwise_grain / (size.per_image() * lanes) + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
+    kernels::CopyArgs<real> part = a;
+    part.src += begin * src_block;
+    part.dst += begin * dst_block;
+    if (lanes == 1) {
+      part.size[0] = end - begin;
+      ctx->copy(part);
+      return;
+    }
+    for (std::int64_t k = begin; k < end; ++k, part.src += src_block, part.dst += dst_block) ctx->copy(part);
+  });
 }
 
 // Between a tensor with images innermost and the same elements with images outermost; `there`: into the first.
@@ -56,35 +98,20 @@ Status Concat::infer(const Context& ctx, std::span<const Shape> in, std::span<co
 }
 
 Status Concat::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  std::int64_t at = 0;
+  Part joint{io.out};
   for (const TensorView& x : io.in) {
-    kernels::CopyArgs<real> a;
-    for (std::size_t d = 0; d < 4; ++d) a.size[d] = x.shape.d[d];
-    strides(x.shape, a.src_stride);
-    strides(io.out.shape, a.dst_stride);
-    a.src = x.data;
-    a.dst = io.out.data + at * a.dst_stride[axis];
-    ctx->copy(a);
-    at += x.shape.d[static_cast<std::size_t>(axis)];
+    copy_part(ctx, {x}, joint, x.shape, false);
+    joint.first[axis] += x.shape.d[static_cast<std::size_t>(axis)];
   }
   return Status::ok;
 }
 
 Status Concat::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
-  std::int64_t at = 0;
+  Part joint{d_out};
   for (std::size_t k = 0; k < d_in.size(); ++k) {
     const Shape& s = io.in[k].shape;
-    if (d_in[k]) {
-      kernels::CopyArgs<real> a;
-      for (std::size_t d = 0; d < 4; ++d) a.size[d] = s.d[d];
-      strides(d_out.shape, a.src_stride);
-      strides(s, a.dst_stride);
-      a.src = d_out.data + at * a.src_stride[axis];
-      a.dst = d_in[k].data;
-      a.add = d_in[k].add;
-      ctx->copy(a);
-    }
-    at += s.d[static_cast<std::size_t>(axis)];
+    if (d_in[k]) copy_part(ctx, joint, {d_in[k]}, s, d_in[k].add);
+    joint.first[axis] += s.d[static_cast<std::size_t>(axis)];
   }
   return Status::ok;
 }
@@ -146,11 +173,10 @@ Status Transpose::infer(const Context& ctx, std::span<const Shape> in, std::span
 }
 
 void Transpose::copy(const Context& ctx, const TensorView& straight, const TensorView& moved, bool there, bool add) const noexcept {
-  kernels::CopyArgs<real> a;
-  std::int64_t dense[4], own[4];
-  strides(straight.shape, dense);
-  strides(moved.shape, own);
+  const Shape& s = straight.shape;
+  const std::int64_t dense[] = {s.per_image(), s.pixels(), s.w(), 1}, own[] = {s.per_image(), moved.shape.pixels(), moved.shape.w(), 1};
   const std::int32_t d[] = {0, d1, d2, d3};
+  kernels::CopyArgs<real> a;
   for (std::size_t k = 0; k < 4; ++k) {
     a.size[k] = moved.shape.d[k];
     a.src_stride[k] = there ? dense[d[k]] : own[k];
@@ -185,21 +211,10 @@ Status Slice::infer(const Context& ctx, std::span<const Shape> in, std::span<con
 }
 
 void Slice::copy(const Context& ctx, const TensorView& whole, const TensorView& part, bool out_of, bool add) const noexcept {
-  kernels::CopyArgs<real> a;
-  std::int64_t far[4], near[4];
-  strides(whole.shape, far);
-  strides(part.shape, near);
-  real* const first = whole.data + start * far[axis];
-  far[axis] *= step;
-  for (std::size_t k = 0; k < 4; ++k) {
-    a.size[k] = part.shape.d[k];
-    a.src_stride[k] = out_of ? far[k] : near[k];
-    a.dst_stride[k] = out_of ? near[k] : far[k];
-  }
-  a.src = out_of ? first : part.data;
-  a.dst = out_of ? part.data : first;
-  a.add = add;
-  ctx->copy(a);
+  Part kept{whole};
+  kept.first[axis] = start;
+  kept.step[axis] = step;
+  copy_part(ctx, out_of ? kept : Part{part}, out_of ? Part{part} : kept, part.shape, add);
 }
 
 Status Slice::forward(const Context& ctx, const NodeIO& io) const noexcept {
@@ -228,26 +243,16 @@ Status Pad::infer(const Context& ctx, std::span<const Shape> in, std::span<const
 
 void Pad::copy(const Context& ctx, const TensorView& inner, const TensorView& outer, bool outwards, bool add) const noexcept {
   // The part that both have: where the pad is negative, the inner tensor is cut instead of the outer one shifted.
-  const auto positive = [](std::int32_t v) noexcept { return std::int64_t{v > 0 ? v : 0}; };
-  kernels::CopyArgs<real> a;
-  a.size[0] = inner.shape.n();
-  a.size[1] = inner.shape.c() - positive(-front) - positive(-back);
-  a.size[2] = inner.shape.h() - positive(-top) - positive(-bottom);
-  a.size[3] = inner.shape.w() - positive(-left) - positive(-right);
-  if (a.size[1] <= 0 || a.size[2] <= 0 || a.size[3] <= 0) return;
-  std::int64_t inner_stride[4], outer_stride[4];
-  strides(inner.shape, inner_stride);
-  strides(outer.shape, outer_stride);
-  real* const in = inner.data + positive(-front) * inner_stride[1] + positive(-top) * inner_stride[2] + positive(-left);
-  real* const out = outer.data + positive(front) * outer_stride[1] + positive(top) * outer_stride[2] + positive(left);
-  for (int d = 0; d < 4; ++d) {
-    a.src_stride[d] = outwards ? inner_stride[d] : outer_stride[d];
-    a.dst_stride[d] = outwards ? outer_stride[d] : inner_stride[d];
+  const std::int32_t before[] = {0, front, top, left}, after[] = {0, back, bottom, right};
+  Part in{inner}, out{outer};
+  Shape both = inner.shape;
+  for (std::size_t d = 1; d < 4; ++d) {
+    in.first[d] = std::max(-before[d], 0);
+    out.first[d] = std::max(before[d], 0);
+    both.d[d] -= std::max(-before[d], 0) + std::max(-after[d], 0);
+    if (both.d[d] <= 0) return;
   }
-  a.src = outwards ? in : out;
-  a.dst = outwards ? out : in;
-  a.add = add;
-  ctx->copy(a);
+  copy_part(ctx, outwards ? in : out, outwards ? out : in, both, add);
 }
 
 Status Pad::forward(const Context& ctx, const NodeIO& io) const noexcept {

@@ -18,8 +18,8 @@ struct Conv {
   /// f(the way that suits the shape).
   template <class F>
   static VITRINE_INLINE auto by_shape(const Args& a, F f) {
-    if (winograd_suits(a.s, a.exact)) return f(Winograd<V, Forward>(a));
     if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? f(BatchWinograd<V, Forward, 3>(a)) : f(BatchWinograd<V, Forward, 5>(a));
+    if (winograd_suits(a.s, a.exact)) return f(Winograd<V, Forward>(a));
     const BatchConv<V, Forward> batch(a);
     return batch.suits() ? f(batch) : f(RowConv<V, Forward>(a));
   }

@@ -93,10 +93,12 @@ struct WeightGradient {
 
   /// Table::takes_lanes: batches go by vectors across images, in all three directions.
   static bool takes_lanes(const ConvShape& shape) noexcept {
-    if (shape.c <= 0 || shape.oc <= 0 || shape.oh <= 0 || shape.ow <= 0 || winograd_suits(shape, false)) return false;
+    if (shape.c <= 0 || shape.oc <= 0 || shape.oh <= 0 || shape.ow <= 0) return false;
     Args a;
     a.s = shape;
     a.s.n = V::width;
+    if (BatchWinogradShape<V>::suits(a.s, false)) return true;
+    if (winograd_suits(a.s, false)) return false;
     const WeightGradient g(a);
     return g.batch && (!g.by_products() || WeightProducts<V>(a).takes_lanes());
   }
@@ -129,8 +131,8 @@ struct WeightGradient {
   static Work plan(const Args& a) noexcept {
     if (a.s.c <= 0 || a.s.oc <= 0 || a.s.kh <= 0 || a.s.kw <= 0) return {0, 0, 0};
     if (a.s.oh <= 0 || a.s.ow <= 0) return {1, 0, 0};
-    if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
     if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? BatchWinogradGradient<V, 3>(a).work() : BatchWinogradGradient<V, 5>(a).work();
+    if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
     const WeightGradient g(a);
     if (g.by_products()) return WeightProducts<V>(a).work();
     return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
@@ -144,13 +146,13 @@ struct WeightGradient {
       if (!a.add) Stage::zero<V>(a.w_out, size);
       return;
     }
-    if (winograd_suits(a.s, a.exact)) {
-      WinogradGradient<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
-      return;
-    }
     if (BatchWinogradShape<V>::suits(a.s, a.exact)) {
       auto* const scratch = reinterpret_cast<float*>(memory);
       a.s.kw == 3 ? BatchWinogradGradient<V, 3>(a).run_tile(a, scratch, index) : BatchWinogradGradient<V, 5>(a).run_tile(a, scratch, index);
+      return;
+    }
+    if (winograd_suits(a.s, a.exact)) {
+      WinogradGradient<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
       return;
     }
     const WeightGradient g(a);

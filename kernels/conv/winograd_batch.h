@@ -113,6 +113,7 @@ struct ProductsAcross {
 template <class V>
 struct BatchWinogradShape {
   static constexpr std::int64_t kVectors = 12 * 1024;  ///< transforms of the rows that an output row meets, at most
+  static constexpr std::int32_t kFew = 32;             ///< channels: of more, 3x3 kernels go by winograd.h's squares
 
   /// Whether the transforms cost less than they save: vector operations of an output row and kernel row.
   static VITRINE_INLINE bool pays(const ConvShape& s, std::int64_t out_w) {
@@ -124,7 +125,7 @@ struct BatchWinogradShape {
   /// Asked alike for all three directions.
   static VITRINE_INLINE bool suits(const ConvShape& s, bool exact) {
     return !exact && (s.kw == 3 || s.kw == 5) && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 && s.oh > 0 && s.ow > 0 &&
-           (s.c < 64 || s.oc < 64) && batch_fills_lanes<V>(s.n, larger(std::int64_t{s.oh} * s.ow, std::int64_t{s.h} * s.w)) && pays(s, s.ow) && pays(s, s.w);
+           (larger(s.c, s.oc) <= kFew || (!winograd_suits(s, exact) && smaller(s.c, s.oc) < 64)) && batch_fills_lanes<V>(s.n, larger(std::int64_t{s.oh} * s.ow, std::int64_t{s.h} * s.w)) && pays(s, s.ow) && pays(s, s.w);
   }
 };
 
@@ -218,7 +219,8 @@ struct BatchWinograd {
     const Panels panels = panels_of<V>(out);
     const std::int64_t products_place = place_step(out, tiles), out_plane = out_h * out_w;
     float* const planes = (Forward ? a.y_out : a.x_out) + image * out * out_plane;
-    const V least = V::set(Forward && a.relu && out_lanes ? 0 : -kInf);
+    const bool relu = Forward && a.relu && out_lanes;
+    const V least = V::set(relu ? 0 : -kInf);
     for (std::int64_t y = y0; y < y1; ++y) {
       const std::int64_t k0 = larger<std::int64_t>(0, above - y), k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows that meet the source
       for (std::int64_t place = 0; place < T::input; ++place) {
@@ -229,22 +231,25 @@ struct BatchWinograd {
       }
       for (std::int64_t o = 0; o < out; ++o) {
         const V bias = V::set(Forward && a.bias != nullptr ? substituted(a.bias_sub, a.bias[o]) : 0);
+        const float* from = products + o * tiles * V::width;
         float* to = out_lanes ? planes + (o * out_plane + y * out_w) * V::width : result + ((o * (y1 - y0) + y - y0) * out_w) * V::width;
-        for (std::int64_t u = 0; u < tiles; ++u, to += T::output * V::width) {
-          const float* m = products + place_of(o, u);
+        for (std::int64_t u = 0; u < tiles; ++u, from += V::width, to += T::output * V::width) {
+          const float* m = from;
           V sums[T::input], four[T::output];
           unroll<T::input>([&](auto i) __attribute__((always_inline)) {
             sums[i] = V::load(m);
             m = held(m + products_place);
           });
+          sums[1] = sums[1] + bias;  // the value at 1 is in all results alike
           T::result(sums, four);
           const std::int64_t there = out_w - u * T::output;
-          unroll<T::output>([&](auto i) __attribute__((always_inline)) {
-            if (i >= there) return;
-            V v = four[i] + bias;
-            if (a.add && out_lanes) v = V::load(to + i * V::width) + v;
-            V::max(least, v).store(to + i * V::width);
-          });
+          if (there >= T::output && !(a.add && out_lanes)) {
+            unroll<T::output>([&](auto i) __attribute__((always_inline)) { V::max(least, four[i]).store(to + i * V::width); });
+          } else {
+            unroll<T::output>([&](auto i) __attribute__((always_inline)) {
+              if (i < there) store(four[i], to + i * V::width, a.add && out_lanes, relu, Whole{});
+            });
+          }
         }
       }
     }
@@ -253,8 +258,6 @@ struct BatchWinograd {
       gather_back<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane, here, a.add, Forward && a.relu);
     }
   }
-
-  std::int64_t place_of(std::int64_t channel, std::int64_t tile) const { return (channel * tiles + tile) * V::width; }
 };
 
 /// The weight gradient. A tile is a block of output channels times a block of input channels, over all images in order.

@@ -45,9 +45,10 @@ void weight_block(const Stretch& g, const float* y, std::int64_t ld_y, const flo
 template <class V>
 struct InnerProducts {
   static constexpr int kRows = V::registers == 32 ? 6 : 3, kColumns = V::registers == 32 ? 4 : 3;
+  static constexpr int kFew = kRows / 2, kMore = 2 * kColumns;  ///< so few rows take so many columns: enough sums to hide the latency
   using Function = void (*)(const Stretch&, const float*, std::int64_t, const float* const*, float*, std::int64_t);
   struct Functions {
-    Function f[kRows + 1][kColumns + 1] = {};
+    Function f[kRows + 1][kMore + 1] = {};
   };
   template <int R, int... J>
   static constexpr void enter(Functions& t, std::integer_sequence<int, J...>) {
@@ -56,7 +57,7 @@ struct InnerProducts {
   template <int... R>
   static constexpr Functions functions(std::integer_sequence<int, R...>) {
     Functions t;
-    (enter<R + 1>(t, std::make_integer_sequence<int, kColumns>{}), ...);
+    (enter<R + 1>(t, std::make_integer_sequence<int, R + 1 <= kFew ? kMore : kColumns>{}), ...);
     return t;
   }
 
@@ -64,12 +65,12 @@ struct InnerProducts {
   template <class X>
   static void accumulate(const Stretch& stretch, const float* y, std::int64_t ld_y, std::int64_t nm, std::int64_t nj, X x, float* sums, std::int64_t ld_sums) {
     static constexpr Functions table = functions(std::make_integer_sequence<int, kRows>{});
-    const std::int64_t m_steps = ceil_div(nm, kRows), j_steps = ceil_div(nj, kColumns);
+    const std::int64_t m_steps = ceil_div(nm, kRows), most = nm <= kFew ? kMore : kColumns, j_steps = ceil_div(nj, most);
     for (std::int64_t mi = 0; mi < m_steps; ++mi) {
       const std::int64_t m = mi * nm / m_steps, rows = (mi + 1) * nm / m_steps - m;
       for (std::int64_t ji = 0; ji < j_steps; ++ji) {
         const std::int64_t j = ji * nj / j_steps, columns = (ji + 1) * nj / j_steps - j;
-        const float* from[kColumns];
+        const float* from[kMore];
         for (std::int64_t i = 0; i < columns; ++i) from[i] = x(j + i);
         table.f[rows][columns](stretch, y + m * ld_y, ld_y, from, sums + m * ld_sums + j * V::width, ld_sums);
       }

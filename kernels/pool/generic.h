@@ -66,6 +66,12 @@ void max_pool_2x2(const PoolShape& s, const float* x, float* y, Switch* switches
   }
 }
 
+/// The larger of two, NaN if one is.
+template <class V>
+VITRINE_INLINE V larger_of(V a, V b) {
+  return V::select(b.is_nan(), b, V::max(b, a));  // max gives its second operand where one is NaN
+}
+
 VITRINE_INLINE void max_of_window(const PoolShape& s, const float* x, const Window& a, const Window& b, float& y,
                                   Switch* to) {
   float best = 0;
@@ -109,7 +115,9 @@ void max_pool_lanes(const PoolShape& s, const float* x, float* y, Switch* switch
     for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w * V::width)
       for (std::int64_t i = 0; i < s.oh; ++i) {
         const float *top = x + 2 * i * s.w * V::width, *bottom = top + s.w * V::width;
-        for (std::int64_t j = 0; j < s.ow; ++j, top += 2 * V::width, bottom += 2 * V::width) {
+        for (std::int64_t j = 0; j < s.ow && !switches; ++j, top += 2 * V::width, bottom += 2 * V::width, y += V::width)
+          larger_of(larger_of(V::load(top), V::load(top + V::width)), larger_of(V::load(bottom), V::load(bottom + V::width))).store(y);
+        for (std::int64_t j = 0; j < s.ow && switches; ++j, top += 2 * V::width, bottom += 2 * V::width) {
           V best = V::load(top), at = V::zero();
           take_larger(V::load(top + V::width), V::set(1), best, at);
           take_larger(V::load(bottom), V::set(2), best, at);

@@ -157,6 +157,41 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
   }
 }
 
+TEST_CASE("images innermost pass through what moves elements, as far as they are taken") {
+  const auto body = [](GraphBuilder& g, Id x) {
+    const Id h = relu(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "relu1");
+    const Id rows = slice(g, h, 2, 1, 6, 2, "rows"), columns = slice(g, rows, 3, 11, 5, -2, "columns"), channels = slice(g, columns, 1, 1, 4, 1, "channels");
+    const Id padded = pad(g, pad_channels(g, channels, 2, 1, "deep"), 1, -1, 2, 3, "padded");  // top and bottom wider, left cut
+    const Id two[] = {conv2d(g, padded, {.out = 3, .kernel = 3, .padding = 1}, "conv2"), padded};
+    const Id joint = concat(g, two, "joint");
+    const Id wide[] = {joint, conv2d(g, joint, {.out = 10, .kernel = 1}, "conv3"), joint};
+    const Id across = concat(g, wide, "across", 3), tall[] = {across, across};
+    const Id both = concat(g, tall, "both", 2);
+    // The average pool takes images outermost alone, and so does the sum.
+    const Id sum = add(g, pad(g, rows, 4, 1, 4, -1, "turned"), avg_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1}, "smooth"), "sum");
+    const Id terms[] = {linear(g, flatten(g, both, "flatten"), 4, "fc"), linear(g, flatten(g, sum, "flat"), 4, "fc2")};
+    return add(g, terms, "total");
+  };
+  Net net({1, 6, 14, 13}, body);
+  const GradientRule rule(true);
+  const auto value = [&](const char* name) { return net.graph.nodes[net.node(name)].out; };
+  std::vector<Id> all;
+  for (Id v = 0; v < net.graph.values.size(); ++v)
+    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true});
+  Walked loose(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all});
+  if (kernel_table().takes_lanes != nullptr) {
+    for (const char* name : {"relu1", "rows", "columns", "channels", "deep", "padded", "conv2", "joint", "conv3", "across", "both", "flatten"}) CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
+    for (const char* name : {"turned", "smooth", "sum"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
+  }
+  for (const int batch : {32, 16, 20, 1}) {
+    CAPTURE(batch);
+    const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
+    CHECK(difference(tight.forward(x, batch), loose.forward(x, batch)) <= tolerance(1e-12, 2e-6));
+    CHECK(difference(tight.back(seed), loose.back(seed)) <= tolerance(1e-12, 2e-6));
+  }
+}
+
 TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bits, and the larger map is not kept") {
   const auto body = [](GraphBuilder& g, Id x) {
     Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 3, .stride = 2, .padding = 1}, "pool1");

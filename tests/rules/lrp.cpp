@@ -72,11 +72,12 @@ TEST_CASE("with images innermost every rule gives the same relevance") {
       std::vector<LedgerLine> lines(net.graph.nodes.size());
       Ledger ledger{lines, nullptr};
       CHECK(difference(reported.back(seed, &ledger), want) <= tolerance(1e-10, 2e-5) * size);
-      // An image alone, which no vector across images holds.
+      // An image alone, which no vector across images holds: its sums are direct ones, where those of a batch err by some roundoffs of the
+      // largest nearby (winograd_batch.h), which small activations, divided by, show enlarged.
       const std::size_t pixels = want.size() / static_cast<std::size_t>(batch), classes = seed.size() / static_cast<std::size_t>(batch);
       Walked alone(net, rules, {.batch = 1});
       alone.forward(Values(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(pixels)), 1);
-      CHECK(difference(alone.back(Values(seed.begin(), seed.begin() + static_cast<std::ptrdiff_t>(classes))), Values(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(pixels))) <= tolerance(1e-10, 2e-5) * size);
+      CHECK(difference(alone.back(Values(seed.begin(), seed.begin() + static_cast<std::ptrdiff_t>(classes))), Values(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(pixels))) <= tolerance(1e-10, 1e-4) * size);
       CHECK(lines[net.node("conv2")].filled);
     }
   };
