@@ -76,7 +76,7 @@ void spread_lanes(const Substitute& sub, const float* from, std::int64_t first, 
 /// Whether a batch fills the lanes, and its maps are so small that transposing them stays within the cache.
 template <class V>
 VITRINE_INLINE bool batch_fills_lanes(std::int64_t images, std::int64_t pixels) {
-  return 4 * images >= 3 * round_up(images, V::width) && pixels <= 40 * 40;
+  return 4 * images >= 3 * round_up(images, V::width) && pixels <= kSmallMap;
 }
 
 /// place[pixel] of source rows [y0, y1): where the stage holds it, in pixels, or -1.

@@ -9,6 +9,9 @@
 namespace vitrine::kernels {
 namespace {
 
+/// Pixels of a map that may go by vectors across images.
+inline constexpr std::int64_t kSmallMap = 40 * 40;
+
 /// What both ways of running a gather convolution share: its phases, the blocks of the sum, the packed weights.
 template <class V, bool Forward>
 struct Gather {

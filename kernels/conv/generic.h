@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/conv/batch.h"
+#include "kernels/conv/col2im.h"
 #include "kernels/conv/remainder.h"
 #include "kernels/conv/rows.h"
 #include "kernels/conv/winograd_batch.h"
@@ -20,6 +21,8 @@ struct Conv {
   static VITRINE_INLINE auto by_shape(const Args& a, F f) {
     if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? f(BatchWinograd<V, Forward, 3>(a)) : f(BatchWinograd<V, Forward, 5>(a));
     if (winograd_suits(a.s, a.exact)) return f(Winograd<V, Forward>(a));
+    if constexpr (!Forward)
+      if (Col2Im<V>::suits(a)) return f(Col2Im<V>(a));
     const BatchConv<V, Forward> batch(a);
     return batch.suits() ? f(batch) : f(RowConv<V, Forward>(a));
   }

@@ -346,6 +346,11 @@ void conv_cases(const Levels& levels, Direction direction) {
                              shape(1, 2, 70, 70, 3, 3, 3, 1, 1),        shape(1, 2, 9, 9, 3, 2, 2, 3, 0),
                              shape(1, 260, 3, 5, 3, 1, 1, 1, 0),        shape(1, 5, 30, 3, 4, 5, 1, 1, 2),
                              shape(1, 4, 5, 40, 40, 1, 7, 1, 3),
+                             // Few channels, large maps.
+                             shape(1, 3, 45, 45, 40, 3, 3, 1, 1),       shape(2, 3, 50, 61, 33, 7, 7, 2, 3),
+                             shape(1, 1, 70, 42, 36, 5, 5, 1, 2),       shape(1, 4, 64, 64, 35, 11, 11, 4, 2),
+                             shape(1, 2, 48, 50, 32, 3, 3, 1, 1, 2),    shape(1, 3, 43, 95, 34, 3, 2, 3, 0),
+                             shape(3, 2, 41, 41, 32, 1, 4, 1, 3),
                              // Batches that fill the lanes, of small maps.
                              shape(16, 3, 9, 7, 5, 3, 3, 1, 1),         shape(29, 6, 12, 12, 16, 5, 5, 1, 0),
                              shape(13, 1, 28, 28, 6, 5, 5, 1, 0),       shape(16, 5, 8, 10, 17, 3, 3, 2, 1),

@@ -1,0 +1,165 @@
+// Backward-data into a few channels (the input gradient of pictures) as a matrix product and col2im: for every row of the signal
+//
+//   Z[(channel, tap)][j] = sum over outputs o of  w[o][channel, tap] * y[o][j]          x[channel][j * stride + tap] += Z[channel, tap][j]
+//
+// Each vector of the signal meets the taps of all channels at once, where the gather convolution would fetch it for every tap.
+//
+// A tile is a block of rows of an image. Rows are added up with their columns split by residue modulo the stride, so that neighbours are
+// neighbours in memory, and interleaved at the end.
+#pragma once
+
+#include "kernels/conv/gather.h"
+
+namespace vitrine::kernels {
+namespace {
+
+template <class V>
+struct Col2Im {
+  using Args = ConvArgs<float>;
+  static constexpr std::int64_t kFew = 4;       ///< channels, at most
+  static constexpr std::int64_t kHalo = 12;     ///< rows of a tile, at least, for each that its neighbours compute too
+  static constexpr int kVectors = 2, kTaps = 16;  ///< taps of a row, at most
+  static constexpr std::int64_t kGroup = kVectors * V::width;
+
+  ConvShape s;
+  std::int64_t m, wide;           ///< rows of Z; signal columns in whole groups
+  std::int64_t part, row;         ///< columns of a residue, and of a row in whole parts
+  std::int64_t before, z_row;     ///< zeros before a row of Z; its length
+  std::int64_t rows_per, row_blocks;
+  Panels panels;
+
+  explicit Col2Im(const Args& a) : s(a.s), m(std::int64_t{s.c} * s.kh * s.kw), wide(round_up(s.ow, kGroup)), panels(panels_of<V>(m)) {
+    part = round_up(ceil_div(s.w, s.stride_w), V::width);
+    row = s.stride_w * part;
+    const std::int64_t first = shift(0, s.kw - 1), last = shift(s.stride_w - 1, 0);
+    before = round_up(larger<std::int64_t>(0, -first), 16);
+    z_row = before + round_up(larger(wide, part + larger<std::int64_t>(0, last)), 16) + 16;
+    rows_per = larger(ceil_div(s.h, 8), kHalo * (std::int64_t{s.kh} - 1) * s.dilation_h);
+    rows_per = ceil_div(s.h, ceil_div(s.h, rows_per));
+    row_blocks = ceil_div(s.h, rows_per);
+  }
+
+  /// Maps too large to go by vectors across images, whatever the batch: an image's result must not depend on it.
+  static VITRINE_INLINE bool suits(const Args& a) {
+    const ConvShape& s = a.s;
+    return s.groups == 1 && s.c <= kFew && s.kh * s.kw > 1 && s.kw <= kTaps && s.oc >= 2 * V::width && rows_fill_vectors<V>(s.ow) &&
+           larger(std::int64_t{s.h} * s.w, std::int64_t{s.oh} * s.ow) > kSmallMap && std::int64_t{s.kh} * s.dilation_h <= s.h && std::int64_t{s.kw} * s.dilation_w <= s.w;
+  }
+
+  /// Column q of residue r reads column q + shift(r, k) of Z for tap k, where `meets`.
+  std::int64_t shift(std::int64_t r, std::int64_t k) const {
+    const std::int64_t at = r + s.pad_left - k * s.dilation_w;
+    return at >= 0 ? at / s.stride_w : -ceil_div(-at, s.stride_w);
+  }
+  bool meets(std::int64_t r, std::int64_t k) const { return (r + s.pad_left - k * s.dilation_w) % s.stride_w == 0; }
+
+  struct Scratch {
+    std::int64_t signal, z, sums, total;
+  };
+  Scratch scratch() const {
+    Scratch t{};
+    t.signal = s.oc * wide;
+    t.z = m * z_row;
+    t.sums = s.c * rows_per * row;
+    t.total = t.signal + t.z + t.sums;
+    return t;
+  }
+
+  Work work() const {
+    return {s.n * row_blocks, static_cast<std::size_t>(m * s.oc) * sizeof(float), static_cast<std::size_t>(scratch().total) * sizeof(float), panels.count};
+  }
+
+  /// [panel][output][row of the panel]: neighbours in the weights as well.
+  void pack(const Args& a, float* to, std::int64_t panel) const {
+    const std::int64_t first = panels.begin(panel), rows = panels.height(panel);
+    to += first * s.oc;
+    for (std::int64_t o = 0; o < s.oc; ++o, to += rows) substitute_row<V>(a.w_sub, a.w + o * m + first, to, rows);
+  }
+
+  void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
+    const std::int64_t image = index / row_blocks, h0 = index % row_blocks * rows_per, h1 = smaller<std::int64_t>(s.h, h0 + rows_per);
+    const Scratch t = scratch();
+    float *signal = memory, *z = signal + t.signal, *sums = z + t.z;
+    Stage::zero<V>(z, t.z);
+    Stage::zero<V>(sums, t.sums);
+    // Signal rows that reach one of these: row i reaches i * stride - pad and what the kernel covers from there.
+    const std::int64_t reach = std::int64_t{s.kh - 1} * s.dilation_h;
+    const std::int64_t i0 = larger<std::int64_t>(0, ceil_div(larger<std::int64_t>(0, h0 + s.pad_top - reach), s.stride_h));
+    const std::int64_t i1 = smaller<std::int64_t>(s.oh, (h1 - 1 + s.pad_top) / s.stride_h + 1);
+    for (std::int64_t i = i0; i < i1; ++i) {
+      fetch(a.y + (image * s.oc * s.oh + i) * s.ow, signal);
+      for (std::int64_t q = 0; q < panels.count; ++q) {
+        const std::int64_t whole[] = {V::width, V::width};
+        for (std::int64_t j = 0; j < s.ow; j += kGroup) {
+          const float* const b[] = {signal + j * s.oc, signal + j * s.oc + V::width};
+          float* const to = z + panels.begin(q) * z_row + before + j;
+          float* const c[] = {to, to + V::width};
+          block_function<V, Strided>(panels.height(q), s.ow - j > V::width ? kVectors : 1)({s.oc, weights + panels.begin(q) * s.oc, b, {kGroup}, c, whole, z_row, nullptr, false});
+        }
+      }
+      for (std::int64_t k = 0; k < s.kh; ++k) {
+        const std::int64_t y = i * s.stride_h + k * s.dilation_h - s.pad_top;
+        if (y < h0 || y >= h1) continue;
+        for (std::int64_t c = 0; c < s.c; ++c) add_row(z + (c * s.kh + k) * s.kw * z_row + before, sums + (c * rows_per + y - h0) * row);
+      }
+    }
+    for (std::int64_t c = 0; c < s.c; ++c)
+      for (std::int64_t y = h0; y < h1; ++y) deliver(sums + (c * rows_per + y - h0) * row, a.x_out + ((image * s.c + c) * s.h + y) * s.w, a.add);
+  }
+
+  /// A row of every output channel to [group of columns][output][column]; planes lie pages apart, where no machine looks ahead by itself.
+  void fetch(const float* y, float* to) const {
+    const std::int64_t plane = std::int64_t{s.oh} * s.ow, group = s.oc * kGroup;
+    constexpr std::int64_t ahead = 4;
+    for (std::int64_t o = 0; o < s.oc; ++o, to += kGroup) {
+      const float *from = y + o * plane, *later = y + smaller<std::int64_t>(o + ahead, s.oc - 1) * plane;
+      float* dst = to;
+      std::int64_t left = s.ow;
+      for (; left >= kGroup; left -= kGroup, from += kGroup, later += kGroup, dst += group)
+        unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+          __builtin_prefetch(later + v * V::width);
+          V::load(from + v * V::width).store(dst + v * V::width);
+        });
+      if (left > 0)
+        unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+          V::load_n(from + v * V::width, larger<std::int64_t>(0, left - v * V::width)).store(dst + v * V::width);
+        });
+    }
+  }
+
+  /// The taps of a kernel row to a row of sums.
+  void add_row(const float* z, float* to) const {
+    for (std::int64_t r = 0; r < s.stride_w; ++r, to += part) {
+      const float* from[kTaps];
+      int count = 0;
+      for (std::int64_t k = 0; k < s.kw; ++k)
+        if (meets(r, k)) from[count++] = z + k * z_row + shift(r, k);
+      for (std::int64_t q = 0; q < part; q += V::width) {
+        V sum = V::load(to + q);
+        for (int k = 0; k < count; ++k) sum = sum + V::load(from[k] + q);
+        sum.store(to + q);
+      }
+    }
+  }
+
+  void deliver(const float* sums, float* to, bool add) const {
+    if (s.stride_w == 1) {
+      stream<V>(s.w, [&](std::int64_t i, auto step) { store(load<V>(sums + i, step), to + i, add, step); });
+    } else if (s.stride_w == 2) {
+      for (std::int64_t q = 0; 2 * q < s.w; q += V::width) {
+        const V even = V::load(sums + q), odd = V::load(sums + part + q);
+        store(V::zip_low(even, odd), to + 2 * q, add, Part{s.w - 2 * q});
+        if (2 * q + V::width < s.w) store(V::zip_high(even, odd), to + 2 * q + V::width, add, Part{s.w - 2 * q - V::width});
+      }
+    } else {
+      for (std::int64_t r = 0; r < s.stride_w; ++r, sums += part)
+        for (std::int64_t q = 0; r + q * s.stride_w < s.w; ++q) {
+          float& x = to[r + q * s.stride_w];
+          x = add ? x + sums[q] : sums[q];
+        }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace vitrine::kernels
