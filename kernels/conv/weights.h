@@ -9,6 +9,7 @@
 
 #include "kernels/conv/batch.h"
 #include "kernels/conv/weight_products.h"
+#include "kernels/conv/weight_rows.h"
 #include "kernels/conv/winograd_batch.h"
 #include "kernels/gemm/dots.h"
 
@@ -87,6 +88,8 @@ struct WeightGradient {
 
   /// Channels fill the lanes, and images do not, or the channels are many.
   bool by_products() const { return WeightProducts<V>::suits(s) && (!batch || (cg >= 64 && og >= 64)); }
+  /// Input channels are few, output channels fill the lanes, and images do not.
+  bool by_rows() const { return WeightRows<V>::suits(s) && !batch; }
   std::int64_t tiles() const { return s.groups * ceil_div(og, m_per) * ceil_div(j_count, j_per); }
   std::int64_t padded_pixels() const { return round_up(pixels, V::width); }
   bool whole_image_fits() const { return padded_pixels() * kColumns <= kStaged; }
@@ -134,6 +137,7 @@ struct WeightGradient {
     if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? BatchWinogradGradient<V, 3>(a).work() : BatchWinogradGradient<V, 5>(a).work();
     if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
     const WeightGradient g(a);
+    if (g.by_rows()) return WeightRows<V>(a).work();
     if (g.by_products()) return WeightProducts<V>(a).work();
     return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
   }
@@ -156,7 +160,9 @@ struct WeightGradient {
       return;
     }
     const WeightGradient g(a);
-    if (g.by_products()) {
+    if (g.by_rows()) {
+      WeightRows<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
+    } else if (g.by_products()) {
       WeightProducts<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
     } else {
       g.run_tile(a, reinterpret_cast<float*>(memory), index);
