@@ -48,7 +48,7 @@ void multiply_block(const Block<Rows>& g) {
   const Rows rows = g.rows;
   const std::int64_t depth = g.k;
   if constexpr (R >= 8) {
-    if (depth >= 32)  // the results' lines are there when the sums are
+    if (depth >= 16)  // the results' lines are there when the sums are
       unroll<R>([&](auto r) __attribute__((always_inline)) {
         unroll<NV>([&](auto v) __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc, 1); });
       });
