@@ -88,19 +88,19 @@ struct Col2Im {
     const std::int64_t i1 = smaller<std::int64_t>(s.oh, (h1 - 1 + s.pad_top) / s.stride_h + 1);
     for (std::int64_t i = i0; i < i1; ++i) {
       fetch(a.y + (image * s.oc * s.oh + i) * s.ow, signal);
-      for (std::int64_t q = 0; q < panels.count; ++q) {
+      for (std::int64_t j = 0; j < s.ow; j += kGroup) {
         const std::int64_t whole[] = {V::width, V::width};
-        for (std::int64_t j = 0; j < s.ow; j += kGroup) {
-          const float* const b[] = {signal + j * s.oc, signal + j * s.oc + V::width};
+        const float* const b[] = {signal + j * s.oc, signal + j * s.oc + V::width};
+        for (std::int64_t q = 0; q < panels.count; ++q) {
           float* const to = z + panels.begin(q) * z_row + before + j;
           float* const c[] = {to, to + V::width};
           block_function<V, Strided>(panels.height(q), s.ow - j > V::width ? kVectors : 1)({s.oc, weights + panels.begin(q) * s.oc, b, {kGroup}, c, whole, z_row, nullptr, false});
         }
       }
       for (std::int64_t k = 0; k < s.kh; ++k) {
-        const std::int64_t y = i * s.stride_h + k * s.dilation_h - s.pad_top;
-        if (y < h0 || y >= h1) continue;
-        for (std::int64_t c = 0; c < s.c; ++c) add_row(z + (c * s.kh + k) * s.kw * z_row + before, sums + (c * rows_per + y - h0) * row);
+        const std::int64_t at = i * s.stride_h + k * s.dilation_h - s.pad_top;
+        if (at < h0 || at >= h1) continue;
+        for (std::int64_t c = 0; c < s.c; ++c) add_row(z + (c * s.kh + k) * s.kw * z_row + before, sums + (c * rows_per + at - h0) * row);
       }
     }
     for (std::int64_t c = 0; c < s.c; ++c)
@@ -118,6 +118,7 @@ struct Col2Im {
       for (; left >= kGroup; left -= kGroup, from += kGroup, later += kGroup, dst += group)
         unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
           __builtin_prefetch(later + v * V::width);
+          __builtin_prefetch(from + s.ow + v * V::width, 0, 2);  // the next row
           V::load(from + v * V::width).store(dst + v * V::width);
         });
       if (left > 0)
