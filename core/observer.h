@@ -22,6 +22,16 @@ class Observer {
   ~Observer() = default;
 };
 
+/// Takes the gradient of a parameter as soon as the walk has it; the memory is then the walk's again. Like an op, it touches data through
+/// kernels only.
+class Updater {
+ public:
+  virtual Status update(const Context&, const Graph&, Id parameter, const TensorView& gradient) noexcept = 0;
+
+ protected:
+  ~Updater() = default;
+};
+
 /// Puts other values in the place of a node's result: those of one image, for every image of the batch. With Run::forward from
 /// that node on, only what comes after runs again.
 class ReplaceOutput final : public Observer {

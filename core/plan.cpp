@@ -340,6 +340,13 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   plan.request = q;
   if (q.one_reference && (!q.reference || q.observer != nullptr)) return ctx.fail(Status::bad_argument, "one reference for all images needs a reference run that nothing watches");
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
+  if (q.updater != nullptr) {
+    for (Id p = 0; p < values; ++p) {
+      std::ptrdiff_t readers = 0;
+      for (const Node& node : g.nodes) readers += std::count(node.par.begin(), node.par.end(), p);
+      if (readers > 1) return ctx.fail(Status::bad_argument, "a parameter that two nodes read has its gradient after the walk alone, so none can be taken within it");
+    }
+  }
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
       !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, no_id, plan.shown) || !take(book, values, no_id, plan.shares) || !take(book, values, no_id, plan.carried) || !take(book, nodes, false, plan.again) ||

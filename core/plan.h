@@ -20,6 +20,8 @@ struct PlanRequest {
   bool reference = false;                    ///< a second trace, of the reference input, is kept beside the first
   bool one_reference = false;                ///< that of one image, for all of a batch; it lasts from run to run. Not with an observer.
   bool parameter_gradients = false;
+  /// With parameter_gradients: takes each, in the place of a block of all of them. No parameter may be read by two nodes.
+  Updater* updater = nullptr;
   Id until = no_id;                          ///< the value whose signal is wanted; no_id: none (training)
   std::span<const Id> seeds{};               ///< where signals start; empty: at the output
   std::span<const Id> keep_values{};         ///< stay readable to the end of the run; with seeds, the output needs to be named

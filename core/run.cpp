@@ -206,6 +206,12 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
   for (std::size_t k = 0; k < node.par.size(); ++k) {
     Sink& sink = *::new (&parameter_sinks[k]) Sink{};
     if (!q.parameter_gradients) continue;
+    const Value& v = q.graph->values[node.par[k]];
+    if (q.updater != nullptr && v.trainable) {
+      static_cast<TensorView&>(sink) = {scratch_.array<real>(static_cast<std::size_t>(v.shape.size())), v.shape};
+      if (sink.data == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
+      continue;
+    }
     static_cast<TensorView&>(sink) = parameter_gradient(node.par[k]);
     sink.add = written[node.par[k]];
   }
@@ -224,6 +230,8 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
                   {parameter_sinks, q.parameter_gradients ? node.par.size() : 0}, ledger != nullptr ? &report : nullptr};
   const double start = ledger != nullptr && ledger->clock != nullptr ? ledger->clock() : 0;
   VITRINE_TRY(q.rules[i]->step(ctx, *node.op, step));
+  for (std::size_t k = 0; k < node.par.size() && q.updater != nullptr; ++k)
+    if (parameter_sinks[k]) VITRINE_TRY(q.updater->update(ctx, *q.graph, node.par[k], parameter_sinks[k]));
 
   if (ledger != nullptr && i < ledger->lines.size()) {
     LedgerLine& line = ledger->lines[i];

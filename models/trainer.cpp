@@ -155,14 +155,6 @@ Position load_state(Model& model, OptimizerState& state, const std::string& prin
 
 }  // namespace
 
-Optimizer parse_optimizer(const std::string& name) {
-  if (name == "sgd") return Optimizer::sgd;
-  if (name == "nesterov") return Optimizer::nesterov;
-  if (name == "adam") return Optimizer::adam;
-  if (name == "adamw") return Optimizer::adamw;
-  throw Error("unknown optimizer '" + name + "': expected sgd, nesterov, adam or adamw", Error::usage);
-}
-
 TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& given,
                   const std::function<void(const TrainProgress&)>& progress, const std::atomic<bool>& stop) {
   TrainOptions o = given;
@@ -174,7 +166,6 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   const Schedule schedule = Schedule::parse(o.schedule, per_epoch, o.epochs);
   const std::string print = fingerprint(model, *data.train, o);
 
-  const auto moving = moving_ranges(g, o, static_cast<std::int64_t>(model.parameters.size()));
   OptimizerState state;
   if (adam || o.momentum > 0) state.first.resize(model.parameters.size());
   if (adam) state.second.resize(model.parameters.size());
@@ -202,7 +193,14 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   const auto fetch = [&] {
     for (Mirror* const m : {&parameters, &first, &second, &average}) m->fetch();
   };
-  const Storage gradients(engine, model.parameters.size());
+  OptimizerStep optimizer;
+  optimizer.optimizer = o.optimizer;
+  optimizer.momentum = static_cast<float>(o.momentum), optimizer.weight_decay = static_cast<float>(o.weight_decay);
+  optimizer.parameters = parameters.data(), optimizer.first = first.data(), optimizer.second = second.data();
+  optimizer.moving = moving_ranges(g, o, static_cast<std::int64_t>(model.parameters.size()));
+  const bool within_walk = OptimizerStep::within_walk(engine, g);
+  if (within_walk) request.updater = &optimizer;
+  const Storage gradients(engine, within_walk ? 0 : model.parameters.size());
   Storage targets(engine, static_cast<std::size_t>(request.batch) * static_cast<std::size_t>(model.classes()));
   Session session(engine, request, parameters.data(), gradients.data());
   session.context().training = true;
@@ -243,23 +241,10 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
         fetch();
         explain_non_finite(model, engine, input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
       }
+      optimizer.lr = static_cast<float>(o.lr * schedule.factor(t, total));
+      optimizer.step = t + 1;
       session.walk_back();
-
-      const float lr = static_cast<float>(o.lr * schedule.factor(t, total));
-      for (const auto& [begin, end] : moving) session.context().ranges(end - begin, elementwise_grain, [&, offset = begin](std::int64_t from, std::int64_t to) noexcept {
-        const std::int64_t b = offset + from, e = offset + to;
-        real* const value = parameters.data() + b;
-        real* const momentum = first.data() == nullptr ? nullptr : first.data() + b;
-        if (adam) {
-          kernels::AdamArgs<real> a{value, gradients.data() + b, momentum, second.data() + b, e - b, lr};
-          a.weight_decay = static_cast<float>(o.weight_decay);
-          a.step = t + 1;
-          a.decoupled = o.optimizer == Optimizer::adamw;
-          session.context()->adam(a);
-        } else {
-          session.context()->sgd({value, gradients.data() + b, momentum, e - b, lr, static_cast<float>(o.momentum), static_cast<float>(o.weight_decay), o.optimizer == Optimizer::nesterov});
-        }
-      });
+      if (!within_walk) optimizer.update_all(session.context(), gradients.data());
 
       if (o.ema > 0) {
         const double decay = std::min(o.ema, static_cast<double>(1 + t) / static_cast<double>(10 + t));

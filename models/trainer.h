@@ -1,4 +1,4 @@
-// Training: batches in, one walk with the gradient rule, one pass of the optimiser over the flat parameter block.
+// Training: batches in, one walk with the gradient rule, in which the optimiser moves every parameter as soon as its gradient is there.
 //
 // A run is a pure function of (model, data, options): batches, augmentation and dropout come from counter-based random
 // numbers, and no result depends on the number of threads, so a resumed run continues bit for bit.
@@ -11,13 +11,10 @@
 #include "models/data/dataset.h"
 #include "models/data/loader.h"
 #include "models/model.h"
+#include "models/optimizer.h"
 #include "models/schedule.h"
 
 namespace vitrine {
-
-enum class Optimizer : std::uint8_t { sgd, nesterov, adam, adamw };
-/// By name; a usage Error lists the names.
-Optimizer parse_optimizer(const std::string&);
 
 /// Takes part in training beside the task's loss: an observer of its runs that knows the batch. It may add to signals (a loss
 /// on an inner layer) and keep state in untrainable parameters. Whatever it does must be a function of batch, epoch,

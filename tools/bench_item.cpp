@@ -9,10 +9,11 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "kernels/normal.h"
 #include "interp/predict/explain.h"
+#include "kernels/normal.h"
 #include "layers/loss.h"
 #include "models/architectures.h"
+#include "models/optimizer.h"
 
 namespace vitrine::tools {
 namespace {
@@ -153,6 +154,7 @@ Item train(const Engine& engine, const Words& w) {
     std::vector<real> images;
     std::unique_ptr<Mirror> parameters;
     Storage gradients, momentum, targets;
+    OptimizerStep optimizer;
     std::vector<double> losses;
     Id logits = no_id;
     std::unique_ptr<Session> session;
@@ -163,8 +165,12 @@ Item train(const Engine& engine, const Words& w) {
   const Graph& g = s->model.graph();
   s->rules.assign(g.nodes.size(), &s->rule);
   s->parameters = std::make_unique<Mirror>(engine, s->model.parameters);
-  s->gradients = Storage(engine, s->model.parameters.size());
   s->momentum = Storage(engine, s->model.parameters.size());
+  const bool within_walk = OptimizerStep::within_walk(engine, g);
+  if (!within_walk) s->gradients = Storage(engine, s->model.parameters.size());
+  s->optimizer.parameters = s->parameters->data(), s->optimizer.first = s->momentum.data();
+  s->optimizer.momentum = 0.9f, s->optimizer.weight_decay = 5e-4f, s->optimizer.lr = 1e-4f;
+  s->optimizer.moving = {{0, static_cast<std::int64_t>(s->model.parameters.size())}};
   s->logits = s->model.logits();
   s->losses.resize(static_cast<std::size_t>(batch));
   PlanRequest request;
@@ -172,6 +178,7 @@ Item train(const Engine& engine, const Words& w) {
   request.batch = batch;
   request.rules = s->rules;
   request.parameter_gradients = true;
+  request.updater = within_walk ? &s->optimizer : nullptr;
   request.seeds = {&s->logits, 1};
   request.keep_values = {&s->logits, 1};
   s->session = std::make_unique<Session>(engine, request, s->parameters->data(), s->gradients.data());
@@ -181,16 +188,14 @@ Item train(const Engine& engine, const Words& w) {
   std::vector<real> one_hot(static_cast<std::size_t>(out.size()), 0);
   for (std::int32_t n = 0; n < batch; ++n) one_hot[static_cast<std::size_t>(n * out.per_image() + n % out.per_image())] = 1;
   s->targets = Storage(engine, one_hot);
-  return {{{"flops", 3.0 * batch * forward_flops(g)}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}}, [s, in, out] {
+  return {{{"flops", 3.0 * batch * forward_flops(g)}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}}, [s, in, out, within_walk] {
             s->session->forward({s->images.data(), in});
             double loss = 0;
             s->session->check([&](const Context& ctx) {
               return cross_entropy(ctx, s->session->run().value(s->logits), {s->targets.data(), out}, s->losses, s->session->run().signal(s->logits), loss);
             });
             s->session->walk_back();
-            s->session->context().ranges(static_cast<std::int64_t>(s->model.parameters.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
-              s->session->context()->sgd({s->parameters->data() + b, s->gradients.data() + b, s->momentum.data() + b, e - b, 1e-4f, 0.9f, 5e-4f, false});
-            });
+            if (!within_walk) s->optimizer.update_all(s->session->context(), s->gradients.data());
           }};
 }
 

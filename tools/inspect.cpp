@@ -5,6 +5,7 @@
 #include "layers/registry.h"
 #include "models/architectures.h"
 #include "models/merge.h"
+#include "models/optimizer.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -51,7 +52,9 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   request.until = no_id;
   request.parameter_gradients = true;
   request.constant_parameters = false;
-  line("training step (without optimiser)");
+  OptimizerStep step;
+  if (OptimizerStep::within_walk(engine, g)) request.updater = &step;
+  line(request.updater != nullptr ? "training step, gradients included" : "training step, without gradients");
   request.recompute = true;
   line("training step with --recompute");
   std::vector<Id> order;

@@ -192,6 +192,53 @@ TEST_CASE("images innermost pass through what moves elements, as far as they are
   }
 }
 
+TEST_CASE("an updater gets every parameter's gradient, once, with the bits of a block of all") {
+  struct Copies final : Updater {
+    Values* block = nullptr;
+    std::vector<int> seen;
+    Status update(const Context& ctx, const Graph& g, Id p, const TensorView& gradient) noexcept override {
+      ++seen[p];
+      ctx->scale(real{1}, gradient.data, block->data() + g.values[p].offset, gradient.size(), false);
+      return Status::ok;
+    }
+  };
+  Net net({1, 2, 9, 8}, deep_net);
+  const GradientRule rule(true);
+  for (const bool recompute : {false, true}) {
+    CAPTURE(recompute);
+    Copies copies;
+    Values taken(net.parameters.size(), NAN);
+    copies.block = &taken;
+    copies.seen.resize(net.graph.values.size(), 0);
+    Walked whole(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .training = true});
+    Walked within(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .training = true, .recompute = recompute, .updater = &copies});
+    REQUIRE(within.status == Status::ok);
+    const Values x = random_values(net.image(3).size(), 1), seed = random_values(net.result(3).size(), 2);
+    whole.forward(x, 3), within.forward(x, 3);
+    std::fill(copies.seen.begin(), copies.seen.end(), 0);
+    const Values want = whole.back(seed), found = within.back(seed);
+    CHECK(found == want);
+    for (Id p = 0; p < net.graph.values.size(); ++p) {
+      const Value& v = net.graph.values[p];
+      if (v.kind != ValueKind::parameter) continue;
+      CHECK(copies.seen[p] == (v.trainable ? 1 : 0));
+      for (auto k = static_cast<std::size_t>(v.offset); v.trainable && k < static_cast<std::size_t>(v.offset + v.shape.size()); ++k) CHECK(taken[k] == whole.gradients[k]);
+    }
+  }
+  // Tied weights.
+  Net tied({1, 2, 5, 5}, [](GraphBuilder& g, Id x) {
+    const Id h = conv2d(g, x, {.out = 2, .kernel = 3, .padding = 1, .bias = false}, "first");
+    const Node& first = g.nodes().back();
+    Conv2d* op = g.make<Conv2d>();
+    *op = static_cast<const Conv2d&>(*first.op);
+    const Id in[] = {h};
+    return linear(g, flatten(g, g.add_shared(op, in, first.par, "second"), "flat"), 2, "fc");
+  });
+  Copies unused;
+  const Walked refused(tied, everywhere(tied, rule), {.batch = 1, .parameter_gradients = true, .updater = &unused});
+  CHECK(refused.status == Status::bad_argument);
+}
+
 TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bits, and the larger map is not kept") {
   const auto body = [](GraphBuilder& g, Id x) {
     Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 3, .stride = 2, .padding = 1}, "pool1");

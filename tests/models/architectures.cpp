@@ -20,6 +20,7 @@
 #include "layers/view.h"
 #include "models/architectures.h"
 #include "models/merge.h"
+#include "models/optimizer.h"
 #include "models/state_dict.h"
 #include "models/trainer.h"
 #include "tests/models/planted.h"
@@ -400,6 +401,64 @@ TEST_CASE("state dicts: round trip, wrappers, maps, and what does not fit") {
   CHECK_THROWS_WITH_AS(import_state_dict(rewritten(same, "layer2.1.bn2.bias"), {"resnet20", {}, {}}), doctest::Contains("lacks layer2.1.bn2.bias"), Error);
   CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet32", {}, {}}), doctest::Contains("lacks layer1.3.conv1.weight"), Error);
   CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet99", {}, {}}), doctest::Contains("unknown model 'resnet99'"), Error);
+}
+
+TEST_CASE("optimisers: within the walk and after it, the same bits; what is frozen stays; the first steps are those of the formulas") {
+  const Engine engine(2);
+  const Model origin = make_model("resnet20", {1, 3, 16, 16}, 5, 7);
+  const Graph& g = origin.graph();
+  const GradientRule rule(true);
+  const std::vector<const Rule*> rules(g.nodes.size(), &rule);
+  PlanRequest request;
+  request.graph = &g;
+  request.batch = 4;
+  request.rules = rules;
+  request.parameter_gradients = true;
+  std::vector<real> x(static_cast<std::size_t>(4 * 3 * 16 * 16));
+  for (std::size_t k = 0; k < x.size(); ++k) x[k] = std::sin(static_cast<real>(k));
+  const std::vector<real> seed(static_cast<std::size_t>(4 * 5), real{0.25});
+  // Half of the block moves: up to some parameter's end.
+  std::int64_t end = 0;
+  for (const Value& v : g.values)
+    if (v.kind == ValueKind::parameter && v.offset < static_cast<std::int64_t>(origin.parameters.size()) / 2) end = std::max(end, v.offset + v.shape.size());
+  for (const Optimizer kind : {Optimizer::sgd, Optimizer::nesterov, Optimizer::adam, Optimizer::adamw}) {
+    CAPTURE(static_cast<int>(kind));
+    std::vector<real> moved[2], first_gradients;
+    for (const bool within : {false, true}) {
+      std::vector<real> parameters = origin.parameters, first(parameters.size(), 0), second(parameters.size(), 0), gradients(parameters.size(), 0);
+      OptimizerStep step;
+      step.optimizer = kind, step.momentum = 0.9f, step.weight_decay = 0.01f, step.lr = 0.05f;
+      step.parameters = parameters.data(), step.first = first.data(), step.second = second.data();
+      for (const Value& v : g.values)
+        if (v.kind == ValueKind::parameter && v.trainable && v.offset < end) step.moving.emplace_back(v.offset, v.offset + v.shape.size());
+      PlanRequest own = request;
+      own.updater = within ? &step : nullptr;
+      Session session(engine, own, parameters.data(), within ? nullptr : gradients.data());
+      session.context().training = true;
+      for (int t = 1; t <= 3; ++t) {
+        step.step = t;
+        session.forward({x.data(), {4, 3, 16, 16}});
+        session.upload(session.run().signal(g.output), seed);
+        session.walk_back();
+        if (!within) step.update_all(session.context(), gradients.data());
+        if (!within && t == 1 && kind == Optimizer::sgd) {
+          // Momentum starts with the gradient itself.
+          for (const auto& [from, to] : step.moving)
+            for (auto k = static_cast<std::size_t>(from); k < static_cast<std::size_t>(to); ++k)
+              CHECK(parameters[k] == doctest::Approx(origin.parameters[k] - 0.05f * (gradients[k] + 0.01f * origin.parameters[k])).epsilon(1e-5));
+        }
+      }
+      moved[within] = parameters;
+      std::size_t changed = 0;
+      for (const Value& v : g.values)
+        for (auto k = static_cast<std::size_t>(v.offset); v.kind == ValueKind::parameter && v.trainable && k < static_cast<std::size_t>(v.offset + v.shape.size()); ++k) {
+          changed += parameters[k] != origin.parameters[k] ? 1u : 0u;
+          if (v.offset >= end) CHECK(parameters[k] == origin.parameters[k]);
+        }
+      CHECK(changed > static_cast<std::size_t>(end) / 2);
+    }
+    CHECK(moved[0] == moved[1]);
+  }
 }
 
 TEST_SUITE_END();

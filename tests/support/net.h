@@ -122,6 +122,7 @@ class Walked {
     bool recompute = false;
     bool one_reference = false;
     std::vector<Id> seeds{};
+    Updater* updater = nullptr;
   };
   Walked(Net& net, const std::vector<const Rule*>& rules, Options o) : net_(net), rules_(rules), options_(std::move(o)), book_(std::size_t{4} << 20) {
     PlanRequest q;
@@ -139,6 +140,7 @@ class Walked {
     q.ledger = options_.ledger;
     q.observer = options_.observer;
     q.recompute = options_.recompute;
+    q.updater = options_.updater;
     Arena book(book_.data(), book_.size());
     Context ctx = context();
     status = make_plan(q, ctx, book, plan);
