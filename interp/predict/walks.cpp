@@ -298,8 +298,10 @@ void Walk::collect(std::vector<LedgerRow>& rows) const {
 
 Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, std::int32_t images, std::size_t beside) {
   // Values beyond this are in no cache; and a batch of `many` pays for preparing large weights anew each time.
-  constexpr std::size_t cached = std::size_t{128} << 20, large = std::size_t{32} << 20;
+  constexpr std::size_t cached = std::size_t{96} << 20, large = std::size_t{32} << 20;
   constexpr std::int32_t many = 8;
+  // Large images: more at once gain a tenth at most, and take as much more memory each.
+  constexpr std::int32_t some = 6;
   request.batch = 1;
   request.constant_parameters = true;
   std::size_t prepared = 0, each = 0;
@@ -310,7 +312,7 @@ Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, std::int3
   Fit f{};
   f.prepare = prepared + each <= budget && (images < many || prepared <= large);
   const std::size_t room = (budget - (f.prepare ? prepared : 0)) / each;
-  const std::size_t useful = std::max<std::size_t>(images >= many ? many : many / 2, cached / each);
+  const std::size_t useful = std::max<std::size_t>(images >= many ? some : many / 2, cached / each);
   f.batch = static_cast<std::int32_t>(std::clamp<std::size_t>(std::min(room, useful), 1, 64));
   if (images > 0) f.batch = std::min(f.batch, images);
   // What kernels work with grows otherwise than values do.
