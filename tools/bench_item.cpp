@@ -223,6 +223,7 @@ Item explained(const Engine& engine, const Words& w) {
   request.method = w.at(3);
   request.target = 0;
   request.memory_budget = kBudget;
+  request.images = batch;
   for (std::size_t k = 4; k < w.size(); ++k) request.settings[w[k].substr(0, w[k].find('='))] = w[k].substr(w[k].find('=') + 1);
   auto images = std::make_shared<Images>(Images{model->image_shape().with_batch(batch), {}});
   images->data = noise(images->shape.size(), 1);

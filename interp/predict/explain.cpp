@@ -159,7 +159,7 @@ std::vector<real> Predictor::predict(const Images& x) {
 
 Explainer::Explainer(const Model& model, const Engine& engine, ExplainRequest request)
     : model_(model), engine_(engine), request_(std::move(request)), merged_(std::make_unique<Merged>(model_)),
-      method_(make_method({model_, engine_, request_, *merged_, 0}, request_.method, request_.settings)) {
+      method_(make_method({model_, engine_, request_, *merged_, {request_.images, false}}, request_.method, request_.settings)) {
   const int classes = static_cast<int>(model.graph().shape(model.logits()).per_image());
   if (request_.target && (*request_.target < 0 || *request_.target >= classes))
     throw Error("target " + std::to_string(*request_.target) + " is no class: expected 0 to " + std::to_string(classes - 1), Error::usage);
@@ -213,7 +213,11 @@ Explanation Explainer::explain(const Images& x) {
   return e;
 }
 
-Explanation explain(const Model& model, const Engine& engine, const Images& x, const ExplainRequest& request) { return Explainer(model, engine, request).explain(x); }
+Explanation explain(const Model& model, const Engine& engine, const Images& x, const ExplainRequest& request) {
+  ExplainRequest own = request;
+  own.images = x.shape.n();
+  return Explainer(model, engine, own).explain(x);
+}
 
 std::vector<real> predict(const Model& model, const Engine& engine, const Images& x, std::size_t budget) { return Predictor(model, engine, budget).predict(x); }
 

@@ -30,6 +30,7 @@ struct ExplainRequest {
   std::optional<Images> baseline_images;  ///< instead: one image, or one for each input
   bool ledger = false;                  ///< of methods that walk once
   std::size_t memory_budget = std::size_t{512} << 20;  ///< bytes; inputs are explained in batches that fit
+  std::int32_t images = 0;              ///< that a call will bring, where it is known: no more memory is taken than they need
   std::function<void(double)> progress;  ///< share done, for methods that run long; may be empty
   std::function<bool()> stop;            ///< asked between batches; true ends with an Error
 };

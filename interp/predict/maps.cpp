@@ -57,7 +57,7 @@ class GradCam final : public Method {
     RuleSet set(assignment_.arena());
     assignment_.fill(set.make<GradientRule>());
     assignment_.override_with(c.request.rules);
-    walk_ = std::make_unique<Walk>(c.model, c.engine, assignment_.rules, Walk::Options{.until = value_, .keep = {value_}}, c.request.memory_budget);
+    walk_ = std::make_unique<Walk>(c.model, c.engine, assignment_.rules, Walk::Options{.until = value_, .keep = {value_}, .together = context_.together}, c.request.memory_budget);
     if (walk_->session().plan().signals[value_] == not_planned)
       throw Error(s.owner() + ": node " + s.text("node") + " does not lead to the output", Error::usage);
   }

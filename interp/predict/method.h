@@ -32,6 +32,12 @@ class Method {
   std::vector<LedgerRow> ledger;
 };
 
+/// How many images come together, as far as is known (0: it is not), and whether a method makes them of one.
+struct Together {
+  std::int32_t images = 0;
+  bool path = false;
+};
+
 /// A session for one walk from the logits to `until`, in batches that fit the budget.
 class Walk {
  public:
@@ -42,7 +48,7 @@ class Walk {
     int channels = 1;
     Observer* observer = nullptr;
     std::int32_t batch = 0;              ///< 0: as many as fit
-    std::int32_t images = 0;             ///< that come together, as far as is known (fit)
+    Together together{};
   };
   Walk(const Model&, const Engine&, const std::vector<const Rule*>& rules, Options, std::size_t budget);
 
@@ -94,8 +100,8 @@ struct Fit {
   bool prepare;
 };
 /// As fits the budget in bytes, but no larger a batch than is any faster: 1 to 64 images, of which each takes `beside` bytes more than the
-/// plan knows of. `images`: how many are known to come together; 0: unknown, so weights are kept prepared if they fit.
-Fit fit(const Engine&, PlanRequest, std::size_t budget, std::int32_t images = 0, std::size_t beside = 0);
+/// plan knows of. Of many images a small share is spent on preparing large weights anew for each batch, so that they need not be kept.
+Fit fit(const Engine&, PlanRequest, std::size_t budget, Together together = {}, std::size_t beside = 0);
 
 /// What methods are made from.
 struct MethodContext {
@@ -103,9 +109,9 @@ struct MethodContext {
   const Engine& engine;
   const ExplainRequest& request;
   Merged& merged;           ///< of the explained model
-  std::int32_t images = 0;  ///< that come together, where that is known (fit)
+  Together together{};
   /// The same over the merged network.
-  MethodContext over_merged() const { return {merged.model(), engine, request, merged, images}; }
+  MethodContext over_merged() const { return {merged.model(), engine, request, merged, together}; }
 };
 
 // One file a family: walks.cpp (gradient, LRP, DeepLIFT, reversed networks), wrappers.cpp (integrated gradients,

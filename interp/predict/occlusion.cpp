@@ -47,7 +47,7 @@ class Occlusion final : public Method {
     PlanRequest request;
     request.graph = &context_.model.graph();
     request.keep_values = keep_;
-    const Fit f = fit(c.engine, request, c.request.memory_budget, 0, static_cast<std::size_t>(image.size()) * sizeof(real));
+    const Fit f = fit(c.engine, request, c.request.memory_budget, {}, static_cast<std::size_t>(image.size()) * sizeof(real));
     request.batch = f.batch;
     session_ = std::make_unique<Session>(c.engine, request, context_.model.parameters, f.prepare);
   }

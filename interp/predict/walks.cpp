@@ -87,7 +87,7 @@ class WalkMethod : public Method {
  protected:
   void start(Walk::Options options) {
     options.ledger = context_.request.ledger;
-    options.images = context_.images;
+    options.together = context_.together;
     walk_ = std::make_unique<Walk>(context_.model, context_.engine, assignment_.rules, options, context_.request.memory_budget);
   }
 
@@ -203,7 +203,7 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
   request.keep_values = options_.keep;
   request.ledger = options_.ledger;
   request.observer = options_.observer;
-  const Fit f = fit(engine, request, budget, options_.images);
+  const Fit f = fit(engine, request, budget, options_.together);
   if (options_.batch == 0) options_.batch = f.batch;
   request.batch = options_.batch;
   session_ = std::make_unique<Session>(engine, request, model.parameters, f.prepare);
@@ -296,12 +296,14 @@ void Walk::collect(std::vector<LedgerRow>& rows) const {
   }
 }
 
-Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, std::int32_t images, std::size_t beside) {
-  // Values beyond this are in no cache; and a batch of `many` pays for preparing large weights anew each time.
-  constexpr std::size_t cached = std::size_t{96} << 20, large = std::size_t{32} << 20;
+Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, Together together, std::size_t beside) {
+  // Values beyond this are in no cache.
+  constexpr std::size_t cached = std::size_t{96} << 20;
+  // A batch of `many` pays for preparing weights of this size anew each time: those of a path, or what calls bring again and again.
   constexpr std::int32_t many = 8;
+  const std::size_t large = std::size_t{together.path ? 32u : 160u} << 20;
   // Large images: more at once gain a tenth at most, and take as much more memory each.
-  constexpr std::int32_t some = 6;
+  constexpr std::int32_t some = 5;
   request.batch = 1;
   request.constant_parameters = true;
   std::size_t prepared = 0, each = 0;
@@ -310,11 +312,15 @@ Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, std::int3
     each = plan.bytes() - prepared + beside;
   });
   Fit f{};
-  f.prepare = prepared + each <= budget && (images < many || prepared <= large);
+  f.prepare = prepared + each <= budget && (together.images < many || prepared <= large);
   const std::size_t room = (budget - (f.prepare ? prepared : 0)) / each;
-  const std::size_t useful = std::max<std::size_t>(images >= many ? some : many / 2, cached / each);
+  const std::size_t useful = std::max<std::size_t>(together.images >= many ? some : many / 2, cached / each);
   f.batch = static_cast<std::int32_t>(std::clamp<std::size_t>(std::min(room, useful), 1, 64));
-  if (images > 0) f.batch = std::min(f.batch, images);
+  // Batches of equal size, where it is known of how many images.
+  if (const std::int32_t n = together.images; n > 0) {
+    const std::int32_t batches = (n - 1) / f.batch + 1;
+    f.batch = (n - 1) / batches + 1;
+  }
   // What kernels work with grows otherwise than values do.
   request.constant_parameters = f.prepare;
   for (std::size_t bytes = budget + 1; f.batch > 1 && bytes > budget;) {

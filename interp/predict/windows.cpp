@@ -289,7 +289,7 @@ std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engin
   PlanRequest request;
   request.graph = &c.model.graph();
   request.keep_values = {&c.value, 1};
-  const Fit f = fit(engine, request, budget, 0, static_cast<std::size_t>(c.model.image_shape().size()) * sizeof(real));
+  const Fit f = fit(engine, request, budget, {}, static_cast<std::size_t>(c.model.image_shape().size()) * sizeof(real));
   request.batch = f.batch;
   c.session = std::make_unique<Session>(engine, request, model.parameters, f.prepare);
   c.input.resize(static_cast<std::size_t>(c.model.image_shape().with_batch(request.batch).size()));

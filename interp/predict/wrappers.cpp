@@ -29,7 +29,7 @@ class IntegratedGradients final : public Method {
     RuleSet set(assignment_.arena());
     assignment_.fill(set.make<GradientRule>());
     assignment_.override_with(c.request.rules);
-    walk_ = std::make_unique<Walk>(context_.model, c.engine, assignment_.rules, Walk::Options{.images = static_cast<std::int32_t>(quadrature_.at.size())}, c.request.memory_budget);
+    walk_ = std::make_unique<Walk>(context_.model, c.engine, assignment_.rules, Walk::Options{.together = {static_cast<std::int32_t>(quadrature_.at.size()), true}}, c.request.memory_budget);
   }
   bool complete() const override { return true; }
   bool has_baseline() const override { return true; }
@@ -186,7 +186,7 @@ std::unique_ptr<Method> make_smoothgrad(const MethodContext& c, const Settings& 
   for (const auto& [key, value] : c.request.settings)
     if (key.starts_with("of.")) inner[key.substr(3)] = value;
   MethodContext noisy = c;
-  noisy.images = std::min(static_cast<std::int32_t>(s.integer("samples")), SmoothGrad::kTogether);
+  noisy.together = {std::min(static_cast<std::int32_t>(s.integer("samples")), SmoothGrad::kTogether), true};
   return std::make_unique<SmoothGrad>(c, s, make_method(noisy, of, inner));
 }
 
