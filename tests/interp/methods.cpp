@@ -285,7 +285,7 @@ TEST_CASE("images explained together equal images explained alone, whatever the 
 }
 
 TEST_CASE("weights are kept prepared where that fits and pays, and batches are no larger than is faster") {
-  const auto choose = [](const char* name, std::size_t budget, std::int32_t images) {
+  const auto choose = [](const char* name, std::size_t budget, Together together) {
     const Architecture& a = find_architecture(name);
     const Model m = make_model(name, a.usual, a.usual_classes, 1);
     const Id logits = m.logits();
@@ -293,7 +293,7 @@ TEST_CASE("weights are kept prepared where that fits and pays, and batches are n
     request.graph = &m.graph();
     request.keep_values = {&logits, 1};
     const Engine engine(1);
-    const Fit f = fit(engine, request, budget, images);
+    const Fit f = fit(engine, request, budget, together);
     request.batch = f.batch;
     request.constant_parameters = f.prepare;
     std::size_t bytes = 0;
@@ -302,15 +302,17 @@ TEST_CASE("weights are kept prepared where that fits and pays, and batches are n
     return f;
   };
   constexpr std::size_t plenty = std::size_t{4} << 30, some = std::size_t{24} << 20;
-  const Fit unknown = choose("resnet18", plenty, 0), path = choose("resnet18", plenty, 50), few = choose("resnet18", plenty, 3), tight = choose("resnet18", some, 0), none = choose("resnet18", 1, 0);
+  const Fit unknown = choose("resnet18", plenty, {}), path = choose("resnet18", plenty, {50, true}), few = choose("resnet18", plenty, {3}), tight = choose("resnet18", some, {}), none = choose("resnet18", 1, {});
+  const Fit call = choose("resnet18", plenty, {16}), single = choose("resnet18", plenty, {1});
   CHECK((unknown.prepare && unknown.batch >= 4 && unknown.batch <= 64));
   // The reference kernels prepare nothing, which always fits.
   const bool prepares = kernels::active() != kernels::Isa::reference;
-  CHECK((path.prepare != prepares && path.batch >= 8 && path.batch <= 50));
+  CHECK((path.prepare != prepares && path.batch >= 5 && path.batch <= 50));
+  CHECK((call.prepare && 16 % call.batch == 0 && single.prepare && single.batch == 1));
   CHECK((few.prepare && few.batch == 3));
   CHECK((tight.prepare != prepares && tight.batch >= 1 && tight.batch <= 3));
   CHECK((!none.prepare && none.batch == 1));
-  const Fit small = choose("lenet5", plenty, 50);
+  const Fit small = choose("lenet5", plenty, {50, true});
   CHECK((small.prepare && small.batch == 50));
 }
 
