@@ -317,7 +317,7 @@ Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, Together 
   const std::size_t useful = std::max<std::size_t>(together.images >= many ? some : many / 2, cached / each);
   f.batch = static_cast<std::int32_t>(std::clamp<std::size_t>(std::min(room, useful), 1, 64));
   // Small batches are of equal size; of large ones vectors across images fill more.
-  if (const std::int32_t n = together.images; n > 0 && (n <= f.batch || f.batch <= many)) {
+  if (const std::int32_t n = together.images; n > 0 && (n <= f.batch || f.batch < 2 * many)) {
     const std::int32_t batches = (n - 1) / f.batch + 1;
     f.batch = (n - 1) / batches + 1;
   }
