@@ -18,6 +18,7 @@ struct Col2Im {
   using Args = ConvArgs<float>;
   static constexpr std::int64_t kFew = 4;       ///< channels, at most
   static constexpr std::int64_t kHalo = 12;     ///< rows of a tile, at least, for each that its neighbours compute too
+  static constexpr std::int64_t kSums = 64 * 1024;  ///< of a tile, about
   static constexpr int kVectors = 2, kTaps = 16;  ///< taps of a row, at most
   static constexpr std::int64_t kGroup = kVectors * V::width;
 
@@ -34,7 +35,7 @@ struct Col2Im {
     const std::int64_t first = shift(0, s.kw - 1), last = shift(s.stride_w - 1, 0);
     before = round_up(larger<std::int64_t>(0, -first), 16);
     z_row = before + round_up(larger(wide, part + larger<std::int64_t>(0, last)), 16) + 16;
-    rows_per = larger(ceil_div(s.h, 8), kHalo * (std::int64_t{s.kh} - 1) * s.dilation_h);
+    rows_per = larger(smaller(ceil_div(s.h, 8), kSums / (s.c * row)), kHalo * (std::int64_t{s.kh} - 1) * s.dilation_h + 1);
     rows_per = ceil_div(s.h, ceil_div(s.h, rows_per));
     row_blocks = ceil_div(s.h, rows_per);
   }

@@ -1,8 +1,8 @@
 // The weight gradient: dW[m][j] = sum over images and pixels of y[m][pixel] * x[j][pixel], j = (channel, tap). Both
 // operands run along the pixels, so vectors do too: each (m, j) of a register block keeps one vector of partial sums
 // over all images and is added up across lanes once, at the end. For wide rows nothing is even
-// packed: x[j] is the staged channel at the tap's offset. Batches of small maps go by vectors across images instead, as in batch.h;
-// where channels fill the lanes, see weight_products.h.
+// packed: x[j] is the staged channel at the tap's offset. Batches of small maps go by vectors across images instead, as in batch.h
+// and winograd_batch.h; where channels fill the lanes, see weight_products.h and winograd.h; for pictures, weight_rows.h.
 //
 // A tile is a block of output channels times a block of j, over all images in order, so no partial results exist.
 #pragma once
@@ -131,15 +131,20 @@ struct WeightGradient {
     return t;
   }
 
+  /// f(the way that suits the shape).
+  template <class F>
+  static VITRINE_INLINE auto by_shape(const Args& a, F f) {
+    if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? f(BatchWinogradGradient<V, 3>(a)) : f(BatchWinogradGradient<V, 5>(a));
+    if (winograd_suits(a.s, a.exact)) return f(WinogradGradient<V>(a));
+    const WeightGradient g(a);
+    return g.by_rows() ? f(WeightRows<V>(a)) : g.by_products() ? f(WeightProducts<V>(a)) : f(g);
+  }
+  Work work() const { return {tiles(), 0, static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
+
   static Work plan(const Args& a) noexcept {
     if (a.s.c <= 0 || a.s.oc <= 0 || a.s.kh <= 0 || a.s.kw <= 0) return {0, 0, 0};
     if (a.s.oh <= 0 || a.s.ow <= 0) return {1, 0, 0};
-    if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? BatchWinogradGradient<V, 3>(a).work() : BatchWinogradGradient<V, 5>(a).work();
-    if (winograd_suits(a.s, a.exact)) return WinogradGradient<V>(a).work();
-    const WeightGradient g(a);
-    if (g.by_rows()) return WeightRows<V>(a).work();
-    if (g.by_products()) return WeightProducts<V>(a).work();
-    return {g.tiles(), 0, static_cast<std::size_t>(g.scratch().total) * sizeof(float)};
+    return by_shape(a, [](const auto& gradient) { return gradient.work(); });
   }
 
   static void pack(const Args&, std::byte*, std::int64_t) noexcept {}
@@ -150,23 +155,7 @@ struct WeightGradient {
       if (!a.add) Stage::zero<V>(a.w_out, size);
       return;
     }
-    if (BatchWinogradShape<V>::suits(a.s, a.exact)) {
-      auto* const scratch = reinterpret_cast<float*>(memory);
-      a.s.kw == 3 ? BatchWinogradGradient<V, 3>(a).run_tile(a, scratch, index) : BatchWinogradGradient<V, 5>(a).run_tile(a, scratch, index);
-      return;
-    }
-    if (winograd_suits(a.s, a.exact)) {
-      WinogradGradient<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
-      return;
-    }
-    const WeightGradient g(a);
-    if (g.by_rows()) {
-      WeightRows<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
-    } else if (g.by_products()) {
-      WeightProducts<V>(a).run_tile(a, reinterpret_cast<float*>(memory), index);
-    } else {
-      g.run_tile(a, reinterpret_cast<float*>(memory), index);
-    }
+    by_shape(a, [&](const auto& gradient) { gradient.run_tile(a, reinterpret_cast<float*>(memory), index); });
   }
 
   void run_tile(const Args& a, float* memory, std::int64_t index) const {
