@@ -140,6 +140,12 @@ const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
 /// shapes below, in the three directions, the worst erred by 50 roundoffs of it.
 constexpr double kWinograd = 64;
 
+std::string text(const ConvShape& s) {
+  const auto pair = [](int a, int b) { return std::to_string(a) + "x" + std::to_string(b); };
+  return std::to_string(s.n) + " images, " + std::to_string(s.c) + " of " + pair(s.h, s.w) + " to " + std::to_string(s.oc) + " of " + pair(s.oh, s.ow) + ", kernel " + pair(s.kh, s.kw) +
+         ", stride " + pair(s.stride_h, s.stride_w) + ", padding " + pair(s.pad_top, s.pad_left) + ", dilation " + pair(s.dilation_h, s.dilation_w) + ", groups " + std::to_string(s.groups);
+}
+
 int lanes_seen = 0;     // cases with images innermost
 int filtered_seen = 0;  // cases that do not come out as the direct sum does
 
@@ -147,22 +153,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
   if (left_out(levels)) return;
   CAPTURE(exact);
   CAPTURE(ones);
-  CAPTURE(s.n);
-  CAPTURE(s.c);
-  CAPTURE(s.h);
-  CAPTURE(s.w);
-  CAPTURE(s.oc);
-  CAPTURE(s.kh);
-  CAPTURE(s.kw);
-  CAPTURE(s.oh);
-  CAPTURE(s.ow);
-  CAPTURE(s.stride_h);
-  CAPTURE(s.stride_w);
-  CAPTURE(s.pad_top);
-  CAPTURE(s.pad_left);
-  CAPTURE(s.dilation_h);
-  CAPTURE(s.dilation_w);
-  CAPTURE(s.groups);
+  CAPTURE(text(s));
   CAPTURE(extreme);
   ConvArgs<float> a;
   a.s = s;
@@ -257,15 +248,7 @@ int taken = 0, summed = 0;  // results that were what the part leaves, and other
 // nothing is needed anything may stand, but nowhere else.
 void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
   if (left_out(levels)) return;
-  CAPTURE(s.n);
-  CAPTURE(s.c);
-  CAPTURE(s.h);
-  CAPTURE(s.w);
-  CAPTURE(s.oc);
-  CAPTURE(s.kh);
-  CAPTURE(s.kw);
-  CAPTURE(s.stride_h);
-  CAPTURE(s.groups);
+  CAPTURE(text(s));
   ConvArgs<float> a;
   a.s = s;
   a.exact = r.coin();
