@@ -88,7 +88,7 @@ void multiply_across(ProductAcross g) {
     });
     g.n -= NV, g.b += NV * V::width, g.c += NV * V::width;
   };
-  constexpr int most = smaller(4, (Blocking<V>::many ? 28 : 12) / R);
+  constexpr int most = smaller(8, (Blocking<V>::many ? 28 : 12) / R);  // sums in flight hide the latency
   while (g.n > 0) {
     // Neither many at once and then one alone: shares as equal as can be.
     const std::int64_t now = ceil_div(g.n, ceil_div(g.n, std::int64_t{most}));
