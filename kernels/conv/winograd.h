@@ -421,14 +421,7 @@ void multiply_outer(const float* a, std::int64_t lda, const float* b, std::int64
   unroll<R>([&](auto r) __attribute__((always_inline)) {
     unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::load(c + r * ldc + v * V::width); });
   });
-  for (std::int64_t k = 0; k < depth; ++k, a += lda, b += ldb) {
-    V y[NV];
-    unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).held(); });
-    unroll<R>([&](auto r) __attribute__((always_inline)) {
-      const V x = V::set(a[r]);
-      unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
-    });
-  }
+  for (std::int64_t k = 0; k < depth; ++k, a += lda, b += ldb) add_outer<V, R, NV>(a, b, acc);
   unroll<R>([&](auto r) __attribute__((always_inline)) {
     unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v].store(c + r * ldc + v * V::width); });
   });

@@ -74,14 +74,7 @@ void multiply_across(ProductAcross g) {
     const float *a = g.a, *piece = g.b;
     for (std::int64_t p = 0; p < g.pieces; ++p, piece += g.piece_step) {
       const float* b = piece;
-      for (std::int64_t k = 0; k < g.depth; ++k, a += g.lda, b += g.ldb) {
-        V y[NV];
-        unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).held(); });
-        unroll<R>([&](auto r) __attribute__((always_inline)) {
-          const V x = V::set(a[r]);
-          unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
-        });
-      }
+      for (std::int64_t k = 0; k < g.depth; ++k, a += g.lda, b += g.ldb) add_outer<V, R, NV>(a, b, acc);
     }
     unroll<R>([&](auto r) __attribute__((always_inline)) {
       unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v].store(g.c + r * g.ldc + v * V::width); });

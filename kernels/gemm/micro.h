@@ -36,6 +36,17 @@ struct Block {
   std::int64_t pieces = 1, skip = 0, group = 1, group_skip = 0;
 };
 
+/// acc[r][v] += a[r] * b[v], NV vectors of b.
+template <class V, int R, int NV>
+VITRINE_INLINE void add_outer(const float* a, const float* b, V (&acc)[R][NV]) {
+  V y[NV];
+  unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).held(); });
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    const V x = V::set(a[r]);
+    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
+  });
+}
+
 template <class V, int R, int NV, class Rows>
 void multiply_block(const Block<Rows>& g) {
   V acc[R][NV];
