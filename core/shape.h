@@ -36,9 +36,9 @@ struct TensorView {
   constexpr Shape folded() const noexcept { return {shape.n() / lanes, shape.c(), shape.h(), shape.w() * lanes}; }
   constexpr explicit operator bool() const noexcept { return data != nullptr; }
   constexpr std::int64_t size() const noexcept { return shape.size(); }
-  /// The images [first, first + count), of a view with images outermost.
+  /// The images [first, first + count); of a view with images innermost, multiples of `lanes`.
   constexpr TensorView images(std::int32_t first, std::int32_t count) const noexcept {
-    return {data + first * shape.per_image(), shape.with_batch(count)};
+    return {data + first * shape.per_image(), shape.with_batch(count), lanes};
   }
 };
 

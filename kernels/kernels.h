@@ -87,7 +87,8 @@ struct ConvShape {
 enum class Where : std::uint8_t { always, positive, negative };
 
 /// A result that is also known as factor * whole - part, of whose elements those count where `needed` is not 0 and `whole` as `where`
-/// says; all three have the result's shape. `part` may lie where the result goes.
+/// says; all three have the result's shape. `part` may lie where the result goes. A result that takes several calls (the sum of two
+/// convolutions: ConvArgs::add) is known as a whole: each call adds its own sums where they are needed, and `part` lies elsewhere.
 template <class T>
 struct Remainder {
   const T *whole = nullptr, *part = nullptr, *needed = nullptr;

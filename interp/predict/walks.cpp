@@ -297,35 +297,37 @@ void Walk::collect(std::vector<LedgerRow>& rows) const {
 }
 
 Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, Together together, std::size_t beside) {
-  // Values beyond this are in no cache.
-  constexpr std::size_t cached = std::size_t{96} << 20;
   // A batch of `many` pays for preparing weights of this size anew each time: those of a path, or what calls bring again and again.
   constexpr std::int32_t many = 8;
   const std::size_t large = std::size_t{together.path ? 32u : 160u} << 20;
+  // Values beyond this are slower to fetch than the weights that a larger batch spares. Batches of a path all read the same weights.
+  const std::size_t useful_bytes = std::size_t{together.path ? 96u : 384u} << 20;
   // Large images: more at once gain a tenth at most, and take as much more memory each.
   constexpr std::int32_t some = 5;
-  request.batch = 1;
-  request.constant_parameters = true;
+  const auto planned = [&](std::int32_t batch, bool prepare, auto look) {
+    request.batch = batch;
+    request.constant_parameters = prepare;
+    Session::with_plan(engine, request, look);
+  };
   std::size_t prepared = 0, each = 0;
-  Session::with_plan(engine, request, [&](const Plan& plan) {
+  planned(1, true, [&](const Plan& plan) {
     prepared = plan.prepared_bytes;
     each = plan.bytes() - prepared + beside;
   });
   Fit f{};
   f.prepare = prepared + each <= budget && (together.images < many || prepared <= large);
   const std::size_t room = (budget - (f.prepare ? prepared : 0)) / each;
-  const std::size_t useful = std::max<std::size_t>(together.images >= many ? some : many / 2, cached / each);
+  const std::size_t useful = std::max<std::size_t>(together.images >= many ? some : many / 2, useful_bytes / each);
   f.batch = static_cast<std::int32_t>(std::clamp<std::size_t>(std::min(room, useful), 1, 64));
   // Small batches are of equal size; of large ones vectors across images fill more.
   if (const std::int32_t n = together.images; n > 0 && (n <= f.batch || f.batch < 2 * many)) {
     const std::int32_t batches = (n - 1) / f.batch + 1;
     f.batch = (n - 1) / batches + 1;
   }
-  // What kernels work with grows otherwise than values do.
-  request.constant_parameters = f.prepare;
+  // Kernels of a larger batch prepare other weights than those of one image, and work with memory that grows otherwise than values do.
+  if (f.prepare && together.images >= many) planned(f.batch, true, [&](const Plan& plan) { f.prepare = plan.prepared_bytes <= large; });
   for (std::size_t bytes = budget + 1; f.batch > 1 && bytes > budget;) {
-    request.batch = f.batch;
-    Session::with_plan(engine, request, [&](const Plan& plan) { bytes = plan.bytes() + static_cast<std::size_t>(f.batch) * beside; });
+    planned(f.batch, f.prepare, [&](const Plan& plan) { bytes = plan.bytes() + static_cast<std::size_t>(f.batch) * beside; });
     if (bytes > budget) --f.batch;
   }
   return f;

@@ -1,5 +1,7 @@
 #include "interp/rules/lrp.h"
 
+#include <algorithm>
+
 namespace vitrine {
 namespace {
 
@@ -51,9 +53,10 @@ LrpRule::LrpRule(const LrpOptions& o, bool nonnegative) noexcept : options_(o) {
       break;
     }
     case LrpKind::z_box:
-      // The bias cancels: b - b+ - b-. The minus signs of the box terms sit in their weights.
-      add(raw_part, raw_part, nothing, 1, 0);
-      add(raw_part, {-1, 0}, nothing, 1, 0, Source::low);
+      // The bias cancels: b - b+ - b-, whatever is asked of it. The minus signs of the box terms sit in their weights.
+      options_.bias = BiasMode::kept;
+      add(raw_part, raw_part, raw_part, 1, 0);
+      add(raw_part, {-1, 0}, {-1, -1}, 1, 0, Source::low);
       add(raw_part, {0, -1}, nothing, 1, 0, Source::high);
       break;
     case LrpKind::w_square: add(ones, squared, squared, 1, 0); break;
@@ -104,19 +107,24 @@ const char* LrpRule::refuses(const Op& op) const noexcept {
   return nullptr;
 }
 
-bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
+bool LrpRule::is_forward(const TableRow& r) noexcept { return r.source == Source::input && r.row.x.raw() && r.row.w.raw() && r.row.bias.raw(); }
+
+bool LrpRule::is_constant(const TableRow& r) noexcept { return r.source != Source::input || r.row.x == ones; }
+
+int LrpRule::rows_of(std::uint8_t group) const noexcept {
   int rows = 0;
-  bool raw = true;
-  for (std::uint8_t k = 0; k < row_count_; ++k)
-    if (rows_[k].group == group) {
-      ++rows;
-      raw = raw && rows_[k].source == Source::input && rows_[k].row.x.raw() && rows_[k].row.w.raw() && rows_[k].row.bias.raw();
-    }
-  return rows == 1 && raw;
+  for (std::uint8_t k = 0; k < row_count_; ++k) rows += rows_[k].group == group;
+  return rows;
+}
+
+bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
+  bool forward = rows_of(group) == 1;
+  for (std::uint8_t k = 0; k < row_count_; ++k) forward = forward && (rows_[k].group != group || is_forward(rows_[k]));
+  return forward;
 }
 
 float LrpRule::denominators_over_output(const AffineOp& op) const noexcept {
-  if (group_count_ != 2 || row_count_ != 2 || options_.bias != BiasMode::kept || !op.mixes()) return 0;
+  if (group_count_ != 2 || options_.bias != BiasMode::kept || !op.mixes()) return 0;
   return options_.kind == LrpKind::gamma ? 2 + options_.gamma : 1;
 }
 
@@ -124,7 +132,8 @@ Need LrpRule::needs(const Op& op) const noexcept {
   if (op.klass() == OpClass::route || op.klass() == OpClass::view) return op.vjp_needs(false);
   if (op.klass() != OpClass::affine) return {};
   bool out = denominators_over_output(static_cast<const AffineOp&>(op)) > 0;
-  for (std::uint8_t g = 0; g < group_count_; ++g) out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
+  for (std::uint8_t g = 0; g < group_count_; ++g) out = out || where_[g] != kernels::Where::always;
+  for (std::uint8_t k = 0; k < row_count_; ++k) out = out || is_forward(rows_[k]);
   return {true, out, false};
 }
 
@@ -147,18 +156,39 @@ Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<con
   return Status::ok;
 }
 
-Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& step, std::span<const TensorView> sources, std::uint8_t group,
+Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& step, std::span<const TensorView> sources, std::uint8_t group, const TensorView& first,
                             const TensorView& z) const noexcept {
   const NodeIO& io = step.io;
-  bool add = false;
+  const std::size_t inputs = io.in.size();
+  const ArenaScope scope(*ctx.scratch);
+  const float both = group == 1 ? denominators_over_output(op) : 0;
+  TensorView constant{};  // what the constant rows sum to
+  const real* sum = nullptr;  // what the others do
   for (std::uint8_t k = 0; k < row_count_; ++k) {
     const TableRow& r = rows_[k];
     if (r.group != group) continue;
-    const std::size_t inputs = io.in.size();
     Row row = r.row;
-    if (const float both = denominators_over_output(op); group == 1 && both > 0) row.rest = {io.out.data, z.data, step.s_out[0].data, both, where_[group]};
-    VITRINE_TRY(op.apply(ctx, io, sources.subspan(static_cast<std::size_t>(r.source) * inputs, inputs), row, {z, add}));
-    add = true;
+    if (is_forward(r)) {
+      sum = io.out.data;
+    } else if (is_constant(r)) {
+      const bool add = constant.data != nullptr;
+      NodeIO one = io;
+      one.in = sources.subspan(r.source == Source::high ? 2 * inputs : inputs, inputs);
+      if (!add) VITRINE_TRY(ctx.temporary_like(io.out.images(0, one.in[0].shape.n()), constant));
+      one.out = constant;
+      VITRINE_TRY(op.apply(ctx, one, one.in, row, {constant, add}));
+    } else {
+      if (both > 0) row.rest = {io.out.data, first.data, step.s_out[0].data, both, where_[group]};
+      VITRINE_TRY(op.apply(ctx, io, sources.first(inputs), row, {z, sum != nullptr}));
+      sum = z.data;
+    }
+  }
+  if (constant.data == nullptr) return Status::ok;
+  for (std::int64_t at = 0; at < z.size(); at += constant.size()) {
+    ctx.ranges(constant.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      if (sum == nullptr) ctx->scale(real{1}, constant.data + begin, z.data + at + begin, end - begin, false);
+      else ctx->combine(real{1}, sum + at + begin, real{1}, constant.data + begin, z.data + at + begin, end - begin);
+    });
   }
   return Status::ok;
 }
@@ -168,31 +198,37 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
   const std::size_t inputs = io.in.size();
   const TensorView& relevance = step.s_out[0];
   const ArenaScope scope(*ctx.scratch), book_scope(*ctx.book);
-  // What rows read: the inputs themselves, then the constant images low and high of the box rule.
+  // What rows read: the inputs themselves; then, for rows that are the same for all images, as many of those as lie together.
   const bool box = options_.kind == LrpKind::z_box;
+  std::int32_t together = io.out.lanes;
+  for (const TensorView& x : io.in) together = std::max(together, x.lanes);
   TensorView* const sources = ctx.book->array<TensorView>(3 * inputs);
   bool* const written = ctx.book->array<bool>(inputs);
   if (sources == nullptr || written == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
   for (std::size_t k = 0; k < inputs; ++k) {
+    const TensorView some = io.in[k].images(0, together);
     sources[k] = io.in[k];
-    sources[inputs + k] = sources[2 * inputs + k] = {};
+    sources[inputs + k] = sources[2 * inputs + k] = some;
     written[k] = step.s_in[k].add;
     if (!box) continue;
-    VITRINE_TRY(bounds(ctx, io.in[k], options_.low, sources[inputs + k]));
-    VITRINE_TRY(bounds(ctx, io.in[k], options_.high, sources[2 * inputs + k]));
+    VITRINE_TRY(bounds(ctx, some, options_.low, sources[inputs + k]));
+    VITRINE_TRY(bounds(ctx, some, options_.high, sources[2 * inputs + k]));
   }
 
-  TensorView own{};  // the denominators of a group, if they are not the forward output
-  for (std::uint8_t g = 0; g < group_count_; ++g)
-    if (own.data == nullptr && !reads_forward_output(g)) VITRINE_TRY(ctx.temporary_like(io.out, own));
+  TensorView denominators[2];
+  for (std::uint8_t g = 0; g < group_count_; ++g) {
+    if (reads_forward_output(g)) denominators[g] = io.out;
+    else if (g == 1 && rows_of(g) == 1) denominators[g] = denominators[0];  // several rows would each read what the first group left
+    else VITRINE_TRY(ctx.temporary_like(io.out, denominators[g]));
+  }
   for (std::uint8_t g = 0; g < group_count_; ++g) {
     const ArenaScope group_scope(*ctx.scratch);
     // Behind a ReLU nothing arrives where the sum was negative. But the second group may read the first's denominators.
     const bool idle = where_[g] != kernels::Where::always && ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size());
     if (idle && (g == 1 || denominators_over_output(op) == 0)) continue;
-    const TensorView& z = reads_forward_output(g) ? io.out : own;
+    const TensorView& z = denominators[g];
     TensorView s;
-    if (!reads_forward_output(g)) VITRINE_TRY(denominator(ctx, op, step, {sources, 3 * inputs}, g, z));
+    if (!reads_forward_output(g)) VITRINE_TRY(denominator(ctx, op, step, {sources, 3 * inputs}, g, denominators[0], z));
     if (idle) continue;
     VITRINE_TRY(ctx.temporary_like(io.out, s));
     ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
@@ -210,11 +246,13 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
         TensorView c;
         VITRINE_TRY(ctx.temporary_like(sink, c));
         VITRINE_TRY(op.apply_t(ctx, io, r.row.w, s, i, {c, false}));
-        const real* const x = sources[static_cast<std::size_t>(r.source) * inputs + i].data;
+        const TensorView& x = sources[static_cast<std::size_t>(r.source) * inputs + i];
         const bool add = written[i];
-        ctx.ranges(sink.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-          ctx->relevance_product(r.share, r.row.x, x + begin, c.data + begin, sink.data + begin, end - begin, add);
-        });
+        for (std::int64_t at = 0; at < sink.size(); at += x.size()) {  // a constant image stands beside each piece
+          ctx.ranges(x.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+            ctx->relevance_product(r.share, r.row.x, x.data + begin, c.data + at + begin, sink.data + at + begin, end - begin, add);
+          });
+        }
         written[i] = true;
       }
       if (options_.bias == BiasMode::shared && !r.row.bias.zero()) VITRINE_TRY(share_bias(ctx, op, step, r, s, {written, inputs}));

@@ -68,11 +68,17 @@ class LrpRule final : public Rule {
     std::uint8_t group = 0;
   };
   void add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source = Source::input) noexcept;
+  /// The row's sum is the forward output.
+  static bool is_forward(const TableRow&) noexcept;
+  /// The row's sum is the same for every image.
+  static bool is_constant(const TableRow&) noexcept;
+  int rows_of(std::uint8_t group) const noexcept;
   bool reads_forward_output(std::uint8_t group) const noexcept;
   /// The forward output times this is the sum of both groups' denominators, so the second is what the first leaves of it; 0: it is not.
   float denominators_over_output(const AffineOp&) const noexcept;
-  /// Before the second group's, z holds the first's.
-  Status denominator(const Context&, const AffineOp&, const Step&, std::span<const TensorView> sources, std::uint8_t group, const TensorView& z) const noexcept;
+  /// The second group's may be taken from `first`, those of the first group.
+  Status denominator(const Context&, const AffineOp&, const Step&, std::span<const TensorView> sources, std::uint8_t group, const TensorView& first,
+                     const TensorView& z) const noexcept;
   Status share_bias(const Context&, const AffineOp&, const Step&, const TableRow&, const TensorView& s, std::span<bool> written) const noexcept;
   Status report(const Context&, const AffineOp&, const Step&, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept;
   Status bounds(const Context&, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept;

@@ -14,6 +14,7 @@ template <class V>
 struct RemainderConv {
   using Args = ConvArgs<float>;
   static constexpr std::int64_t kRows = 4;      ///< of a band: those of one of Winograd's tiles, whose errors go together
+  static constexpr std::int64_t kAhead = 4;    ///< planes, that are pages apart
   static constexpr std::int64_t kMost = 4096;   ///< vectors summed at once
   /// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a few: of
   /// what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
@@ -29,7 +30,7 @@ struct RemainderConv {
   }
 
   static VITRINE_INLINE bool suits(const Args& a) {
-    return a.rest.whole != nullptr && !a.add && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+    return a.rest.whole != nullptr && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
   }
 
   Stage stage(std::int64_t r0, std::int64_t r1) const {
@@ -62,6 +63,7 @@ struct RemainderConv {
     auto* const list = reinterpret_cast<Place*>(memory + part.staged + part.sums + part.weights + part.under);
     std::int64_t count = 0;
     for (std::int64_t o = 0; o < s.oc; ++o) {
+      const std::int64_t ahead = smaller<std::int64_t>(kAhead, s.oc - 1 - o);
       for (std::int64_t i = 0; i < s.ow; i += V::width) {
         const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - i), rows = r1 - r0;
         const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;
@@ -69,11 +71,13 @@ struct RemainderConv {
         V y[kRows], nearby = V::zero();
         typename V::Mask counts[kRows];
         for (std::int64_t r = 0; r < rows; ++r) {
+          const std::int64_t next = at + (r + ahead * s.oh) * s.ow;
+          __builtin_prefetch(a.rest.part + next), __builtin_prefetch(a.rest.whole + next), __builtin_prefetch(a.rest.needed + next);
           const V taken = V::load_n(a.rest.part + at + r * s.ow, n), whole = V::load_n(a.rest.whole + at + r * s.ow, n);
           counts[r] = !(V::load_n(a.rest.needed + at + r * s.ow, n) == V::zero());
           if (a.rest.where != Where::always) counts[r] = counts[r] & (a.rest.where == Where::positive ? whole > V::zero() : whole < V::zero());
           y[r] = factor * whole - taken;
-          y[r].store_n(a.y_out + at + r * s.ow, n);
+          if (!a.add) y[r].store_n(a.y_out + at + r * s.ow, n);
           nearby = V::max(V::max(V::abs(y[r]), V::abs(taken)), nearby);
         }
         const V small = V::set(kSmall * nearby.highest());
@@ -98,7 +102,11 @@ struct RemainderConv {
     const Stage st = stage(r0, r1);
     const Substitution<V> w_sub(a.w_sub), bias_sub(a.bias_sub);
     for (std::int64_t t = 0; t < taps; ++t) under[t] = static_cast<std::int32_t>(st.tap_offset(t / s.kw, t % s.kw));
-    for (std::int64_t k = 0; k < count; ++k) (a.bias != nullptr ? bias_sub(V::set(a.bias[list[k].channel])) : V::zero()).store(sums + k * V::width);
+    for (std::int64_t k = 0; k < count; ++k) {
+      const Place& p = list[k];
+      const V bias = a.bias != nullptr ? bias_sub(V::set(a.bias[p.channel])) : V::zero();
+      (a.add ? bias + V::load_n(result(a, image, r0, p), columns(p)) : bias).store(sums + k * V::width);
+    }
     for (std::int64_t first = 0; first < count;) {
       const std::int64_t group = list[first].channel / og;
       std::int64_t last = first;
@@ -121,9 +129,12 @@ struct RemainderConv {
     }
     for (std::int64_t k = 0; k < count; ++k) {
       const Place& p = list[k];
-      V::load(sums + k * V::width).store_n(a.y_out + ((image * s.oc + p.channel) * s.oh + r0 + p.row) * s.ow + p.column, s.ow - p.column);
+      V::load(sums + k * V::width).store_n(result(a, image, r0, p), columns(p));
     }
   }
+
+  float* result(const Args& a, std::int64_t image, std::int64_t r0, const Place& p) const { return a.y_out + ((image * s.oc + p.channel) * s.oh + r0 + p.row) * s.ow + p.column; }
+  std::int64_t columns(const Place& p) const { return smaller<std::int64_t>(V::width, s.ow - p.column); }
 };
 
 }  // namespace
