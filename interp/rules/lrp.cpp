@@ -53,11 +53,9 @@ LrpRule::LrpRule(const LrpOptions& o, bool nonnegative) noexcept : options_(o) {
       break;
     }
     case LrpKind::z_box:
-      // The bias cancels: b - b+ - b-, whatever is asked of it. The minus signs of the box terms sit in their weights.
-      options_.bias = BiasMode::kept;
-      add(raw_part, raw_part, raw_part, 1, 0);
-      add(raw_part, {-1, 0}, {-1, -1}, 1, 0, Source::low);
-      add(raw_part, {0, -1}, nothing, 1, 0, Source::high);
+      // xW - low W+ - high W-; the bias cancels: b - b+ - b-.
+      add(raw_part, p, nothing, 1, 0, Source::above_low);
+      add(raw_part, n, nothing, 1, 0, Source::above_high);
       break;
     case LrpKind::w_square: add(ones, squared, squared, 1, 0); break;
     case LrpKind::flat: add(ones, ones, nothing, 1, 0); break;
@@ -107,10 +105,6 @@ const char* LrpRule::refuses(const Op& op) const noexcept {
   return nullptr;
 }
 
-bool LrpRule::is_forward(const TableRow& r) noexcept { return r.source == Source::input && r.row.x.raw() && r.row.w.raw() && r.row.bias.raw(); }
-
-bool LrpRule::is_constant(const TableRow& r) noexcept { return r.source != Source::input || r.row.x == ones; }
-
 int LrpRule::rows_of(std::uint8_t group) const noexcept {
   int rows = 0;
   for (std::uint8_t k = 0; k < row_count_; ++k) rows += rows_[k].group == group;
@@ -118,9 +112,10 @@ int LrpRule::rows_of(std::uint8_t group) const noexcept {
 }
 
 bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
-  bool forward = rows_of(group) == 1;
-  for (std::uint8_t k = 0; k < row_count_; ++k) forward = forward && (rows_[k].group != group || is_forward(rows_[k]));
-  return forward;
+  bool raw = rows_of(group) == 1;
+  for (std::uint8_t k = 0; k < row_count_; ++k)
+    raw = raw && (rows_[k].group != group || (rows_[k].source == Source::input && rows_[k].row.x.raw() && rows_[k].row.w.raw() && rows_[k].row.bias.raw()));
+  return raw;
 }
 
 float LrpRule::denominators_over_output(const AffineOp& op) const noexcept {
@@ -131,9 +126,8 @@ float LrpRule::denominators_over_output(const AffineOp& op) const noexcept {
 Need LrpRule::needs(const Op& op) const noexcept {
   if (op.klass() == OpClass::route || op.klass() == OpClass::view) return op.vjp_needs(false);
   if (op.klass() != OpClass::affine) return {};
-  bool out = denominators_over_output(static_cast<const AffineOp&>(op)) > 0;
-  for (std::uint8_t g = 0; g < group_count_; ++g) out = out || where_[g] != kernels::Where::always;
-  for (std::uint8_t k = 0; k < row_count_; ++k) out = out || is_forward(rows_[k]);
+  bool out = options_.kind == LrpKind::z_box || denominators_over_output(static_cast<const AffineOp&>(op)) > 0;
+  for (std::uint8_t g = 0; g < group_count_; ++g) out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
   return {true, out, false};
 }
 
@@ -156,38 +150,44 @@ Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<con
   return Status::ok;
 }
 
+void LrpRule::above(const Context& ctx, const TensorView& x, const TensorView& bound, const TensorView& out) const noexcept {
+  for (std::int64_t at = 0; at < x.size(); at += bound.size()) {
+    ctx.ranges(bound.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      ctx->combine(real{1}, x.data + at + begin, real{-1}, bound.data + begin, out.data + at + begin, end - begin);
+    });
+  }
+}
+
 Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& step, std::span<const TensorView> sources, std::uint8_t group, const TensorView& first,
                             const TensorView& z) const noexcept {
   const NodeIO& io = step.io;
   const std::size_t inputs = io.in.size();
   const ArenaScope scope(*ctx.scratch);
   const float both = group == 1 ? denominators_over_output(op) : 0;
-  TensorView constant{};  // what the constant rows sum to
-  const real* sum = nullptr;  // what the others do
+  const bool box = options_.kind == LrpKind::z_box;
+  TensorView same{};  // what is the same for all images
+  bool add = false;
   for (std::uint8_t k = 0; k < row_count_; ++k) {
     const TableRow& r = rows_[k];
     if (r.group != group) continue;
     Row row = r.row;
-    if (is_forward(r)) {
-      sum = io.out.data;
-    } else if (is_constant(r)) {
-      const bool add = constant.data != nullptr;
-      NodeIO one = io;
-      one.in = sources.subspan(r.source == Source::high ? 2 * inputs : inputs, inputs);
-      if (!add) VITRINE_TRY(ctx.temporary_like(io.out.images(0, one.in[0].shape.n()), constant));
-      one.out = constant;
-      VITRINE_TRY(op.apply(ctx, one, one.in, row, {constant, add}));
+    if (box || row.x == ones) {
+      NodeIO some = io;
+      some.in = sources.subspan(static_cast<std::size_t>(r.source == Source::above_high ? Source::above_high : Source::above_low) * inputs, inputs);
+      if (!add) VITRINE_TRY(ctx.temporary_like(io.out.images(0, some.in[0].shape.n()), same));
+      some.out = same;
+      if (box && !add) row.bias = raw_part;  // it is in the forward output
+      VITRINE_TRY(op.apply(ctx, some, some.in, row, {same, add}));
     } else {
       if (both > 0) row.rest = {io.out.data, first.data, step.s_out[0].data, both, where_[group]};
-      VITRINE_TRY(op.apply(ctx, io, sources.first(inputs), row, {z, sum != nullptr}));
-      sum = z.data;
+      VITRINE_TRY(op.apply(ctx, io, sources.first(inputs), row, {z, add}));
     }
+    add = true;
   }
-  if (constant.data == nullptr) return Status::ok;
-  for (std::int64_t at = 0; at < z.size(); at += constant.size()) {
-    ctx.ranges(constant.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-      if (sum == nullptr) ctx->scale(real{1}, constant.data + begin, z.data + at + begin, end - begin, false);
-      else ctx->combine(real{1}, sum + at + begin, real{1}, constant.data + begin, z.data + at + begin, end - begin);
+  if (box) above(ctx, io.out, same, z);
+  for (std::int64_t at = 0; !box && same.data != nullptr && at < z.size(); at += same.size()) {
+    ctx.ranges(same.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+      ctx->scale(real{1}, same.data + begin, z.data + at + begin, end - begin, false);
     });
   }
   return Status::ok;
@@ -243,16 +243,17 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
         const Sink& sink = step.s_in[i];
         if (!sink) continue;
         const ArenaScope row_scope(*ctx.scratch);
-        TensorView c;
+        TensorView x = io.in[i], c;
+        if (r.source != Source::input) {
+          VITRINE_TRY(ctx.temporary_like(io.in[i], x));
+          above(ctx, io.in[i], sources[static_cast<std::size_t>(r.source) * inputs + i], x);
+        }
         VITRINE_TRY(ctx.temporary_like(sink, c));
         VITRINE_TRY(op.apply_t(ctx, io, r.row.w, s, i, {c, false}));
-        const TensorView& x = sources[static_cast<std::size_t>(r.source) * inputs + i];
         const bool add = written[i];
-        for (std::int64_t at = 0; at < sink.size(); at += x.size()) {  // a constant image stands beside each piece
-          ctx.ranges(x.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-            ctx->relevance_product(r.share, r.row.x, x.data + begin, c.data + at + begin, sink.data + at + begin, end - begin, add);
-          });
-        }
+        ctx.ranges(sink.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
+          ctx->relevance_product(r.share, r.row.x, x.data + begin, c.data + begin, sink.data + begin, end - begin, add);
+        });
         written[i] = true;
       }
       if (options_.bias == BiasMode::shared && !r.row.bias.zero()) VITRINE_TRY(share_bias(ctx, op, step, r, s, {written, inputs}));

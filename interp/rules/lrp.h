@@ -60,7 +60,8 @@ class LrpRule final : public Rule {
   Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
 
  private:
-  enum class Source : std::uint8_t { input, low, high };
+  /// What a row reads: the input, or how far it is above a bound.
+  enum class Source : std::uint8_t { input, above_low, above_high };
   struct TableRow {
     Row row;
     Source source = Source::input;
@@ -68,10 +69,6 @@ class LrpRule final : public Rule {
     std::uint8_t group = 0;
   };
   void add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source = Source::input) noexcept;
-  /// The row's sum is the forward output.
-  static bool is_forward(const TableRow&) noexcept;
-  /// The row's sum is the same for every image.
-  static bool is_constant(const TableRow&) noexcept;
   int rows_of(std::uint8_t group) const noexcept;
   bool reads_forward_output(std::uint8_t group) const noexcept;
   /// The forward output times this is the sum of both groups' denominators, so the second is what the first leaves of it; 0: it is not.
@@ -81,6 +78,8 @@ class LrpRule final : public Rule {
                      const TensorView& z) const noexcept;
   Status share_bias(const Context&, const AffineOp&, const Step&, const TableRow&, const TensorView& s, std::span<bool> written) const noexcept;
   Status report(const Context&, const AffineOp&, const Step&, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept;
+  /// out = x - bound, of as many images as there are.
+  void above(const Context&, const TensorView& x, const TensorView& bound, const TensorView& out) const noexcept;
   Status bounds(const Context&, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept;
 
   LrpOptions options_;

@@ -14,7 +14,7 @@ template <class V, bool Forward>
 struct Conv {
   using Args = ConvArgs<float>;
 
-  static VITRINE_INLINE bool remains(const Args& a) { return Forward && RemainderConv<V>::suits(a); }
+  static VITRINE_INLINE bool remains(const Args& a) { return Forward && (RemainderConv<V>::suits(a) || RemainderAcross<V>::suits(a)); }
 
   /// f(the way that suits the shape).
   template <class F>
@@ -30,7 +30,7 @@ struct Conv {
   static Work plan(const Args& a) noexcept {
     if (a.s.n <= 0 || a.s.c <= 0 || a.s.oc <= 0) return {0, 0, 0};
     if (const BatchConv<V, Forward> batch(a); batch.out_h <= 0 || batch.out_w <= 0) return {0, 0, 0};
-    if (remains(a)) return RemainderConv<V>(a).work();
+    if (remains(a)) return a.y_lanes ? RemainderAcross<V>(a).work() : RemainderConv<V>(a).work();
     return by_shape(a, [](const auto& conv) { return conv.work(); });
   }
 
@@ -40,11 +40,9 @@ struct Conv {
 
   static void tile(const Args& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept {
     auto* const memory = reinterpret_cast<float*>(scratch);
-    if (remains(a)) {
-      RemainderConv<V>(a).run_tile(a, memory, index);
-    } else {
-      by_shape(a, [&](const auto& conv) { conv.run_tile(a, reinterpret_cast<const float*>(shared), memory, index); });
-    }
+    if (!remains(a)) by_shape(a, [&](const auto& conv) { conv.run_tile(a, reinterpret_cast<const float*>(shared), memory, index); });
+    else if (a.y_lanes) RemainderAcross<V>(a).run_tile(a, memory, index);
+    else RemainderConv<V>(a).run_tile(a, memory, index);
   }
 };
 

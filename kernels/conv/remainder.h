@@ -1,8 +1,6 @@
 // A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): the second denominator of an LRP rule
 // that treats contributions by sign, given the forward result and the first. A subtraction instead of a convolution, but its errors are those of the two, so what is
 // small beside them is summed directly: seldom more than a few elements of a map.
-//
-// A tile is a band of rows of one image.
 #pragma once
 
 #include "kernels/conv/geometry.h"
@@ -10,15 +8,40 @@
 namespace vitrine::kernels {
 namespace {
 
+/// Neighbours in one of Winograd's tiles, whose errors go together.
+constexpr std::int64_t kTile = 4;
+
+/// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a few: of
+/// what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
+constexpr float kSmall = 1.0f / 128;
+
+/// What is left in up to kTile vectors, `step` apart, of `n` elements each.
+template <class V>
+struct Left {
+  V y[kTile], nearby = V::zero();
+  typename V::Mask counts[kTile];
+
+  VITRINE_INLINE Left(const Remainder<float>& rest, std::int64_t at, std::int64_t step, std::int64_t vectors, std::int64_t n) {
+    const V factor = V::set(rest.factor);
+    for (std::int64_t k = 0; k < vectors; ++k, at += step) {
+      const V taken = V::load_n(rest.part + at, n), whole = V::load_n(rest.whole + at, n);
+      counts[k] = !(V::load_n(rest.needed + at, n) == V::zero());
+      if (rest.where != Where::always) counts[k] = counts[k] & (rest.where == Where::positive ? whole > V::zero() : whole < V::zero());
+      y[k] = factor * whole - taken;
+      nearby = V::max(V::max(V::abs(y[k]), V::abs(taken)), nearby);
+    }
+  }
+  /// Whether an element that counts is too small beside `largest`. NaN is, too: an infinity nearby may have spoilt the part.
+  VITRINE_INLINE bool small(std::int64_t k, V largest) const { return (counts[k] & !(V::abs(y[k]) > V::set(kSmall) * largest)).count() > 0; }
+};
+
+/// A tile is a band of rows of one image.
 template <class V>
 struct RemainderConv {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kRows = 4;      ///< of a band: those of one of Winograd's tiles, whose errors go together
-  static constexpr std::int64_t kAhead = 4;    ///< planes, that are pages apart
+  static constexpr std::int64_t kRows = kTile;  ///< of a band
+  static constexpr std::int64_t kAhead = 4;     ///< planes, that are pages apart
   static constexpr std::int64_t kMost = 4096;   ///< vectors summed at once
-  /// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a few: of
-  /// what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
-  static constexpr float kSmall = 1.0f / 128;
 
   ConvShape s;
   std::int64_t cg, og, taps, bands, vectors, most;
@@ -67,23 +90,15 @@ struct RemainderConv {
       for (std::int64_t i = 0; i < s.ow; i += V::width) {
         const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - i), rows = r1 - r0;
         const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;
-        const V factor = V::set(a.rest.factor);
-        V y[kRows], nearby = V::zero();
-        typename V::Mask counts[kRows];
         for (std::int64_t r = 0; r < rows; ++r) {
           const std::int64_t next = at + (r + ahead * s.oh) * s.ow;
           __builtin_prefetch(a.rest.part + next), __builtin_prefetch(a.rest.whole + next), __builtin_prefetch(a.rest.needed + next);
-          const V taken = V::load_n(a.rest.part + at + r * s.ow, n), whole = V::load_n(a.rest.whole + at + r * s.ow, n);
-          counts[r] = !(V::load_n(a.rest.needed + at + r * s.ow, n) == V::zero());
-          if (a.rest.where != Where::always) counts[r] = counts[r] & (a.rest.where == Where::positive ? whole > V::zero() : whole < V::zero());
-          y[r] = factor * whole - taken;
-          if (!a.add) y[r].store_n(a.y_out + at + r * s.ow, n);
-          nearby = V::max(V::max(V::abs(y[r]), V::abs(taken)), nearby);
         }
-        const V small = V::set(kSmall * nearby.highest());
+        const Left<V> left(a.rest, at, s.ow, rows, n);
+        const V largest = V::set(left.nearby.highest());
         for (std::int64_t r = 0; r < rows; ++r) {
-          // NaN, too: an infinity nearby may have spoilt the part.
-          if ((counts[r] & !(V::abs(y[r]) > small)).count() > 0) list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
+          if (!a.add) left.y[r].store_n(a.y_out + at + r * s.ow, n);
+          if (left.small(r, largest)) list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
         }
         if (count + kRows > most) {
           sum(a, image, r0, r1, list, count, memory);
@@ -135,6 +150,65 @@ struct RemainderConv {
 
   float* result(const Args& a, std::int64_t image, std::int64_t r0, const Place& p) const { return a.y_out + ((image * s.oc + p.channel) * s.oh + r0 + p.row) * s.ow + p.column; }
   std::int64_t columns(const Place& p) const { return smaller<std::int64_t>(V::width, s.ow - p.column); }
+};
+
+/// The same where images lie innermost. A tile is an output channel of as many images as there are lanes.
+template <class V>
+struct RemainderAcross {
+  using Args = ConvArgs<float>;
+  ConvShape s;
+  std::int64_t cg, og, taps;
+
+  explicit RemainderAcross(const Args& a) : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {}
+
+  static VITRINE_INLINE bool suits(const Args& a) { return a.rest.whole != nullptr && !a.relu && a.y_lanes && a.s.kh > 0 && a.s.kw > 0; }
+
+  Work work() const { return {s.n / V::width * s.oc, 0, static_cast<std::size_t>(cg * taps) * sizeof(float)}; }
+
+  void run_tile(const Args& a, float* weights, std::int64_t index) const {
+    const std::int64_t images = index / s.oc, o = index % s.oc;
+    bool substituted = false;
+    for (std::int64_t row = 0; row < s.oh; ++row) {
+      for (std::int64_t column = 0; column < s.ow; column += kTile) {
+        const std::int64_t at = ((index * s.oh + row) * s.ow + column) * V::width, count = smaller(kTile, s.ow - column);
+        const Left<V> left(a.rest, at, V::width, count, V::width);
+        for (std::int64_t k = 0; k < count; ++k) {
+          float* const y = a.y_out + at + k * V::width;
+          if (!a.add) left.y[k].store(y);
+          if (!left.small(k, left.nearby)) continue;
+          if (!substituted) substitute_row<V>(a.w_sub, a.w + o * cg * taps, weights, cg * taps);
+          substituted = true;
+          const V bias = V::set(a.bias != nullptr ? vitrine::kernels::substituted(a.bias_sub, a.bias[o]) : 0);
+          const V sum = this->sum(a, images, o / og * cg, row, column + k, weights);
+          (a.add ? V::load(y) + bias + sum : bias + sum).store(y);
+        }
+      }
+    }
+  }
+
+  V sum(const Args& a, std::int64_t images, std::int64_t channel, std::int64_t row, std::int64_t column, const float* weights) const {
+    const Substitution<V> x_sub(a.x_sub);
+    const std::int64_t plane = std::int64_t{s.h} * s.w, image = s.c * plane;
+    const bool raw = is_raw(a.x_sub);
+    V total = V::zero();
+    for (std::int64_t c = 0; c < cg; ++c) {
+      for (std::int64_t t = 0; t < taps; ++t) {
+        const std::int64_t y = row * s.stride_h - s.pad_top + t / s.kw * s.dilation_h, x = column * s.stride_w - s.pad_left + t % s.kw * s.dilation_w;
+        if (y < 0 || y >= s.h || x < 0 || x >= s.w) continue;
+        const std::int64_t place = (channel + c) * plane + y * s.w + x;
+        V value;
+        if (a.x_lanes) {
+          value = V::load(a.x + (images * image + place) * V::width);
+        } else {
+          alignas(64) float apart[V::width];
+          for (std::int64_t k = 0; k < V::width; ++k) apart[k] = a.x[(images * V::width + k) * image + place];
+          value = V::load(apart);
+        }
+        total = V::fma(V::set(weights[c * taps + t]), raw ? value : x_sub(value), total);
+      }
+    }
+    return total;
+  }
 };
 
 }  // namespace

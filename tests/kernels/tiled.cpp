@@ -243,6 +243,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
 }
 
 int taken = 0, summed = 0;  // results that were what the part leaves, and others
+int taken_across = 0;       // of results with images innermost, a level each
 
 // A whole and a part that err by 2^-12 of the larger of the part and the result: what is small beside them must be summed, and where
 // nothing is needed anything may stand, but nowhere else. The result is one convolution or the sum of two.
@@ -284,31 +285,42 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
     CAPTURE(level.name);
     for (const bool in_place : {false, true}) {
       if (in_place && calls > 1) continue;
-      const auto compute = [&](bool reversed) {
-        Floats out = in_place ? Floats(part) : output(r, y_size, false);
+      // `innermost`: where images lie, bit 0 for x, bit 1 for the results.
+      const auto compute = [&](bool reversed, int innermost) {
+        const int lanes = level.table->lanes;
+        const auto laid = [&](const Floats& v, bool inner, bool back = false) { return inner ? with_lanes(v, lanes, v.size() / s.n, back) : v; };
+        const bool inner = innermost >= 2;
+        const Floats px = laid(x, innermost % 2 == 1), pwhole = laid(whole, inner), ppart = laid(part, inner), pneeded = laid(needed, inner);
+        Floats out = in_place ? Floats(ppart) : output(r, y_size, false);
         for (int k = 0; k < calls; ++k) {
           ConvArgs<float> p = a[k];
-          bind<float, float>(p, Direction::forward, x.data(), w.data(), nullptr, with_bias ? bias.data() : nullptr, out.data());
-          p.rest = {whole.data(), in_place ? out.data() : part.data(), needed.data(), factor, where};
+          p.x_lanes = innermost % 2 == 1, p.y_lanes = inner;
+          bind<float, float>(p, Direction::forward, px.data(), w.data(), nullptr, with_bias ? bias.data() : nullptr, out.data());
+          p.rest = {pwhole.data(), in_place ? out.data() : ppart.data(), pneeded.data(), factor, where};
           run(level.table->conv_forward, p, reversed);
         }
-        return out;
+        CHECK_MESSAGE(out.intact(), "guard words were overwritten");
+        return laid(out, inner, true);
       };
-      const Floats out = compute(false);
-      CHECK_MESSAGE(out.intact(), "guard words were overwritten");
       const auto counts = [&](std::int64_t i) { return needed[i] != 0 && (where == Where::always || (where == Where::positive ? whole[i] > 0 : whole[i] < 0)); };
-      for (std::int64_t i = 0; i < y_size; ++i) {
-        if (!counts(i)) continue;
-        const auto k = static_cast<std::size_t>(i);
-        // `factor * whole - part` may be one operation.
-        const bool left = std::fabs(out[i] - (factor * whole[i] - part[i])) <= 2 * kU * std::fabs(factor * whole[i]);
-        ++(left ? taken : summed);
-        // What is taken is larger than 1/128 of the part, and so errs by less than 128 times its share.
-        const double direct = ((terms + 6) * kU + level.product_error) * size[k];
-        CHECK(std::fabs(out[i] - want[k]) <= direct + (left ? 130 * share * std::fabs(want[k]) : 0));
+      const bool across = s.n % level.table->lanes == 0 && level.table->takes_lanes != nullptr && level.table->takes_lanes(s);
+      for (int innermost = 0; innermost < (across ? 4 : 1); ++innermost) {
+        CAPTURE(innermost);
+        const Floats out = compute(false, innermost);
+        for (std::int64_t i = 0; i < y_size; ++i) {
+          if (!counts(i)) continue;
+          const auto k = static_cast<std::size_t>(i);
+          // `factor * whole - part` may be one operation.
+          const bool left = std::fabs(out[i] - (factor * whole[i] - part[i])) <= 2 * kU * std::fabs(factor * whole[i]);
+          ++(left ? taken : summed);
+          // What is taken is larger than 1/128 of the part, and so errs by less than 128 times its share.
+          const double direct = ((terms + 6) * kU + level.product_error) * size[k];
+          CHECK(std::fabs(out[i] - want[k]) <= direct + (left ? 130 * share * std::fabs(want[k]) : 0));
+        }
+        const Floats other = compute(true, innermost);
+        for (std::int64_t i = 0; i < y_size; ++i) CHECK((!counts(i) || out[i] == other[i]));
+        taken_across += innermost >= 2;
       }
-      const Floats other = compute(true);
-      for (std::int64_t i = 0; i < y_size; ++i) CHECK((!counts(i) || out[i] == other[i]));
     }
   }
 }
@@ -407,14 +419,14 @@ void check_gemm(const Levels& levels) {
 
 void check_conv_forward(const Levels& levels) {
   conv_cases(levels, Direction::forward);
-  taken = summed = 0;
+  taken = summed = taken_across = 0;
   Random r(11);
   for (const ConvShape& s : {shape(2, 5, 9, 20, 7, 3, 3, 1, 1), shape(1, 30, 14, 14, 40, 3, 3, 1, 1), shape(2, 6, 13, 19, 8, 5, 3, 2, 2), shape(1, 8, 11, 33, 12, 3, 3, 1, 2, 2, 4),
                              shape(3, 40, 7, 7, 33, 1, 1, 1, 0), shape(1, 3, 30, 70, 4, 7, 7, 2, 3), shape(1, 12, 5, 17, 12, 3, 3, 1, 1, 1, 12), shape(1, 70, 28, 36, 130, 1, 1, 1, 0),
-                             shape(2, 4, 1, 1, 5, 1, 1, 1, 0)})
+                             shape(2, 4, 1, 1, 5, 1, 1, 1, 0), shape(16, 6, 12, 13, 9, 5, 5, 1, 0), shape(32, 1, 9, 14, 5, 5, 3, 1, 1), shape(16, 8, 7, 9, 12, 3, 3, 2, 2, 2, 4)})
     for (int i = 0; i < 5; ++i) remainder_case(r, levels, s);
   const bool vectors = std::any_of(levels.begin(), levels.end(), [](const Level& l) { return l.table->takes_lanes != nullptr; });
-  CHECK((!vectors || (taken > 1000 && summed > 1000)));
+  CHECK((!vectors || (taken > 1000 && summed > 1000 && taken_across > 10)));
 }
 void check_conv_backward_data(const Levels& levels) { conv_cases(levels, Direction::data); }
 void check_conv_backward_weights(const Levels& levels) { conv_cases(levels, Direction::weights); }
