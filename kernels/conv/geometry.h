@@ -102,29 +102,27 @@ struct Stage {
 
   template <class V>
   void fill(const Substitute& sub, const float* src, float* dst) const {
-    for (std::int64_t u = 0; u < rows; ++u, dst += row) {
-      const std::int64_t y = y0 + u * row_step;
-      if (y < 0 || y >= h) {
-        zero<V>(dst, row);
-        continue;
-      }
-      const float* from = src + y * w;
-      const std::int64_t step = tx.count <= 1 ? stride_w : residues;
-      for (std::int64_t r = 0; r < residues; ++r) {
-        // Elements x0 + r + q*step for 0 <= q < part; those within [0, w) are q in [q0, q1).
-        const std::int64_t x = x0 + r;
-        const std::int64_t q0 = smaller(part, x >= 0 ? 0 : ceil_div(-x, step));
-        const std::int64_t q1 = larger(q0, x >= w ? 0 : smaller(part, ceil_div(w - x, step)));
-        float* to = dst + r * part;
+    const std::int64_t step = tx.count <= 1 ? stride_w : residues;
+    for (std::int64_t r = 0; r < residues; ++r) {
+      // Elements x0 + r + q*step for 0 <= q < part; those within [0, w) are q in [q0, q1).
+      const std::int64_t x = x0 + r;
+      const std::int64_t q0 = smaller(part, x >= 0 ? 0 : ceil_div(-x, step));
+      const std::int64_t q1 = larger(q0, x >= w ? 0 : smaller(part, ceil_div(w - x, step)));
+      float* to = dst + r * part;
+      for (std::int64_t u = 0; u < rows; ++u, to += row) {
+        const std::int64_t y = y0 + u * row_step;
+        if (y < 0 || y >= h) {
+          zero<V>(to, part);
+          continue;
+        }
+        const float* from = src + y * w + x;
         zero<V>(to, q0);
         if (step == 1) {
-          substitute_row<V>(sub, from + x + q0, to + q0, q1 - q0);
+          substitute_row<V>(sub, from + q0, to + q0, q1 - q0);
         } else if (step == 2) {
-          fill_even<V>(sub, from + x + 2 * q0, to + q0, q1 - q0);
-        } else if (is_raw(sub)) {
-          for (std::int64_t q = q0; q < q1; ++q) to[q] = from[x + q * step];
+          fill_even<V>(sub, from + 2 * q0, to + q0, q1 - q0);
         } else {
-          for (std::int64_t q = q0; q < q1; ++q) to[q] = substituted(sub, from[x + q * step]);
+          for (std::int64_t q = q0; q < q1; ++q) to[q] = substituted(sub, from[q * step]);
         }
         zero<V>(to + q1, part - q1);
       }

@@ -190,6 +190,7 @@ struct RowConv : Gather<V, Forward> {
         for (int i = 0; i < count; ++i) {
           const Group& g = ready[i];
           const int nv = g.to.nv;
+          if (nv == 0) continue;
           float* c[Blocking<V>::max_vectors];
           for (int v = 0; v < nv; ++v) c[v] = g.to.spilled ? spill + v * V::width : base + g.to.out[v];
           const std::int64_t ldc = g.to.spilled ? std::int64_t{nv} * V::width : out_h * out_w;
@@ -201,6 +202,45 @@ struct RowConv : Gather<V, Forward> {
             block_function<V, Strided>(rows, nv)({k, packed, g.from, {group_width()}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
           }
           if (g.to.spilled) deliver(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
+        }
+      }
+      for (int i = 0; i < count; ++i) {
+        switch (ready[i].to.columns) {
+          case 1: run_columns<8, 1>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
+          case 2: run_columns<4, 2>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
+          case 3: run_columns<4, 3>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
+          case 4: run_columns<4, 4>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
+          default: break;
+        }
+      }
+    }
+  }
+
+  /// The last C columns of a group, P panels at a time.
+  template <int P, int C, class Group>
+  void run_columns(const Args& a, const Phase& p, const Columns& t, const float* weights, const Group& g, std::int64_t k, bool with_bias, bool add, bool relu) const {
+    alignas(64) float sums[P][C][V::width];
+    const std::int64_t plane = out_h * out_w, first = std::int64_t{g.to.nv} * V::width;
+    for (std::int64_t q0 = t.first_panel; q0 < t.last_panel; q0 += P) {
+      const float* packed[P];
+      int rows[P];
+      for (int i = 0; i < P; ++i) {
+        const std::int64_t q = smaller(q0 + i, t.last_panel - 1);
+        packed[i] = weights + this->panel_at(p, q, t.c0);
+        rows[i] = panels.height(q);
+      }
+      multiply_columns<V, P, C>(k, packed, rows, g.panel + first, group_width(), sums);
+      for (std::int64_t q = q0; q < smaller(q0 + P, t.last_panel); ++q) {
+        for (int r = 0; r < panels.height(q); ++r) {
+          const std::int64_t row = panels.begin(q) + r;
+          float* const to = t.out + row * plane + g.runs[0].out + first;
+          const float bias = with_bias ? substituted(a.bias_sub, a.bias[t.group * m + row]) : 0;
+          for (int c = 0; c < C; ++c) {
+            float y = sums[q - q0][c][r];
+            if (with_bias) y += bias;
+            if (add) y += to[c];
+            to[c] = relu && y < 0 ? 0 : y;
+          }
         }
       }
     }
@@ -238,7 +278,7 @@ struct RowConv : Gather<V, Forward> {
   /// `spill`.
   struct Target {
     bool spilled = false;
-    int nv = 0;
+    int nv = 0, columns = 0;  ///< vectors, and single columns behind them
     std::int64_t out[Blocking<V>::max_vectors] = {}, n[Blocking<V>::max_vectors] = {};
   };
 
@@ -271,6 +311,9 @@ struct RowConv : Gather<V, Forward> {
     }
     if (t.spilled) {
       for (std::int64_t v = 0; v < t.nv; ++v) t.n[v] = V::width;
+    } else if (const std::int64_t behind = columns % V::width; !direct && group_width() == 2 * V::width && behind <= Blocking<V>::max_columns) {
+      t.nv = static_cast<int>(columns / V::width);
+      t.columns = static_cast<int>(behind);
     }
     return t;
   }

@@ -109,6 +109,30 @@ void multiply_block(const Block<Rows>& g) {
   });
 }
 
+/// Sums of P panels and C columns, with the rows of a panel in a vector: the way of columns that would leave a vector of them all but
+/// empty. Panel p is packed [k][rows[p]]; row k of the columns begins at b + k*stride. The same additions as those of a block.
+template <class V, int P, int C>
+void multiply_columns(std::int64_t depth, const float* const* panels, const int* rows, const float* b, std::int64_t stride, float (*sums)[C][V::width]) {
+  V acc[P][C];
+  const float* a[P];
+  unroll<P>([&](auto p) __attribute__((always_inline)) {
+    a[p] = panels[p];
+    unroll<C>([&](auto c) __attribute__((always_inline)) { acc[p][c] = V::zero(); });
+  });
+  for (std::int64_t k = 0; k < depth; ++k, b += stride) {
+    V x[C];
+    unroll<C>([&](auto c) __attribute__((always_inline)) { x[c] = V::set(b[c]); });
+    unroll<P>([&](auto p) __attribute__((always_inline)) {
+      const V y = V::load_n(a[p], rows[p]).held();
+      a[p] += rows[p];
+      unroll<C>([&](auto c) __attribute__((always_inline)) { acc[p][c] = V::fma(y, x[c], acc[p][c]); });
+    });
+  }
+  unroll<P>([&](auto p) __attribute__((always_inline)) {
+    unroll<C>([&](auto c) __attribute__((always_inline)) { acc[p][c].store(sums[p][c]); });
+  });
+}
+
 /// How many rows and vectors fit the registers. Few rows take more vectors, so that enough sums are in flight to hide
 /// the latency of the multiply-adds.
 template <class V>
@@ -116,6 +140,8 @@ struct Blocking {
   static constexpr bool many = V::registers == 32;
   static constexpr int max_rows = many ? 14 : 6;
   static constexpr int max_vectors = 8;
+  /// So many columns beside whole vectors go by multiply_columns: each costs about a tenth of a vector.
+  static constexpr int max_columns = many ? 4 : 2;
   static constexpr int vectors(int rows) {
     if (many) return rows <= 3 ? 8 : rows <= 7 ? 4 : 2;
     return rows <= 1 ? 8 : rows <= 3 ? 4 : 2;

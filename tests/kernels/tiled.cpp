@@ -354,6 +354,9 @@ void conv_cases(const Levels& levels, Direction direction) {
                              shape(1, 1, 70, 42, 36, 5, 5, 1, 2),       shape(1, 2, 64, 64, 33, 11, 11, 4, 2),
                              shape(1, 2, 48, 50, 32, 3, 3, 1, 1, 2),    shape(1, 3, 43, 95, 34, 3, 2, 3, 0),
                              shape(2, 2, 41, 41, 32, 1, 4, 1, 3),
+                             // A few columns beside whole vectors.
+                             shape(1, 300, 7, 7, 120, 1, 1, 1, 0),      shape(1, 12, 3, 6, 30, 1, 1, 1, 0),
+                             shape(1, 40, 7, 5, 37, 3, 3, 1, 1),        shape(1, 50, 4, 5, 29, 1, 1, 1, 0),
                              // Batches that fill the lanes, of small maps.
                              shape(16, 3, 9, 7, 5, 3, 3, 1, 1),         shape(29, 6, 12, 12, 16, 5, 5, 1, 0),
                              shape(13, 1, 28, 28, 6, 5, 5, 1, 0),       shape(16, 5, 8, 10, 17, 3, 3, 2, 1),
