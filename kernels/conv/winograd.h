@@ -304,6 +304,8 @@ struct Winograd {
   void transform(const Args& a, float* to, std::int64_t panel, std::int64_t c0, std::int64_t c1) const {
     const Substitution<V> sub(a.w_sub);
     const bool raw = is_raw(a.w_sub);
+    // Kernels of neighbouring channels, or of neighbouring outputs, lie pages apart, where the machine does not look ahead by itself.
+    const std::int64_t ahead = Forward ? 64 : 8 * out * 9;
     for (std::int64_t c = c0; c < c1; ++c) {
       for (std::int64_t half = 0; half < 2; ++half) {
         const std::int64_t o0 = panel * kPair + half * V::width, n = c < in ? larger<std::int64_t>(0, smaller<std::int64_t>(V::width, out - o0)) : 0;
@@ -314,6 +316,7 @@ struct Winograd {
         for (std::int64_t k = 0; k < 9; k += V::width) {
           V v[V::width];
           unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+            if (i < n) __builtin_prefetch(w + i * ld + ahead);
             v[i] = i < n ? V::load_n(w + i * ld + k, 9 - k) : V::zero();
             if (!raw && i < n) v[i] = sub(v[i]);  // what is not there weighs nothing, under every substitution
           });
