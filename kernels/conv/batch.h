@@ -13,7 +13,7 @@ namespace vitrine::kernels {
 namespace {
 
 /// Pixels [first, last) of `images` planes that lie `image_step` apart become vectors at to + place[pixel - first] * width, a lane an
-/// image; absent images are 0, places below 0 are left out.
+/// image; absent images are 0, places below 0 are left out. So many planes are more than the machine looks ahead in by itself.
 template <class V>
 void spread(const Substitute& sub, const float* from, std::int64_t image_step, std::int64_t images, std::int64_t first,
             std::int64_t last, const std::int32_t* place, float* to) {
@@ -31,7 +31,10 @@ void spread(const Substitute& sub, const float* from, std::int64_t image_step, s
     };
     V v[V::width];
     if (images == V::width && n == V::width) {
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + i * image_step + p); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+        __builtin_prefetch(from + i * image_step + p + 4 * V::width);
+        v[i] = V::load(from + i * image_step + p);
+      });
       finish(v, std::true_type{});
     } else {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = i < images ? V::load_n(from + i * image_step + p, n) : V::zero(); });
@@ -48,6 +51,7 @@ void gather_back(const float* from, std::int64_t count, float* to, std::int64_t 
     V v[V::width];
     if (images == V::width && n == V::width) {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + (p + i) * V::width); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) { __builtin_prefetch(to + i * image_step + p + 2 * V::width, 1); });
       transpose_square(v);
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { store(v[i], to + i * image_step + p, add, relu, Whole{}); });
     } else {

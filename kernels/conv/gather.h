@@ -16,6 +16,7 @@ inline constexpr std::int64_t kSmallMap = 40 * 40;
 template <class V, bool Forward>
 struct Gather {
   using Args = ConvArgs<float>;
+  static constexpr std::int64_t kAheadRows = 8;  ///< of weights, that lie pages apart: asked for in time
   static constexpr std::int64_t kDepth = 256, kDepthFew = 1024;  ///< taps times channels of a block of the sum, about; where rows are few
 
   ConvShape s;
@@ -126,27 +127,36 @@ struct Gather {
       const std::int64_t k = cg * kernel;
       transpose<V>(a.w_sub, a.w + (group * og + row) * k + c0 * kernel, k, rows, (c1 - c0) * kernel, dst, rows);
     } else if (kernel == 1) {
-      for (std::int64_t o = c0; o < c1 && p.ty.count * p.tx.count > 0; ++o, dst += rows) substitute_row<V>(a.w_sub, a.w + (group * og + o) * cg + row, dst, rows);
+      for (std::int64_t o = c0; o < c1 && p.ty.count * p.tx.count > 0; ++o, dst += rows) {
+        const float* const w = a.w + (group * og + o) * cg + row;
+        __builtin_prefetch(w + kAheadRows * cg);
+        substitute_row<V>(a.w_sub, w, dst, rows);
+      }
     } else {
       // Kernels of `rows` neighbours lie one behind another: squares of them are turned, and the taps of this phase kept.
       const Substitution<V> sub(a.w_sub);
       const bool raw = is_raw(a.w_sub);
-      for (std::int64_t o = c0; o < c1; ++o, dst += rows * p.ty.count * p.tx.count) {
-        const float* const w = a.w + ((group * og + o) * cg + row) * kernel;
-        for (std::int64_t k0 = 0; k0 < kernel; k0 += V::width) {
+      const std::int64_t taps = p.ty.count * p.tx.count;
+      for (std::int64_t k0 = 0; k0 < kernel && taps > 0; k0 += V::width) {
+        std::int64_t place[V::width];  // of a tap in the phase, or -1
+        for (std::int64_t i = 0; i < V::width; ++i) {
+          const std::int64_t y = (k0 + i) / s.kw - p.ty.k0, x = (k0 + i) % s.kw - p.tx.k0, ty = y / p.ty.kstep, tx = x / p.tx.kstep;
+          const bool kept = k0 + i < kernel && y >= 0 && x >= 0 && y % p.ty.kstep == 0 && x % p.tx.kstep == 0 && ty < p.ty.count && tx < p.tx.count;
+          place[i] = kept ? ty * p.tx.count + tx : -1;
+        }
+        for (std::int64_t o = c0; o < c1; ++o) {
+          const float* const w = a.w + ((group * og + o) * cg + row) * kernel + k0;
           V v[V::width];
           unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-            v[i] = i < rows ? V::load_n(w + i * kernel + k0, kernel - k0) : V::zero();
+            if (i < rows) __builtin_prefetch(w + (kAheadRows * cg + i) * kernel);
+            v[i] = i < rows ? V::load_n(w + i * kernel, kernel - k0) : V::zero();
             if (!raw) v[i] = sub(v[i]);
           });
           transpose_square(v);
-          float turned[V::width][V::width];
-          unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(turned[i]); });
-          for (std::int64_t k = k0; k < smaller(kernel, k0 + V::width); ++k) {
-            const std::int64_t y = k / s.kw - p.ty.k0, x = k % s.kw - p.tx.k0, ty = y / p.ty.kstep, tx = x / p.tx.kstep;
-            if (y < 0 || x < 0 || y % p.ty.kstep != 0 || x % p.tx.kstep != 0 || ty >= p.ty.count || tx >= p.tx.count) continue;
-            V::load_n(turned[k - k0], rows).store_n(dst + (ty * p.tx.count + tx) * rows, rows);
-          }
+          float* const to = dst + (o - c0) * rows * taps;
+          unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+            if (place[i] >= 0) v[i].store_n(to + place[i] * rows, rows);
+          });
         }
       }
     }

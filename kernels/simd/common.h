@@ -159,6 +159,8 @@ void transpose(const Substitute& s, const float* src, std::int64_t ld_src, std::
     const float *p0 = src + r * ld_src, *p1 = p0 + ld_src, *p2 = p1 + ld_src, *p3 = p2 + ld_src;
     for (std::int64_t k_next = 0; k_next < n; k_next += V::width) {
       const std::int64_t k = smaller(k_next, n - V::width);
+      // Rows may lie pages apart, where the machine does not look ahead by itself.
+      for (const float* p : {p0, p1, p2, p3}) __builtin_prefetch(p + 4 * ld_src + k);
       V a = V::load(p0 + k), b = V::load(p1 + k), c = V::load(p2 + k), d = V::load(p3 + k);
       if (!raw) a = sub(a), b = sub(b), c = sub(c), d = sub(d);
       // Interleave twice: quads (a b c d) of k, k+1, ...
