@@ -238,6 +238,9 @@ VITRINE_INLINE bool winograd_suits(const ConvShape& s, bool exact) {
          s.c >= 24 && s.oc >= 24 && s.oh >= 7 && s.ow >= 7 && s.pad_top <= 2 && s.pad_left <= 2 && s.pad_top == s.pad_left;
 }
 
+/// Floats from a place of `n` to the next: no power of two, or they fall into the same cache sets.
+VITRINE_INLINE std::int64_t apart(std::int64_t n) { return round_up(n, 32) + 16; }
+
 /// Forward, and backward-data as the forward convolution of the signal with the kernel turned round.
 template <class V, bool Forward>
 struct Winograd {
@@ -283,8 +286,8 @@ struct Winograd {
     Scratch t{};
     t.weights = fresh ? kPlaces * place_step() : 0;
     t.staged = stage().size(cut.rows_per) * V::width;
-    t.data = kPlaces * cut.most() * depth;
-    t.products = kPlaces * cut.most() * at_once() * kPair;
+    t.data = kPlaces * apart(cut.most() * depth);
+    t.products = kPlaces * apart(cut.most() * at_once() * kPair);
     t.result = 4 * cut.rows_per * out_w * V::width;
     t.places = round_up(larger(in_h * in_w, out_h * out_w), 16);
     t.total = t.staged + t.data + t.products + t.result + t.places + t.weights;
@@ -358,7 +361,7 @@ struct Winograd {
             const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
             float* const to = data + rows.begin(panel) * depth + (c / V::width * height + tile - rows.begin(panel)) * V::width;
             to_places<V, 6>([](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
-                            [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, to, tiles * depth);
+                            [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, to, apart(tiles * depth));
           }
         }
       }
@@ -370,8 +373,8 @@ struct Winograd {
       const std::int64_t p1 = smaller(last, p0 + at_once()), ld = (p1 - p0) * kPair;
       const auto multiply = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0, std::int64_t c1) __attribute__((always_inline)) {
         const int height = rows.height(q);
-        table.f[height](data + place * tiles * depth + rows.begin(q) * depth + c0 * height, w + place * place_step(), c1 - c0,
-                        products + (place * tiles + rows.begin(q)) * ld + (p - p0) * kPair, ld, c0 > 0);
+        table.f[height](data + place * apart(tiles * depth) + rows.begin(q) * depth + c0 * height, w + place * place_step(), c1 - c0,
+                        products + place * apart(tiles * ld) + rows.begin(q) * ld + (p - p0) * kPair, ld, c0 > 0);
       };
       for (std::int64_t p = p0; p < p1 && fresh; ++p) {
         for (std::int64_t c = 0; c < depth; c += chunk) {
@@ -397,7 +400,7 @@ struct Winograd {
               float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
               const std::int64_t down = h1 - 4 * (t0 + ty), across = out_w - 4 * tx;
               const auto finish = [&](auto whole) __attribute__((always_inline)) {
-                from_places<V, 4>([](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m, tiles * ld,
+                from_places<V, 4>([](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m, apart(tiles * ld),
                                   [&](auto i, auto j, V v) __attribute__((always_inline)) {
                                     if (whole || (i < down && j < across)) (v + bias).store(y + (i * out_w + j) * V::width);
                                   });
@@ -463,9 +466,9 @@ struct WinogradGradient {
   Scratch scratch() const {
     Scratch t{};
     t.staged = data_stage().size(cut.rows_per) * V::width;
-    t.data = kPlaces * cut.most() * in_per;
-    t.signal = kPlaces * cut.most() * out_per;
-    t.sums = kPlaces * out_per * in_per;
+    t.data = kPlaces * apart(cut.most() * in_per);
+    t.signal = kPlaces * apart(cut.most() * out_per);
+    t.sums = kPlaces * apart(out_per * in_per);
     t.places = round_up(larger(h * w, oh * ow), 16);
     t.total = t.staged + t.data + t.signal + t.sums + t.places;
     return t;
@@ -497,8 +500,8 @@ struct WinogradGradient {
       for (std::int64_t place = 0; place < kPlaces; ++place) {
         for (std::int64_t q = 0; q < rows.count; ++q) {
           for (std::int64_t c = 0; c < in_per; c += kPair)
-            product(rows.height(q))(signal + place * tiles * out_per + rows.begin(q), out_per, data + place * tiles * in_per + c, in_per, tiles,
-                                    sums + (place * out_per + rows.begin(q)) * in_per + c, in_per);
+            product(rows.height(q))(signal + place * apart(tiles * out_per) + rows.begin(q), out_per, data + place * apart(tiles * in_per) + c, in_per, tiles,
+                                    sums + place * apart(out_per * in_per) + rows.begin(q) * in_per + c, in_per);
         }
       }
     }
@@ -520,7 +523,7 @@ struct WinogradGradient {
       for (std::int64_t tx = 0; tx < st.across; ++tx, ++tile) {
         const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
         float* const y = to + tile * ld + channel;
-        to_places<V, N>(f, [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, y, tiles * ld);
+        to_places<V, N>(f, [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, y, apart(tiles * ld));
       }
     }
   }
@@ -543,7 +546,7 @@ struct WinogradGradient {
   /// G^T S G of one output channel and a vector of input channels, to kernels of nine taps.
   void finish(const Args& a, const float* sums, float* to, std::int64_t n) const {
     V g[9 + V::width];
-    from_places<V, 3>([](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); }, sums, out_per * in_per,
+    from_places<V, 3>([](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); }, sums, apart(out_per * in_per),
                       [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
     for (std::int64_t k = 0; k < 9; k += V::width) {
       V v[V::width];

@@ -59,9 +59,9 @@ void multiply_block(const Block<Rows>& g) {
   const Rows rows = g.rows;
   const std::int64_t depth = g.k;
   if constexpr (R >= 8) {
-    if (depth >= 16)  // the results' lines are there when the sums are
+    if (depth >= 16)  // the lines of the results to the right are there when their sums are
       unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<NV>([&](auto v) __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc, 1); });
+        unroll<NV>([&](auto v) __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc + NV * V::width, 1); });
       });
   }
   const auto step = [&](std::int64_t k) __attribute__((always_inline)) {
