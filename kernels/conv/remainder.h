@@ -1,6 +1,6 @@
 // A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): the second denominator of an LRP rule
-// that treats contributions by sign, given the forward result and the first. A subtraction instead of a convolution, but its errors are those of the two, so what is
-// small beside them is summed directly: seldom more than a few elements of a map.
+// that treats contributions by sign, given the forward result and the first. A subtraction instead of a convolution, but its errors are
+// those of the two, so what is small beside them is summed directly: seldom more than a few elements of a map.
 #pragma once
 
 #include "kernels/conv/geometry.h"

@@ -216,36 +216,6 @@ struct RowConv : Gather<V, Forward> {
     }
   }
 
-  /// The last C columns of a group, P panels at a time.
-  template <int P, int C, class Group>
-  void run_columns(const Args& a, const Phase& p, const Columns& t, const float* weights, const Group& g, std::int64_t k, bool with_bias, bool add, bool relu) const {
-    alignas(64) float sums[P][C][V::width];
-    const std::int64_t plane = out_h * out_w, first = std::int64_t{g.to.nv} * V::width;
-    for (std::int64_t q0 = t.first_panel; q0 < t.last_panel; q0 += P) {
-      const float* packed[P];
-      int rows[P];
-      for (int i = 0; i < P; ++i) {
-        const std::int64_t q = smaller(q0 + i, t.last_panel - 1);
-        packed[i] = weights + this->panel_at(p, q, t.c0);
-        rows[i] = panels.height(q);
-      }
-      multiply_columns<V, P, C>(k, packed, rows, g.panel + first, group_width(), sums);
-      for (std::int64_t q = q0; q < smaller(q0 + P, t.last_panel); ++q) {
-        for (int r = 0; r < panels.height(q); ++r) {
-          const std::int64_t row = panels.begin(q) + r;
-          float* const to = t.out + row * plane + g.runs[0].out + first;
-          const float bias = with_bias ? substituted(a.bias_sub, a.bias[t.group * m + row]) : 0;
-          for (int c = 0; c < C; ++c) {
-            float y = sums[q - q0][c][r];
-            if (with_bias) y += bias;
-            if (add) y += to[c];
-            to[c] = relu && y < 0 ? 0 : y;
-          }
-        }
-      }
-    }
-  }
-
   /// The next column to handle.
   struct Place {
     std::int64_t image, row, col;
@@ -341,6 +311,36 @@ struct RowConv : Gather<V, Forward> {
         }
       } else {
         for (const Move *m = moves, *const end = moves + n; m != end; ++m) V::load(from + m->from).store(to + m->to);
+      }
+    }
+  }
+
+  /// The last C columns of a group, P panels at a time.
+  template <int P, int C>
+  void run_columns(const Args& a, const Phase& p, const Columns& t, const float* weights, const Group& g, std::int64_t k, bool with_bias, bool add, bool relu) const {
+    alignas(64) float sums[P][C][V::width];
+    const std::int64_t plane = out_h * out_w, first = std::int64_t{g.to.nv} * V::width;
+    for (std::int64_t q0 = t.first_panel; q0 < t.last_panel; q0 += P) {
+      const float* packed[P];
+      int rows[P];
+      for (int i = 0; i < P; ++i) {
+        const std::int64_t q = smaller(q0 + i, t.last_panel - 1);
+        packed[i] = weights + this->panel_at(p, q, t.c0);
+        rows[i] = panels.height(q);
+      }
+      multiply_columns<V, P, C>(k, packed, rows, g.panel + first, group_width(), sums);
+      for (std::int64_t q = q0; q < smaller(q0 + P, t.last_panel); ++q) {
+        for (int r = 0; r < panels.height(q); ++r) {
+          const std::int64_t row = panels.begin(q) + r;
+          float* const to = t.out + row * plane + g.runs[0].out + first;
+          const float bias = with_bias ? substituted(a.bias_sub, a.bias[t.group * m + row]) : 0;
+          for (int c = 0; c < C; ++c) {
+            float y = sums[q - q0][c][r];
+            if (with_bias) y += bias;
+            if (add) y += to[c];
+            to[c] = relu && y < 0 ? 0 : y;
+          }
+        }
       }
     }
   }

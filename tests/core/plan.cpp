@@ -17,9 +17,7 @@ TEST_CASE("sharing memory changes no result: every value kept equals nothing kep
   for (const NamedNet& n : all_nets) {
     CAPTURE(std::string(n.name));
     Net net(n.image, n.body);
-    std::vector<Id> all;
-    for (Id v = 0; v < net.graph.values.size(); ++v)
-      if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+    const std::vector<Id> all = results(net);
     Walked tight(net, everywhere(net, rule), {.batch = 2, .parameter_gradients = true});
     Walked loose(net, everywhere(net, rule), {.batch = 2, .parameter_gradients = true, .keep = all});
     CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
@@ -62,9 +60,7 @@ TEST_CASE("a convolution does the sum and the ReLU behind it where nobody else r
   const auto at = [&](const char* name) { return net.node(name); };
   const auto value = [&](const char* name) { return net.graph.nodes[net.node(name)].out; };
   const Values x = random_values(net.image(3).size(), 1);
-  std::vector<Id> all;
-  for (Id v = 0; v < net.graph.values.size(); ++v)
-    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const std::vector<Id> all = results(net);
 
   Walked inference(net, {}, {.batch = 3}), kept(net, {}, {.batch = 3, .keep = all});
   for (const Fusion& f : kept.plan.fused) CHECK((f.result == no_id && !f.absorbed));
@@ -130,9 +126,7 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
   Net net({1, 2, 14, 13}, body);
   const GradientRule rule(true);
   const auto value = [&](const char* name) { return net.graph.nodes[net.node(name)].out; };
-  std::vector<Id> all;
-  for (Id v = 0; v < net.graph.values.size(); ++v)
-    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const std::vector<Id> all = results(net);
   for (const bool training : {false, true}) {
     CAPTURE(training);
     Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .training = training});
@@ -175,9 +169,7 @@ TEST_CASE("images innermost pass through what moves elements, as far as they are
   Net net({1, 6, 14, 13}, body);
   const GradientRule rule(true);
   const auto value = [&](const char* name) { return net.graph.nodes[net.node(name)].out; };
-  std::vector<Id> all;
-  for (Id v = 0; v < net.graph.values.size(); ++v)
-    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const std::vector<Id> all = results(net);
   Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true});
   Walked loose(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all});
   if (kernel_table().takes_lanes != nullptr) {
@@ -296,9 +288,7 @@ TEST_CASE("gradients in the place of those they are made of: the same bits from 
   });
   const GradientRule rule(true);
   const auto value = [&](const char* name) { return net.graph.nodes[net.node(name)].out; };
-  std::vector<Id> all;
-  for (Id v = 0; v < net.graph.values.size(); ++v)
-    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const std::vector<Id> all = results(net);
   const Values x = random_values(net.image(4).size(), 5), seed = random_values(net.result(4).size(), 6);
   for (const bool training : {false, true}) {
     Walked tight(net, everywhere(net, rule), {.batch = 4, .parameter_gradients = true, .training = training});
@@ -334,9 +324,7 @@ TEST_CASE("where relevance is a share of the value, a ReLU passes it without a s
     return linear(g, relu(g, linear(g, flatten(g, h, "flatten"), 6, "fc1"), "relu5"), 3, "fc2");
   });
   const auto node = [&](const char* name) { return net.node(name); };
-  std::vector<Id> all;
-  for (Id v = 0; v < net.graph.values.size(); ++v)
-    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const std::vector<Id> all = results(net);
   const Values x = random_values(net.image(3).size(), 5), seed = random_values(net.result(3).size(), 6);
   const LrpRule epsilon({.kind = LrpKind::epsilon}, false), flat({.kind = LrpKind::flat}, false), z_plus({.kind = LrpKind::z_plus}, false),
       gamma({.kind = LrpKind::gamma}, false), spread({.kind = LrpKind::epsilon, .bias = BiasMode::shared}, false);

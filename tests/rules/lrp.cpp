@@ -47,9 +47,7 @@ TEST_CASE("with images innermost every rule gives the same relevance") {
     h = relu(g, add(g, conv2d(g, a, {.out = 9, .kernel = 3, .padding = 1, .bias = false}, "conv3"), a, "add3"), "relu3");
     return linear(g, relu(g, linear(g, flatten(g, h, "flatten"), 20, "fc1"), "relu4"), 5, "fc2");
   });
-  std::vector<Id> all;
-  for (Id v = 0; v < net.graph.values.size(); ++v)
-    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  const std::vector<Id> all = results(net);
   const float low[] = {-3, -2}, high[] = {3, 4};
   const Composite composites[] = {Composite::uniform,           Composite::epsilon_plus,         Composite::epsilon_plus_flat,         Composite::epsilon_gamma_box,
                                   Composite::epsilon_alpha2_beta1, Composite::excitation_backprop};

@@ -198,6 +198,14 @@ class Walked {
 /// One rule for all nodes.
 inline std::vector<const Rule*> everywhere(const Net& net, const Rule& rule) { return std::vector<const Rule*>(net.graph.nodes.size(), &rule); }
 
+/// The results of all nodes.
+inline std::vector<Id> results(const Net& net) {
+  std::vector<Id> all;
+  for (Id v = 0; v < net.graph.values.size(); ++v)
+    if (net.graph.values[v].kind == ValueKind::result) all.push_back(v);
+  return all;
+}
+
 /// A composite's rules, with their memory.
 struct Composed {
   Composed(const Net& net, const CompositeOptions& o) : memory(std::size_t{1} << 20), arena(memory.data(), memory.size()), rules(net.graph.nodes.size()) {
