@@ -8,6 +8,13 @@ namespace {
 constexpr Substitute favour_positive(float gamma) noexcept { return {1 + gamma, 1}; }
 constexpr Substitute favour_negative(float gamma) noexcept { return {1, 1 + gamma}; }
 
+/// body(place in `all`, place in `same`, how many): `same` stands beside every piece of its size.
+template <class Body>
+void beside(const Context& ctx, const TensorView& all, const TensorView& same, Body body) noexcept {
+  for (std::int64_t at = 0; at < all.size(); at += same.size())
+    ctx.ranges(same.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept { body(at + begin, begin, end - begin); });
+}
+
 }  // namespace
 
 void LrpRule::add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source) noexcept {
@@ -150,12 +157,8 @@ Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<con
   return Status::ok;
 }
 
-void LrpRule::above(const Context& ctx, const TensorView& x, const TensorView& bound, const TensorView& out) const noexcept {
-  for (std::int64_t at = 0; at < x.size(); at += bound.size()) {
-    ctx.ranges(bound.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-      ctx->combine(real{1}, x.data + at + begin, real{-1}, bound.data + begin, out.data + at + begin, end - begin);
-    });
-  }
+void LrpRule::above(const Context& ctx, const TensorView& x, const TensorView& bound, const TensorView& out) noexcept {
+  beside(ctx, x, bound, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept { ctx->combine(real{1}, x.data + i, real{-1}, bound.data + k, out.data + i, n); });
 }
 
 Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& step, std::span<const TensorView> sources, std::uint8_t group, const TensorView& first,
@@ -173,7 +176,7 @@ Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& 
     Row row = r.row;
     if (box || row.x == ones) {
       NodeIO some = io;
-      some.in = sources.subspan(static_cast<std::size_t>(r.source == Source::above_high ? Source::above_high : Source::above_low) * inputs, inputs);
+      some.in = sources.subspan(r.source == Source::above_high ? 2 * inputs : inputs, inputs);
       if (!add) VITRINE_TRY(ctx.temporary_like(io.out.images(0, some.in[0].shape.n()), same));
       some.out = same;
       if (box && !add) row.bias = raw_part;  // it is in the forward output
@@ -185,11 +188,7 @@ Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& 
     add = true;
   }
   if (box) above(ctx, io.out, same, z);
-  for (std::int64_t at = 0; !box && same.data != nullptr && at < z.size(); at += same.size()) {
-    ctx.ranges(same.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-      ctx->scale(real{1}, same.data + begin, z.data + at + begin, end - begin, false);
-    });
-  }
+  else if (same) beside(ctx, z, same, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept { ctx->scale(real{1}, same.data + k, z.data + i, n, false); });
   return Status::ok;
 }
 

@@ -78,8 +78,8 @@ class LrpRule final : public Rule {
                      const TensorView& z) const noexcept;
   Status share_bias(const Context&, const AffineOp&, const Step&, const TableRow&, const TensorView& s, std::span<bool> written) const noexcept;
   Status report(const Context&, const AffineOp&, const Step&, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept;
-  /// out = x - bound, of as many images as there are.
-  void above(const Context&, const TensorView& x, const TensorView& bound, const TensorView& out) const noexcept;
+  /// out = x - bound; the bound is that of some images, which lie together, and of all others.
+  static void above(const Context&, const TensorView& x, const TensorView& bound, const TensorView& out) noexcept;
   Status bounds(const Context&, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept;
 
   LrpOptions options_;

@@ -40,7 +40,7 @@ template <class V>
 struct RemainderConv {
   using Args = ConvArgs<float>;
   static constexpr std::int64_t kRows = kTile;  ///< of a band
-  static constexpr std::int64_t kAhead = 4;     ///< planes, that are pages apart
+  static constexpr std::int64_t kPlanesAhead = 4;  ///< they lie pages apart
   static constexpr std::int64_t kMost = 4096;   ///< vectors summed at once
 
   ConvShape s;
@@ -86,7 +86,7 @@ struct RemainderConv {
     auto* const list = reinterpret_cast<Place*>(memory + part.staged + part.sums + part.weights + part.under);
     std::int64_t count = 0;
     for (std::int64_t o = 0; o < s.oc; ++o) {
-      const std::int64_t ahead = smaller<std::int64_t>(kAhead, s.oc - 1 - o);
+      const std::int64_t ahead = smaller<std::int64_t>(kPlanesAhead, s.oc - 1 - o);
       for (std::int64_t i = 0; i < s.ow; i += V::width) {
         const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - i), rows = r1 - r0;
         const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;

@@ -5,7 +5,6 @@
 #include "layers/add.h"
 #include "layers/product.h"
 #include "layers/scale.h"
-#include "layers/view.h"
 #include "models/onnx/importer.h"
 
 namespace vitrine::onnx {

@@ -30,6 +30,7 @@ std::int64_t product(const Dims&);
 Shape shape_of(const Dims&);
 Dims dims_of(const Shape&, std::size_t rank);
 
+/// The import of one file. Everything throws: Error for the file as a whole, Unsupported for a node.
 class Importer {
  public:
   Importer(const pb::ModelProto&, std::string path, std::string folder, const ImportOptions&);

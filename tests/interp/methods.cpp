@@ -309,6 +309,9 @@ TEST_CASE("weights are kept prepared where that fits and pays, and batches are n
   const bool prepares = kernels::active() != kernels::Isa::reference;
   CHECK((path.prepare != prepares && path.batch >= 5 && path.batch <= 50));
   CHECK((call.prepare && 16 % call.batch == 0 && single.prepare && single.batch == 1));
+  // One image's weights are few enough to keep; those that a batch's kernels prepare are not.
+  const Fit deep = choose("resnet34", plenty, {16}), one = choose("resnet34", plenty, {1});
+  CHECK((one.prepare && deep.prepare != prepares && deep.batch == 16));
   CHECK((few.prepare && few.batch == 3));
   CHECK((tight.prepare != prepares && tight.batch >= 1 && tight.batch <= 3));
   CHECK((!none.prepare && none.batch == 1));

@@ -91,6 +91,7 @@ FAULTS = [
     ('interp/rules/lrp.cpp', 'std::int32_t together = io.out.lanes;', 'std::int32_t together = 1;', 'LRP: what is the same for all images, for fewer than lie together'),
     ('kernels/conv/rows.h', 'if (add) y += to[c];', 'if (add && c > 0) y += to[c];', 'convolution: single columns forget earlier blocks of the sum'),
     ('kernels/conv/rows.h', 'first = std::int64_t{g.to.nv} * V::width;', 'first = 0;', 'convolution: single columns written where vectors go'),
+    ('interp/predict/walks.cpp', 'f.prepare = plan.prepared_bytes <= large;', 'f.prepare = plan.prepared_bytes > 0;', 'weights of any size are kept for a batch'),
     ('layers/linear.cpp', 'bias ? &io.par[1] : nullptr, row, z, relu)', 'bias ? &io.par[1] : nullptr, Row{row.x, raw_part, row.bias}, z, relu)', 'linear layer across images with the raw weights'),
     ('kernels/conv/weight_products.h', 'if (a.y_lanes) {', 'if (false) {', 'weight gradient of a linear layer: images innermost taken for outermost'),
     ('kernels/conv/batch.h', 'sum.group = rows, sum.group_skip = (p.ty.count - rows) * p.tx.count;', 'sum.group = rows;', 'convolution: taps of a corner from the wrong channel'),
