@@ -17,8 +17,8 @@ inline constexpr const char* memory_too_small = "the run's memory is smaller tha
 /// Weights as kernels want them (packed, transformed), kept from run to run while no parameter changes.
 class Prepared {
  public:
-  /// What was prepared: for which slot of the table, from which weights, under which map, for which use of them: weights may be
-  /// shared by convolutions of different strides.
+  /// What was prepared: for which slot of the table, from which weights, under which map, for which use of them:
+  /// weights may be shared by convolutions of different strides.
   struct Key {
     std::ptrdiff_t slot = 0;
     const void* weights = nullptr;
@@ -56,15 +56,15 @@ class Prepared {
 
 struct Context {
   const Kernels* kernels = nullptr;
-  Arena* scratch = nullptr;          ///< for data that kernels touch; an op gives back what it takes (ArenaScope)
-  Arena* book = nullptr;             ///< for small arrays that ops and rules touch themselves (views); likewise
-  Prepared* prepared = nullptr;      ///< null: parameters change, so weights are prepared for each use
-  Parallel* parallel = nullptr;      ///< null: everything runs on the calling thread
-  bool training = false;             ///< dropout drops, batch norm uses the batch
-  std::uint64_t random_key = 0;      ///< stream of this run's random numbers; an op derives its own by node index
-  Failure* failure = nullptr;        ///< where to put the first failure's details; may be null
-  bool again = false;                ///< what ran before runs once more: nothing that lasts is written (running statistics)
-  bool whole = false;                ///< a device takes each piece of work as one: ranges are not cut
+  Arena* scratch = nullptr;      ///< for data that kernels touch; an op gives back what it takes (ArenaScope)
+  Arena* book = nullptr;         ///< for small arrays that ops and rules touch themselves (views); likewise
+  Prepared* prepared = nullptr;  ///< null: parameters change, so weights are prepared for each use
+  Parallel* parallel = nullptr;  ///< null: everything runs on the calling thread
+  bool training = false;         ///< dropout drops, batch norm uses the batch
+  std::uint64_t random_key = 0;  ///< stream of this run's random numbers; an op derives its own by node index
+  Failure* failure = nullptr;    ///< where to put the first failure's details; may be null
+  bool again = false;            ///< what ran before runs once more: nothing that lasts is written (running statistics)
+  bool whole = false;            ///< a device takes each piece of work as one: ranges are not cut
 
   const Kernels* operator->() const noexcept { return kernels; }
   int workers() const noexcept { return parallel != nullptr ? parallel->workers() : 1; }
@@ -109,19 +109,24 @@ struct Context {
     const kernels::Work work = kernel.plan(args);
     const ArenaScope scope(*scratch);
     const std::size_t each = (work.scratch_bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
-    const int w = work.tiles > 1 ? workers() : 1;  // any worker may take a tile, also where there are fewer tiles than workers
+    const int w =
+        work.tiles > 1 ? workers() : 1;  // any worker may take a tile, also where there are fewer tiles than workers
     bool made = work.shared_bytes == 0;
     std::byte* shared = nullptr;
     if constexpr (requires { args.w_sub; }) {
       const auto slot = reinterpret_cast<const std::byte*>(&kernel) - reinterpret_cast<const std::byte*>(kernels);
       kernels::ConvShape shape = args.s;
       shape.n = 1;
-      if (prepared != nullptr && !made) shared = prepared->find({slot, args.w, args.w_sub, std::bit_cast<decltype(Prepared::Key::shape)>(shape), args.exact, work.shared_bytes}, made);
+      if (prepared != nullptr && !made)
+        shared = prepared->find({slot, args.w, args.w_sub, std::bit_cast<decltype(Prepared::Key::shape)>(shape),
+                                 args.exact, work.shared_bytes},
+                                made);
     }
     if (shared == nullptr) shared = scratch->allocate(work.shared_bytes);
     std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w));
     if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, memory_too_small);
-    if (!made) run_tiles(parallel, work.parts, [&](std::int64_t part, int) noexcept { kernel.pack(args, shared, part); });
+    if (!made)
+      run_tiles(parallel, work.parts, [&](std::int64_t part, int) noexcept { kernel.pack(args, shared, part); });
     run_tiles(w > 1 ? parallel : nullptr, work.tiles, [&](std::int64_t tile, int worker) noexcept {
       kernel.tile(args, shared, own + each * static_cast<std::size_t>(worker), tile);
     });

@@ -30,7 +30,8 @@ Status find_geometry(const Context& ctx, const Graph& g, Id value, Arena& book, 
   const ArenaScope scope(book);
   Geometry* const of = book.array<Geometry>(g.values.size());
   bool* const known = book.array<bool>(g.values.size());
-  if (of == nullptr || known == nullptr) return ctx.fail(Status::out_of_arena, "the geometry's working memory does not fit");
+  if (of == nullptr || known == nullptr)
+    return ctx.fail(Status::out_of_arena, "the geometry's working memory does not fit");
   for (std::size_t v = 0; v < g.values.size(); ++v) known[v] = false;
   of[g.input] = {};
   known[g.input] = true;
@@ -43,13 +44,15 @@ Status find_geometry(const Context& ctx, const Graph& g, Id value, Arena& book, 
         of[node.out] = here;
         known[node.out] = true;
       } else if (!merge(of[node.out].h, here.h) || !merge(of[node.out].w, here.w)) {
-        if (ctx.failure != nullptr && ctx.failure->status == Status::ok) *ctx.failure = {Status::bad_argument, node.name, "joins maps of different strides", {}, {}, 0};
+        if (ctx.failure != nullptr && ctx.failure->status == Status::ok)
+          *ctx.failure = {Status::bad_argument, node.name, "joins maps of different strides", {}, {}, 0};
         return Status::bad_argument;
       }
     }
     if (node.out == value) break;
   }
-  if (value >= g.values.size() || !known[value]) return ctx.fail(Status::bad_argument, "is not reached from the input, so its places see no pixel");
+  if (value >= g.values.size() || !known[value])
+    return ctx.fail(Status::bad_argument, "is not reached from the input, so its places see no pixel");
   out = of[value];
   return Status::ok;
 }

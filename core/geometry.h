@@ -1,16 +1,16 @@
 // Where the units of a value look: stride, position and receptive field of a map's places in pixels of the input.
 //
-// From the input on, each node composes its field (core/op.h, Field): size += (field - 1) * jump, start += ((field - 1)/2 -
-// before) * jump, jump *= step [model specification C0.3 H6; data specification B3]. Where several paths meet (residual
-// sums), that of the largest field counts.
+// From the input on, each node composes its field (core/op.h, Field): size += (field - 1) * jump, start += ((field -
+// 1)/2 - before) * jump, jump *= step [model specification C0.3 H6; data specification B3]. Where several paths meet
+// (residual sums), that of the largest field counts.
 #pragma once
 
 #include "core/graph.h"
 
 namespace vitrine {
 
-/// Along one axis: the centre of place i lies at start + i * jump, where pixel p covers [p, p+1), and it sees `size` pixels
-/// around that, some of which may lie outside the image. `whole`: every place sees all pixels.
+/// Along one axis: the centre of place i lies at start + i * jump, where pixel p covers [p, p+1), and it sees `size`
+/// pixels around that, some of which may lie outside the image. `whole`: every place sees all pixels.
 struct AxisGeometry {
   float jump = 1, start = 0.5f, size = 1;
   bool whole = false;

@@ -56,7 +56,8 @@ GraphBuilder::GraphBuilder(Arena& arena, std::size_t max_nodes, std::size_t max_
     : arena_(arena), max_nodes_(max_nodes), max_values_(max_values) {
   nodes_ = arena_.array<Node>(max_nodes);
   values_ = arena_.array<Value>(max_values);
-  if (nodes_ == nullptr || values_ == nullptr) (void)fail(Status::out_of_arena, "", "the graph's arena is too small for its arrays");
+  if (nodes_ == nullptr || values_ == nullptr)
+    (void)fail(Status::out_of_arena, "", "the graph's arena is too small for its arrays");
 }
 
 Id GraphBuilder::fail(Status status, const char* node, const char* what, Shape found, Shape expected) noexcept {
@@ -69,7 +70,8 @@ Id GraphBuilder::input(Shape image) noexcept {
   if (input_ != no_id) return fail(Status::bad_graph, "input", "a graph has one input");
   for (const std::int32_t d : image.d)
     if (d < 1) return fail(Status::bad_shape, "input", "every dimension of the input must be at least 1", image, image);
-  if (value_count_ == max_values_) return fail(Status::out_of_arena, "input", "the graph has more values than its arena was made for");
+  if (value_count_ == max_values_)
+    return fail(Status::out_of_arena, "input", "the graph has more values than its arena was made for");
   ::new (&values_[value_count_]) Value{.name = "input", .shape = image.with_batch(1), .kind = ValueKind::input};
   return input_ = static_cast<Id>(value_count_++);
 }
@@ -106,15 +108,23 @@ Id GraphBuilder::add(Op* op, std::span<const Id> in, std::span<const Parameter> 
   Id par[8];
   if (parameters.size() > 8) return fail(Status::bad_graph, name, "an op has at most 8 parameters");
   for (std::size_t k = 0; k < parameters.size(); ++k) {
-    if (value_count_ == max_values_) return fail(Status::out_of_arena, name, "the graph has more values than its arena was made for");
+    if (value_count_ == max_values_)
+      return fail(Status::out_of_arena, name, "the graph has more values than its arena was made for");
     const Parameter& p = parameters[k];
     const char* dot = copy_name(name, ".", 0);
     const char* full = copy_name(dot, p.suffix, 0);
     if (!ok()) return no_id;
     for (const std::int32_t d : p.shape.d)
-      if (d < 1) return fail(Status::bad_shape, name, "every dimension of a parameter must be at least 1", p.shape, p.shape);
-    ::new (&values_[value_count_]) Value{.name = full, .shape = p.shape, .kind = ValueKind::parameter, .producer = no_id,
-                                         .rank = p.rank, .init = p.init, .trainable = p.trainable, .offset = parameter_size_};
+      if (d < 1)
+        return fail(Status::bad_shape, name, "every dimension of a parameter must be at least 1", p.shape, p.shape);
+    ::new (&values_[value_count_]) Value{.name = full,
+                                         .shape = p.shape,
+                                         .kind = ValueKind::parameter,
+                                         .producer = no_id,
+                                         .rank = p.rank,
+                                         .init = p.init,
+                                         .trainable = p.trainable,
+                                         .offset = parameter_size_};
     // Each parameter starts on a cache line of the flat block, so that neighbours never share one between threads.
     parameter_size_ += (p.shape.size() + 15) / 16 * 16;
     par[k] = static_cast<Id>(value_count_++);
@@ -143,7 +153,8 @@ Id GraphBuilder::append(Op* op, std::span<const Id> in, std::span<const Id> par,
   for (std::size_t k = 0; k < in.size() + par.size(); ++k) {
     const Id v = k < in.size() ? in[k] : par[k - in.size()];
     if (v >= value_count_) return fail(Status::bad_graph, name, "reads a value that no earlier node makes");
-    if (k < in.size() && values_[v].kind == ValueKind::parameter) return fail(Status::bad_graph, name, "reads a parameter as an input");
+    if (k < in.size() && values_[v].kind == ValueKind::parameter)
+      return fail(Status::bad_graph, name, "reads a parameter as an input");
     ids[k] = v;
     shapes[k] = values_[v].shape;
   }
@@ -152,25 +163,31 @@ Id GraphBuilder::append(Op* op, std::span<const Id> in, std::span<const Id> par,
   ctx.failure = &why;
   Shape out;
   std::size_t aux_bytes = 0;
-  if (const Status s = op->infer(ctx, {shapes, in.size()}, {shapes + in.size(), par.size()}, out, aux_bytes); s != Status::ok) {
+  if (const Status s = op->infer(ctx, {shapes, in.size()}, {shapes + in.size(), par.size()}, out, aux_bytes);
+      s != Status::ok) {
     failure_ = why;
     failure_.status = s;
     failure_.node = name;
     return no_id;
   }
   for (const std::int32_t d : out.d)
-    if (d < 1) return fail(Status::bad_shape, name, "gives an empty result: its input is too small", shapes[0], shapes[0]);
+    if (d < 1)
+      return fail(Status::bad_shape, name, "gives an empty result: its input is too small", shapes[0], shapes[0]);
   const Id result = static_cast<Id>(value_count_++);
-  ::new (&values_[result]) Value{.name = name, .shape = out, .kind = ValueKind::result, .producer = static_cast<Id>(node_count_)};
+  ::new (&values_[result])
+      Value{.name = name, .shape = out, .kind = ValueKind::result, .producer = static_cast<Id>(node_count_)};
   ::new (&nodes_[node_count_++]) Node{name, op, {ids, in.size()}, {ids + in.size(), par.size()}, result, aux_bytes};
   return result;
 }
 
 void GraphBuilder::output(Id value) noexcept {
   if (!ok()) return;
-  if (output_ != no_id) (void)fail(Status::bad_graph, "output", "a graph has one output");
-  else if (value >= value_count_ || values_[value].kind != ValueKind::result) (void)fail(Status::bad_graph, "output", "the output must be the result of a node");
-  else output_ = value;
+  if (output_ != no_id)
+    (void)fail(Status::bad_graph, "output", "a graph has one output");
+  else if (value >= value_count_ || values_[value].kind != ValueKind::result)
+    (void)fail(Status::bad_graph, "output", "the output must be the result of a node");
+  else
+    output_ = value;
 }
 
 void GraphBuilder::set_trainable(Id parameter, bool trainable) noexcept {

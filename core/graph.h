@@ -18,14 +18,14 @@ enum class Init : std::uint8_t { zero, one, weight };
 
 struct Value {
   const char* name = "";
-  Shape shape{};                 ///< for one image, except parameters
+  Shape shape{};  ///< for one image, except parameters
   ValueKind kind = ValueKind::result;
-  Id producer = no_id;           ///< index of the node that makes it
+  Id producer = no_id;  ///< index of the node that makes it
   // parameters only:
-  std::uint8_t rank = 4;         ///< of the tensor in files: a linear weight has 2, a bias 1
+  std::uint8_t rank = 4;  ///< of the tensor in files: a linear weight has 2, a bias 1
   Init init = Init::zero;
-  bool trainable = true;         ///< false: running statistics, frozen weights
-  std::int64_t offset = 0;       ///< in the flat parameter block, in elements
+  bool trainable = true;    ///< false: running statistics, frozen weights
+  std::int64_t offset = 0;  ///< in the flat parameter block, in elements
 };
 
 struct Node {
@@ -33,11 +33,11 @@ struct Node {
   Op* op = nullptr;
   std::span<const Id> in, par;
   Id out = no_id;
-  std::size_t aux_bytes = 0;     ///< for one image
+  std::size_t aux_bytes = 0;  ///< for one image
 };
 
 struct Graph {
-  std::span<const Node> nodes;   ///< in an order in which they can run
+  std::span<const Node> nodes;  ///< in an order in which they can run
   std::span<const Value> values;
   Id input = no_id, output = no_id;
   std::int64_t parameter_size = 0;  ///< elements of the flat parameter block

@@ -4,12 +4,18 @@ namespace vitrine {
 
 const char* name(OpClass c) noexcept {
   switch (c) {
-    case OpClass::affine: return "affine";
-    case OpClass::pointwise: return "pointwise";
-    case OpClass::route: return "route";
-    case OpClass::view: return "view";
-    case OpClass::product: return "product";
-    case OpClass::custom: return "custom";
+    case OpClass::affine:
+      return "affine";
+    case OpClass::pointwise:
+      return "pointwise";
+    case OpClass::route:
+      return "route";
+    case OpClass::view:
+      return "view";
+    case OpClass::product:
+      return "product";
+    case OpClass::custom:
+      return "custom";
   }
   return "unknown";
 }

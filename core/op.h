@@ -29,8 +29,8 @@ struct Need {
   friend constexpr Need operator|(Need a, Need b) noexcept { return {a.in || b.in, a.out || b.out, a.aux || b.aux}; }
 };
 
-/// What an op that takes such work (Op::finishes) does to its result before it is stored, in place of the nodes that would: adds a
-/// tensor of the result's shape, then cuts at 0. See Plan::fused.
+/// What an op that takes such work (Op::finishes) does to its result before it is stored, in place of the nodes that
+/// would: adds a tensor of the result's shape, then cuts at 0. See Plan::fused.
 struct Finish {
   TensorView residual{};
   bool relu = false;
@@ -55,8 +55,10 @@ struct Field {
   bool whole = false;
 
   /// Of a window of `kernel` places, `dilation` apart: convolutions, pools.
-  static constexpr Field window(std::int32_t kernel, std::int32_t dilation, std::int32_t stride, std::int32_t padding) noexcept {
-    return {static_cast<float>(dilation) * static_cast<float>(kernel - 1) + 1, static_cast<float>(stride), static_cast<float>(padding), false};
+  static constexpr Field window(std::int32_t kernel, std::int32_t dilation, std::int32_t stride,
+                                std::int32_t padding) noexcept {
+    return {static_cast<float>(dilation) * static_cast<float>(kernel - 1) + 1, static_cast<float>(stride),
+            static_cast<float>(padding), false};
   }
 };
 
@@ -93,16 +95,18 @@ class Op {
   /// d_in[k] (+)= J_k^T d_out and d_par[k] (+)= likewise; sinks without data are not wanted.
   virtual Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
                      std::span<const Sink> d_par) const noexcept = 0;
-  /// What each output reads of an input along height (axis 2) or width (axis 3). By default the same place, or all of it
-  /// where the sizes differ. Channels are not looked at. See core/geometry.h.
+  /// What each output reads of an input along height (axis 2) or width (axis 3). By default the same place, or all of
+  /// it where the sizes differ. Channels are not looked at. See core/geometry.h.
   virtual Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept {
     return {1, 1, 0, in.d[axis] != out.d[axis]};
   }
   /// What vjp reads; `parameters`: parameter gradients are wanted too.
   virtual Need vjp_needs(bool parameters) const noexcept = 0;
-  /// vjp may write an input's signal where that of the output lies: of no element is the old value read after the new one is written.
+  /// vjp may write an input's signal where that of the output lies: of no element is the old value read after the new
+  /// one is written.
   virtual bool vjp_in_place() const noexcept { return false; }
-  /// In forward, vjp, apply and apply_t, for the first input and the result of these shapes; asked where ctx->takes_lanes is not null.
+  /// In forward, vjp, apply and apply_t, for the first input and the result of these shapes; asked where
+  /// ctx->takes_lanes is not null.
   virtual Lanes lanes(const Context&, const Shape& /*in*/, const Shape& /*out*/) const noexcept { return Lanes::none; }
   /// Whether forward does what NodeIO::finish says; else it is never told to.
   virtual bool finishes() const noexcept { return false; }
@@ -118,7 +122,7 @@ class Op {
 /// Substitutions for one pass through an affine op: which function of input, weight and bias takes part.
 struct Row {
   Substitute x, w, bias;
-  bool exact = false;  ///< the result is divided by where it may be small: kernels::ConvArgs::exact
+  bool exact = false;               ///< the result is divided by where it may be small: kernels::ConvArgs::exact
   kernels::Remainder<real> rest{};  ///< what is known of the result; ops need not look at it
 };
 inline constexpr Substitute raw_part{}, positive_part{1, 0}, negative_part{0, 1}, nothing{0, 0};
@@ -136,11 +140,14 @@ class AffineOp : public Op {
   OpClass klass() const noexcept final { return OpClass::affine; }
 
   /// z (+)= A(row.w) row.x(x) + row.bias(b), for any x of the inputs' shapes (the forward inputs are x = io.in).
-  virtual Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept = 0;
+  virtual Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
+                       const Sink& z) const noexcept = 0;
   /// c (+)= A(w)^T s, the part of input k. By adjointness <apply x, s> = <x, apply_t s> for every substitution w.
-  virtual Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept = 0;
+  virtual Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k,
+                         const Sink& c) const noexcept = 0;
   /// d_par (+)= gradient by the parameters; nothing for ops without any.
-  virtual Status parameter_gradient(const Context&, const NodeIO&, const TensorView&, std::span<const Sink>) const noexcept {
+  virtual Status parameter_gradient(const Context&, const NodeIO&, const TensorView&,
+                                    std::span<const Sink>) const noexcept {
     return Status::ok;
   }
   /// Whether apply and apply_t know this substitution of the weights.
@@ -167,21 +174,26 @@ class PointwiseOp : public Op {
   /// y = f(x) at any points; of the node, only its parameters are read.
   virtual Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept = 0;
   /// d (+)= f'(x) * s, given x and y = f(x).
-  virtual Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept = 0;
-  /// y_i = g_i x_i, where the gate g is made from the whole map of x and is constant almost everywhere (a mask at the map's
-  /// peak): its derivative is the gate, relevance passes it unchanged, and reversed networks pass it as the gradient does.
+  virtual Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
+                       const Sink& d) const noexcept = 0;
+  /// y_i = g_i x_i, where the gate g is made from the whole map of x and is constant almost everywhere (a mask at the
+  /// map's peak): its derivative is the gate, relevance passes it unchanged, and reversed networks pass it as the
+  /// gradient does.
   virtual bool gates() const noexcept { return false; }
   /// Passes positive inputs unchanged and stops others: what deconvnet and guided backprop are defined on.
   virtual bool rectifier() const noexcept { return false; }
   /// No output is negative.
   virtual bool nonnegative() const noexcept { return rectifier(); }
 
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape>, Shape& out, std::size_t& aux) const noexcept override {
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape>, Shape& out,
+               std::size_t& aux) const noexcept override {
     out = in[0];
     aux = 0;
     return Status::ok;
   }
-  Status forward(const Context& ctx, const NodeIO& io) const noexcept override { return evaluate(ctx, io, io.in[0], io.out); }
+  Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
+    return evaluate(ctx, io, io.in[0], io.out);
+  }
   Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
              std::span<const Sink>) const noexcept override {
     return d_in[0] ? slope(ctx, io, io.in[0], io.out, d_out, d_in[0]) : Status::ok;
@@ -225,10 +237,13 @@ class ProductOp : public Op {
  public:
   OpClass klass() const noexcept final { return OpClass::product; }
 
-  /// The factor that only opens and closes (a gate, a mask), for which no relevance is meant: 0 or 1; -1 if neither is one.
+  /// The factor that only opens and closes (a gate, a mask), for which no relevance is meant: 0 or 1; -1 if neither is
+  /// one.
   virtual int gate() const noexcept = 0;
-  /// d (+)= s * other, summed over where factor k was spread; `other` has the other factor's shape. Without data: all ones.
-  virtual Status partial(const Context&, const NodeIO&, const TensorView& s, const TensorView& other, std::size_t k, const Sink& d) const noexcept = 0;
+  /// d (+)= s * other, summed over where factor k was spread; `other` has the other factor's shape. Without data: all
+  /// ones.
+  virtual Status partial(const Context&, const NodeIO&, const TensorView& s, const TensorView& other, std::size_t k,
+                         const Sink& d) const noexcept = 0;
 
   Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
              std::span<const Sink>) const noexcept override {
@@ -246,13 +261,14 @@ class CustomOp : public Op {
  public:
   OpClass klass() const noexcept final { return OpClass::custom; }
 
-  /// Relevance and reversed signals pass it unchanged (then it has one input, of the output's shape); else LRP, deconvnet
-  /// and guided backprop refuse it.
+  /// Relevance and reversed signals pass it unchanged (then it has one input, of the output's shape); else LRP,
+  /// deconvnet and guided backprop refuse it.
   virtual bool passes() const noexcept { return false; }
   /// It has DeepLIFT multipliers; else DeepLIFT refuses it.
   virtual bool has_multipliers() const noexcept { return false; }
   /// d_in (+)= multipliers of the inputs from those of the output, so that m (x - x0) sums up to m_out (y - y0).
-  virtual Status multipliers(const Context& ctx, const NodeIO&, const NodeIO& /*reference*/, const TensorView& /*m*/, std::span<const Sink>) const noexcept {
+  virtual Status multipliers(const Context& ctx, const NodeIO&, const NodeIO& /*reference*/, const TensorView& /*m*/,
+                             std::span<const Sink>) const noexcept {
     return ctx.fail(Status::no_rule, "has no multipliers");
   }
 

@@ -11,7 +11,8 @@ class TileBody {
  public:
   template <class F>
   explicit TileBody(F& f) noexcept
-      : object_(&f), call_([](void* o, std::int64_t tile, int worker) noexcept { (*static_cast<F*>(o))(tile, worker); }) {}
+      : object_(&f),
+        call_([](void* o, std::int64_t tile, int worker) noexcept { (*static_cast<F*>(o))(tile, worker); }) {}
   void operator()(std::int64_t tile, int worker) const noexcept { call_(object_, tile, worker); }
 
  private:

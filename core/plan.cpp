@@ -15,7 +15,9 @@ struct Buffer {
   std::size_t* offset;
 };
 
-constexpr std::size_t aligned(std::size_t bytes) noexcept { return (bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment; }
+constexpr std::size_t aligned(std::size_t bytes) noexcept {
+  return (bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
+}
 
 // Largest first, each into the lowest gap among the buffers already placed that live at the same time.
 std::size_t place(std::span<Buffer> buffers) noexcept {
@@ -57,8 +59,8 @@ void find_needed(const PlanRequest& q, Plan& plan) noexcept {
   const Graph& g = *q.graph;
   for (std::size_t i = g.nodes.size(); i-- > 0;) {
     const Id out = g.nodes[i].out;
-    if (q.observer != nullptr || (q.seeds.empty() && out == g.output) || out == q.until || contains(q.seeds, out) || contains(q.keep_values, out) ||
-        contains(q.keep_signals, out))
+    if (q.observer != nullptr || (q.seeds.empty() && out == g.output) || out == q.until || contains(q.seeds, out) ||
+        contains(q.keep_values, out) || contains(q.keep_signals, out))
       plan.needed[i] = true;
     if (!plan.needed[i]) continue;
     for (const Id v : g.nodes[i].in)
@@ -81,7 +83,8 @@ void find_path(const PlanRequest& q, Plan& plan) noexcept {
   for (std::size_t i = g.nodes.size(); i-- > 0;) {
     const Id out = g.nodes[i].out;
     bool arrives = q.seeds.empty() ? out == g.output : contains(q.seeds, out);
-    for (std::size_t j = i + 1; j < g.nodes.size() && !arrives; ++j) arrives = plan.walked[j] && contains(g.nodes[j].in, out);
+    for (std::size_t j = i + 1; j < g.nodes.size() && !arrives; ++j)
+      arrives = plan.walked[j] && contains(g.nodes[j].in, out);
     // The walk ends at `until`: the node that made it is not asked to go on.
     bool before = q.parameter_gradients;
     for (const Id v : g.nodes[i].in) before = before || plan.wanted[v];
@@ -134,8 +137,9 @@ void find_fusions(const PlanRequest& q, Plan& plan, F passing) noexcept {
   }
 }
 
-// Nodes that need no step of their own: those that pass the signal on unchanged, and ReLUs whose derivative the route after them takes
-// along: the winners that are positive are those whose result is, so the larger map before the route need not be kept, nor passed over.
+// Nodes that need no step of their own: those that pass the signal on unchanged, and ReLUs whose derivative the route
+// after them takes along: the winners that are positive are those whose result is, so the larger map before the route
+// need not be kept, nor passed over.
 void find_carried(const PlanRequest& q, Plan& plan) noexcept {
   const Graph& g = *q.graph;
   for (Id v = 0; v < g.values.size(); ++v) plan.carried[v] = v;
@@ -154,16 +158,17 @@ void find_carried(const PlanRequest& q, Plan& plan) noexcept {
     std::size_t reads = 0, reader = 0;
     for (std::size_t j = i + 1; j < g.nodes.size(); ++j)
       if (plan.needed[j] && contains(g.nodes[j].in, v)) ++reads, reader = j;
-    if (reads != 1 || g.nodes[reader].op->klass() != OpClass::route || !plain(reader) || seen(g.nodes[reader].out)) continue;
+    if (reads != 1 || g.nodes[reader].op->klass() != OpClass::route || !plain(reader) || seen(g.nodes[reader].out))
+      continue;
     plan.rectifier[reader] = static_cast<Id>(i);
     plan.carried[v] = plan.carried[g.nodes[i].in[0]];
     plan.walked[i] = false;
   }
 }
 
-// Signals that take the place of the signal they are made of, element by element. Those of a sum's two terms are one and the same: the
-// term that is walked first must be read alone, and out of its place; the other's further readers add to it only after that. `busy` (a
-// value) is working memory.
+// Signals that take the place of the signal they are made of, element by element. Those of a sum's two terms are one
+// and the same: the term that is walked first must be read alone, and out of its place; the other's further readers add
+// to it only after that. `busy` (a value) is working memory.
 void find_shares(const PlanRequest& q, Plan& plan, bool* busy) noexcept {
   const Graph& g = *q.graph;
   for (Id v = 0; v < g.values.size(); ++v) plan.shares[v] = v, busy[v] = false;
@@ -176,15 +181,21 @@ void find_shares(const PlanRequest& q, Plan& plan, bool* busy) noexcept {
         if (plan.target(i, k) == v) last = {static_cast<std::int32_t>(i), last.first};
     return last;
   };
-  const auto seen = [&](Id v) { return v == q.until || v == g.output || contains(q.seeds, v) || contains(q.keep_signals, v); };
+  const auto seen = [&](Id v) {
+    return v == q.until || v == g.output || contains(q.seeds, v) || contains(q.keep_signals, v);
+  };
   for (std::size_t i = g.nodes.size(); i-- > 0;) {
     const Node& node = g.nodes[i];
-    if (!plan.walked[i] || !q.rules[i]->derivative() || !node.op->vjp_in_place() || seen(node.out) || busy[node.out]) continue;
+    if (!plan.walked[i] || !q.rules[i]->derivative() || !node.op->vjp_in_place() || seen(node.out) || busy[node.out])
+      continue;
     // Which inputs' signals no node has written before this one in the walk.
     const auto first = [&](Id v) {
-      return plan.wanted[v] && plan.carried[v] == v && !seen(v) && plan.innermost[v] == plan.innermost[node.out] && writers(v).first == static_cast<std::int32_t>(i);
+      return plan.wanted[v] && plan.carried[v] == v && !seen(v) && plan.innermost[v] == plan.innermost[node.out] &&
+             writers(v).first == static_cast<std::int32_t>(i);
     };
-    const auto made = [&](Id v) { return g.values[v].producer != no_id ? static_cast<std::int32_t>(g.values[v].producer) : -1; };
+    const auto made = [&](Id v) {
+      return g.values[v].producer != no_id ? static_cast<std::int32_t>(g.values[v].producer) : -1;
+    };
     if (node.in.size() == 1) {
       if (first(node.in[0])) plan.shares[node.in[0]] = plan.shares[node.out];
     } else if (node.in.size() == 2 && node.in[0] != node.in[1]) {
@@ -201,8 +212,8 @@ void find_shares(const PlanRequest& q, Plan& plan, bool* busy) noexcept {
   }
 }
 
-// Nodes before a ReLU behind which no signal arrives where it gave 0: their step reads the ReLU's result for their own, which differs
-// from it only there. `vanishes` (a value) is working memory.
+// Nodes before a ReLU behind which no signal arrives where it gave 0: their step reads the ReLU's result for their own,
+// which differs from it only there. `vanishes` (a value) is working memory.
 void find_shown(const PlanRequest& q, Plan& plan, bool* vanishes) noexcept {
   const Graph& g = *q.graph;
   for (std::size_t i = 0; i < g.nodes.size(); ++i) plan.shown[i] = g.nodes[i].out;
@@ -220,12 +231,13 @@ void find_shown(const PlanRequest& q, Plan& plan, bool* vanishes) noexcept {
     if (!plan.walked[j] || relu.op->finishing() != Op::Finishing::relu || !vanishes[v]) continue;
     std::size_t reads = 0;
     for (std::size_t k = 0; k < g.nodes.size(); ++k) reads += plan.needed[k] && contains(g.nodes[k].in, v) ? 1 : 0;
-    if (reads == 1 && !is_kept(q, v) && producer != no_id && g.nodes[producer].op->klass() == OpClass::affine) plan.shown[producer] = relu.out;
+    if (reads == 1 && !is_kept(q, v) && producer != no_id && g.nodes[producer].op->klass() == OpClass::affine)
+      plan.shown[producer] = relu.out;
   }
 }
 
-// Which values lie with images innermost: what convolutions give that way, and on through ops that keep it, as far as every reader
-// takes it. Runs that are watched or have a reference do without, and nobody outside reads them.
+// Which values lie with images innermost: what convolutions give that way, and on through ops that keep it, as far as
+// every reader takes it. Runs that are watched or have a reference do without, and nobody outside reads them.
 void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexcept {
   const Graph& g = *q.graph;
   if (q.reference || q.observer != nullptr || q.channels > 1 || ctx->takes_lanes == nullptr) return;
@@ -235,7 +247,9 @@ void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexce
   const auto manner = [&](const Node& node) { return node.op->lanes(ctx, g.shape(node.in[0]), g.shape(node.out)); };
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     const Node& node = g.nodes[i];
-    if (!plan.needed[i] || is_kept(q, node.out) || node.out == q.until || contains(q.seeds, node.out) || contains(q.keep_signals, node.out)) continue;
+    if (!plan.needed[i] || is_kept(q, node.out) || node.out == q.until || contains(q.seeds, node.out) ||
+        contains(q.keep_signals, node.out))
+      continue;
     const Lanes m = manner(node);
     plan.innermost[node.out] = m == Lanes::any || (m != Lanes::none && plan.innermost[node.in[0]]);
   }
@@ -263,16 +277,18 @@ struct Reads {
   std::int32_t forward, walk, reference, reference_walk;
 };
 
-// Cuts the network where little crosses, so that what crosses and the largest segment's own values together are least: about the
-// square root of all. Writes the first node of each segment, and returns their number.
-std::size_t find_segments(const PlanRequest& q, const Plan& plan, const Reads* reads, const Need* needs, std::int32_t n, std::int32_t* first_nodes) noexcept {
+// Cuts the network where little crosses, so that what crosses and the largest segment's own values together are least:
+// about the square root of all. Writes the first node of each segment, and returns their number.
+std::size_t find_segments(const PlanRequest& q, const Plan& plan, const Reads* reads, const Need* needs, std::int32_t n,
+                          std::int32_t* first_nodes) noexcept {
   const Graph& g = *q.graph;
   const auto bytes = [&](Id v) { return static_cast<double>(g.shape(v).size()) * sizeof(real); };
   // What the walk reads of node i's work.
   const auto kept = [&](std::int32_t node) {
     const auto i = static_cast<std::size_t>(node);
     if (!plan.runs(i)) return 0.0;
-    return (reads[plan.result(i)].walk < n ? bytes(plan.result(i)) : 0) + (needs[i].aux ? static_cast<double>(g.nodes[i].aux_bytes) : 0);
+    return (reads[plan.result(i)].walk < n ? bytes(plan.result(i)) : 0) +
+           (needs[i].aux ? static_cast<double>(g.nodes[i].aux_bytes) : 0);
   };
   // What later nodes read across a cut before node p; infinite where it would part a node from one that does its work.
   const auto crossing = [&](std::int32_t p) {
@@ -298,7 +314,8 @@ std::size_t find_segments(const PlanRequest& q, const Plan& plan, const Reads* r
       std::int32_t best = -1;
       double least = std::numeric_limits<double>::infinity();
       for (std::int32_t p = start + (i - start) / 2 + 1; p <= i; ++p)
-        if (const double c = crossing(p); c <= least && c < std::numeric_limits<double>::infinity()) best = p, least = c;
+        if (const double c = crossing(p); c <= least && c < std::numeric_limits<double>::infinity())
+          best = p, least = c;
       if (best < 0) continue;
       if (firsts != nullptr) firsts[count] = best;
       ++count;
@@ -338,24 +355,34 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   const auto channels = static_cast<std::size_t>(q.channels);
   plan = {};
   plan.request = q;
-  if (q.one_reference && (!q.reference || q.observer != nullptr)) return ctx.fail(Status::bad_argument, "one reference for all images needs a reference run that nothing watches");
+  if (q.one_reference && (!q.reference || q.observer != nullptr))
+    return ctx.fail(Status::bad_argument, "one reference for all images needs a reference run that nothing watches");
   if (walk && q.rules.size() != nodes) return ctx.fail(Status::bad_argument, "a plan needs one rule a node");
   if (q.updater != nullptr) {
     for (Id p = 0; p < values; ++p) {
       std::ptrdiff_t readers = 0;
       for (const Node& node : g.nodes) readers += std::count(node.par.begin(), node.par.end(), p);
-      if (readers > 1) return ctx.fail(Status::bad_argument, "a parameter that two nodes read has its gradient after the walk alone, so none can be taken within it");
+      if (readers > 1)
+        return ctx.fail(
+            Status::bad_argument,
+            "a parameter that two nodes read has its gradient after the walk alone, so none can be taken within it");
     }
   }
   if (!take(book, values, not_planned, plan.values) || !take(book, values, not_planned, plan.reference_values) ||
       !take(book, values * channels, not_planned, plan.signals) || !take(book, nodes, not_planned, plan.aux) ||
-      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) || !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, no_id, plan.shown) || !take(book, values, no_id, plan.shares) || !take(book, values, no_id, plan.carried) || !take(book, nodes, false, plan.again) ||
-      !take(book, values, false, plan.innermost) || !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) || !take(book, nodes, false, plan.walked) ||
-      !take(book, values, false, plan.wanted))
+      !take(book, nodes, not_planned, plan.reference_aux) || !take(book, nodes, Fusion{}, plan.fused) ||
+      !take(book, nodes, no_id, plan.rectifier) || !take(book, nodes, no_id, plan.shown) ||
+      !take(book, values, no_id, plan.shares) || !take(book, values, no_id, plan.carried) ||
+      !take(book, nodes, false, plan.again) || !take(book, values, false, plan.innermost) ||
+      !take(book, q.recompute ? nodes + 1 : 1, 0, plan.segments) || !take(book, nodes, false, plan.needed) ||
+      !take(book, nodes, false, plan.walked) || !take(book, values, false, plan.wanted))
     return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
   if (q.recompute) {
     if (!walk || q.reference || q.observer != nullptr)
-      return ctx.fail(Status::bad_argument, q.observer != nullptr ? "what watches a run sees every value, so none can be dropped and computed again" : "only a walk without a reference computes values again");
+      return ctx.fail(Status::bad_argument,
+                      q.observer != nullptr
+                          ? "what watches a run sees every value, so none can be dropped and computed again"
+                          : "only a walk without a reference computes values again");
     if (!take(book, values, not_planned, plan.again_values) || !take(book, nodes, not_planned, plan.again_aux))
       return ctx.fail(Status::out_of_arena, "the plan's arrays do not fit");
   }
@@ -372,7 +399,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   Buffer** const own = book.array<Buffer*>(values);
   bool* const flags = book.array<bool>(values);
   std::int32_t *const walk_at = book.array<std::int32_t>(nodes), *const again_at = book.array<std::int32_t>(nodes);
-  if (buffers == nullptr || reads == nullptr || needs == nullptr || own == nullptr || flags == nullptr || walk_at == nullptr || again_at == nullptr)
+  if (buffers == nullptr || reads == nullptr || needs == nullptr || own == nullptr || flags == nullptr ||
+      walk_at == nullptr || again_at == nullptr)
     return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
   std::fill(needs, needs + nodes, Need{});
   find_shown(q, plan, flags);
@@ -381,9 +409,12 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   const auto n = static_cast<std::int32_t>(nodes);
   const auto batch = static_cast<std::size_t>(q.batch);
   const std::size_t reference_batch = q.one_reference ? 1 : batch;
-  const auto value_bytes = [&](Id v, std::size_t images) { return aligned(images * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real)); };
+  const auto value_bytes = [&](Id v, std::size_t images) {
+    return aligned(images * static_cast<std::size_t>(g.shape(v).size()) * sizeof(real));
+  };
 
-  // Who reads a value last: the forward run's last reader, and the first node whose step in the walk reads it (n: none does).
+  // Who reads a value last: the forward run's last reader, and the first node whose step in the walk reads it (n: none
+  // does).
   std::fill(reads, reads + values, Reads{-1, n, -1, n});
   for (std::int32_t i = 0; i < n; ++i) {
     const auto k = static_cast<std::size_t>(i);
@@ -405,10 +436,12 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   find_innermost(q, ctx, plan);
   find_shares(q, plan, flags);
   find_fusions(q, plan, [&](Id v, std::int32_t reader) {
-    return !is_kept(q, v) && reads[v].forward == reader && reads[v].walk == n && (!q.reference || (reads[v].reference == reader && reads[v].reference_walk == n));
+    return !is_kept(q, v) && reads[v].forward == reader && reads[v].walk == n &&
+           (!q.reference || (reads[v].reference == reader && reads[v].reference_walk == n));
   });
 
-  // Segments, and what runs again in them: whose result only its own segment reads, if the walk or another that runs again needs it.
+  // Segments, and what runs again in them: whose result only its own segment reads, if the walk or another that runs
+  // again needs it.
   plan.segments = plan.segments.first(q.recompute ? find_segments(q, plan, reads, needs, n, plan.segments.data()) : 1);
   const std::size_t segments = plan.segments.size();
   const auto segment_of = [&](std::int32_t i) {
@@ -421,7 +454,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     const Id v = plan.result(i);
     if (!plan.runs(i) || s + 1 == segments || is_kept(q, v) || segment_of(reads[v].forward) != s) continue;
     bool wanted = reads[v].walk < n || needs[i].aux;
-    for (std::size_t j = i + 1; j < nodes && !wanted; ++j) wanted = plan.again[j] && (contains(g.nodes[j].in, v) || plan.fused[j].residual == v);
+    for (std::size_t j = i + 1; j < nodes && !wanted; ++j)
+      wanted = plan.again[j] && (contains(g.nodes[j].in, v) || plan.fused[j].residual == v);
     plan.again[i] = wanted;
   }
 
@@ -441,7 +475,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   const auto read_in_walk = [&](Id v) {
     std::int32_t last = reads[v].walk < n ? walk_time(reads[v].walk) : -1;
     for (std::size_t j = 0; segments > 1 && j < nodes; ++j)
-      if (plan.again[j] && (contains(g.nodes[j].in, v) || plan.fused[j].residual == v)) last = std::max(last, again_at[j]);
+      if (plan.again[j] && (contains(g.nodes[j].in, v) || plan.fused[j].residual == v))
+        last = std::max(last, again_at[j]);
     return last;
   };
 
@@ -452,23 +487,36 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
     if (!plan.needed[k]) continue;
     if (const std::size_t bytes = aligned(batch * g.nodes[k].aux_bytes); bytes > 0) {
       const bool again = plan.again[k];
-      buffers[count++] = {bytes, forward_time(i), needs[k].aux && !again ? walk_time(i) : forward_time(i), &plan.aux[k]};
+      buffers[count++] = {bytes, forward_time(i), needs[k].aux && !again ? walk_time(i) : forward_time(i),
+                          &plan.aux[k]};
       if (again) buffers[count++] = {bytes, again_at[k], needs[k].aux ? walk_time(i) : again_at[k], &plan.again_aux[k]};
-      if (q.reference) buffers[count++] = {aligned(reference_batch * g.nodes[k].aux_bytes), i, needs[k].aux && q.rules[k]->needs_reference() ? reference_end(i) : i, &plan.reference_aux[k]};
+      if (q.reference)
+        buffers[count++] = {aligned(reference_batch * g.nodes[k].aux_bytes), i,
+                            needs[k].aux && q.rules[k]->needs_reference() ? reference_end(i) : i,
+                            &plan.reference_aux[k]};
     }
     if (plan.fused[k].absorbed) continue;
     const Id v = plan.result(k), r = plan.fused[k].residual;
     const std::int32_t in_walk = read_in_walk(v);
-    const std::int32_t last = is_kept(q, v) ? end : plan.again[k] ? forward_time(reads[v].forward) : std::max(forward_time(reads[v].forward), in_walk);
-    if (r != no_id && own[r] != nullptr && !q.reference && segments == 1 && !is_kept(q, r) && reads[r].walk == n && !read_from(g, plan, r, i)) {
+    const std::int32_t last = is_kept(q, v)   ? end
+                              : plan.again[k] ? forward_time(reads[v].forward)
+                                              : std::max(forward_time(reads[v].forward), in_walk);
+    if (r != no_id && own[r] != nullptr && !q.reference && segments == 1 && !is_kept(q, r) && reads[r].walk == n &&
+        !read_from(g, plan, r, i)) {
       own[v] = own[r];
       own[v]->last = std::max(own[v]->last, last);
       continue;
     }
     own[v] = &buffers[count++];
     *own[v] = {value_bytes(v, batch), forward_time(i), last, &plan.values[v]};
-    if (plan.again[k]) buffers[count++] = {value_bytes(v, batch), again_at[k], std::max(again_at[k], in_walk), &plan.again_values[v]};
-    if (q.reference) buffers[count++] = {value_bytes(v, reference_batch), i, is_kept(q, v) ? end : reads[v].reference_walk < n ? reference_end(reads[v].reference_walk) : reads[v].reference, &plan.reference_values[v]};
+    if (plan.again[k])
+      buffers[count++] = {value_bytes(v, batch), again_at[k], std::max(again_at[k], in_walk), &plan.again_values[v]};
+    if (q.reference)
+      buffers[count++] = {value_bytes(v, reference_batch), i,
+                          is_kept(q, v)                 ? end
+                          : reads[v].reference_walk < n ? reference_end(reads[v].reference_walk)
+                                                        : reads[v].reference,
+                          &plan.reference_values[v]};
   }
   if (walk) {
     std::fill(own, own + values, nullptr);
@@ -491,7 +539,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
       const auto [first, last] = times(v);
       if (first < 0 || plan.shares[v] != v) continue;
       own[v] = &buffers[count];
-      for (std::size_t c = 0; c < channels; ++c) buffers[count++] = {value_bytes(v, batch), first, last, &plan.signals[v * channels + c]};
+      for (std::size_t c = 0; c < channels; ++c)
+        buffers[count++] = {value_bytes(v, batch), first, last, &plan.signals[v * channels + c]};
     }
     // Only single signals are shared.
     for (Id v = 0; v < values; ++v)
@@ -499,7 +548,8 @@ Status make_plan(const PlanRequest& q, const Context& ctx, Arena& book, Plan& pl
   }
   plan.planned_bytes = place({buffers, count});
   for (const Fusion& fused : plan.fused)
-    if (fused.result != no_id && plan.values[fused.result] == not_planned) plan.values[fused.result] = plan.values[fused.residual];
+    if (fused.result != no_id && plan.values[fused.result] == not_planned)
+      plan.values[fused.result] = plan.values[fused.residual];
   for (Id v = 0; v < values && channels == 1; ++v) plan.signals[v] = plan.signals[plan.shares[v]];
   book.rewind(working);
   return measure_scratch(ctx, book, plan);

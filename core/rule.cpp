@@ -4,12 +4,18 @@ namespace vitrine {
 
 Status Rule::step(const Context& ctx, const Op& op, const Step& s) const noexcept {
   switch (op.klass()) {
-    case OpClass::affine: return affine(ctx, static_cast<const AffineOp&>(op), s);
-    case OpClass::pointwise: return pointwise(ctx, static_cast<const PointwiseOp&>(op), s);
-    case OpClass::route: return route(ctx, static_cast<const RouteOp&>(op), s);
-    case OpClass::view: return view(ctx, static_cast<const ViewOp&>(op), s);
-    case OpClass::product: return product(ctx, static_cast<const ProductOp&>(op), s);
-    case OpClass::custom: return custom(ctx, static_cast<const CustomOp&>(op), s);
+    case OpClass::affine:
+      return affine(ctx, static_cast<const AffineOp&>(op), s);
+    case OpClass::pointwise:
+      return pointwise(ctx, static_cast<const PointwiseOp&>(op), s);
+    case OpClass::route:
+      return route(ctx, static_cast<const RouteOp&>(op), s);
+    case OpClass::view:
+      return view(ctx, static_cast<const ViewOp&>(op), s);
+    case OpClass::product:
+      return product(ctx, static_cast<const ProductOp&>(op), s);
+    case OpClass::custom:
+      return custom(ctx, static_cast<const CustomOp&>(op), s);
   }
   return ctx.fail(Status::no_rule, "is of no known class");
 }
@@ -30,11 +36,19 @@ Status Rule::pass(const Context& ctx, const Step& s) noexcept {
   return Status::ok;
 }
 
-Status Rule::affine(const Context& ctx, const AffineOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
-Status Rule::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
+Status Rule::affine(const Context& ctx, const AffineOp& op, const Step& s) const noexcept {
+  return gradient(ctx, op, s);
+}
+Status Rule::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
+  return gradient(ctx, op, s);
+}
 Status Rule::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::view(const Context& ctx, const ViewOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
-Status Rule::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
-Status Rule::custom(const Context& ctx, const CustomOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
+Status Rule::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept {
+  return gradient(ctx, op, s);
+}
+Status Rule::custom(const Context& ctx, const CustomOp& op, const Step& s) const noexcept {
+  return gradient(ctx, op, s);
+}
 
 }  // namespace vitrine

@@ -16,15 +16,18 @@ struct StepReport {
 
 /// One step of a walk: one node, its forward record, the signal that arrives and where to put the signals that leave.
 struct Step {
-  const NodeIO& io;                   ///< its `out` may be cut at 0 where no signal arrives (Rule::vanishes)
-  const NodeIO* reference;            ///< the same node in the reference run (of one image: PlanRequest::one_reference), for rules that need one; else null
+  const NodeIO& io;         ///< its `out` may be cut at 0 where no signal arrives (Rule::vanishes)
+  const NodeIO* reference;  ///< the same node in the reference run (of one image: PlanRequest::one_reference), for
+                            ///< rules that need one; else null
   std::span<const TensorView> s_out;  ///< one a channel (Rule::channels)
   std::span<const Sink> s_in;         ///< channel c, input k at c * inputs + k; a sink without data is not wanted
   std::span<const Sink> d_par;        ///< parameter gradients (gradient only); may be empty
   StepReport* report;                 ///< null: no ledger
 
   /// The step of one channel alone.
-  std::span<const Sink> inputs(std::size_t channel) const noexcept { return s_in.subspan(channel * io.in.size(), io.in.size()); }
+  std::span<const Sink> inputs(std::size_t channel) const noexcept {
+    return s_in.subspan(channel * io.in.size(), io.in.size());
+  }
 };
 
 class Rule {
@@ -40,8 +43,9 @@ class Rule {
   virtual bool derivative() const noexcept { return false; }
   /// The step gives the one input what arrives, unchanged.
   virtual bool passes(const Op&) const noexcept { return false; }
-  /// Whether it sends nothing to input elements that are 0, provided that (`out`) nothing arrives at output elements that are. So it is
-  /// with relevance, which is a share of the value: none passes where a ReLU has cut, and the value before the ReLU need not be kept.
+  /// Whether it sends nothing to input elements that are 0, provided that (`out`) nothing arrives at output elements
+  /// that are. So it is with relevance, which is a share of the value: none passes where a ReLU has cut, and the value
+  /// before the ReLU need not be kept.
   virtual bool vanishes(const Op&, bool /*out*/) const noexcept { return false; }
   /// It takes values and signals as they lie, images innermost or outermost (TensorView::lanes).
   virtual bool any_lanes() const noexcept { return derivative(); }

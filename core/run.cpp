@@ -15,18 +15,30 @@ std::byte* align(std::byte* p) noexcept {
 }  // namespace
 
 Run::Run(const Plan& plan, std::byte* memory, real* parameters, real* parameter_gradients) noexcept
-    : Run(plan, memory, align(memory) + plan.planned_bytes + plan.scratch_bytes + plan.prepared_bytes + 2 * Arena::alignment, parameters, parameter_gradients) {}
+    : Run(plan, memory,
+          align(memory) + plan.planned_bytes + plan.scratch_bytes + plan.prepared_bytes + 2 * Arena::alignment,
+          parameters, parameter_gradients) {}
 
 Run::Run(const Plan& plan, std::byte* memory, std::byte* book, real* parameters, real* parameter_gradients) noexcept
-    : plan_(plan), memory_(align(memory)), parameters_(parameters), gradients_(parameter_gradients),
-      scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes), book_(align(book), plan.book_bytes + Arena::alignment) {
+    : plan_(plan),
+      memory_(align(memory)),
+      parameters_(parameters),
+      gradients_(parameter_gradients),
+      scratch_(align(memory_ + plan.planned_bytes), plan.scratch_bytes),
+      book_(align(book), plan.book_bytes + Arena::alignment) {
   std::byte* const entries = align(book + plan.book_bytes + 2 * Arena::alignment);
-  prepared_ = {{reinterpret_cast<Prepared::Entry*>(entries), plan.prepared_count}, Arena(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.prepared_bytes)};
+  prepared_ = {{reinterpret_cast<Prepared::Entry*>(entries), plan.prepared_count},
+               Arena(align(memory_ + plan.planned_bytes + plan.scratch_bytes), plan.prepared_bytes)};
 }
 
 Run::Run(const Plan& plan, std::byte* memory, Arena scratch, Arena book, Prepared prepared) noexcept
-    : plan_(plan), memory_(memory), parameters_(reinterpret_cast<real*>(memory)), gradients_(reinterpret_cast<real*>(memory)),
-      scratch_(scratch), book_(book), prepared_(prepared) {}
+    : plan_(plan),
+      memory_(memory),
+      parameters_(reinterpret_cast<real*>(memory)),
+      gradients_(reinterpret_cast<real*>(memory)),
+      scratch_(scratch),
+      book_(book),
+      prepared_(prepared) {}
 
 TensorView Run::place(std::size_t offset, Id value, std::int32_t batch) const noexcept {
   real* const data = offset == not_planned ? nullptr : reinterpret_cast<real*>(memory_ + offset);
@@ -35,12 +47,18 @@ TensorView Run::place(std::size_t offset, Id value, std::int32_t batch) const no
 
 TensorView Run::value(Id v) const noexcept {
   const ValueKind kind = plan_.request.graph->values[v].kind;
-  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? input_ : place(again_ && plan_.again_values[v] != not_planned ? plan_.again_values[v] : plan_.values[v], v, batch_);
+  return kind == ValueKind::parameter ? parameter(v)
+         : kind == ValueKind::input
+             ? input_
+             : place(again_ && plan_.again_values[v] != not_planned ? plan_.again_values[v] : plan_.values[v], v,
+                     batch_);
 }
 
 TensorView Run::reference_value(Id v) const noexcept {
   const ValueKind kind = plan_.request.graph->values[v].kind;
-  return kind == ValueKind::parameter ? parameter(v) : kind == ValueKind::input ? reference_input_ : place(plan_.reference_values[v], v, plan_.request.one_reference ? 1 : batch_);
+  return kind == ValueKind::parameter ? parameter(v)
+         : kind == ValueKind::input   ? reference_input_
+                                      : place(plan_.reference_values[v], v, plan_.request.one_reference ? 1 : batch_);
 }
 
 TensorView Run::signal(Id v, std::int32_t channel) const noexcept {
@@ -72,9 +90,12 @@ NodeIO Run::io(Id i, bool reference) noexcept {
   const Node& node = plan_.request.graph->nodes[i];
   TensorView* views = book_.array<TensorView>(node.in.size() + node.par.size());
   if (views == nullptr) return {};
-  for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = reference ? reference_value(node.in[k]) : value(node.in[k]);
+  for (std::size_t k = 0; k < node.in.size(); ++k)
+    views[k] = reference ? reference_value(node.in[k]) : value(node.in[k]);
   for (std::size_t k = 0; k < node.par.size(); ++k) views[node.in.size() + k] = parameter(node.par[k]);
-  const std::size_t aux = reference ? plan_.reference_aux[i] : again_ && plan_.again_aux[i] != not_planned ? plan_.again_aux[i] : plan_.aux[i];
+  const std::size_t aux = reference                                     ? plan_.reference_aux[i]
+                          : again_ && plan_.again_aux[i] != not_planned ? plan_.again_aux[i]
+                                                                        : plan_.aux[i];
   return {{views, node.in.size()},
           {views + node.in.size(), node.par.size()},
           reference ? reference_value(node.out) : value(plan_.shown[i]),
@@ -87,7 +108,8 @@ NodeIO Run::forward_io(Id i, bool reference) noexcept {
   NodeIO node = io(i, reference);
   const Fusion& fused = plan_.fused[i];
   node.out = reference ? reference_value(plan_.result(i)) : value(plan_.result(i));
-  if (fused.residual != no_id) node.finish.residual = reference ? reference_value(fused.residual) : value(fused.residual);
+  if (fused.residual != no_id)
+    node.finish.residual = reference ? reference_value(fused.residual) : value(fused.residual);
   node.finish.relu = fused.relu;
   return node;
 }
@@ -95,8 +117,11 @@ NodeIO Run::forward_io(Id i, bool reference) noexcept {
 Status Run::forward(const Context& ctx, const TensorView& input, Id first_node) noexcept {
   const Graph& g = *plan_.request.graph;
   const Shape expected = g.shape(g.input).with_batch(input.shape.n());
-  if (input.shape != expected || input.shape.n() < 1) return ctx.fail(Status::bad_shape, "the input does not fit the network", input.shape, g.shape(g.input));
-  if (input.shape.n() > plan_.request.batch) return ctx.fail(Status::bad_shape, "the batch is larger than planned", input.shape, g.shape(g.input).with_batch(plan_.request.batch));
+  if (input.shape != expected || input.shape.n() < 1)
+    return ctx.fail(Status::bad_shape, "the input does not fit the network", input.shape, g.shape(g.input));
+  if (input.shape.n() > plan_.request.batch)
+    return ctx.fail(Status::bad_shape, "the batch is larger than planned", input.shape,
+                    g.shape(g.input).with_batch(plan_.request.batch));
   input_ = input;
   batch_ = input.shape.n();
   return run_nodes(ctx, false, first_node);
@@ -105,7 +130,8 @@ Status Run::forward(const Context& ctx, const TensorView& input, Id first_node) 
 Status Run::forward_reference(const Context& ctx, const TensorView& input) noexcept {
   const Graph& g = *plan_.request.graph;
   if (!plan_.request.reference) return ctx.fail(Status::bad_argument, "the plan has no reference run");
-  if (input.shape != g.shape(g.input).with_batch(input.shape.n()) || input.shape.n() > (plan_.request.one_reference ? 1 : plan_.request.batch))
+  if (input.shape != g.shape(g.input).with_batch(input.shape.n()) ||
+      input.shape.n() > (plan_.request.one_reference ? 1 : plan_.request.batch))
     return ctx.fail(Status::bad_shape, "the reference does not fit the network", input.shape, g.shape(g.input));
   reference_input_ = input;
   batch_ = input.shape.n();
@@ -226,8 +252,12 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
   }
   if (q.observer != nullptr) VITRINE_TRY(q.observer->before_step(ctx, *q.graph, i, signals));
   StepReport report;
-  const Step step{run_io, q.reference ? &reference_io : nullptr, signals, {leaving, channels * node.in.size()},
-                  {parameter_sinks, q.parameter_gradients ? node.par.size() : 0}, ledger != nullptr ? &report : nullptr};
+  const Step step{run_io,
+                  q.reference ? &reference_io : nullptr,
+                  signals,
+                  {leaving, channels * node.in.size()},
+                  {parameter_sinks, q.parameter_gradients ? node.par.size() : 0},
+                  ledger != nullptr ? &report : nullptr};
   const double start = ledger != nullptr && ledger->clock != nullptr ? ledger->clock() : 0;
   VITRINE_TRY(q.rules[i]->step(ctx, *node.op, step));
   for (std::size_t k = 0; k < node.par.size() && q.updater != nullptr; ++k)
@@ -254,7 +284,8 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
         if (target.data != sink.data) ctx->scale(real{1}, sink.data, target.data, sink.size(), true);
       }
   }
-  for (std::size_t k = 0; k < node.in.size(); ++k) written[plan_.target(i, k)] = written[plan_.target(i, k)] || plan_.wanted[plan_.target(i, k)];
+  for (std::size_t k = 0; k < node.in.size(); ++k)
+    written[plan_.target(i, k)] = written[plan_.target(i, k)] || plan_.wanted[plan_.target(i, k)];
   for (const Id p : node.par) written[p] = true;
   return Status::ok;
 }
@@ -287,9 +318,10 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   const ArenaScope scope(book);
   auto* const entries = book.array<Prepared::Entry>(most);
   if (entries == nullptr) return ctx.fail(Status::out_of_arena, "the plan's working memory does not fit");
-  Run dry(plan, nowhere, Arena(nowhere, ~std::size_t{0} / 4), book.rest(), {{entries, most}, Arena(nowhere, ~std::size_t{0} / 4)});
-  // Smaller batches may be cut into other tiles and then need more: each size is measured, in large batches a sample, of those that
-  // vectors divide and of others.
+  Run dry(plan, nowhere, Arena(nowhere, ~std::size_t{0} / 4), book.rest(),
+          {{entries, most}, Arena(nowhere, ~std::size_t{0} / 4)});
+  // Smaller batches may be cut into other tiles and then need more: each size is measured, in large batches a sample,
+  // of those that vectors divide and of others.
   const std::int32_t step = 1 + q.batch / 1024;
   const auto measure = [&](std::int32_t batch) noexcept {
     const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};

@@ -10,15 +10,15 @@ namespace vitrine {
 struct LedgerLine {
   bool filled = false;
   const char* rule = "";
-  kernels::Stats out{}, in{};   ///< the signal that arrived, and what this step sent to all inputs together
+  kernels::Stats out{}, in{};  ///< the signal that arrived, and what this step sent to all inputs together
   StepReport absorbed{};
   double seconds = 0;
-  std::size_t bytes = 0;        ///< of the signals read and written
+  std::size_t bytes = 0;  ///< of the signals read and written
 };
 
 struct Ledger {
-  std::span<LedgerLine> lines{};        ///< one a node
-  double (*clock)() noexcept = nullptr; ///< seconds; null: times stay 0
+  std::span<LedgerLine> lines{};         ///< one a node
+  double (*clock)() noexcept = nullptr;  ///< seconds; null: times stay 0
 };
 
 class Run {
@@ -30,11 +30,11 @@ class Run {
   /// plan.host_bytes().
   Run(const Plan& plan, std::byte* memory, std::byte* book, real* parameters, real* parameter_gradients) noexcept;
 
-  /// Runs the nodes from `first_node` on. `input` is read in place and must stay until the walk is done; its batch may be
-  /// smaller than the plan's. Rerunning from a later node needs the values it reads to be kept.
+  /// Runs the nodes from `first_node` on. `input` is read in place and must stay until the walk is done; its batch may
+  /// be smaller than the plan's. Rerunning from a later node needs the values it reads to be kept.
   Status forward(const Context&, const TensorView& input, Id first_node = 0) noexcept;
-  /// Likewise for the reference run, which must come first: before each run, or once where there is one reference for all
-  /// images, which then must stay where it is.
+  /// Likewise for the reference run, which must come first: before each run, or once where there is one reference for
+  /// all images, which then must stay where it is.
   Status forward_reference(const Context&, const TensorView& input) noexcept;
   /// Walks from the seeds, whose signals (signal(seed)) the caller has set, back to plan.request.until.
   Status walk_back(const Context&, Ledger* = nullptr) noexcept;

@@ -26,13 +26,15 @@ struct Shape {
 
 /// Elements of someone's memory, dense, in the order of the shape. data == nullptr: no tensor here.
 ///
-/// Within a run, values of a batch may lie with images innermost, (n/lanes, c, h, w, lane): a vector then holds one place of as many
-/// images. Only ops that say so (Op::lanes) meet such views; to those that work element by element they are like any other.
+/// Within a run, values of a batch may lie with images innermost, (n/lanes, c, h, w, lane): a vector then holds one
+/// place of as many images. Only ops that say so (Op::lanes) meet such views; to those that work element by element
+/// they are like any other.
 struct TensorView {
   real* data = nullptr;
   Shape shape{};
   std::int32_t lanes = 1;
-  /// A shape of the same memory that keeps channels apart and is dense whatever the lanes: for ops to which only the channel matters.
+  /// A shape of the same memory that keeps channels apart and is dense whatever the lanes: for ops to which only the
+  /// channel matters.
   constexpr Shape folded() const noexcept { return {shape.n() / lanes, shape.c(), shape.h(), shape.w() * lanes}; }
   constexpr explicit operator bool() const noexcept { return data != nullptr; }
   constexpr std::int64_t size() const noexcept { return shape.size(); }

@@ -8,10 +8,10 @@
 
 namespace vitrine {
 
-// One job at a time. Every worker begins with a share of neighbouring tiles, the same one job after job: what one op wrote, the next
-// finds in the same core's cache. Who is done takes from the others' shares, so a slow (descheduled) thread delays one tile, not its share
-// of all. A job's description is only read by threads that have registered under the mutex, so a late sleeper can
-// never touch a finished job.
+// One job at a time. Every worker begins with a share of neighbouring tiles, the same one job after job: what one op
+// wrote, the next finds in the same core's cache. Who is done takes from the others' shares, so a slow (descheduled)
+// thread delays one tile, not its share of all. A job's description is only read by threads that have registered under
+// the mutex, so a late sleeper can never touch a finished job.
 struct ThreadPool::State {
   std::mutex mutex;
   std::condition_variable wake, idle;
@@ -26,8 +26,8 @@ struct ThreadPool::State {
   bool quit = false;
   std::vector<std::thread> threads;
 
-  // A short spin catches the next op of a network, or the last tile of this one, where falling asleep and being woken would take
-  // longer; yielding keeps it harmless where cores are shared.
+  // A short spin catches the next op of a network, or the last tile of this one, where falling asleep and being woken
+  // would take longer; yielding keeps it harmless where cores are shared.
   template <class Done>
   static void spin(Done&& done) noexcept {
     for (int k = 0; k < 256 && !done(); ++k) std::this_thread::yield();

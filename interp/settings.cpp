@@ -7,7 +7,8 @@ namespace vitrine {
 namespace {
 
 bool listed(const std::string& value, const std::string& choices) {
-  return !value.empty() && value.find('|') == std::string::npos && ("|" + choices + "|").find("|" + value + "|") != std::string::npos;
+  return !value.empty() && value.find('|') == std::string::npos &&
+         ("|" + choices + "|").find("|" + value + "|") != std::string::npos;
 }
 
 std::string plain(double v) {
@@ -38,7 +39,8 @@ bool parse_number(const std::string& text, double& value) {
   return error == std::errc{} && rest == end && std::isfinite(value);
 }
 
-Settings::Settings(std::string owner, std::span<const Setting> declared, const std::map<std::string, std::string>& given)
+Settings::Settings(std::string owner, std::span<const Setting> declared,
+                   const std::map<std::string, std::string>& given)
     : owner_(std::move(owner)), declared_(declared), given_(given) {
   for (const Setting& s : declared) values_[s.name] = s.initial;
   for (const auto& [key, value] : given) {
@@ -48,11 +50,14 @@ Settings::Settings(std::string owner, std::span<const Setting> declared, const s
     switch (s.kind) {
       case Setting::integer:
         if (!parse_number(value, v) || v != std::floor(v) || v < s.low || v > s.high)
-          refuse(key, "a whole number" + (s.high < 1e300 ? " from " + plain(s.low) + " to " + plain(s.high) : " of at least " + plain(s.low)));
+          refuse(key, "a whole number" + (s.high < 1e300 ? " from " + plain(s.low) + " to " + plain(s.high)
+                                                         : " of at least " + plain(s.low)));
         break;
       case Setting::number:
         if (!parse_number(value, v) || v < s.low || v > s.high)
-          refuse(key, s.low > -1e300 ? "a number" + (s.high < 1e300 ? " from " + plain(s.low) + " to " + plain(s.high) : " of at least " + plain(s.low)) : "a number");
+          refuse(key, s.low > -1e300 ? "a number" + (s.high < 1e300 ? " from " + plain(s.low) + " to " + plain(s.high)
+                                                                    : " of at least " + plain(s.low))
+                                     : "a number");
         break;
       case Setting::numbers:
         if (!parse_list(value, list)) refuse(key, "a number, or one a channel separated by ';'");
@@ -60,7 +65,8 @@ Settings::Settings(std::string owner, std::span<const Setting> declared, const s
       case Setting::choice:
         if (!listed(value, s.choices)) refuse(key, s.choices);
         break;
-      case Setting::text: break;
+      case Setting::text:
+        break;
     }
     values_[key] = value;
   }
@@ -72,12 +78,15 @@ const Setting& Settings::find(const std::string& key) const {
     if (key == s.name) return s;
     known += (known.empty() ? "" : ", ") + std::string(s.name);
   }
-  throw Error(owner_ + " has no setting '" + key + "': " + (known.empty() ? "it has none" : "expected " + known), Error::usage);
+  throw Error(owner_ + " has no setting '" + key + "': " + (known.empty() ? "it has none" : "expected " + known),
+              Error::usage);
 }
 
 void Settings::refuse(const std::string& key, const std::string& expected) const {
   const auto it = given_.find(key);
-  throw Error(owner_ + ": setting " + key + "=" + (it != given_.end() ? it->second : values_.at(key)) + ": expected " + expected, Error::usage);
+  throw Error(owner_ + ": setting " + key + "=" + (it != given_.end() ? it->second : values_.at(key)) + ": expected " +
+                  expected,
+              Error::usage);
 }
 
 std::int64_t Settings::integer(const std::string& key) const { return static_cast<std::int64_t>(number(key)); }
@@ -102,8 +111,10 @@ std::map<std::string, std::string> parse_settings(const std::string& owner, cons
     const std::size_t end = std::min(list.find(',', at), list.size());
     const std::string pair = list.substr(at, end - at);
     const std::size_t equals = pair.find('=');
-    if (equals == std::string::npos || equals == 0) throw Error(owner + ": '" + pair + "' is not key=value", Error::usage);
-    if (!out.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second) throw Error(owner + ": '" + pair.substr(0, equals) + "' is set twice", Error::usage);
+    if (equals == std::string::npos || equals == 0)
+      throw Error(owner + ": '" + pair + "' is not key=value", Error::usage);
+    if (!out.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second)
+      throw Error(owner + ": '" + pair.substr(0, equals) + "' is set twice", Error::usage);
     at = end + 1;
   }
   return out;

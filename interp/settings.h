@@ -16,8 +16,8 @@ struct Setting {
   const char* name;
   const char* initial;  ///< default, as a user would write it; "" = chosen from the model or input
   const char* meaning;
-  const char* choices = "";                ///< choice: separated by |
-  double low = -1e300, high = 1e300;       ///< integer, number: allowed range
+  const char* choices = "";           ///< choice: separated by |
+  double low = -1e300, high = 1e300;  ///< integer, number: allowed range
 };
 
 class Settings {
@@ -41,7 +41,8 @@ class Settings {
   std::map<std::string, std::string> given_, values_;
 };
 
-/// "a=1,b=2" as a map; `numbers` lists use ';' or ':' inside so that commas separate settings. Usage Error if malformed.
+/// "a=1,b=2" as a map; `numbers` lists use ';' or ':' inside so that commas separate settings. Usage Error if
+/// malformed.
 std::map<std::string, std::string> parse_settings(const std::string& owner, const std::string& list);
 
 /// A finite number that is the whole text; false otherwise.

@@ -1,6 +1,6 @@
 // A device that is not the host: its memory and its kernel table. The table has the same slots as the host's; its
-// pointers are the device's. Back ends are modules of their own, opened when a command asks for them (models/device.h), so
-// that the program starts, and installs, without any of a GPU's libraries.
+// pointers are the device's. Back ends are modules of their own, opened when a command asks for them (models/device.h),
+// so that the program starts, and installs, without any of a GPU's libraries.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,10 @@
 
 namespace vitrine::kernels {
 
-/// All functions work in the order in which they are called, on one stream; those that hand data to the host wait for it.
-/// A failure is kept, later calls do nothing, and `failure` tells it: nobody has to check every launch.
+/// All functions work in the order in which they are called, on one stream; those that hand data to the host wait for
+/// it. A failure is kept, later calls do nothing, and `failure` tells it: nobody has to check every launch.
 struct Device {
-  const char* name = "";               ///< "cuda:0, NVIDIA H100": for messages
+  const char* name = "";  ///< "cuda:0, NVIDIA H100": for messages
   const Table<float>* kernels = nullptr;
   std::size_t (*free_bytes)() noexcept = nullptr;
   /// Aligned to 256 bytes; null where there is not enough.
@@ -37,5 +37,6 @@ struct Device {
 
 }  // namespace vitrine::kernels
 
-/// What a back end's module exports (its type: decltype(vitrine_open_device)): device `index`, or null and a sentence in *why.
+/// What a back end's module exports (its type: decltype(vitrine_open_device)): device `index`, or null and a sentence
+/// in *why.
 extern "C" const vitrine::kernels::Device* vitrine_open_device(int index, const char** why) noexcept;

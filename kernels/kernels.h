@@ -1,8 +1,8 @@
 // The kernel table: every loop over memory that Vitrine runs, as one struct of function pointers.
 //
-// Kernels know pointers and sizes only: no tensors, no graph, no heap, no exceptions, no threads. There is one table per
-// instruction set; each is filled narrow to wide (reference, AVX2, AVX-512), so a slot without a fast version keeps the
-// reference. The slots are listed once, in VITRINE_KERNEL_SLOTS: the table, the self-check (tests/kernels) and the
+// Kernels know pointers and sizes only: no tensors, no graph, no heap, no exceptions, no threads. There is one table
+// per instruction set; each is filled narrow to wide (reference, AVX2, AVX-512), so a slot without a fast version keeps
+// the reference. The slots are listed once, in VITRINE_KERNEL_SLOTS: the table, the self-check (tests/kernels) and the
 // benchmarks all iterate that list, so a slot that nobody checks cannot exist.
 //
 // Conventions, for every slot:
@@ -12,10 +12,12 @@
 //  - Nothing outside the given extents is read or written.
 //  - The order of additions into one output element does not depend on how the caller cuts the work into tiles, rows or
 //    ranges, so results do not depend on the number of threads.
-//  - In the table of a device (kernels/device.h) pointers to data are the device's. What a comment marks `host` lies in host
-//    memory in every table: small arrays of labels, and results that the host reads. Slots that give such results wait for
-//    them. A tiled slot of a device has one tile, which starts the work and does not wait for it; its scratch memory is the
-//    device's, and must not be given to anything else before the device has come past it (one stream: the next slot may).
+//  - In the table of a device (kernels/device.h) pointers to data are the device's. What a comment marks `host` lies in
+//  host
+//    memory in every table: small arrays of labels, and results that the host reads. Slots that give such results wait
+//    for them. A tiled slot of a device has one tile, which starts the work and does not wait for it; its scratch
+//    memory is the device's, and must not be given to anything else before the device has come past it (one stream: the
+//    next slot may).
 #pragma once
 
 #include <cstddef>
@@ -32,13 +34,13 @@ namespace vitrine {
 using real = VITRINE_REAL;
 
 /// A map applied to each element of an operand while it is read: how LRP rules substitute weights and inputs without
-/// ever copying or mutating them. `signs` covers raw (1,1), positive part (1,0), negative part (0,1), |v| (1,-1) and the
-/// gamma rule's w + g*w+ (1+g,1).
+/// ever copying or mutating them. `signs` covers raw (1,1), positive part (1,0), negative part (0,1), |v| (1,-1) and
+/// the gamma rule's w + g*w+ (1+g,1).
 struct Substitute {
   enum Kind : std::uint8_t { signs, square, one };
-  float p = 1;         ///< factor of max(v,0)
-  float n = 1;         ///< factor of min(v,0)
-  Kind kind = signs;   ///< square: v*v; one: 1 (padding stays 0 under every kind); p and n are then ignored
+  float p = 1;        ///< factor of max(v,0)
+  float n = 1;        ///< factor of min(v,0)
+  Kind kind = signs;  ///< square: v*v; one: 1 (padding stays 0 under every kind); p and n are then ignored
   constexpr bool raw() const noexcept { return kind == signs && p == 1 && n == 1; }
   constexpr bool zero() const noexcept { return kind == signs && p == 0 && n == 0; }
   friend constexpr bool operator==(const Substitute&, const Substitute&) = default;
@@ -55,7 +57,8 @@ struct Work {
 };
 
 /// A kernel large enough to be cut into tiles. Call `plan`, provide memory aligned to 64 bytes, where there is shared
-/// memory call `pack` for each of its parts, then `tile` for 0 <= index < tiles. `plan` looks only at sizes and flags, never at data, so plans can be made beforehand.
+/// memory call `pack` for each of its parts, then `tile` for 0 <= index < tiles. `plan` looks only at sizes and flags,
+/// never at data, so plans can be made beforehand.
 template <class Args>
 struct Tiled {
   Work (*plan)(const Args&) noexcept = nullptr;
@@ -68,10 +71,18 @@ struct Tiled {
 template <class T>
 struct GemmArgs {
   std::int64_t m = 0, n = 0, k = 0;
-  const T* a = nullptr; std::int64_t lda = 0; bool a_transposed = false; Substitute a_sub;
-  const T* b = nullptr; std::int64_t ldb = 0; bool b_transposed = false; Substitute b_sub;
-  const T* bias = nullptr; Substitute bias_sub;
-  T* c = nullptr; std::int64_t ldc = 0;
+  const T* a = nullptr;
+  std::int64_t lda = 0;
+  bool a_transposed = false;
+  Substitute a_sub;
+  const T* b = nullptr;
+  std::int64_t ldb = 0;
+  bool b_transposed = false;
+  Substitute b_sub;
+  const T* bias = nullptr;
+  Substitute bias_sub;
+  T* c = nullptr;
+  std::int64_t ldc = 0;
   bool add = false;
 };
 
@@ -86,9 +97,10 @@ struct ConvShape {
 /// Which outputs of a neuron a group of an LRP table speaks for: all, or those with z > 0 or z < 0 (generalised gamma).
 enum class Where : std::uint8_t { always, positive, negative };
 
-/// A result that is also known as factor * whole - part, of whose elements those count where `needed` is not 0 and `whole` as `where`
-/// says; all three have the result's shape. `part` may lie where the result goes. A result that takes several calls (the sum of two
-/// convolutions: ConvArgs::add) is known as a whole: each call adds its own sums where they are needed, and `part` lies elsewhere.
+/// A result that is also known as factor * whole - part, of whose elements those count where `needed` is not 0 and
+/// `whole` as `where` says; all three have the result's shape. `part` may lie where the result goes. A result that
+/// takes several calls (the sum of two convolutions: ConvArgs::add) is known as a whole: each call adds its own sums
+/// where they are needed, and `part` lies elsewhere.
 template <class T>
 struct Remainder {
   const T *whole = nullptr, *part = nullptr, *needed = nullptr;
@@ -103,27 +115,33 @@ struct Remainder {
 template <class T>
 struct ConvArgs {
   ConvShape s;
-  const T* x = nullptr; Substitute x_sub;
-  const T* w = nullptr; Substitute w_sub;
-  const T* bias = nullptr; Substitute bias_sub;   ///< oc values, or null
+  const T* x = nullptr;
+  Substitute x_sub;
+  const T* w = nullptr;
+  Substitute w_sub;
+  const T* bias = nullptr;
+  Substitute bias_sub;  ///< oc values, or null
   const T* y = nullptr;
   T* x_out = nullptr;
   T* w_out = nullptr;
   T* y_out = nullptr;
   bool add = false;
-  /// The direct sum, whose error is relative to each result's own terms. Otherwise kernels of 3 or 5 columns may go by Winograd's
-  /// filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its neighbours.
+  /// The direct sum, whose error is relative to each result's own terms. Otherwise kernels of 3 or 5 columns may go by
+  /// Winograd's filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its
+  /// neighbours.
   bool exact = false;
   bool kept = false;  ///< what `pack` makes is kept for further runs with the same weights
   /// forward: the result may be taken from there where the digits suffice.
   Remainder<T> rest{};
   bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
-  /// x (x_out), y (y_out) have their images innermost, (n/lanes, channel, pixel, lane): only as Table::takes_lanes says.
+  /// x (x_out), y (y_out) have their images innermost, (n/lanes, channel, pixel, lane): only as Table::takes_lanes
+  /// says.
   bool x_lanes = false, y_lanes = false;
 };
 
-/// A 2-D pool over `planes` planes (images times channels) of h x w. Window (i,j) starts at i*stride - pad and is cut at
-/// the borders; with `adaptive`, window i covers floor(i*h/oh) .. ceil((i+1)*h/oh) and stride, kernel, pad are ignored.
+/// A 2-D pool over `planes` planes (images times channels) of h x w. Window (i,j) starts at i*stride - pad and is cut
+/// at the borders; with `adaptive`, window i covers floor(i*h/oh) .. ceil((i+1)*h/oh) and stride, kernel, pad are
+/// ignored.
 struct PoolShape {
   std::int64_t planes = 1;
   std::int32_t h = 1, w = 1, oh = 1, ow = 1;
@@ -131,17 +149,18 @@ struct PoolShape {
   bool adaptive = false;
   bool count_padding = true;  ///< average pools: divide by kh*kw also at the borders (positions beyond pad excluded)
   std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; ceil mode may reach past it, which never counts
-  std::int32_t lanes = 1;  ///< max_pool_forward, _scatter: so many images lie innermost (Table::lanes) in x, y and switches; a plane is one of each
+  std::int32_t lanes = 1;  ///< max_pool_forward, _scatter: so many images lie innermost (Table::lanes) in x, y and
+                           ///< switches; a plane is one of each
 };
 
 /// The winner of a max-pool window: kh_index * kw + kw_index. Ties go to the first; NaN wins over everything.
 using Switch = std::uint16_t;
 
-/// Elementwise functions y = f(x), with parameters a and b where a function has some. At kinks the derivative is the one
-/// that PyTorch takes: 0 for relu and clip, the left one for hard_swish.
+/// Elementwise functions y = f(x), with parameters a and b where a function has some. At kinks the derivative is the
+/// one that PyTorch takes: 0 for relu and clip, the left one for hard_swish.
 enum class Map : std::uint8_t {
   relu,
-  leaky_relu,    ///< x, or a*x where x < 0
+  leaky_relu,  ///< x, or a*x where x < 0
   tanh,
   sigmoid,
   clip,          ///< min(max(x, a), b)
@@ -168,8 +187,10 @@ enum class Rectify : std::uint8_t {
 template <class T>
 struct CopyArgs {
   std::int64_t size[4] = {1, 1, 1, 1};
-  const T* src = nullptr; std::int64_t src_stride[4] = {};
-  T* dst = nullptr; std::int64_t dst_stride[4] = {};
+  const T* src = nullptr;
+  std::int64_t src_stride[4] = {};
+  T* dst = nullptr;
+  std::int64_t dst_stride[4] = {};
   bool add = false;
 };
 
@@ -179,7 +200,8 @@ struct CopyArgs {
 template <class T>
 struct ChannelAffineArgs {
   std::int64_t first = 0, planes = 0, channels = 1, pixels = 1;
-  const T* x = nullptr; Substitute x_sub;
+  const T* x = nullptr;
+  Substitute x_sub;
   const T* scale = nullptr;
   const T* shift = nullptr;
   T* y = nullptr;
@@ -188,36 +210,45 @@ struct ChannelAffineArgs {
 
 /// Batch normalisation of channels [first, last): y = gamma (x - mean) / sqrt(var + eps) + beta [Ioffe & Szegedy 2015].
 /// Forward: mean and variance are the batch's; mean and inv_std = 1/sqrt(var + eps) are written for the way back, and
-/// running += momentum * (batch's - running), the running variance from the unbiased one (that of one element: its own).
-/// Backward: dx, dgamma, dbeta (each may be null) from x, dy, mean and inv_std.
+/// running += momentum * (batch's - running), the running variance from the unbiased one (that of one element: its
+/// own). Backward: dx, dgamma, dbeta (each may be null) from x, dy, mean and inv_std.
 template <class T>
 struct BatchNormArgs {
   std::int64_t images = 1, channels = 1, pixels = 1, first = 0, last = 1;
   float eps = 1e-5f, momentum = 0.1f;
-  const T* x = nullptr; const T* gamma = nullptr; const T* beta = nullptr;
-  T* mean = nullptr; T* inv_std = nullptr;
-  T* running_mean = nullptr; T* running_var = nullptr;
+  const T* x = nullptr;
+  const T* gamma = nullptr;
+  const T* beta = nullptr;
+  T* mean = nullptr;
+  T* inv_std = nullptr;
+  T* running_mean = nullptr;
+  T* running_var = nullptr;
   T* y = nullptr;
   const T* dy = nullptr;
-  T* dx = nullptr; T* dgamma = nullptr; T* dbeta = nullptr;
+  T* dx = nullptr;
+  T* dgamma = nullptr;
+  T* dbeta = nullptr;
   bool add_dx = false, add_dgamma = false, add_dbeta = false;
-  bool constant = false;  ///< backward: mean and inv_std did not come from this batch, so they are constants
+  bool constant = false;        ///< backward: mean and inv_std did not come from this batch, so they are constants
   const T* residual = nullptr;  ///< forward: added to the normalised values (it may be y); null: nothing
   bool relu = false;            ///< forward: then y is cut at 0; NaN stays
 };
 
 /// Local response normalisation across channels [Krizhevsky et al. 2012, section 3.3; ONNX LRN]: y_c = x_c v_c with
 /// v_c = q_c^-beta, q_c = bias + alpha/size * sum of x^2 over channels c - floor((size-1)/2) .. c + ceil((size-1)/2).
-/// Backward: the way back of a difference between two runs, x and x0: the product splits in halves, v by dv/dq, squares by
-/// x + x0 (DeepLIFT, attribution spec 5.5). With x0 = x it is the gradient.
+/// Backward: the way back of a difference between two runs, x and x0: the product splits in halves, v by dv/dq, squares
+/// by x + x0 (DeepLIFT, attribution spec 5.5). With x0 = x it is the gradient.
 template <class T>
 struct LrnArgs {
   std::int64_t images = 1, channels = 1, pixels = 1;
   std::int32_t size = 5;
   float alpha = 1e-4f, beta = 0.75f, bias = 1;
-  const T* x = nullptr; const T* x0 = nullptr;
+  const T* x = nullptr;
+  const T* x0 = nullptr;
   T* y = nullptr;
-  const T* s = nullptr; T* d = nullptr; bool add = false;
+  const T* s = nullptr;
+  T* d = nullptr;
+  bool add = false;
   T* scratch = nullptr;  ///< backward: channels elements
 };
 
@@ -226,21 +257,23 @@ struct LrnArgs {
 struct ResizeShape {
   std::int64_t planes = 1;
   std::int32_t h = 1, w = 1, oh = 1, ow = 1;
-  bool bilinear = true;       ///< else nearest: halves down where half_pixel, else rounded down
+  bool bilinear = true;  ///< else nearest: halves down where half_pixel, else rounded down
   bool align_corners = false, half_pixel = true;
   float step_h = 0, step_w = 0;  ///< 0: h/oh, w/ow
 };
 
-/// Gates of maps around their own peaks [Zhang et al. 2018, section 3.1]: y (+)= s max(M, 0) for planes [first, last), where
-/// M_mu(i,j) = max(1 - beta slope[channel] (|i-a| + |j-b|)/side, -1), mu = (a,b) is the peak of x and side the longer one.
-/// s = x is the forward pass, another s the way back.
+/// Gates of maps around their own peaks [Zhang et al. 2018, section 3.1]: y (+)= s max(M, 0) for planes [first, last),
+/// where M_mu(i,j) = max(1 - beta slope[channel] (|i-a| + |j-b|)/side, -1), mu = (a,b) is the peak of x and side the
+/// longer one. s = x is the forward pass, another s the way back.
 template <class T>
 struct TemplateArgs {
   std::int64_t channels = 1, first = 0, last = 1;  ///< planes: image times channel
   std::int32_t h = 1, w = 1;
   float beta = 4;
   bool centroid = false;  ///< the peak is the centre of mass, rounded; else the first maximum
-  const T* x = nullptr; const T* slope = nullptr; const T* s = nullptr;
+  const T* x = nullptr;
+  const T* slope = nullptr;
+  const T* s = nullptr;
   T* y = nullptr;
   bool add = false;
 };
@@ -250,13 +283,14 @@ template <class T>
 struct PeakArgs {
   std::int64_t first = 0, last = 1;  ///< planes
   std::int32_t h = 1, w = 1, radius = 1;
-  const T* x = nullptr; const T* s = nullptr;
+  const T* x = nullptr;
+  const T* s = nullptr;
   T* y = nullptr;
   bool add = false;
 };
 
-/// What interpretable filters remember of filters [first, last): statistics (classes x channels) follow the class means of
-/// each map's maximum (or sum) by 0.9/0.1, a first value being taken as max(mean, 0.1); category is the class of the
+/// What interpretable filters remember of filters [first, last): statistics (classes x channels) follow the class means
+/// of each map's maximum (or sum) by 0.9/0.1, a first value being taken as max(mean, 0.1); category is the class of the
 /// largest; slope moves by slope_rate towards the released code's goal (model specification C1.2; 0: stays).
 template <class T>
 struct FilterStateArgs {
@@ -266,32 +300,38 @@ struct FilterStateArgs {
   bool by_sum = false;
   const T* x = nullptr;
   const std::int32_t* labels = nullptr;  ///< images; host
-  T* statistics = nullptr; T* category = nullptr; T* slope = nullptr;
+  T* statistics = nullptr;
+  T* category = nullptr;
+  T* slope = nullptr;
 };
 
-/// The filter loss and its gradient by x, a filter a tile [Zhang et al. 2018, eq. 3 and 4; model specification C1.1, C1.2].
+/// The filter loss and its gradient by x, a filter a tile [Zhang et al. 2018, eq. 3 and 4; model specification C1.1,
+/// C1.2].
 template <class T>
 struct FilterLossArgs {
   std::int64_t images = 1, channels = 1;
   std::int32_t h = 1, w = 1, classes = 1;
   float beta = 4;
   bool centroid = false;
-  bool released = true;        ///< the released code's weights (which have no loss: 0); else the paper's -MI
-  bool all_templates = false;  ///< paper: the whole gradient; else the target template's part, which the authors train with
-  const T* x = nullptr; const T* slope = nullptr; const T* category = nullptr;
+  bool released = true;  ///< the released code's weights (which have no loss: 0); else the paper's -MI
+  bool all_templates =
+      false;  ///< paper: the whole gradient; else the target template's part, which the authors train with
+  const T* x = nullptr;
+  const T* slope = nullptr;
+  const T* category = nullptr;
   const std::int32_t* labels = nullptr;  ///< images; host
   const double* share = nullptr;         ///< classes: share of the training images, to balance them (released); host
-  T* loss = nullptr;      ///< channels; may be null
-  T* gradient = nullptr;  ///< of x's shape; overwritten; may be null
+  T* loss = nullptr;                     ///< channels; may be null
+  T* gradient = nullptr;                 ///< of x's shape; overwritten; may be null
 };
 
 /// s = r / stabilised(z), attribution spec 0.4. sgn(0) = +1.
 struct Stabilise {
   enum Mode : std::uint8_t {
-    offset,   ///< z + eps*sgn(z)
-    clip,     ///< sgn(z)*max(|z|, eps)
+    offset,  ///< z + eps*sgn(z)
+    clip,    ///< sgn(z)*max(|z|, eps)
   };
-  float eps = 1e-6f;     ///< eps == 0: where z == 0 the quotient is 0 (LRP-0)
+  float eps = 1e-6f;  ///< eps == 0: where z == 0 the quotient is 0 (LRP-0)
   Mode mode = offset;
 };
 
@@ -303,7 +343,9 @@ struct Stats {
 
 template <class T>
 struct SgdArgs {
-  T* value = nullptr; const T* grad = nullptr; T* momentum_buffer = nullptr;  ///< buffer may be null if momentum == 0
+  T* value = nullptr;
+  const T* grad = nullptr;
+  T* momentum_buffer = nullptr;  ///< buffer may be null if momentum == 0
   std::int64_t n = 0;
   float lr = 0, momentum = 0, weight_decay = 0;
   bool nesterov = false;
@@ -311,96 +353,111 @@ struct SgdArgs {
 
 template <class T>
 struct AdamArgs {
-  T* value = nullptr; const T* grad = nullptr; T* m = nullptr; T* v = nullptr;
+  T* value = nullptr;
+  const T* grad = nullptr;
+  T* m = nullptr;
+  T* v = nullptr;
   std::int64_t n = 0;
   float lr = 0, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
-  std::int64_t step = 1;       ///< counts from 1; bias correction as in Kingma & Ba 2015
-  bool decoupled = false;      ///< true: AdamW (decay applied to the value); false: L2 added to the gradient
+  std::int64_t step = 1;   ///< counts from 1; bias correction as in Kingma & Ba 2015
+  bool decoupled = false;  ///< true: AdamW (decay applied to the value); false: L2 added to the gradient
 };
 
 // clang-format off
 /// X(name, type): the slots. Elementwise slots take a count n; `T` is the table's scalar.
-#define VITRINE_KERNEL_SLOTS(X)                                                                                         \
-  /* gemm, conv: tiled */                                                                                               \
-  X(gemm,                  Tiled<GemmArgs<T>>)                                                                          \
-  X(conv_forward,          Tiled<ConvArgs<T>>)                                                                          \
-  X(conv_backward_data,    Tiled<ConvArgs<T>>)                                                                          \
-  X(conv_backward_weights, Tiled<ConvArgs<T>>)                                                                          \
-  /* pool */                                                                                                            \
-  /* y = max over the window, switches = its place (switches may be null) */                                            \
-  X(max_pool_forward,  void (*)(const PoolShape&, const T* x, T* y, Switch* switches) noexcept)                         \
-  /* y = x at the switches */                                                                                           \
-  X(max_pool_gather,   void (*)(const PoolShape&, const T* x, const Switch* switches, T* y) noexcept)                   \
-  /* x (+)= y scattered to the switches; overlapping windows add */                                                     \
-  X(max_pool_scatter,  void (*)(const PoolShape&, const T* y, const Switch* switches, T* x, bool add) noexcept)         \
-  X(avg_pool_forward,  void (*)(const PoolShape&, const T* x, T* y) noexcept)                                           \
-  X(avg_pool_backward, void (*)(const PoolShape&, const T* y, T* x, bool add) noexcept)                                 \
-  /* eltwise */                                                                                                         \
-  X(map_forward,       void (*)(Map, MapParameters, const T* x, T* y, std::int64_t n) noexcept)                         \
-  /* d (+)= f'(x) * s; relu, tanh, sigmoid go by y (x may be y), all others by x (y may be x); relu'(0) = 0 */          \
-  X(map_backward,      void (*)(Map, MapParameters, const T* x, const T* y, const T* s, T* d, std::int64_t n, bool add) noexcept) \
-  X(rectify_backward,  void (*)(Rectify, const T* x, const T* s, T* d, std::int64_t n, bool add) noexcept)              \
-  X(fill,              void (*)(T value, T* y, std::int64_t n) noexcept)                                                \
-  /* y (+)= a*x */                                                                                                      \
-  X(scale,             void (*)(T a, const T* x, T* y, std::int64_t n, bool add) noexcept)                              \
-  /* z (+)= x*y */                                                                                                      \
-  X(multiply,          void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)                       \
-  /* z = a*x + b*y ; z may be x or y */                                                                                                 \
-  X(combine,           void (*)(T a, const T* x, T b, const T* y, T* z, std::int64_t n) noexcept)                       \
-  /* y (+)= sub(x) */                                                                                                   \
-  X(substitute,        void (*)(Substitute, const T* x, T* y, std::int64_t n, bool add) noexcept)                       \
-  X(copy,              void (*)(const CopyArgs<T>&) noexcept)                                                           \
-  /* y = keep(i) ? x/(1-p) : 0 ; keep is a pure function of (key, first + i): see philox.h. Its own gradient. */        \
-  X(dropout,           void (*)(float p, std::uint64_t key, std::uint64_t first, const T* x, T* y, std::int64_t n, bool add) noexcept) \
-  /* reduce */                                                                                                          \
-  X(stats,             Stats (*)(const T* x, std::int64_t n) noexcept)                                                  \
-  X(dot,               double (*)(const T* x, const T* y, std::int64_t n) noexcept)                                     \
-  /* y[c] (+)= sum over images and pixels of x[n][c][p] */                                                              \
-  X(channel_sum,       void (*)(const T* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, T* y, bool add) noexcept) \
-  /* norm */                                                                                                            \
-  X(channel_affine,    void (*)(const ChannelAffineArgs<T>&) noexcept)                                                  \
-  /* scale = w(gamma/sqrt(var+eps)), shift = b(beta - mean*gamma/sqrt(var+eps)), n channels; scale or shift may be null */ \
-  X(norm_coefficients, void (*)(const T* gamma, const T* beta, const T* mean, const T* var, float eps, Substitute w, Substitute b, T* scale, T* shift, std::int64_t n) noexcept) \
-  X(batch_norm_forward, void (*)(const BatchNormArgs<T>&) noexcept)                                                     \
-  X(batch_norm_backward, void (*)(const BatchNormArgs<T>&) noexcept)                                                    \
-  X(lrn_forward,       void (*)(const LrnArgs<T>&) noexcept)                                                            \
-  X(lrn_backward,      void (*)(const LrnArgs<T>&) noexcept)                                                            \
-  /* filters */                                                                                                         \
-  X(template_gate,     void (*)(const TemplateArgs<T>&) noexcept)                                                       \
-  X(peak_gate,         void (*)(const PeakArgs<T>&) noexcept)                                                           \
-  X(filter_state,      void (*)(const FilterStateArgs<T>&) noexcept)                                                    \
-  X(filter_loss,       Tiled<FilterLossArgs<T>>)                                                                        \
-  /* resize: y = x resampled; x (+)= the transpose of it */                                                             \
-  X(resize_forward,    void (*)(const ResizeShape&, const T* x, T* y) noexcept)                                         \
-  X(resize_backward,   void (*)(const ResizeShape&, const T* y, T* x, bool add) noexcept)                               \
-  /* softmax over rows of n x k */                                                                                      \
-  X(softmax_forward,   void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept)                             \
-  /* d (+)= y * (s - sum(s*y)) */                                                                                       \
-  X(softmax_backward,  void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept)       \
-  X(log_softmax_forward, void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept)                           \
-  /* d (+)= s - e^y * sum(s) */                                                                                         \
-  X(log_softmax_backward, void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept)    \
-  /* row losses -sum_k t_k log softmax(x)_k in double, d = scale * (sum(t)*softmax(x) - t); d may be null; loss: host */ \
-  X(cross_entropy,     void (*)(const T* x, const T* target, std::int64_t n, std::int64_t k, T scale, double* loss, T* d) noexcept) \
-  /* optim: one pass over a flat block */                                                                               \
-  X(sgd,               void (*)(const SgdArgs<T>&) noexcept)                                                            \
-  X(adam,              void (*)(const AdamArgs<T>&) noexcept)                                                           \
-  /* explain */                                                                                                         \
-  /* s = where(out) ? r / stabilised(z) : 0 ; out is read unless where == always. s may be r. */                        \
-  X(relevance_quotient, void (*)(Stabilise, Where, const T* r, const T* z, const T* out, T* s, std::int64_t n) noexcept) \
-  /* whether r is 0 wherever a group of an LRP table speaks: then the group shares nothing. A table may always say no. */ \
-  X(no_relevance,      bool (*)(Where, const T* r, const T* out, std::int64_t n) noexcept)                              \
-  /* d (+)= factor * sub(x) * c */                                                                                      \
-  X(relevance_product, void (*)(T factor, Substitute, const T* x, const T* c, T* d, std::int64_t n, bool add) noexcept) \
-  /* Rescale (DeepLIFT eq. 11-13): d (+)= s * (y-y0)/(x-x0), or s * slope where |x-x0| < 1e-7; slope may be x0-derivative */ \
-  X(rescale_multiplier, void (*)(const T* x, const T* x0, const T* y, const T* y0, const T* slope, const T* s, T* d, std::int64_t n, bool add) noexcept) \
-  /* a = s * (max(y,y0) - y0), b = s * (y - max(y,y0)): the shares of the two winners of a pool window */            \
-  X(cross_max,         void (*)(const T* y, const T* y0, const T* s, T* a, T* b, std::int64_t n) noexcept)              \
-  /* z (+)= d > 0 ? p : d < 0 ? q : (p + q)/2 : DeepLIFT's linear rule, by the sign of the input's difference */        \
-  X(select_by_sign,    void (*)(const T* d, const T* p, const T* q, T* z, std::int64_t n, bool add) noexcept)           \
-  /* y = x, but where |x| < 0.5e-7: 1e-7 with x's sign (sgn(0) = +1): DeepLIFT's pseudo-count */                        \
-  X(pseudo_count,      void (*)(const T* x, T* y, std::int64_t n) noexcept)                                             \
-  /* z (+)= x/y where y is not 0, else 0 */                                                                             \
+#define VITRINE_KERNEL_SLOTS(X) \
+  /* gemm, conv: tiled */ \
+  X(gemm,                  Tiled<GemmArgs<T>>) \
+  X(conv_forward,          Tiled<ConvArgs<T>>) \
+  X(conv_backward_data,    Tiled<ConvArgs<T>>) \
+  X(conv_backward_weights, Tiled<ConvArgs<T>>) \
+  /* pool */ \
+  /* y = max over the window, switches = its place (switches may be null) */ \
+  X(max_pool_forward,  void (*)(const PoolShape&, const T* x, T* y, Switch* switches) noexcept) \
+  /* y = x at the switches */ \
+  X(max_pool_gather,   void (*)(const PoolShape&, const T* x, const Switch* switches, T* y) noexcept) \
+  /* x (+)= y scattered to the switches; overlapping windows add */ \
+  X(max_pool_scatter,  void (*)(const PoolShape&, const T* y, const Switch* switches, T* x, bool add) noexcept) \
+  X(avg_pool_forward,  void (*)(const PoolShape&, const T* x, T* y) noexcept) \
+  X(avg_pool_backward, void (*)(const PoolShape&, const T* y, T* x, bool add) noexcept) \
+  /* eltwise */ \
+  X(map_forward,       void (*)(Map, MapParameters, const T* x, T* y, std::int64_t n) noexcept) \
+  /* d (+)= f'(x) * s; relu, tanh, sigmoid go by y (x may be y), all others by x (y may be x); relu'(0) = 0 */ \
+  X(map_backward,      void (*)(Map, MapParameters, const T* x, const T* y, const T* s, T* d, std::int64_t n, \
+      bool add) noexcept) \
+  X(rectify_backward,  void (*)(Rectify, const T* x, const T* s, T* d, std::int64_t n, bool add) noexcept) \
+  X(fill,              void (*)(T value, T* y, std::int64_t n) noexcept) \
+  /* y (+)= a*x */ \
+  X(scale,             void (*)(T a, const T* x, T* y, std::int64_t n, bool add) noexcept) \
+  /* z (+)= x*y */ \
+  X(multiply,          void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept) \
+  /* z = a*x + b*y ; z may be x or y */ \
+  X(combine,           void (*)(T a, const T* x, T b, const T* y, T* z, std::int64_t n) noexcept) \
+  /* y (+)= sub(x) */ \
+  X(substitute,        void (*)(Substitute, const T* x, T* y, std::int64_t n, bool add) noexcept) \
+  X(copy,              void (*)(const CopyArgs<T>&) noexcept) \
+  /* y = keep(i) ? x/(1-p) : 0 ; keep is a pure function of (key, first + i): see philox.h. Its own gradient. */ \
+  X(dropout,           void (*)(float p, std::uint64_t key, std::uint64_t first, const T* x, T* y, std::int64_t n, \
+      bool add) noexcept) \
+  /* reduce */ \
+  X(stats,             Stats (*)(const T* x, std::int64_t n) noexcept) \
+  X(dot,               double (*)(const T* x, const T* y, std::int64_t n) noexcept) \
+  /* y[c] (+)= sum over images and pixels of x[n][c][p] */ \
+  X(channel_sum,       void (*)(const T* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, T* y, \
+      bool add) noexcept) \
+  /* norm */ \
+  X(channel_affine,    void (*)(const ChannelAffineArgs<T>&) noexcept) \
+  /* scale = w(gamma/sqrt(var+eps)), shift = b(beta - mean*gamma/sqrt(var+eps)), n channels; scale or shift may \
+     be null */ \
+  X(norm_coefficients, void (*)(const T* gamma, const T* beta, const T* mean, const T* var, float eps, \
+      Substitute w, Substitute b, T* scale, T* shift, std::int64_t n) noexcept) \
+  X(batch_norm_forward, void (*)(const BatchNormArgs<T>&) noexcept) \
+  X(batch_norm_backward, void (*)(const BatchNormArgs<T>&) noexcept) \
+  X(lrn_forward,       void (*)(const LrnArgs<T>&) noexcept) \
+  X(lrn_backward,      void (*)(const LrnArgs<T>&) noexcept) \
+  /* filters */ \
+  X(template_gate,     void (*)(const TemplateArgs<T>&) noexcept) \
+  X(peak_gate,         void (*)(const PeakArgs<T>&) noexcept) \
+  X(filter_state,      void (*)(const FilterStateArgs<T>&) noexcept) \
+  X(filter_loss,       Tiled<FilterLossArgs<T>>) \
+  /* resize: y = x resampled; x (+)= the transpose of it */ \
+  X(resize_forward,    void (*)(const ResizeShape&, const T* x, T* y) noexcept) \
+  X(resize_backward,   void (*)(const ResizeShape&, const T* y, T* x, bool add) noexcept) \
+  /* softmax over rows of n x k */ \
+  X(softmax_forward,   void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept) \
+  /* d (+)= y * (s - sum(s*y)) */ \
+  X(softmax_backward,  void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept) \
+  X(log_softmax_forward, void (*)(const T* x, std::int64_t n, std::int64_t k, T* y) noexcept) \
+  /* d (+)= s - e^y * sum(s) */ \
+  X(log_softmax_backward, void (*)(const T* y, const T* s, std::int64_t n, std::int64_t k, T* d, bool add) noexcept) \
+  /* row losses -sum_k t_k log softmax(x)_k in double, d = scale * (sum(t)*softmax(x) - t); d may be null; \
+     loss: host */ \
+  X(cross_entropy,     void (*)(const T* x, const T* target, std::int64_t n, std::int64_t k, T scale, double* loss, \
+      T* d) noexcept) \
+  /* optim: one pass over a flat block */ \
+  X(sgd,               void (*)(const SgdArgs<T>&) noexcept) \
+  X(adam,              void (*)(const AdamArgs<T>&) noexcept) \
+  /* explain */ \
+  /* s = where(out) ? r / stabilised(z) : 0 ; out is read unless where == always. s may be r. */ \
+  X(relevance_quotient, void (*)(Stabilise, Where, const T* r, const T* z, const T* out, T* s, \
+      std::int64_t n) noexcept) \
+  /* whether r is 0 wherever a group of an LRP table speaks: then the group shares nothing. A table may always \
+     say no. */ \
+  X(no_relevance,      bool (*)(Where, const T* r, const T* out, std::int64_t n) noexcept) \
+  /* d (+)= factor * sub(x) * c */ \
+  X(relevance_product, void (*)(T factor, Substitute, const T* x, const T* c, T* d, std::int64_t n, \
+      bool add) noexcept) \
+  /* Rescale (DeepLIFT eq. 11-13): d (+)= s * (y-y0)/(x-x0), or s * slope where |x-x0| < 1e-7; slope may be \
+     x0-derivative */ \
+  X(rescale_multiplier, void (*)(const T* x, const T* x0, const T* y, const T* y0, const T* slope, const T* s, \
+      T* d, std::int64_t n, bool add) noexcept) \
+  /* a = s * (max(y,y0) - y0), b = s * (y - max(y,y0)): the shares of the two winners of a pool window */ \
+  X(cross_max,         void (*)(const T* y, const T* y0, const T* s, T* a, T* b, std::int64_t n) noexcept) \
+  /* z (+)= d > 0 ? p : d < 0 ? q : (p + q)/2 : DeepLIFT's linear rule, by the sign of the input's difference */ \
+  X(select_by_sign,    void (*)(const T* d, const T* p, const T* q, T* z, std::int64_t n, bool add) noexcept) \
+  /* y = x, but where |x| < 0.5e-7: 1e-7 with x's sign (sgn(0) = +1): DeepLIFT's pseudo-count */ \
+  X(pseudo_count,      void (*)(const T* x, T* y, std::int64_t n) noexcept) \
+  /* z (+)= x/y where y is not 0, else 0 */ \
   X(safe_divide,       void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)
 // clang-format on
 
@@ -411,10 +468,11 @@ struct Table {
   VITRINE_KERNEL_SLOTS(VITRINE_SLOT)
 #undef VITRINE_SLOT
   std::int32_t lanes = 1;  ///< of a vector
-  /// y[i] = philox_normal(key, i), i < n (normal.h): in host memory, the same numbers whatever the instruction set. Null on devices.
+  /// y[i] = philox_normal(key, i), i < n (normal.h): in host memory, the same numbers whatever the instruction set.
+  /// Null on devices.
   void (*normals)(std::uint64_t key, std::int64_t n, double* y) noexcept = nullptr;
-  /// Whether the three convolutions of this shape take and give x and y with `lanes` images innermost (ConvArgs::x_lanes), in batches
-  /// that `lanes` divides. Null: never.
+  /// Whether the three convolutions of this shape take and give x and y with `lanes` images innermost
+  /// (ConvArgs::x_lanes), in batches that `lanes` divides. Null: never.
   bool (*takes_lanes)(const ConvShape&) noexcept = nullptr;
 };
 

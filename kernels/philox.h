@@ -1,5 +1,6 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
-// Element i of stream `key` is a pure function of (key, i), so any thread, device or resumed run draws the same numbers.
+// Element i of stream `key` is a pure function of (key, i), so any thread, device or resumed run draws the same
+// numbers.
 #pragma once
 
 #include <array>
@@ -9,7 +10,8 @@ namespace vitrine {
 
 /// The four 32-bit words of block `counter` of stream `key`.
 constexpr std::array<std::uint32_t, 4> philox(std::uint64_t key, std::uint64_t counter) noexcept {
-  std::uint32_t c0 = static_cast<std::uint32_t>(counter), c1 = static_cast<std::uint32_t>(counter >> 32), c2 = 0, c3 = 0;
+  std::uint32_t c0 = static_cast<std::uint32_t>(counter), c1 = static_cast<std::uint32_t>(counter >> 32), c2 = 0,
+                c3 = 0;
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53u} * c0, b = std::uint64_t{0xCD9E8D57u} * c2;

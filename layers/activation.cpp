@@ -2,19 +2,22 @@
 
 namespace vitrine {
 
-Status Activation::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Activation::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                         std::size_t& aux) const noexcept {
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   return PointwiseOp::infer(ctx, in, par, out, aux);
 }
 
-Status Activation::evaluate(const Context& ctx, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept {
+Status Activation::evaluate(const Context& ctx, const NodeIO&, const TensorView& x,
+                            const TensorView& y) const noexcept {
   ctx.ranges(y.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
     ctx->map_forward(map_, parameters, x.data + begin, y.data + begin, end - begin);
   });
   return Status::ok;
 }
 
-Status Activation::slope(const Context& ctx, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept {
+Status Activation::slope(const Context& ctx, const NodeIO&, const TensorView& x, const TensorView& y,
+                         const TensorView& s, const Sink& d) const noexcept {
   // Only what vjp_needs names has been kept; the other's memory may hold something else by now, so it is not handed on.
   const real* const px = need_.in ? x.data : y.data;
   const real* const py = need_.out ? y.data : x.data;
@@ -24,7 +27,8 @@ Status Activation::slope(const Context& ctx, const NodeIO&, const TensorView& x,
   return Status::ok;
 }
 
-Status Clip::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Clip::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                   std::size_t& aux) const noexcept {
   if (!(parameters.a < parameters.b)) return ctx.fail(Status::bad_argument, "needs low below high");
   return Activation::infer(ctx, in, par, out, aux);
 }

@@ -1,4 +1,5 @@
-// Elementwise activations y_i = f(x_i). A new one is a functor in kernels/eltwise, an entry of kernels::Map and a line here.
+// Elementwise activations y_i = f(x_i). A new one is a functor in kernels/eltwise, an entry of kernels::Map and a line
+// here.
 #pragma once
 
 #include "core/graph.h"
@@ -8,9 +9,11 @@ namespace vitrine {
 class Activation : public PointwiseOp {
  public:
   const char* name() const noexcept override { return name_; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
-  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept override;
+  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
+               const Sink& d) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return need_; }
   bool vjp_in_place() const noexcept override { return true; }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
@@ -38,7 +41,9 @@ class Relu final : public Activation {
 /// x where x > 0, else a*x (0 < a < 1).
 class LeakyRelu final : public Activation {
  public:
-  constexpr LeakyRelu() noexcept : Activation(kernels::Map::leaky_relu, "leaky_relu", {true, false, false}) { parameters.a = 0.01f; }
+  constexpr LeakyRelu() noexcept : Activation(kernels::Map::leaky_relu, "leaky_relu", {true, false, false}) {
+    parameters.a = 0.01f;
+  }
   void attributes(AttributeVisitor& v) noexcept override { v("slope", parameters.a); }
 };
 
@@ -61,7 +66,8 @@ class Clip final : public Activation {
     v("low", parameters.a);
     v("high", parameters.b);
   }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   bool nonnegative() const noexcept override { return parameters.a >= 0; }
 };
 
@@ -93,7 +99,9 @@ class Silu final : public Activation {
 /// clip(alpha x + beta, 0, 1). PyTorch's has alpha 1/6, ONNX's default is 0.2; beta 1/2.
 class HardSigmoid final : public Activation {
  public:
-  constexpr HardSigmoid() noexcept : Activation(kernels::Map::hard_sigmoid, "hard_sigmoid", {true, false, false}) { parameters = {1.0f / 6, 0.5f}; }
+  constexpr HardSigmoid() noexcept : Activation(kernels::Map::hard_sigmoid, "hard_sigmoid", {true, false, false}) {
+    parameters = {1.0f / 6, 0.5f};
+  }
   void attributes(AttributeVisitor& v) noexcept override {
     v("alpha", parameters.a);
     v("beta", parameters.b);

@@ -8,7 +8,8 @@ real weight(Substitute w) noexcept { return w.kind == Substitute::signs ? w.p : 
 
 }  // namespace
 
-Status Add::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Add::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                  std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() < 2 || !par.empty()) return ctx.fail(Status::bad_graph, "takes two or more inputs and no parameter");
   for (const Shape& s : in)
@@ -17,7 +18,8 @@ Status Add::infer(const Context& ctx, std::span<const Shape> in, std::span<const
   return Status::ok;
 }
 
-Status Add::apply(const Context& ctx, const NodeIO&, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+Status Add::apply(const Context& ctx, const NodeIO&, std::span<const TensorView> x, const Row& row,
+                  const Sink& z) const noexcept {
   const real w = weight(row.w);
   const Substitute scaled{static_cast<float>(w) * row.x.p, static_cast<float>(w) * row.x.n, row.x.kind};
   ctx.ranges(z.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
@@ -25,12 +27,14 @@ Status Add::apply(const Context& ctx, const NodeIO&, std::span<const TensorView>
       ctx->combine(w * row.x.p, x[0].data + begin, w * row.x.p, x[1].data + begin, z.data + begin, end - begin);
       return;
     }
-    for (std::size_t k = 0; k < x.size(); ++k) ctx->substitute(scaled, x[k].data + begin, z.data + begin, end - begin, z.add || k > 0);
+    for (std::size_t k = 0; k < x.size(); ++k)
+      ctx->substitute(scaled, x[k].data + begin, z.data + begin, end - begin, z.add || k > 0);
   });
   return Status::ok;
 }
 
-Status Add::apply_t(const Context& ctx, const NodeIO&, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+Status Add::apply_t(const Context& ctx, const NodeIO&, Substitute w, const TensorView& s, std::size_t,
+                    const Sink& c) const noexcept {
   if (c.data == s.data && !c.add && weight(w) == 1) return Status::ok;  // it lies there
   ctx.ranges(c.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
     ctx->scale(weight(w), s.data + begin, c.data + begin, end - begin, c.add);
@@ -38,7 +42,9 @@ Status Add::apply_t(const Context& ctx, const NodeIO&, Substitute w, const Tenso
   return Status::ok;
 }
 
-Id add(GraphBuilder& g, std::span<const Id> terms, const char* name) noexcept { return g.add(g.make<Add>(), terms, {}, name); }
+Id add(GraphBuilder& g, std::span<const Id> terms, const char* name) noexcept {
+  return g.add(g.make<Add>(), terms, {}, name);
+}
 
 Id add(GraphBuilder& g, Id a, Id b, const char* name) noexcept {
   const Id terms[] = {a, b};

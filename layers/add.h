@@ -12,9 +12,12 @@ class Add final : public AffineOp {
   Finishing finishing() const noexcept override { return Finishing::sum; }
   bool vjp_in_place() const noexcept override { return true; }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
-  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
-  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
+  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
+               const Sink& z) const noexcept override;
+  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k,
+                 const Sink& c) const noexcept override;
 };
 
 Id add(GraphBuilder&, std::span<const Id> terms, const char* name = nullptr) noexcept;

@@ -8,19 +8,22 @@ enum Parameter : std::size_t { weight, bias, running_mean, running_var, count };
 // Channels are independent.
 template <class Kernel>
 void over_channels(const Context& ctx, const kernels::BatchNormArgs<real>& a, Kernel kernel) noexcept {
-  ctx.ranges(a.channels, elementwise_grain / (a.images * a.pixels) + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
-    kernels::BatchNormArgs<real> part = a;
-    part.first = begin;
-    part.last = end;
-    kernel(part);
-  });
+  ctx.ranges(a.channels, elementwise_grain / (a.images * a.pixels) + 1,
+             [&](std::int64_t begin, std::int64_t end) noexcept {
+               kernels::BatchNormArgs<real> part = a;
+               part.first = begin;
+               part.last = end;
+               kernel(part);
+             });
 }
 
 }  // namespace
 
-Status BatchNorm::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status BatchNorm::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                        std::size_t& aux) const noexcept {
   if (in.size() != 1) return ctx.fail(Status::bad_graph, "takes one input");
-  if (!(eps > 0) || !(momentum >= 0 && momentum <= 1)) return ctx.fail(Status::bad_argument, "needs eps above 0 and momentum from 0 to 1");
+  if (!(eps > 0) || !(momentum >= 0 && momentum <= 1))
+    return ctx.fail(Status::bad_argument, "needs eps above 0 and momentum from 0 to 1");
   if (par.size() != count) return ctx.fail(Status::bad_graph, "takes weight, bias, running_mean and running_var");
   const Shape each{in[0].c(), 1};
   for (const Shape& p : par)
@@ -66,7 +69,8 @@ Status BatchNorm::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status BatchNorm::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept {
+Status BatchNorm::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                      std::span<const Sink> d_par) const noexcept {
   const bool parameters = !d_par.empty() && (d_par[weight] || d_par[bias]);
   if (!ctx.training && !parameters) return d_in[0] ? apply_t(ctx, io, raw_part, d_out, 0, d_in[0]) : Status::ok;
   const ArenaScope scope(*ctx.scratch);
@@ -78,7 +82,8 @@ Status BatchNorm::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_
     VITRINE_TRY(ctx.temporary({1, io.in[0].shape.c()}, ones));
     VITRINE_TRY(ctx.temporary({1, io.in[0].shape.c()}, inv_std));
     ctx->fill(real{1}, ones.data, ones.size());
-    ctx->norm_coefficients(ones.data, a.beta, io.par[running_mean].data, io.par[running_var].data, eps, raw_part, raw_part, inv_std.data, nullptr, a.channels);
+    ctx->norm_coefficients(ones.data, a.beta, io.par[running_mean].data, io.par[running_var].data, eps, raw_part,
+                           raw_part, inv_std.data, nullptr, a.channels);
     a.mean = io.par[running_mean].data;
     a.inv_std = inv_std.data;
     a.constant = true;
@@ -98,8 +103,10 @@ Status BatchNorm::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_
   return Status::ok;
 }
 
-void BatchNorm::coefficients(const Context& ctx, const NodeIO& io, Substitute w, Substitute b, real* scale, real* shift) const noexcept {
-  ctx->norm_coefficients(io.par[weight].data, io.par[bias].data, io.par[running_mean].data, io.par[running_var].data, eps, w, b, scale, shift, io.par[weight].size());
+void BatchNorm::coefficients(const Context& ctx, const NodeIO& io, Substitute w, Substitute b, real* scale,
+                             real* shift) const noexcept {
+  ctx->norm_coefficients(io.par[weight].data, io.par[bias].data, io.par[running_mean].data, io.par[running_var].data,
+                         eps, w, b, scale, shift, io.par[weight].size());
 }
 
 Id batch_norm(GraphBuilder& g, Id x, const char* name, float eps, float momentum) noexcept {
@@ -108,8 +115,10 @@ Id batch_norm(GraphBuilder& g, Id x, const char* name, float eps, float momentum
   op->eps = eps;
   op->momentum = momentum;
   const Shape each{g.shape(x).c(), 1};
-  const GraphBuilder::Parameter parameters[] = {
-      {"weight", each, 1, Init::one}, {"bias", each, 1, Init::zero}, {"running_mean", each, 1, Init::zero, false}, {"running_var", each, 1, Init::one, false}};
+  const GraphBuilder::Parameter parameters[] = {{"weight", each, 1, Init::one},
+                                                {"bias", each, 1, Init::zero},
+                                                {"running_mean", each, 1, Init::zero, false},
+                                                {"running_var", each, 1, Init::one, false}};
   const Id in[] = {x};
   return g.add(op, in, parameters, name);
 }

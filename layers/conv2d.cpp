@@ -2,7 +2,8 @@
 
 namespace vitrine {
 
-Status Conv2d::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& result, std::size_t& aux) const noexcept {
+Status Conv2d::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& result,
+                     std::size_t& aux) const noexcept {
   aux = 0;
   const Shape& x = in[0];
   VITRINE_TRY(check(ctx, in, par, {out, groups > 0 ? x.c() / groups : 0, kernel_h, kernel_w}));
@@ -14,7 +15,8 @@ Status Conv2d::infer(const Context& ctx, std::span<const Shape> in, std::span<co
 }
 
 Field Conv2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept {
-  return axis == 2 ? Field::window(kernel_h, dilation_h, stride_h, pad_top) : Field::window(kernel_w, dilation_w, stride_w, pad_left);
+  return axis == 2 ? Field::window(kernel_h, dilation_h, stride_h, pad_top)
+                   : Field::window(kernel_w, dilation_w, stride_w, pad_left);
 }
 
 Lanes Conv2d::lanes(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
@@ -22,18 +24,22 @@ Lanes Conv2d::lanes(const Context& ctx, const Shape& in, const Shape& result) co
 }
 
 Status Conv2d::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  return convolve(ctx, shape(io.in[0].shape, io.out.shape), io.in[0], io.par[0], bias ? &io.par[1] : nullptr, {}, finish_target(ctx, io), io.finish.relu);
+  return convolve(ctx, shape(io.in[0].shape, io.out.shape), io.in[0], io.par[0], bias ? &io.par[1] : nullptr, {},
+                  finish_target(ctx, io), io.finish.relu);
 }
 
-Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row,
+                     const Sink& z) const noexcept {
   return convolve(ctx, shape(x[0].shape, z.shape), x[0], io.par[0], bias ? &io.par[1] : nullptr, row, z);
 }
 
-Status Conv2d::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+Status Conv2d::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t,
+                       const Sink& c) const noexcept {
   return convolve_t(ctx, shape(c.shape, s.shape), s, io.par[0], w, c);
 }
 
-Status Conv2d::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
+Status Conv2d::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out,
+                                  std::span<const Sink> d_par) const noexcept {
   return weight_gradient(ctx, io.in[0], d_out, d_out, d_par);
 }
 
@@ -48,7 +54,8 @@ Id conv2d(GraphBuilder& g, Id x, const Conv2dOptions& o, const char* name) noexc
   op->groups = o.groups;
   op->bias = o.bias;
   const Shape weight{o.out, o.groups > 0 ? g.shape(x).c() / o.groups : 0, o.kernel, o.kernel};
-  const GraphBuilder::Parameter parameters[] = {{"weight", weight, 4, Init::weight}, {"bias", {o.out, 1}, 1, Init::zero}};
+  const GraphBuilder::Parameter parameters[] = {{"weight", weight, 4, Init::weight},
+                                                {"bias", {o.out, 1}, 1, Init::zero}};
   const Id in[] = {x};
   return g.add(op, in, {parameters, o.bias ? 2u : 1u}, name);
 }

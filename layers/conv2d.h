@@ -9,13 +9,17 @@ namespace vitrine {
 class Conv2d final : public ConvolutionOp {
  public:
   const char* name() const noexcept override { return "conv2d"; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
   bool finishes() const noexcept override { return true; }
   Lanes lanes(const Context&, const Shape& in, const Shape& out) const noexcept override;
-  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
-  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
-  Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
+  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
+               const Sink& z) const noexcept override;
+  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k,
+                 const Sink& c) const noexcept override;
+  Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out,
+                            std::span<const Sink> d_par) const noexcept override;
   Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
 };
 

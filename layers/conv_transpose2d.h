@@ -1,6 +1,6 @@
-// Transposed 2-D convolution: the adjoint of a convolution as a layer. Input (N,C,H,W), weight (C, out/groups, kh, kw) as in
-// PyTorch, bias (out), output (N, out, OH, OW) with OH = (H-1) stride - pad_top - pad_bottom + dilation (kernel-1) + 1 +
-// output_pad.
+// Transposed 2-D convolution: the adjoint of a convolution as a layer. Input (N,C,H,W), weight (C, out/groups, kh, kw)
+// as in PyTorch, bias (out), output (N, out, OH, OW) with OH = (H-1) stride - pad_top - pad_bottom + dilation
+// (kernel-1) + 1 + output_pad.
 #pragma once
 
 #include "layers/convolution.h"
@@ -17,10 +17,14 @@ class ConvTranspose2d final : public ConvolutionOp {
     v("output_pad_h", output_pad_h);
     v("output_pad_w", output_pad_w);
   }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
-  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
-  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
-  Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_par) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
+  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
+               const Sink& z) const noexcept override;
+  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k,
+                 const Sink& c) const noexcept override;
+  Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out,
+                            std::span<const Sink> d_par) const noexcept override;
   Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
 };
 

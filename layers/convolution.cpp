@@ -2,7 +2,8 @@
 
 namespace vitrine {
 
-Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorView& x, const TensorView& w, const TensorView* bias, const Row& row, const Sink& y, bool relu) noexcept {
+Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorView& x, const TensorView& w,
+                const TensorView* bias, const Row& row, const Sink& y, bool relu) noexcept {
   kernels::ConvArgs<real> a;
   a.s = s;
   a.x = x.data;
@@ -21,7 +22,8 @@ Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorVie
   return ctx.run(ctx->conv_forward, a);
 }
 
-Status convolve_t(const Context& ctx, const kernels::ConvShape& s, const TensorView& y, const TensorView& w, Substitute w_sub, const Sink& x) noexcept {
+Status convolve_t(const Context& ctx, const kernels::ConvShape& s, const TensorView& y, const TensorView& w,
+                  Substitute w_sub, const Sink& x) noexcept {
   kernels::ConvArgs<real> a;
   a.s = s;
   a.y = y.data;
@@ -35,7 +37,8 @@ Status convolve_t(const Context& ctx, const kernels::ConvShape& s, const TensorV
   return ctx.run(ctx->conv_backward_data, a);
 }
 
-Status convolve_weights(const Context& ctx, const kernels::ConvShape& s, const TensorView& x, const TensorView& y, const Sink& w) noexcept {
+Status convolve_weights(const Context& ctx, const kernels::ConvShape& s, const TensorView& x, const TensorView& y,
+                        const Sink& w) noexcept {
   kernels::ConvArgs<real> a;
   a.s = s;
   a.x = x.data;
@@ -63,23 +66,30 @@ void ConvolutionOp::attributes(AttributeVisitor& v) noexcept {
   v("bias", bias);
 }
 
-Status ConvolutionOp::check(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, const Shape& weight) const noexcept {
+Status ConvolutionOp::check(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par,
+                            const Shape& weight) const noexcept {
   if (in.size() != 1) return ctx.fail(Status::bad_graph, "takes one input");
-  if (out < 1 || kernel_h < 1 || kernel_w < 1 || stride_h < 1 || stride_w < 1 || dilation_h < 1 || dilation_w < 1 || groups < 1)
+  if (out < 1 || kernel_h < 1 || kernel_w < 1 || stride_h < 1 || stride_w < 1 || dilation_h < 1 || dilation_w < 1 ||
+      groups < 1)
     return ctx.fail(Status::bad_argument, "needs out, kernel, stride, dilation and groups of at least 1");
-  if (pad_top < 0 || pad_left < 0 || pad_bottom < 0 || pad_right < 0) return ctx.fail(Status::bad_argument, "needs padding of at least 0");
-  if (in[0].c() % groups != 0 || out % groups != 0) return ctx.fail(Status::bad_shape, "needs input and output channels that divide by its groups", in[0], in[0]);
+  if (pad_top < 0 || pad_left < 0 || pad_bottom < 0 || pad_right < 0)
+    return ctx.fail(Status::bad_argument, "needs padding of at least 0");
+  if (in[0].c() % groups != 0 || out % groups != 0)
+    return ctx.fail(Status::bad_shape, "needs input and output channels that divide by its groups", in[0], in[0]);
   if (par.size() != (bias ? 2u : 1u)) return ctx.fail(Status::bad_graph, "takes a weight, and a bias if it says so");
   if (par[0] != weight) return ctx.fail(Status::bad_shape, "has a weight of another shape", par[0], weight);
-  if (bias && par[1] != Shape{out, 1}) return ctx.fail(Status::bad_shape, "has a bias of another shape", par[1], {out, 1});
+  if (bias && par[1] != Shape{out, 1})
+    return ctx.fail(Status::bad_shape, "has a bias of another shape", par[1], {out, 1});
   return Status::ok;
 }
 
 kernels::ConvShape ConvolutionOp::shape(const Shape& x, const Shape& y) const noexcept {
-  return {x.n(), x.c(), x.h(), x.w(), y.c(), kernel_h, kernel_w, y.h(), y.w(), stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
+  return {x.n(), x.c(),    x.h(),    x.w(),   y.c(),    kernel_h,   kernel_w,   y.h(),
+          y.w(), stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
 }
 
-Status ConvolutionOp::weight_gradient(const Context& ctx, const TensorView& large, const TensorView& small, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
+Status ConvolutionOp::weight_gradient(const Context& ctx, const TensorView& large, const TensorView& small,
+                                      const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
   if (d_par.empty()) return Status::ok;
   if (d_par[0]) VITRINE_TRY(convolve_weights(ctx, shape(large.shape, small.shape), large, small, d_par[0]));
   const Shape each = d_out.folded();

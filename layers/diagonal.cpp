@@ -2,7 +2,8 @@
 
 namespace vitrine {
 
-void run_channel_affine(const Context& ctx, const TensorView& x, Substitute x_sub, const real* scale, const real* shift, const Sink& y) noexcept {
+void run_channel_affine(const Context& ctx, const TensorView& x, Substitute x_sub, const real* scale, const real* shift,
+                        const Sink& y) noexcept {
   const Shape shape = x.folded();
   kernels::ChannelAffineArgs<real> a;
   a.channels = shape.c();
@@ -13,15 +14,17 @@ void run_channel_affine(const Context& ctx, const TensorView& x, Substitute x_su
   a.shift = shift;
   a.y = y.data;
   a.add = y.add;
-  ctx.ranges(std::int64_t{shape.n()} * a.channels, elementwise_grain / a.pixels + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
-    kernels::ChannelAffineArgs<real> part = a;
-    part.first = begin;
-    part.planes = end - begin;
-    ctx->channel_affine(part);
-  });
+  ctx.ranges(std::int64_t{shape.n()} * a.channels, elementwise_grain / a.pixels + 1,
+             [&](std::int64_t begin, std::int64_t end) noexcept {
+               kernels::ChannelAffineArgs<real> part = a;
+               part.first = begin;
+               part.planes = end - begin;
+               ctx->channel_affine(part);
+             });
 }
 
-Status DiagonalOp::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+Status DiagonalOp::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row,
+                         const Sink& z) const noexcept {
   const ArenaScope scope(*ctx.scratch);
   TensorView scale, shift;
   const Shape each{1, io.in[0].shape.c()};
@@ -32,7 +35,8 @@ Status DiagonalOp::apply(const Context& ctx, const NodeIO& io, std::span<const T
   return Status::ok;
 }
 
-Status DiagonalOp::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+Status DiagonalOp::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t,
+                           const Sink& c) const noexcept {
   const ArenaScope scope(*ctx.scratch);
   TensorView scale;
   VITRINE_TRY(ctx.temporary({1, s.shape.c()}, scale));

@@ -2,21 +2,25 @@
 
 namespace vitrine {
 
-Status InterpretableFilters::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status InterpretableFilters::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par,
+                                   Shape& out, std::size_t& aux) const noexcept {
   aux = 0;
-  if (in.size() != 1 || par.size() != 3) return ctx.fail(Status::bad_graph, "takes one input, a category, statistics and a slope");
+  if (in.size() != 1 || par.size() != 3)
+    return ctx.fail(Status::bad_graph, "takes one input, a category, statistics and a slope");
   if (classes < 1) return ctx.fail(Status::bad_argument, "needs at least one class");
   if (!(beta > 0)) return ctx.fail(Status::bad_argument, "needs beta above 0");
   if (in[0].pixels() > 65536) return ctx.fail(Status::bad_shape, "takes maps of at most 65536 places", in[0], in[0]);
   const Shape each{in[0].c(), 1}, table{classes, in[0].c()};
   if (par[category] != each) return ctx.fail(Status::bad_shape, "has categories of another shape", par[category], each);
-  if (par[statistics] != table) return ctx.fail(Status::bad_shape, "has statistics of another shape", par[statistics], table);
+  if (par[statistics] != table)
+    return ctx.fail(Status::bad_shape, "has statistics of another shape", par[statistics], table);
   if (par[steepness] != each) return ctx.fail(Status::bad_shape, "has slopes of another shape", par[steepness], each);
   out = in[0];
   return Status::ok;
 }
 
-void InterpretableFilters::gate(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& s, const Sink& y) const noexcept {
+void InterpretableFilters::gate(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& s,
+                                const Sink& y) const noexcept {
   const std::int64_t planes = std::int64_t{x.shape.n()} * x.shape.c();
   ctx.ranges(planes, elementwise_grain / x.shape.pixels() + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
     kernels::TemplateArgs<real> a;
@@ -36,17 +40,20 @@ void InterpretableFilters::gate(const Context& ctx, const NodeIO& io, const Tens
   });
 }
 
-Status InterpretableFilters::evaluate(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& y) const noexcept {
+Status InterpretableFilters::evaluate(const Context& ctx, const NodeIO& io, const TensorView& x,
+                                      const TensorView& y) const noexcept {
   gate(ctx, io, x, x, {y, false});
   return Status::ok;
 }
 
-Status InterpretableFilters::slope(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView&, const TensorView& s, const Sink& d) const noexcept {
+Status InterpretableFilters::slope(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView&,
+                                   const TensorView& s, const Sink& d) const noexcept {
   gate(ctx, io, x, s, d);
   return Status::ok;
 }
 
-Id interpretable_filters(GraphBuilder& g, Id x, std::int32_t classes, const char* name, bool centroid, float beta) noexcept {
+Id interpretable_filters(GraphBuilder& g, Id x, std::int32_t classes, const char* name, bool centroid,
+                         float beta) noexcept {
   InterpretableFilters* op = g.make<InterpretableFilters>();
   if (op != nullptr) {
     op->classes = classes;
@@ -61,9 +68,11 @@ Id interpretable_filters(GraphBuilder& g, Id x, std::int32_t classes, const char
   return g.add(op, in, state, name);
 }
 
-Status update_filters(const Context& ctx, const InterpretableFilters& op, const NodeIO& io, std::span<const std::int32_t> labels, const FilterLossOptions& o) noexcept {
+Status update_filters(const Context& ctx, const InterpretableFilters& op, const NodeIO& io,
+                      std::span<const std::int32_t> labels, const FilterLossOptions& o) noexcept {
   const TensorView& x = io.in[0];
-  if (labels.size() < static_cast<std::size_t>(x.shape.n())) return ctx.fail(Status::bad_argument, "needs a label an image");
+  if (labels.size() < static_cast<std::size_t>(x.shape.n()))
+    return ctx.fail(Status::bad_argument, "needs a label an image");
   ctx.ranges(x.shape.c(), 8, [&](std::int64_t begin, std::int64_t end) noexcept {
     kernels::FilterStateArgs<real> a;
     a.images = x.shape.n();
@@ -86,11 +95,14 @@ Status update_filters(const Context& ctx, const InterpretableFilters& op, const 
   return Status::ok;
 }
 
-Status filter_loss(const Context& ctx, const InterpretableFilters& op, const NodeIO& io, std::span<const std::int32_t> labels, std::span<const double> share,
-                   const FilterLossOptions& o, const TensorView& loss, const TensorView& gradient) noexcept {
+Status filter_loss(const Context& ctx, const InterpretableFilters& op, const NodeIO& io,
+                   std::span<const std::int32_t> labels, std::span<const double> share, const FilterLossOptions& o,
+                   const TensorView& loss, const TensorView& gradient) noexcept {
   const TensorView& x = io.in[0];
-  if (labels.size() < static_cast<std::size_t>(x.shape.n())) return ctx.fail(Status::bad_argument, "needs a label an image");
-  if (share.size() != static_cast<std::size_t>(op.classes)) return ctx.fail(Status::bad_argument, "needs the share of each of its classes");
+  if (labels.size() < static_cast<std::size_t>(x.shape.n()))
+    return ctx.fail(Status::bad_argument, "needs a label an image");
+  if (share.size() != static_cast<std::size_t>(op.classes))
+    return ctx.fail(Status::bad_argument, "needs the share of each of its classes");
   kernels::FilterLossArgs<real> a;
   a.images = x.shape.n();
   a.channels = x.shape.c();

@@ -4,15 +4,20 @@
 
 namespace vitrine {
 
-Status Linear::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& result, std::size_t& aux) const noexcept {
+Status Linear::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& result,
+                     std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1) return ctx.fail(Status::bad_graph, "takes one input");
   if (out < 1) return ctx.fail(Status::bad_argument, "needs at least one output");
   const Shape& x = in[0];
-  if (x.pixels() != 1) return ctx.fail(Status::bad_shape, "takes vectors (N,C,1,1): flatten its input first", x, {x.n(), static_cast<std::int32_t>(x.per_image())});
+  if (x.pixels() != 1)
+    return ctx.fail(Status::bad_shape, "takes vectors (N,C,1,1): flatten its input first", x,
+                    {x.n(), static_cast<std::int32_t>(x.per_image())});
   if (par.size() != (bias ? 2u : 1u)) return ctx.fail(Status::bad_graph, "takes a weight, and a bias if it says so");
-  if (par[0] != Shape{out, x.c()}) return ctx.fail(Status::bad_shape, "has a weight of another shape", par[0], {out, x.c()});
-  if (bias && par[1] != Shape{out, 1}) return ctx.fail(Status::bad_shape, "has a bias of another shape", par[1], {out, 1});
+  if (par[0] != Shape{out, x.c()})
+    return ctx.fail(Status::bad_shape, "has a weight of another shape", par[0], {out, x.c()});
+  if (bias && par[1] != Shape{out, 1})
+    return ctx.fail(Status::bad_shape, "has a bias of another shape", par[1], {out, 1});
   result = {x.n(), out};
   return Status::ok;
 }
@@ -20,21 +25,27 @@ Status Linear::infer(const Context& ctx, std::span<const Shape> in, std::span<co
 bool Linear::convolves(const Context& ctx, const Shape& x, const Shape& y) noexcept {
   // Matrices that no cache holds are read where they lie.
   constexpr std::int64_t most = std::int64_t{1} << 18;
-  return ctx->takes_lanes != nullptr && x.n() % ctx->lanes == 0 && std::int64_t{x.c()} * y.c() <= most && ctx->takes_lanes(shape(x, y));
+  return ctx->takes_lanes != nullptr && x.n() % ctx->lanes == 0 && std::int64_t{x.c()} * y.c() <= most &&
+         ctx->takes_lanes(shape(x, y));
 }
 
 Lanes Linear::lanes(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
   return convolves(ctx, in.with_batch(ctx->lanes), result) ? Lanes::any : Lanes::none;
 }
 
-Status Linear::forward(const Context& ctx, const NodeIO& io) const noexcept { return product(ctx, io, io.in[0], {}, finish_target(ctx, io), io.finish.relu); }
+Status Linear::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  return product(ctx, io, io.in[0], {}, finish_target(ctx, io), io.finish.relu);
+}
 
-Status Linear::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+Status Linear::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row,
+                     const Sink& z) const noexcept {
   return product(ctx, io, x[0], row, z, false);
 }
 
-Status Linear::product(const Context& ctx, const NodeIO& io, const TensorView& x, const Row& row, const Sink& z, bool relu) const noexcept {
-  if (convolves(ctx, x.shape, z.shape)) return convolve(ctx, shape(x.shape, z.shape), x, io.par[0], bias ? &io.par[1] : nullptr, row, z, relu);
+Status Linear::product(const Context& ctx, const NodeIO& io, const TensorView& x, const Row& row, const Sink& z,
+                       bool relu) const noexcept {
+  if (convolves(ctx, x.shape, z.shape))
+    return convolve(ctx, shape(x.shape, z.shape), x, io.par[0], bias ? &io.par[1] : nullptr, row, z, relu);
   kernels::GemmArgs<real> a;
   a.m = x.shape.n();
   a.n = out;
@@ -55,7 +66,8 @@ Status Linear::product(const Context& ctx, const NodeIO& io, const TensorView& x
   return Status::ok;
 }
 
-Status Linear::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+Status Linear::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t,
+                       const Sink& c) const noexcept {
   if (convolves(ctx, c.shape, s.shape)) return convolve_t(ctx, shape(c.shape, s.shape), s, io.par[0], w, c);
   kernels::GemmArgs<real> a;
   a.m = s.shape.n();
@@ -72,7 +84,8 @@ Status Linear::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const
   return ctx.run(ctx->gemm, a);
 }
 
-Status Linear::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
+Status Linear::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out,
+                                  std::span<const Sink> d_par) const noexcept {
   if (d_par.empty()) return Status::ok;
   const TensorView& x = io.in[0];
   if (d_par[0] && convolves(ctx, x.shape, d_out.shape)) {
@@ -102,7 +115,8 @@ Id linear(GraphBuilder& g, Id x, std::int32_t out, const char* name, bool bias) 
   if (op == nullptr) return no_id;
   op->out = out;
   op->bias = bias;
-  const GraphBuilder::Parameter parameters[] = {{"weight", {out, g.shape(x).c()}, 2, Init::weight}, {"bias", {out, 1}, 1, Init::zero}};
+  const GraphBuilder::Parameter parameters[] = {{"weight", {out, g.shape(x).c()}, 2, Init::weight},
+                                                {"bias", {out, 1}, 1, Init::zero}};
   const Id in[] = {x};
   return g.add(op, in, {parameters, bias ? 2u : 1u}, name);
 }

@@ -16,11 +16,13 @@ kernels::LrnArgs<real> arguments(const LocalResponseNorm& op, const Shape& s) no
 
 }  // namespace
 
-Status LocalResponseNorm::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status LocalResponseNorm::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                                std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (size < 1) return ctx.fail(Status::bad_argument, "needs a size of at least 1");
-  if (!(alpha >= 0) || !(bias > 0) || !(beta == beta)) return ctx.fail(Status::bad_argument, "needs alpha of at least 0 and bias above 0");
+  if (!(alpha >= 0) || !(bias > 0) || !(beta == beta))
+    return ctx.fail(Status::bad_argument, "needs alpha of at least 0 and bias above 0");
   out = in[0];
   return Status::ok;
 }
@@ -37,7 +39,8 @@ Status LocalResponseNorm::forward(const Context& ctx, const NodeIO& io) const no
   return Status::ok;
 }
 
-Status LocalResponseNorm::back(const Context& ctx, const TensorView& x, const TensorView& x0, const TensorView& s, const Sink& d) const noexcept {
+Status LocalResponseNorm::back(const Context& ctx, const TensorView& x, const TensorView& x0, const TensorView& s,
+                               const Sink& d) const noexcept {
   if (!d) return Status::ok;
   const ArenaScope scope(*ctx.scratch);
   TensorView scratch;
@@ -57,15 +60,18 @@ Status LocalResponseNorm::back(const Context& ctx, const TensorView& x, const Te
   return Status::ok;
 }
 
-Status LocalResponseNorm::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status LocalResponseNorm::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                              std::span<const Sink>) const noexcept {
   return back(ctx, io.in[0], io.in[0], d_out, d_in[0]);
 }
 
-Status LocalResponseNorm::multipliers(const Context& ctx, const NodeIO& io, const NodeIO& reference, const TensorView& m, std::span<const Sink> d_in) const noexcept {
+Status LocalResponseNorm::multipliers(const Context& ctx, const NodeIO& io, const NodeIO& reference,
+                                      const TensorView& m, std::span<const Sink> d_in) const noexcept {
   return back(ctx, io.in[0], reference.in[0], m, d_in[0]);
 }
 
-Id local_response_norm(GraphBuilder& g, Id x, std::int32_t size, const char* name, float alpha, float beta, float bias) noexcept {
+Id local_response_norm(GraphBuilder& g, Id x, std::int32_t size, const char* name, float alpha, float beta,
+                       float bias) noexcept {
   LocalResponseNorm* op = g.make<LocalResponseNorm>();
   if (op != nullptr) {
     op->size = size;

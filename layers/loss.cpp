@@ -2,11 +2,13 @@
 
 namespace vitrine {
 
-Status cross_entropy(const Context& ctx, const TensorView& logits, const TensorView& target, std::span<double> row_losses,
-                     const TensorView& d_logits, double& mean, real weight) noexcept {
+Status cross_entropy(const Context& ctx, const TensorView& logits, const TensorView& target,
+                     std::span<double> row_losses, const TensorView& d_logits, double& mean, real weight) noexcept {
   const std::int64_t n = logits.shape.n(), k = logits.shape.per_image();
-  if (target.shape != logits.shape) return ctx.fail(Status::bad_shape, "the target does not fit the output", target.shape, logits.shape);
-  if (row_losses.size() < static_cast<std::size_t>(n)) return ctx.fail(Status::bad_argument, "needs room for one loss an image");
+  if (target.shape != logits.shape)
+    return ctx.fail(Status::bad_shape, "the target does not fit the output", target.shape, logits.shape);
+  if (row_losses.size() < static_cast<std::size_t>(n))
+    return ctx.fail(Status::bad_argument, "needs room for one loss an image");
   ctx->cross_entropy(logits.data, target.data, n, k, weight / static_cast<real>(n), row_losses.data(), d_logits.data);
   double sum = 0;
   for (std::int64_t i = 0; i < n; ++i) sum += row_losses[static_cast<std::size_t>(i)];
@@ -14,8 +16,10 @@ Status cross_entropy(const Context& ctx, const TensorView& logits, const TensorV
   return Status::ok;
 }
 
-Status mean_squared_error(const Context& ctx, const TensorView& output, const TensorView& target, const TensorView& d_output, double& mean) noexcept {
-  if (target.shape != output.shape) return ctx.fail(Status::bad_shape, "the target does not fit the output", target.shape, output.shape);
+Status mean_squared_error(const Context& ctx, const TensorView& output, const TensorView& target,
+                          const TensorView& d_output, double& mean) noexcept {
+  if (target.shape != output.shape)
+    return ctx.fail(Status::bad_shape, "the target does not fit the output", target.shape, output.shape);
   const std::int64_t n = output.size();
   const ArenaScope scope(*ctx.scratch);
   TensorView difference;

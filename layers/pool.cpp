@@ -21,8 +21,9 @@ kernels::PoolShape across(kernels::PoolShape p, std::int32_t lanes) noexcept {
   return p;
 }
 
-Status extent(const Context& ctx, const Shape& in, std::int64_t size, std::int64_t front, std::int64_t back, std::int64_t kernel,
-              std::int64_t dilation, std::int64_t stride, bool ceil_mode, std::int32_t& out) noexcept {
+Status extent(const Context& ctx, const Shape& in, std::int64_t size, std::int64_t front, std::int64_t back,
+              std::int64_t kernel, std::int64_t dilation, std::int64_t stride, bool ceil_mode,
+              std::int32_t& out) noexcept {
   const std::int64_t span = size + front + back - dilation * (kernel - 1) - 1;
   if (span < 0) return ctx.fail(Status::bad_shape, "has a window larger than its padded input", in, in);
   std::int64_t n = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
@@ -50,10 +51,13 @@ void Window::attributes(AttributeVisitor& v) noexcept {
 Status Window::infer(const Context& ctx, const Shape& in, Shape& out) const noexcept {
   if (kernel_h < 1 || kernel_w < 1 || stride_h < 1 || stride_w < 1 || dilation_h < 1 || dilation_w < 1)
     return ctx.fail(Status::bad_argument, "needs kernel, stride and dilation of at least 1");
-  if (std::int64_t{kernel_h} * kernel_w > 65535) return ctx.fail(Status::bad_argument, "has a window of more than 65535 places");
+  if (std::int64_t{kernel_h} * kernel_w > 65535)
+    return ctx.fail(Status::bad_argument, "has a window of more than 65535 places");
   // A window that can lie in the padding alone would have no maximum.
-  const std::int64_t reach_h = std::int64_t{dilation_h} * (kernel_h - 1) + 1, reach_w = std::int64_t{dilation_w} * (kernel_w - 1) + 1;
-  if (pad_top < 0 || pad_left < 0 || pad_bottom < 0 || pad_right < 0 || pad_top >= reach_h || pad_bottom >= reach_h || pad_left >= reach_w || pad_right >= reach_w)
+  const std::int64_t reach_h = std::int64_t{dilation_h} * (kernel_h - 1) + 1,
+                     reach_w = std::int64_t{dilation_w} * (kernel_w - 1) + 1;
+  if (pad_top < 0 || pad_left < 0 || pad_bottom < 0 || pad_right < 0 || pad_top >= reach_h || pad_bottom >= reach_h ||
+      pad_left >= reach_w || pad_right >= reach_w)
     return ctx.fail(Status::bad_argument, "needs padding of at least 0 and less than the window");
   out = in;
   VITRINE_TRY(extent(ctx, in, in.h(), pad_top, pad_bottom, kernel_h, dilation_h, stride_h, ceil_mode, out.d[2]));
@@ -81,10 +85,12 @@ kernels::PoolShape Window::shape(const Shape& in, const Shape& out) const noexce
 }
 
 Field Window::field(std::size_t axis) const noexcept {
-  return axis == 2 ? Field::window(kernel_h, dilation_h, stride_h, pad_top) : Field::window(kernel_w, dilation_w, stride_w, pad_left);
+  return axis == 2 ? Field::window(kernel_h, dilation_h, stride_h, pad_top)
+                   : Field::window(kernel_w, dilation_w, stride_w, pad_left);
 }
 
-Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                      std::size_t& aux) const noexcept {
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   VITRINE_TRY(window.infer(ctx, in[0], out));
   aux = static_cast<std::size_t>(out.per_image()) * sizeof(kernels::Switch);
@@ -93,29 +99,33 @@ Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<c
 
 Status MaxPool::forward(const Context& ctx, const NodeIO& io) const noexcept {
   auto* const switches = static_cast<kernels::Switch*>(io.aux);
-  planes(ctx, across(window.shape(io.in[0].shape, io.out.shape), io.out.lanes), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
-    ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
-  });
+  planes(ctx, across(window.shape(io.in[0].shape, io.out.shape), io.out.lanes),
+         [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+           ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
+         });
   return Status::ok;
 }
 
 Status MaxPool::gather(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& y) const noexcept {
   const auto* const switches = static_cast<const kernels::Switch*>(io.aux);
-  planes(ctx, window.shape(x.shape, y.shape), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
-    ctx->max_pool_gather(p, x.data + in, switches + out, y.data + out);
-  });
+  planes(ctx, window.shape(x.shape, y.shape),
+         [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+           ctx->max_pool_gather(p, x.data + in, switches + out, y.data + out);
+         });
   return Status::ok;
 }
 
 Status MaxPool::scatter(const Context& ctx, const NodeIO& io, const TensorView& s, const Sink& d) const noexcept {
   const auto* const switches = static_cast<const kernels::Switch*>(io.aux);
-  planes(ctx, across(window.shape(d.shape, s.shape), s.lanes), [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
-    ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);
-  });
+  planes(ctx, across(window.shape(d.shape, s.shape), s.lanes),
+         [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+           ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);
+         });
   return Status::ok;
 }
 
-Status AveragePool::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+Status AveragePool::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row,
+                          const Sink& z) const noexcept {
   // z (+)= p * pool(sub(x)): the substituted input and, for z that adds or p != 1, the result pass through scratch.
   const ArenaScope scope(*ctx.scratch);
   const real weight = row.w.p;
@@ -132,14 +142,16 @@ Status AveragePool::apply(const Context& ctx, const NodeIO& io, std::span<const 
   const bool direct = !z.add && weight == 1;
   TensorView target = z;
   if (!direct) VITRINE_TRY(ctx.temporary(z.shape, target));
-  planes(ctx, shape(in.shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t from, std::int64_t to) noexcept {
-    ctx->avg_pool_forward(p, source + from, target.data + to);
-  });
+  planes(ctx, shape(in.shape, io.out.shape),
+         [&](const kernels::PoolShape& p, std::int64_t from, std::int64_t to) noexcept {
+           ctx->avg_pool_forward(p, source + from, target.data + to);
+         });
   if (!direct) ctx->scale(weight, target.data, z.data, z.size(), z.add);
   return Status::ok;
 }
 
-Status AveragePool::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+Status AveragePool::apply_t(const Context& ctx, const NodeIO& io, Substitute w, const TensorView& s, std::size_t,
+                            const Sink& c) const noexcept {
   const ArenaScope scope(*ctx.scratch);
   const real* source = s.data;
   if (w.p != 1) {
@@ -148,13 +160,15 @@ Status AveragePool::apply_t(const Context& ctx, const NodeIO& io, Substitute w, 
     ctx->scale(w.p, s.data, scaled.data, s.size(), false);
     source = scaled.data;
   }
-  planes(ctx, shape(c.shape, io.out.shape), [&](const kernels::PoolShape& p, std::int64_t to, std::int64_t from) noexcept {
-    ctx->avg_pool_backward(p, source + from, c.data + to, c.add);
-  });
+  planes(ctx, shape(c.shape, io.out.shape),
+         [&](const kernels::PoolShape& p, std::int64_t to, std::int64_t from) noexcept {
+           ctx->avg_pool_backward(p, source + from, c.data + to, c.add);
+         });
   return Status::ok;
 }
 
-Status AvgPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status AvgPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                      std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (window.dilation_h != 1 || window.dilation_w != 1) return ctx.fail(Status::bad_argument, "knows no dilation");
@@ -167,7 +181,8 @@ kernels::PoolShape AvgPool::shape(const Shape& in, const Shape& out) const noexc
   return p;
 }
 
-Status AdaptiveAvgPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status AdaptiveAvgPool::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                              std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (out_h < 1 || out_w < 1) return ctx.fail(Status::bad_argument, "needs an output of at least 1 x 1");

@@ -1,5 +1,6 @@
 // Max and average pooling over windows; global and adaptive average pooling. Sizes as in PyTorch: OH =
-// floor((H + 2 padding - kernel) / stride) + 1, or ceil with `ceil_mode`, where a window must start inside the padded input.
+// floor((H + 2 padding - kernel) / stride) + 1, or ceil with `ceil_mode`, where a window must start inside the padded
+// input.
 #pragma once
 
 #include "core/graph.h"
@@ -24,7 +25,8 @@ class MaxPool final : public RouteOp {
 
   const char* name() const noexcept override { return "max_pool"; }
   void attributes(AttributeVisitor& v) noexcept override { window.attributes(v); }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status gather(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
   Status scatter(const Context&, const NodeIO&, const TensorView& s, const Sink& d) const noexcept override;
@@ -35,8 +37,10 @@ class MaxPool final : public RouteOp {
 /// Shared by the average pools: a linear op whose weights are 1 / (size of the window).
 class AveragePool : public AffineOp {
  public:
-  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&, const Sink& z) const noexcept override;
-  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k, const Sink& c) const noexcept override;
+  Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
+               const Sink& z) const noexcept override;
+  Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k,
+                 const Sink& c) const noexcept override;
   /// Windows at borders may differ in size, so only sign-wise maps of the weights are a plain rescaling.
   bool accepts(Substitute w) const noexcept override { return w.kind == Substitute::signs; }
 
@@ -56,7 +60,8 @@ class AvgPool final : public AveragePool {
     v("count_padding", count_padding);
   }
   Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return window.field(axis); }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
 
  protected:
   kernels::PoolShape shape(const Shape& in, const Shape& out) const noexcept override;
@@ -73,7 +78,8 @@ class AdaptiveAvgPool final : public AveragePool {
     v("out_w", out_w);
   }
   Field field(const Shape& in, const Shape& out, std::size_t axis) const noexcept override;
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
 
  protected:
   kernels::PoolShape shape(const Shape& in, const Shape& out) const noexcept override;

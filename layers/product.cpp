@@ -23,12 +23,14 @@ void spread(const Context& ctx, const TensorView& from, const TensorView& to, co
 
 }  // namespace
 
-Status Multiply::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Multiply::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                       std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 2 || !par.empty()) return ctx.fail(Status::bad_graph, "takes two inputs and no parameter");
   if (gate_input < -1 || gate_input > 1) return ctx.fail(Status::bad_argument, "needs a gate of 0, 1 or -1");
   for (std::size_t d = 0; d < 4; ++d)
-    if (in[1].d[d] != in[0].d[d] && (d == 0 || in[1].d[d] != 1)) return ctx.fail(Status::bad_shape, "has a second factor that cannot be spread over the first", in[1], in[0]);
+    if (in[1].d[d] != in[0].d[d] && (d == 0 || in[1].d[d] != 1))
+      return ctx.fail(Status::bad_shape, "has a second factor that cannot be spread over the first", in[1], in[0]);
   out = in[0];
   return Status::ok;
 }
@@ -49,7 +51,8 @@ Status Multiply::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status Multiply::partial(const Context& ctx, const NodeIO& io, const TensorView& s, const TensorView& other, std::size_t k, const Sink& d) const noexcept {
+Status Multiply::partial(const Context& ctx, const NodeIO& io, const TensorView& s, const TensorView& other,
+                         std::size_t k, const Sink& d) const noexcept {
   const ArenaScope scope(*ctx.scratch);
   const bool same = io.in[0].shape == io.in[1].shape;
   TensorView product = s;

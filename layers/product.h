@@ -12,9 +12,11 @@ class Multiply final : public ProductOp {
   const char* name() const noexcept override { return "multiply"; }
   void attributes(AttributeVisitor& v) noexcept override { v("gate", gate_input); }
   int gate() const noexcept override { return gate_input; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status partial(const Context&, const NodeIO&, const TensorView& s, const TensorView& other, std::size_t k, const Sink& d) const noexcept override;
+  Status partial(const Context&, const NodeIO&, const TensorView& s, const TensorView& other, std::size_t k,
+                 const Sink& d) const noexcept override;
 };
 
 Id multiply(GraphBuilder&, Id a, Id b, std::int32_t gate = -1, const char* name = nullptr) noexcept;

@@ -6,8 +6,8 @@
 namespace vitrine {
 
 struct OpEntry {
-  const char* name;      ///< Op::name
-  const char* summary;   ///< one line for people
+  const char* name;                     ///< Op::name
+  const char* summary;                  ///< one line for people
   Op* (*make)(GraphBuilder&) noexcept;  ///< with default attributes; null if the graph's arena is full
 };
 

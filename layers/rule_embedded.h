@@ -1,5 +1,5 @@
-// What rules over detection maps are made of besides products, sums and shifted maxima, so that soft logic is a graph like
-// any other [Wang: ReNN, 2018; data specification 4.2]. models/rule_language.h builds such graphs.
+// What rules over detection maps are made of besides products, sums and shifted maxima, so that soft logic is a graph
+// like any other [Wang: ReNN, 2018; data specification 4.2]. models/rule_language.h builds such graphs.
 #pragma once
 
 #include "layers/diagonal.h"
@@ -16,21 +16,25 @@ class AffineMap final : public DiagonalOp {
     v("factor", factor);
     v("shift", shift);
   }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
-  void coefficients(const Context&, const NodeIO&, Substitute w, Substitute b, real* scale, real* shift) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
+  void coefficients(const Context&, const NodeIO&, Substitute w, Substitute b, real* scale,
+                    real* shift) const noexcept override;
 };
 
-/// Keeps the places that are the maximum of those within `radius` rows and columns (ties: the first), and zeroes the rest: one
-/// place a detection, to be counted. A gate: its derivative is itself.
+/// Keeps the places that are the maximum of those within `radius` rows and columns (ties: the first), and zeroes the
+/// rest: one place a detection, to be counted. A gate: its derivative is itself.
 class LocalMaximum final : public PointwiseOp {
  public:
   std::int32_t radius = 1;
 
   const char* name() const noexcept override { return "local_maximum"; }
   void attributes(AttributeVisitor& v) noexcept override { v("radius", radius); }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
-  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s, const Sink& d) const noexcept override;
+  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
+               const Sink& d) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return {true, false, false}; }
   bool gates() const noexcept override { return true; }
 

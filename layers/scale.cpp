@@ -2,7 +2,8 @@
 
 namespace vitrine {
 
-Status Scale::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Scale::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                    std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || par.size() != 2) return ctx.fail(Status::bad_graph, "takes one input, a weight and a bias");
   const Shape each{in[0].c(), 1};
@@ -12,7 +13,8 @@ Status Scale::infer(const Context& ctx, std::span<const Shape> in, std::span<con
   return Status::ok;
 }
 
-Status Scale::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
+Status Scale::parameter_gradient(const Context& ctx, const NodeIO& io, const TensorView& d_out,
+                                 std::span<const Sink> d_par) const noexcept {
   if (d_par.empty()) return Status::ok;
   const Shape& s = d_out.shape;
   if (d_par[0]) {
@@ -26,7 +28,8 @@ Status Scale::parameter_gradient(const Context& ctx, const NodeIO& io, const Ten
   return Status::ok;
 }
 
-void Scale::coefficients(const Context& ctx, const NodeIO& io, Substitute w, Substitute b, real* scale, real* shift) const noexcept {
+void Scale::coefficients(const Context& ctx, const NodeIO& io, Substitute w, Substitute b, real* scale,
+                         real* shift) const noexcept {
   if (scale != nullptr) ctx->substitute(w, io.par[0].data, scale, io.par[0].size(), false);
   if (shift != nullptr) ctx->substitute(b, io.par[1].data, shift, io.par[1].size(), false);
 }

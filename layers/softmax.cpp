@@ -4,7 +4,8 @@ namespace vitrine {
 
 namespace {
 
-Status infer_vector(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) noexcept {
+Status infer_vector(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                    std::size_t& aux) noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (in[0].pixels() != 1) return ctx.fail(Status::bad_shape, "takes vectors (N,K,1,1)", in[0], in[0]);
@@ -14,11 +15,13 @@ Status infer_vector(const Context& ctx, std::span<const Shape> in, std::span<con
 
 }  // namespace
 
-Status Softmax::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Softmax::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                      std::size_t& aux) const noexcept {
   return infer_vector(ctx, in, par, out, aux);
 }
 
-Status LogSoftmax::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status LogSoftmax::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                         std::size_t& aux) const noexcept {
   return infer_vector(ctx, in, par, out, aux);
 }
 
@@ -27,8 +30,10 @@ Status LogSoftmax::forward(const Context& ctx, const NodeIO& io) const noexcept 
   return Status::ok;
 }
 
-Status LogSoftmax::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
-  if (d_in[0]) ctx->log_softmax_backward(io.out.data, d_out.data, io.out.shape.n(), io.out.shape.c(), d_in[0].data, d_in[0].add);
+Status LogSoftmax::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                       std::span<const Sink>) const noexcept {
+  if (d_in[0])
+    ctx->log_softmax_backward(io.out.data, d_out.data, io.out.shape.n(), io.out.shape.c(), d_in[0].data, d_in[0].add);
   return Status::ok;
 }
 
@@ -37,8 +42,10 @@ Status Softmax::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status Softmax::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
-  if (d_in[0]) ctx->softmax_backward(io.out.data, d_out.data, io.out.shape.n(), io.out.shape.c(), d_in[0].data, d_in[0].add);
+Status Softmax::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                    std::span<const Sink>) const noexcept {
+  if (d_in[0])
+    ctx->softmax_backward(io.out.data, d_out.data, io.out.shape.n(), io.out.shape.c(), d_in[0].data, d_in[0].add);
   return Status::ok;
 }
 

@@ -9,9 +9,11 @@ namespace vitrine {
 class Softmax final : public CustomOp {
  public:
   const char* name() const noexcept override { return "softmax"; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return {false, true, false}; }
 };
 
@@ -19,9 +21,11 @@ class Softmax final : public CustomOp {
 class LogSoftmax final : public CustomOp {
  public:
   const char* name() const noexcept override { return "log_softmax"; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return {false, true, false}; }
 };
 

@@ -15,7 +15,8 @@ void over_planes(const Context& ctx, const kernels::ResizeShape& s, Body&& body)
 
 }  // namespace
 
-Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                       std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (out_h < 1 || out_w < 1) return ctx.fail(Status::bad_argument, "needs an output of at least 1 x 1");
@@ -25,19 +26,24 @@ Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<
 }
 
 Field Upsample::field(const Shape& in, const Shape& out, std::size_t axis) const noexcept {
-  const float given = axis == 2 ? step_h : step_w, ratio = static_cast<float>(in.d[axis]) / static_cast<float>(out.d[axis]);
+  const float given = axis == 2 ? step_h : step_w,
+              ratio = static_cast<float>(in.d[axis]) / static_cast<float>(out.d[axis]);
   const bool aligned = align_corners && out.d[axis] > 1;
-  const float step = aligned ? static_cast<float>(in.d[axis] - 1) / static_cast<float>(out.d[axis] - 1) : given > 0 ? given : ratio;
+  const float step = aligned     ? static_cast<float>(in.d[axis] - 1) / static_cast<float>(out.d[axis] - 1)
+                     : given > 0 ? given
+                                 : ratio;
   // Output 0 is centred at input (half * step - half); bilinear reads a place to both sides of that.
   const float size = bilinear ? 2.0f : 1.0f, centre = !aligned && half_pixel ? 0.5f * step - 0.5f : 0.0f;
   return {size, step, (size - 1) / 2 - centre, false};
 }
 
 kernels::ResizeShape Upsample::shape(const Shape& in) const noexcept {
-  return {std::int64_t{in.n()} * in.c(), in.h(), in.w(), out_h, out_w, bilinear, align_corners, half_pixel, step_h, step_w};
+  return {
+      std::int64_t{in.n()} * in.c(), in.h(), in.w(), out_h, out_w, bilinear, align_corners, half_pixel, step_h, step_w};
 }
 
-Status Upsample::apply(const Context& ctx, const NodeIO&, std::span<const TensorView> x, const Row& row, const Sink& z) const noexcept {
+Status Upsample::apply(const Context& ctx, const NodeIO&, std::span<const TensorView> x, const Row& row,
+                       const Sink& z) const noexcept {
   const ArenaScope scope(*ctx.scratch);
   TensorView source = x[0], target = z;
   if (!row.x.raw()) {
@@ -53,7 +59,8 @@ Status Upsample::apply(const Context& ctx, const NodeIO&, std::span<const Tensor
   return Status::ok;
 }
 
-Status Upsample::apply_t(const Context& ctx, const NodeIO&, Substitute w, const TensorView& s, std::size_t, const Sink& c) const noexcept {
+Status Upsample::apply_t(const Context& ctx, const NodeIO&, Substitute w, const TensorView& s, std::size_t,
+                         const Sink& c) const noexcept {
   const ArenaScope scope(*ctx.scratch);
   TensorView source = s;
   if (w.p != 1) {

@@ -19,13 +19,14 @@ struct Part {
   std::int64_t first[4] = {}, step[4] = {1, 1, 1, 1};
 };
 
-// to (+)= from, `size` elements along each dimension. Images may lie innermost in either: of `lanes` of them, dimensions are channel,
-// height, width and image then.
+// to (+)= from, `size` elements along each dimension. Images may lie innermost in either: of `lanes` of them,
+// dimensions are channel, height, width and image then.
 void copy_part(const Context& ctx, const Part& from, const Part& to, const Shape& size, bool add) noexcept {
   const std::int64_t lanes = std::max(from.whole.lanes, to.whole.lanes), blocks = size.n() / lanes;
-  const auto place = [&](const Part& part, std::int64_t (&stride)[4], std::int64_t& block) noexcept {
+  const auto place = [&](const Part& part, std::int64_t(&stride)[4], std::int64_t& block) noexcept {
     const Shape& s = part.whole.shape;
-    const std::int64_t own = part.whole.lanes, dense[] = {s.pixels() * own, s.w() * own, own, own > 1 ? 1 : s.per_image()};
+    const std::int64_t own = part.whole.lanes,
+                       dense[] = {s.pixels() * own, s.w() * own, own, own > 1 ? 1 : s.per_image()};
     block = s.per_image() * lanes;
     std::int64_t at = 0;
     for (std::size_t d = 0; d < 3; ++d) {
@@ -47,42 +48,45 @@ void copy_part(const Context& ctx, const Part& from, const Part& to, const Shape
     std::rotate(a.src_stride, a.src_stride + 3, a.src_stride + 4);
     std::rotate(a.dst_stride, a.dst_stride + 3, a.dst_stride + 4);
   }
-  ctx.ranges(blocks, elementwise_grain / (size.per_image() * lanes) + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
-    kernels::CopyArgs<real> part = a;
-    part.src += begin * src_block;
-    part.dst += begin * dst_block;
-    if (lanes == 1) {
-      part.size[0] = end - begin;
-      ctx->copy(part);
-      return;
-    }
-    for (std::int64_t k = begin; k < end; ++k, part.src += src_block, part.dst += dst_block) ctx->copy(part);
-  });
+  ctx.ranges(blocks, elementwise_grain / (size.per_image() * lanes) + 1,
+             [&](std::int64_t begin, std::int64_t end) noexcept {
+               kernels::CopyArgs<real> part = a;
+               part.src += begin * src_block;
+               part.dst += begin * dst_block;
+               if (lanes == 1) {
+                 part.size[0] = end - begin;
+                 ctx->copy(part);
+                 return;
+               }
+               for (std::int64_t k = begin; k < end; ++k, part.src += src_block, part.dst += dst_block) ctx->copy(part);
+             });
 }
 
 // Between a tensor with images innermost and the same elements with images outermost; `there`: into the first.
 void relay(const Context& ctx, const TensorView& innermost, real* outermost, bool there, bool add) noexcept {
   const std::int64_t lanes = innermost.lanes, size = innermost.shape.per_image();
-  ctx.ranges(innermost.shape.n() / lanes, elementwise_grain / (size * lanes) + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
-    const std::int64_t first = begin * size * lanes;
-    kernels::CopyArgs<real> a;
-    a.size[0] = end - begin;
-    a.size[2] = there ? size : lanes;
-    a.size[3] = there ? lanes : size;
-    a.src = (there ? outermost : innermost.data) + first;
-    a.dst = (there ? innermost.data : outermost) + first;
-    a.src_stride[0] = a.dst_stride[0] = size * lanes;
-    a.src_stride[2] = a.dst_stride[3] = 1;
-    a.src_stride[3] = there ? size : lanes;
-    a.dst_stride[2] = there ? lanes : size;
-    a.add = add;
-    ctx->copy(a);
-  });
+  ctx.ranges(innermost.shape.n() / lanes, elementwise_grain / (size * lanes) + 1,
+             [&](std::int64_t begin, std::int64_t end) noexcept {
+               const std::int64_t first = begin * size * lanes;
+               kernels::CopyArgs<real> a;
+               a.size[0] = end - begin;
+               a.size[2] = there ? size : lanes;
+               a.size[3] = there ? lanes : size;
+               a.src = (there ? outermost : innermost.data) + first;
+               a.dst = (there ? innermost.data : outermost) + first;
+               a.src_stride[0] = a.dst_stride[0] = size * lanes;
+               a.src_stride[2] = a.dst_stride[3] = 1;
+               a.src_stride[3] = there ? size : lanes;
+               a.dst_stride[2] = there ? lanes : size;
+               a.add = add;
+               ctx->copy(a);
+             });
 }
 
 }  // namespace
 
-Status Concat::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Concat::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                     std::size_t& aux) const noexcept {
   aux = 0;
   if (in.empty() || !par.empty()) return ctx.fail(Status::bad_graph, "takes one or more inputs and no parameter");
   if (axis < 1 || axis > 3) return ctx.fail(Status::bad_argument, "needs an axis of 1, 2 or 3");
@@ -106,7 +110,8 @@ Status Concat::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status Concat::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status Concat::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                   std::span<const Sink>) const noexcept {
   Part joint{d_out};
   for (std::size_t k = 0; k < d_in.size(); ++k) {
     const Shape& s = io.in[k].shape;
@@ -116,20 +121,24 @@ Status Concat::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out
   return Status::ok;
 }
 
-Status Flatten::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Flatten::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                      std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
-  if (in[0].per_image() > 0x7fffffff) return ctx.fail(Status::bad_shape, "has more than 2^31 - 1 features", in[0], in[0]);
+  if (in[0].per_image() > 0x7fffffff)
+    return ctx.fail(Status::bad_shape, "has more than 2^31 - 1 features", in[0], in[0]);
   out = {in[0].n(), static_cast<std::int32_t>(in[0].per_image())};
   return Status::ok;
 }
 
-Status Reshape::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Reshape::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                      std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (c < 1 || h < 1 || w < 1) return ctx.fail(Status::bad_argument, "needs sizes of at least 1");
   out = {in[0].n(), c, h, w};
-  if (out.pixels() > (std::int64_t{1} << 31) || out.per_image() != in[0].per_image()) return ctx.fail(Status::bad_shape, "has another number of elements than its input", in[0], out);
+  if (out.pixels() > (std::int64_t{1} << 31) || out.per_image() != in[0].per_image())
+    return ctx.fail(Status::bad_shape, "has another number of elements than its input", in[0], out);
   return Status::ok;
 }
 
@@ -153,12 +162,14 @@ Status ReshapeOp::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status ReshapeOp::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status ReshapeOp::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+                      std::span<const Sink>) const noexcept {
   if (d_in[0]) reshape(ctx, d_out, d_in[0], d_in[0].add);
   return Status::ok;
 }
 
-Status Transpose::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Transpose::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                        std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   const std::int32_t d[] = {d1, d2, d3};
@@ -172,9 +183,11 @@ Status Transpose::infer(const Context& ctx, std::span<const Shape> in, std::span
   return seen == 14 ? Status::ok : ctx.fail(Status::bad_argument, "needs each of the dimensions 1, 2 and 3 once");
 }
 
-void Transpose::copy(const Context& ctx, const TensorView& straight, const TensorView& moved, bool there, bool add) const noexcept {
+void Transpose::copy(const Context& ctx, const TensorView& straight, const TensorView& moved, bool there,
+                     bool add) const noexcept {
   const Shape& s = straight.shape;
-  const std::int64_t dense[] = {s.per_image(), s.pixels(), s.w(), 1}, own[] = {s.per_image(), moved.shape.pixels(), moved.shape.w(), 1};
+  const std::int64_t dense[] = {s.per_image(), s.pixels(), s.w(), 1},
+                     own[] = {s.per_image(), moved.shape.pixels(), moved.shape.w(), 1};
   const std::int32_t d[] = {0, d1, d2, d3};
   kernels::CopyArgs<real> a;
   for (std::size_t k = 0; k < 4; ++k) {
@@ -193,24 +206,29 @@ Status Transpose::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status Transpose::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status Transpose::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+                      std::span<const Sink>) const noexcept {
   if (d_in[0]) copy(ctx, d_in[0], d_out, false, d_in[0].add);
   return Status::ok;
 }
 
-Status Slice::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Slice::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                    std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (axis < 1 || axis > 3) return ctx.fail(Status::bad_argument, "needs an axis of 1, 2 or 3");
-  if (start < 0 || count < 1 || step == 0) return ctx.fail(Status::bad_argument, "needs start of at least 0, count of at least 1 and a step");
+  if (start < 0 || count < 1 || step == 0)
+    return ctx.fail(Status::bad_argument, "needs start of at least 0, count of at least 1 and a step");
   const std::int64_t last = start + std::int64_t{count - 1} * step, size = in[0].d[static_cast<std::size_t>(axis)];
-  if (start >= size || last < 0 || last >= size) return ctx.fail(Status::bad_shape, "reaches past its input", in[0], in[0]);
+  if (start >= size || last < 0 || last >= size)
+    return ctx.fail(Status::bad_shape, "reaches past its input", in[0], in[0]);
   out = in[0];
   out.d[static_cast<std::size_t>(axis)] = count;
   return Status::ok;
 }
 
-void Slice::copy(const Context& ctx, const TensorView& whole, const TensorView& part, bool out_of, bool add) const noexcept {
+void Slice::copy(const Context& ctx, const TensorView& whole, const TensorView& part, bool out_of,
+                 bool add) const noexcept {
   Part kept{whole};
   kept.first[axis] = start;
   kept.step[axis] = step;
@@ -222,26 +240,31 @@ Status Slice::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status Slice::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status Slice::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+                  std::span<const Sink>) const noexcept {
   if (!d_in[0]) return Status::ok;
   if (!d_in[0].add) ctx->fill(real{0}, d_in[0].data, d_in[0].size());  // elements between the steps get no signal
   copy(ctx, d_in[0], d_out, false, true);
   return Status::ok;
 }
 
-Status Pad::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Pad::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                  std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   out.d[0] = in[0].n();
-  const std::int64_t size[] = {std::int64_t{in[0].c()} + front + back, std::int64_t{in[0].h()} + top + bottom, std::int64_t{in[0].w()} + left + right};
+  const std::int64_t size[] = {std::int64_t{in[0].c()} + front + back, std::int64_t{in[0].h()} + top + bottom,
+                               std::int64_t{in[0].w()} + left + right};
   for (std::size_t k = 0; k < 3; ++k) {
-    if (size[k] < 1 || size[k] > 0x7fffffff) return ctx.fail(Status::bad_shape, "crops its input away, or pads it beyond 2^31 - 1", in[0], in[0]);
+    if (size[k] < 1 || size[k] > 0x7fffffff)
+      return ctx.fail(Status::bad_shape, "crops its input away, or pads it beyond 2^31 - 1", in[0], in[0]);
     out.d[k + 1] = static_cast<std::int32_t>(size[k]);
   }
   return Status::ok;
 }
 
-void Pad::copy(const Context& ctx, const TensorView& inner, const TensorView& outer, bool outwards, bool add) const noexcept {
+void Pad::copy(const Context& ctx, const TensorView& inner, const TensorView& outer, bool outwards,
+               bool add) const noexcept {
   // The part that both have: where the pad is negative, the inner tensor is cut instead of the outer one shifted.
   const std::int32_t before[] = {0, front, top, left}, after[] = {0, back, bottom, right};
   Part in{inner}, out{outer};
@@ -261,14 +284,16 @@ Status Pad::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status Pad::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status Pad::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+                std::span<const Sink>) const noexcept {
   if (!d_in[0]) return Status::ok;
   if (!d_in[0].add) ctx->fill(real{0}, d_in[0].data, d_in[0].size());  // a crop leaves elements that get no signal
   copy(ctx, d_in[0], d_out, false, true);
   return Status::ok;
 }
 
-Status Dropout::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept {
+Status Dropout::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                      std::size_t& aux) const noexcept {
   aux = 0;
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (!(p >= 0 && p < 1)) return ctx.fail(Status::bad_argument, "needs a probability p with 0 <= p < 1");
@@ -276,7 +301,8 @@ Status Dropout::infer(const Context& ctx, std::span<const Shape> in, std::span<c
   return Status::ok;
 }
 
-void Dropout::move(const Context& ctx, const NodeIO& io, const real* from, real* to, std::int64_t n, bool add) const noexcept {
+void Dropout::move(const Context& ctx, const NodeIO& io, const real* from, real* to, std::int64_t n,
+                   bool add) const noexcept {
   if (!ctx.training || p == 0) return copy_range(ctx, from, to, n, add);
   const std::uint64_t key = derive_key(ctx.random_key, io.node);
   ctx.ranges(n, elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
@@ -289,7 +315,8 @@ Status Dropout::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return Status::ok;
 }
 
-Status Dropout::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink>) const noexcept {
+Status Dropout::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                    std::span<const Sink>) const noexcept {
   if (d_in[0]) move(ctx, io, d_out.data, d_in[0].data, d_in[0].size(), d_in[0].add);
   return Status::ok;
 }
@@ -327,7 +354,8 @@ Id transpose(GraphBuilder& g, Id x, std::int32_t d1, std::int32_t d2, std::int32
   return g.add(op, in, {}, name);
 }
 
-Id slice(GraphBuilder& g, Id x, std::int32_t axis, std::int32_t start, std::int32_t count, std::int32_t step, const char* name) noexcept {
+Id slice(GraphBuilder& g, Id x, std::int32_t axis, std::int32_t start, std::int32_t count, std::int32_t step,
+         const char* name) noexcept {
   Slice* op = g.make<Slice>();
   if (op != nullptr) {
     op->axis = axis;
@@ -349,7 +377,8 @@ Id pad_channels(GraphBuilder& g, Id x, std::int32_t front, std::int32_t back, co
   return g.add(op, in, {}, name);
 }
 
-Id pad(GraphBuilder& g, Id x, std::int32_t top, std::int32_t left, std::int32_t bottom, std::int32_t right, const char* name) noexcept {
+Id pad(GraphBuilder& g, Id x, std::int32_t top, std::int32_t left, std::int32_t bottom, std::int32_t right,
+       const char* name) noexcept {
   Pad* op = g.make<Pad>();
   if (op != nullptr) {
     op->top = top;

@@ -13,16 +13,19 @@ class Concat final : public ViewOp {
   const char* name() const noexcept override { return "concat"; }
   void attributes(AttributeVisitor& v) noexcept override { v("axis", axis); }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::handed_on; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
 };
 
 /// Ops that keep the order of elements and change the shape alone.
 class ReshapeOp : public ViewOp {
  public:
   Status forward(const Context&, const NodeIO&) const noexcept final;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept final;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept final;
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept final { return Lanes::any; }
 
  protected:
@@ -33,7 +36,8 @@ class ReshapeOp : public ViewOp {
 class Flatten final : public ReshapeOp {
  public:
   const char* name() const noexcept override { return "flatten"; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
 };
 
 /// The same elements of each image as (c,h,w).
@@ -48,10 +52,12 @@ class Reshape final : public ReshapeOp {
     v("w", w);
   }
   Field field(const Shape&, const Shape&, std::size_t) const noexcept override { return {1, 1, 0, true}; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
 };
 
-/// Dimensions 1, 2, 3 of the result are dimensions d1, d2, d3 of the input: 2, 3, 1 makes NHWC of NCHW; 3, 1, 2 is the way back.
+/// Dimensions 1, 2, 3 of the result are dimensions d1, d2, d3 of the input: 2, 3, 1 makes NHWC of NCHW; 3, 1, 2 is the
+/// way back.
 class Transpose final : public ViewOp {
  public:
   std::int32_t d1 = 1, d2 = 2, d3 = 3;
@@ -63,10 +69,14 @@ class Transpose final : public ViewOp {
     v("d3", d3);
   }
   /// Height and width may come from anywhere.
-  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return {1, 1, 0, (axis == 2 ? d2 : d3) != static_cast<std::int32_t>(axis)}; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override {
+    return {1, 1, 0, (axis == 2 ? d2 : d3) != static_cast<std::int32_t>(axis)};
+  }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
 
  private:
   void copy(const Context&, const TensorView& straight, const TensorView& moved, bool there, bool add) const noexcept;
@@ -85,12 +95,15 @@ class Slice final : public ViewOp {
     v("step", step);
   }
   Field field(const Shape&, const Shape&, std::size_t of) const noexcept override {
-    return static_cast<std::size_t>(axis) == of ? Field{1, static_cast<float>(step), -static_cast<float>(start), false} : Field{};
+    return static_cast<std::size_t>(axis) == of ? Field{1, static_cast<float>(step), -static_cast<float>(start), false}
+                                                : Field{};
   }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::handed_on; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
 
  private:
   void copy(const Context&, const TensorView& whole, const TensorView& part, bool out_of, bool add) const noexcept;
@@ -110,27 +123,33 @@ class Pad final : public ViewOp {
     v("bottom", bottom);
     v("right", right);
   }
-  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return {1, 1, static_cast<float>(axis == 2 ? top : left), false}; }
+  Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override {
+    return {1, 1, static_cast<float>(axis == 2 ? top : left), false};
+  }
   Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::handed_on; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
 
  private:
   void copy(const Context&, const TensorView& inner, const TensorView& outer, bool outwards, bool add) const noexcept;
 };
 
-/// In training, drops elements with probability p and scales the rest by 1/(1-p); else the identity. Which elements is a
-/// pure function of (the run's random key, node, element), so the way back needs no mask.
+/// In training, drops elements with probability p and scales the rest by 1/(1-p); else the identity. Which elements is
+/// a pure function of (the run's random key, node, element), so the way back needs no mask.
 class Dropout final : public ViewOp {
  public:
   float p = 0.5f;
 
   const char* name() const noexcept override { return "dropout"; }
   void attributes(AttributeVisitor& v) noexcept override { v("p", p); }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out, std::size_t& aux) const noexcept override;
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in, std::span<const Sink> d_par) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
 
  private:
   void move(const Context&, const NodeIO&, const real* from, real* to, std::int64_t n, bool add) const noexcept;
@@ -139,10 +158,13 @@ class Dropout final : public ViewOp {
 Id concat(GraphBuilder&, std::span<const Id> parts, const char* name = nullptr, std::int32_t axis = 1) noexcept;
 Id flatten(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 Id reshape(GraphBuilder&, Id x, std::int32_t c, std::int32_t h, std::int32_t w, const char* name = nullptr) noexcept;
-Id transpose(GraphBuilder&, Id x, std::int32_t d1, std::int32_t d2, std::int32_t d3, const char* name = nullptr) noexcept;
-Id slice(GraphBuilder&, Id x, std::int32_t axis, std::int32_t start, std::int32_t count, std::int32_t step, const char* name = nullptr) noexcept;
+Id transpose(GraphBuilder&, Id x, std::int32_t d1, std::int32_t d2, std::int32_t d3,
+             const char* name = nullptr) noexcept;
+Id slice(GraphBuilder&, Id x, std::int32_t axis, std::int32_t start, std::int32_t count, std::int32_t step,
+         const char* name = nullptr) noexcept;
 Id pad_channels(GraphBuilder&, Id x, std::int32_t front, std::int32_t back, const char* name = nullptr) noexcept;
-Id pad(GraphBuilder&, Id x, std::int32_t top, std::int32_t left, std::int32_t bottom, std::int32_t right, const char* name = nullptr) noexcept;
+Id pad(GraphBuilder&, Id x, std::int32_t top, std::int32_t left, std::int32_t bottom, std::int32_t right,
+       const char* name = nullptr) noexcept;
 Id dropout(GraphBuilder&, Id x, float p, const char* name = nullptr) noexcept;
 
 }  // namespace vitrine

@@ -1,5 +1,5 @@
-// The networks that `vitrine train MODEL` knows, by name. Node names follow torchvision's state dicts, so that weights and
-// questions carry over.
+// The networks that `vitrine train MODEL` knows, by name. Node names follow torchvision's state dicts, so that weights
+// and questions carry over.
 #pragma once
 
 #include <span>
@@ -21,10 +21,10 @@ struct Network {
 struct Architecture {
   const char* name;
   const char* summary;
-  Shape usual;               ///< the input it was described with; others are accepted where they fit
+  Shape usual;  ///< the input it was described with; others are accepted where they fit
   int usual_classes;
-  std::int64_t parameters;   ///< published: of the usual input and classes, without auxiliary heads
-  const char* classifier;    ///< node of the last linear layer
+  std::int64_t parameters;  ///< published: of the usual input and classes, without auxiliary heads
+  const char* classifier;   ///< node of the last linear layer
   Initialiser initialiser;
   Id (*body)(Network&, Id input);
 };
@@ -38,6 +38,7 @@ const Architecture& find_architecture(const std::string& name);
 /// Its parameters are 0.
 Model build_model(const Architecture&, Shape image, int classes, bool with_auxiliary = true);
 /// Its parameters are the architecture's initial ones.
-Model make_model(const std::string& architecture, Shape image, int classes, std::uint64_t seed, bool with_auxiliary = true);
+Model make_model(const std::string& architecture, Shape image, int classes, std::uint64_t seed,
+                 bool with_auxiliary = true);
 
 }  // namespace vitrine

@@ -27,7 +27,8 @@ void* open_module(std::string& why) {
       const std::filesystem::path folder = std::filesystem::path(self.dli_fname).parent_path();
       // Beside the program or library, and where the build puts it.
       for (const char* const at : {".", "../kernels/cuda", "kernels/cuda"})
-        if (const std::filesystem::path file = folder / at / module_file; std::filesystem::exists(file)) places.push_back(std::filesystem::absolute(file).string());
+        if (const std::filesystem::path file = folder / at / module_file; std::filesystem::exists(file))
+          places.push_back(std::filesystem::absolute(file).string());
     }
 #ifdef VITRINE_MODULE_FOLDER
     places.push_back(std::string(VITRINE_MODULE_FOLDER "/") + module_file);
@@ -58,7 +59,8 @@ const kernels::Device* open_device(const std::string& name) {
   void* const module = open_module(why);
   if (module == nullptr) throw Error("--device " + name + ": the module for CUDA devices cannot be opened: " + why);
   auto* const open = reinterpret_cast<decltype(vitrine_open_device)*>(::dlsym(module, "vitrine_open_device"));
-  if (open == nullptr) throw Error("--device " + name + ": the module has no vitrine_open_device: it is of another version");
+  if (open == nullptr)
+    throw Error("--device " + name + ": the module has no vitrine_open_device: it is of another version");
   const char* reason = "the module does not say why";
   const kernels::Device* const device = open(index, &reason);
   if (device == nullptr) throw Error("--device " + name + ": " + reason);
@@ -70,7 +72,8 @@ Memory::Memory(std::size_t bytes, const kernels::Device* device) : bytes_(bytes)
   if (device != nullptr) {
     data_ = static_cast<std::byte*>(device->allocate(bytes));
     if (data_ == nullptr)
-      throw Error(std::string(device->name) + " cannot give " + std::to_string(bytes >> 20) + " MiB of memory; " + std::to_string(device->free_bytes() >> 20) + " MiB are free");
+      throw Error(std::string(device->name) + " cannot give " + std::to_string(bytes >> 20) + " MiB of memory; " +
+                  std::to_string(device->free_bytes() >> 20) + " MiB are free");
     return;
   }
   void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -83,8 +86,10 @@ Memory::Memory(std::size_t bytes, const kernels::Device* device) : bytes_(bytes)
 
 Memory::~Memory() {
   if (data_ == nullptr) return;
-  if (device_ != nullptr) device_->release(data_);
-  else ::munmap(data_, bytes_);
+  if (device_ != nullptr)
+    device_->release(data_);
+  else
+    ::munmap(data_, bytes_);
 }
 
 Memory& Memory::operator=(Memory&& other) noexcept {

@@ -7,7 +7,8 @@
 namespace vitrine {
 
 std::string text(const Shape& s) {
-  return "(" + std::to_string(s.n()) + "," + std::to_string(s.c()) + "," + std::to_string(s.h()) + "," + std::to_string(s.w()) + ")";
+  return "(" + std::to_string(s.n()) + "," + std::to_string(s.c()) + "," + std::to_string(s.h()) + "," +
+         std::to_string(s.w()) + ")";
 }
 
 std::string text(std::span<const std::int64_t> dimensions) {
@@ -36,16 +37,19 @@ Geometry geometry_of(const Graph& g, Id value) {
   Context ctx;
   ctx.failure = &failure;
   Geometry out;
-  if (find_geometry(ctx, g, value, arena, out) != Status::ok) throw Error("places of '" + std::string(g.values[value].name) + "': " + sentence(failure));
+  if (find_geometry(ctx, g, value, arena, out) != Status::ok)
+    throw Error("places of '" + std::string(g.values[value].name) + "': " + sentence(failure));
   return out;
 }
 
 Engine::Engine(int threads, const std::string& device)
-    : device_(open_device(device)), kernels_(device_ != nullptr ? device_->kernels : &kernels::table(kernels::active())) {
+    : device_(open_device(device)),
+      kernels_(device_ != nullptr ? device_->kernels : &kernels::table(kernels::active())) {
   if (device_ != nullptr) return;  // one thread queues all work
   if (threads <= 0) {
     cpu_set_t set;
-    threads = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
+    threads = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                            : static_cast<int>(std::thread::hardware_concurrency());
     if (threads < 1) threads = 1;
   }
   if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
@@ -67,22 +71,27 @@ PlanRequest with_constant(PlanRequest request, bool constant) {
 
 }  // namespace
 
-Session::Session(const Engine& engine, const PlanRequest& request) : device_(engine.device()), context_(engine.context()) {
+Session::Session(const Engine& engine, const PlanRequest& request)
+    : device_(engine.device()), context_(engine.context()) {
   // The plan's arrays and working memory: a few hundred bytes a node. Untouched pages cost nothing.
-  book_ = Memory((std::size_t{1} << 20) + 4096 * (request.graph->nodes.size() + request.graph->values.size()) * static_cast<std::size_t>(request.channels));
+  book_ = Memory((std::size_t{1} << 20) + 4096 * (request.graph->nodes.size() + request.graph->values.size()) *
+                                              static_cast<std::size_t>(request.channels));
   Arena book(book_.data(), book_.bytes());
   check([&](const Context& ctx) { return make_plan(request, ctx, book, plan_); });
 }
 
-Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters, bool prepare) : Session(engine, with_constant(request, prepare)) {
+Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters, bool prepare)
+    : Session(engine, with_constant(request, prepare)) {
   if (device_ != nullptr) {
     parameters_ = Memory(parameters.size_bytes(), device_);
     vitrine::upload(device_, parameters_.data(), parameters.data(), parameters.size_bytes());
   }
-  make_run(device_ != nullptr ? reinterpret_cast<real*>(parameters_.data()) : const_cast<real*>(parameters.data()), nullptr);
+  make_run(device_ != nullptr ? reinterpret_cast<real*>(parameters_.data()) : const_cast<real*>(parameters.data()),
+           nullptr);
 }
 
-Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients) : Session(engine, request) {
+Session::Session(const Engine& engine, const PlanRequest& request, real* parameters, real* parameter_gradients)
+    : Session(engine, request) {
   make_run(parameters, parameter_gradients);
 }
 
@@ -110,7 +119,8 @@ void Session::raise(Status status, Failure failure) {
   if (status == Status::ok) return;
   if (failure.status == Status::ok) failure.status = status;
   // A rule that a node refuses was asked for; everything else came with the data.
-  throw Error(sentence(failure), status == Status::no_rule || status == Status::bad_argument ? Error::usage : Error::input);
+  throw Error(sentence(failure),
+              status == Status::no_rule || status == Status::bad_argument ? Error::usage : Error::input);
 }
 
 void Session::raise_device_failure() const {
@@ -159,7 +169,8 @@ void Session::forward(const TensorView& input, Id first_node) {
   const TensorView x = placed(input, input_);
   if (input_.data() != before) forget(forward_), forget(walk_);
   const bool possible = plan_.request.observer == nullptr && !(context_.training && draws_);
-  run_recorded(forward_, possible, x.shape.n(), first_node, [&](const Context& ctx) { return run_->forward(ctx, x, first_node); });
+  run_recorded(forward_, possible, x.shape.n(), first_node,
+               [&](const Context& ctx) { return run_->forward(ctx, x, first_node); });
   if (walk_.batch != x.shape.n()) forget(walk_);
 }
 
@@ -171,7 +182,8 @@ void Session::forward_reference(const TensorView& input) {
 }
 
 void Session::walk_back(Ledger* ledger) {
-  run_recorded(walk_, plan_.request.observer == nullptr && ledger == nullptr, run_->batch(), 0, [&](const Context& ctx) { return run_->walk_back(ctx, ledger); });
+  run_recorded(walk_, plan_.request.observer == nullptr && ledger == nullptr, run_->batch(), 0,
+               [&](const Context& ctx) { return run_->walk_back(ctx, ledger); });
 }
 
 }  // namespace vitrine

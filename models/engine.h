@@ -1,8 +1,8 @@
 // The host's way to run graphs: an Engine has kernels, with threads or a device, a Session has the memory of one plan.
 // Failures from below become one Error each, with a sentence.
 //
-// With a device, values, signals, parameters and gradients live there, and nothing but Session::download, Storage and the
-// kernels may follow a pointer to them. Without one all of it is host memory, and the same calls copy nothing.
+// With a device, values, signals, parameters and gradients live there, and nothing but Session::download, Storage and
+// the kernels may follow a pointer to them. Without one all of it is host memory, and the same calls copy nothing.
 #pragma once
 
 #include <memory>
@@ -57,15 +57,17 @@ class Storage {
   Storage(const Engine& engine, std::span<const real> values) : Storage(engine, values.size()) { upload(values); }
   real* data() const noexcept { return reinterpret_cast<real*>(memory_.data()); }
   void upload(std::span<const real> values) { vitrine::upload(device_, data(), values.data(), values.size_bytes()); }
-  void download(std::span<real> values) const { vitrine::download(device_, values.data(), data(), values.size_bytes()); }
+  void download(std::span<real> values) const {
+    vitrine::download(device_, values.data(), data(), values.size_bytes());
+  }
 
  private:
   const kernels::Device* device_ = nullptr;
   Memory memory_;
 };
 
-/// A vector whose numbers kernels work on: with a device there is a copy there, and the vector is the host's, as fresh as the
-/// last `fetch`. Without one they are the same.
+/// A vector whose numbers kernels work on: with a device there is a copy there, and the vector is the host's, as fresh
+/// as the last `fetch`. Without one they are the same.
 class Mirror {
  public:
   Mirror(const Engine& engine, std::vector<real>& host) : host_(host) {
@@ -97,8 +99,8 @@ class HostTensor {
 /// A plan with its memory, ready to run.
 class Session {
  public:
-  /// With parameters in host memory. Nothing but training (Context::training) writes parameters, so constant ones will do. `prepare`:
-  /// weights are prepared for the kernels once, and kept (PlanRequest::constant_parameters).
+  /// With parameters in host memory. Nothing but training (Context::training) writes parameters, so constant ones will
+  /// do. `prepare`: weights are prepared for the kernels once, and kept (PlanRequest::constant_parameters).
   Session(const Engine&, const PlanRequest&, std::span<const real> parameters, bool prepare = true);
   /// With parameters and gradients where the engine's kernels work.
   Session(const Engine&, const PlanRequest&, real* parameters, real* parameter_gradients);
@@ -118,7 +120,9 @@ class Session {
   /// The one way to look at a value or signal of the run (run().value, run().signal).
   HostTensor download(const TensorView& t) const { return {device_, t}; }
   /// And the one way to set a signal: t = values.
-  void upload(const TensorView& t, std::span<const real> values) { vitrine::upload(device_, t.data, values.data(), values.size_bytes()); }
+  void upload(const TensorView& t, std::span<const real> values) {
+    vitrine::upload(device_, t.data, values.data(), values.size_bytes());
+  }
   /// Runs f(context) and turns a failure into an Error.
   template <class F>
   void check(F&& f) {

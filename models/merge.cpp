@@ -21,7 +21,8 @@ std::vector<int> parameter_readers(const Graph& g) {
   return readers;
 }
 
-// The layer that node i can be merged into, directly or behind norms that are merged themselves; no_id if there is none.
+// The layer that node i can be merged into, directly or behind norms that are merged themselves; no_id if there is
+// none.
 Id target(const Graph& g, const std::vector<int>& readers, const std::vector<Id>& merged_into, Id i) {
   const Node& node = g.nodes[i];
   const Id z = node.in[0], producer = g.values[z].producer;
@@ -65,8 +66,10 @@ Model merge_batch_norms(const Model& model) {
   for (const Id layer : into)
     if (layer != no_id) takes_norm[layer] = true;
   Model merged = rewrite(model, [&](Rewriter& r, Id i) {
-    if (into[i] == no_id) r.copy(i, takes_norm[i]);
-    else r.stands_for(g.nodes[i].out, r.now(g.nodes[i].in[0]));
+    if (into[i] == no_id)
+      r.copy(i, takes_norm[i]);
+    else
+      r.stands_for(g.nodes[i].out, r.now(g.nodes[i].in[0]));
   });
 
   // The norms' factors and shifts, in the order in which they came.
@@ -77,7 +80,8 @@ Model merge_batch_norms(const Model& model) {
     const Node& norm = g.nodes[i];
     const Node& layer = merged.graph().nodes[merged.node(g.nodes[into[i]].name)];
     std::vector<TensorView> parameters;
-    for (const Id p : norm.par) parameters.push_back({const_cast<real*>(model.parameters.data()) + g.values[p].offset, g.shape(p)});
+    for (const Id p : norm.par)
+      parameters.push_back({const_cast<real*>(model.parameters.data()) + g.values[p].offset, g.shape(p)});
     const auto channels = static_cast<std::size_t>(g.shape(norm.out).c());
     std::vector<real> scale(channels), shift(channels);
     const TensorView in[] = {{nullptr, g.shape(norm.in[0])}};

@@ -77,7 +77,8 @@ void Model::lay_out(std::size_t nodes, const std::function<void(GraphBuilder&)>&
   parameters.assign(static_cast<std::size_t>(graph_.parameter_size), real{0});
 }
 
-Model::Model(std::string name, Shape image, const std::function<Id(GraphBuilder&, Id)>& body) : architecture(std::move(name)) {
+Model::Model(std::string name, Shape image, const std::function<Id(GraphBuilder&, Id)>& body)
+    : architecture(std::move(name)) {
   lay_out(4096, [&](GraphBuilder& g) {
     const Id x = g.input(image);
     g.output(body(g, x));
@@ -117,7 +118,12 @@ nlohmann::ordered_json baggage(const Model& m) {
   for (const auto& [key, value] : m.notes) notes[key] = value;
   const InputPreparation& p = m.preparation;
   return {{"architecture", m.architecture},
-          {"preparation", {{"mean", p.mean}, {"std", p.std}, {"order", p.bgr ? "bgr" : "rgb"}, {"resize", p.resize}, {"layout", p.nhwc ? "nhwc" : "nchw"}}},
+          {"preparation",
+           {{"mean", p.mean},
+            {"std", p.std},
+            {"order", p.bgr ? "bgr" : "rgb"},
+            {"resize", p.resize},
+            {"layout", p.nhwc ? "nhwc" : "nchw"}}},
           {"classes", m.class_names},
           {"notes", notes}};
 }
@@ -133,14 +139,17 @@ void read_baggage(Model& m, const nlohmann::json& json, std::size_t channels, co
   m.preparation.std = p.at("std").get<std::vector<float>>();
   const auto choice = [&](const char* key, const char* no, const char* yes) {
     const std::string v = p.value(key, no);
-    if (v != no && v != yes) fail(std::string("field 'preparation' has ") + key + " '" + v + "', expected " + no + " or " + yes);
+    if (v != no && v != yes)
+      fail(std::string("field 'preparation' has ") + key + " '" + v + "', expected " + no + " or " + yes);
     return v == yes;
   };
   m.preparation.bgr = choice("order", "rgb", "bgr");
   m.preparation.nhwc = choice("layout", "nchw", "nhwc");
   m.preparation.resize = p.value("resize", 0);
-  if (m.preparation.resize < 0 || m.preparation.resize > (1 << 15)) fail("field 'preparation' has a resize of " + std::to_string(m.preparation.resize) + ", expected 0 to 32768");
-  if (m.preparation.mean.size() != m.preparation.std.size() || (!m.preparation.mean.empty() && m.preparation.mean.size() != channels))
+  if (m.preparation.resize < 0 || m.preparation.resize > (1 << 15))
+    fail("field 'preparation' has a resize of " + std::to_string(m.preparation.resize) + ", expected 0 to 32768");
+  if (m.preparation.mean.size() != m.preparation.std.size() ||
+      (!m.preparation.mean.empty() && m.preparation.mean.size() != channels))
     fail("field 'preparation' needs one mean and one std a channel");
   for (const float s : m.preparation.std)
     if (!(s > 0) || !std::isfinite(s)) fail("field 'preparation' has a std that is not above 0");
@@ -148,7 +157,8 @@ void read_baggage(Model& m, const nlohmann::json& json, std::size_t channels, co
 
 void check_classes(const Model& m, const std::string& path) {
   if (!m.class_names.empty() && m.class_names.size() != static_cast<std::size_t>(m.classes()))
-    throw Error(path + ": names " + std::to_string(m.class_names.size()) + " classes, but its output has " + std::to_string(m.classes()));
+    throw Error(path + ": names " + std::to_string(m.class_names.size()) + " classes, but its output has " +
+                std::to_string(m.classes()));
 }
 
 }  // namespace
@@ -176,15 +186,24 @@ std::string model_to_json(const Model& m) {
     std::vector<std::string> in, parameters;
     for (const Id v : node.in) in.emplace_back(g.values[v].name);
     for (const Id p : node.par) parameters.emplace_back(g.values[p].name);
-    nodes.push_back({{"name", node.name}, {"op", node.op->name()}, {"in", in}, {"parameters", parameters}, {"attributes", attributes.json}});
+    nodes.push_back({{"name", node.name},
+                     {"op", node.op->name()},
+                     {"in", in},
+                     {"parameters", parameters},
+                     {"attributes", attributes.json}});
   }
   for (const Value& v : g.values)
     if (v.kind == ValueKind::parameter && !v.trainable) frozen.push_back(v.name);
   const Shape s = m.image_shape();
-  nlohmann::ordered_json json{{"format", format}, {"input", {s.c(), s.h(), s.w()}}, {"output", g.values[g.output].name}, {"nodes", nodes}, {"frozen", frozen}};
+  nlohmann::ordered_json json{{"format", format},
+                              {"input", {s.c(), s.h(), s.w()}},
+                              {"output", g.values[g.output].name},
+                              {"nodes", nodes},
+                              {"frozen", frozen}};
   if (!m.auxiliary.empty()) {
     json["auxiliary"] = nlohmann::ordered_json::array();
-    for (const Model::AuxiliaryHead& head : m.auxiliary) json["auxiliary"].push_back({{"node", head.node}, {"weight", head.weight}});
+    for (const Model::AuxiliaryHead& head : m.auxiliary)
+      json["auxiliary"].push_back({{"node", head.node}, {"weight", head.weight}});
   }
   if (!m.aliases.empty()) {
     json["aliases"] = nlohmann::ordered_json::object();
@@ -200,15 +219,19 @@ Model model_from_json(const std::string& text, const std::string& path,
   Model m;
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
-    if (const auto f = json.at("format").get<std::string>(); f != format) fail("has model format '" + f + "', expected '" + format + "'");
+    if (const auto f = json.at("format").get<std::string>(); f != format)
+      fail("has model format '" + f + "', expected '" + format + "'");
     const auto image = json.at("input").get<std::vector<std::int64_t>>();
-    if (image.size() != 3) fail("field 'input' has " + std::to_string(image.size()) + " sizes, expected channels, height and width");
+    if (image.size() != 3)
+      fail("field 'input' has " + std::to_string(image.size()) + " sizes, expected channels, height and width");
     for (const std::int64_t d : image)
       if (d < 1 || d > (1 << 20)) fail("field 'input' has a size of " + std::to_string(d) + ", expected 1 to 1048576");
     read_baggage(m, json, static_cast<std::size_t>(image[0]), path);
     const auto& nodes = json.at("nodes");
-    if (!nodes.is_array() || nodes.empty() || nodes.size() > 100000) fail("field 'nodes' is no list of 1 to 100000 nodes");
-    const auto frozen = json.contains("frozen") ? json.at("frozen").get<std::vector<std::string>>() : std::vector<std::string>{};
+    if (!nodes.is_array() || nodes.empty() || nodes.size() > 100000)
+      fail("field 'nodes' is no list of 1 to 100000 nodes");
+    const auto frozen =
+        json.contains("frozen") ? json.at("frozen").get<std::vector<std::string>>() : std::vector<std::string>{};
 
     m.lay_out(nodes.size(), [&](GraphBuilder& g) {
       const auto size = [&](std::size_t k) { return static_cast<std::int32_t>(image[k]); };
@@ -226,13 +249,15 @@ Model model_from_json(const std::string& text, const std::string& path,
         if (op == nullptr) return;
         AttributeReader reader(node.at("attributes"));
         op->attributes(reader);
-        if (reader.error.empty() && reader.seen != node.at("attributes").size()) reader.error = "has attributes that op '" + op_name + "' does not know";
+        if (reader.error.empty() && reader.seen != node.at("attributes").size())
+          reader.error = "has attributes that op '" + op_name + "' does not know";
         if (!reader.error.empty()) fail("node '" + name + "' " + reader.error);
         std::vector<Id> in;
         for (const auto& v : node.at("in")) {
           const auto from = v.get<std::string>();
           const Id id = find(from);
-          if (id == no_id || g.values()[id].kind == ValueKind::parameter) fail("node '" + name + "' reads '" + from + "', which no earlier node makes");
+          if (id == no_id || g.values()[id].kind == ValueKind::parameter)
+            fail("node '" + name + "' reads '" + from + "', which no earlier node makes");
           in.push_back(id);
         }
         std::vector<GraphBuilder::Parameter> own;
@@ -248,20 +273,26 @@ Model model_from_json(const std::string& text, const std::string& path,
           }
           std::vector<std::int64_t> shape;
           if (!shape_of(full, shape)) fail("lacks the tensor '" + full + "' that node '" + name + "' needs");
-          if (full.size() <= name.size() + 1 || !full.starts_with(name + ".")) fail("parameter '" + full + "' is not named after its node '" + name + "'");
-          if (shape.empty() || shape.size() > 4) fail("tensor '" + full + "' has " + std::to_string(shape.size()) + " dimensions, expected 1 to 4");
+          if (full.size() <= name.size() + 1 || !full.starts_with(name + "."))
+            fail("parameter '" + full + "' is not named after its node '" + name + "'");
+          if (shape.empty() || shape.size() > 4)
+            fail("tensor '" + full + "' has " + std::to_string(shape.size()) + " dimensions, expected 1 to 4");
           Shape s;
           for (std::size_t d = 0; d < shape.size(); ++d) {
-            if (shape[d] < 1 || shape[d] > (1 << 30)) fail("tensor '" + full + "' has a dimension of " + std::to_string(shape[d]));
+            if (shape[d] < 1 || shape[d] > (1 << 30))
+              fail("tensor '" + full + "' has a dimension of " + std::to_string(shape[d]));
             s.d[d] = static_cast<std::int32_t>(shape[d]);
           }
           suffixes.push_back(full.substr(name.size() + 1));
           const bool moves = std::find(frozen.begin(), frozen.end(), full) == frozen.end();
-          own.push_back({suffixes.back().c_str(), s, static_cast<std::uint8_t>(shape.size()), suffixes.back() == "weight" ? Init::weight : Init::zero, moves});
+          own.push_back({suffixes.back().c_str(), s, static_cast<std::uint8_t>(shape.size()),
+                         suffixes.back() == "weight" ? Init::weight : Init::zero, moves});
         }
         if (!shared.empty() && !own.empty()) fail("node '" + name + "' mixes parameters of its own with shared ones");
-        if (shared.empty()) g.add(op, in, own, name.c_str());
-        else g.add_shared(op, in, shared, name.c_str());
+        if (shared.empty())
+          g.add(op, in, own, name.c_str());
+        else
+          g.add_shared(op, in, shared, name.c_str());
         if (!g.ok()) return;
       }
       const auto output = json.at("output").get<std::string>();
@@ -270,14 +301,18 @@ Model model_from_json(const std::string& text, const std::string& path,
       g.output(id);
     });
     if (json.contains("aliases"))
-      for (const auto& [alias, node] : json.at("aliases").items()) m.aliases.emplace_back(alias, node.get<std::string>());
+      for (const auto& [alias, node] : json.at("aliases").items())
+        m.aliases.emplace_back(alias, node.get<std::string>());
     if (json.contains("auxiliary"))
-      for (const auto& head : json.at("auxiliary")) m.auxiliary.push_back({head.at("node").get<std::string>(), head.at("weight").get<float>()});
+      for (const auto& head : json.at("auxiliary"))
+        m.auxiliary.push_back({head.at("node").get<std::string>(), head.at("weight").get<float>()});
     for (const auto& [alias, node] : m.aliases)
-      if (m.graph().find(node.c_str()) == no_id) fail("has an alias '" + alias + "' of a node '" + node + "' that is not there");
+      if (m.graph().find(node.c_str()) == no_id)
+        fail("has an alias '" + alias + "' of a node '" + node + "' that is not there");
     for (const Model::AuxiliaryHead& head : m.auxiliary) {
       const Id i = m.graph().find(head.node.c_str());
-      if (i == no_id || m.graph().shape(m.graph().nodes[i].out) != m.graph().shape(m.graph().output)) fail("has an auxiliary head '" + head.node + "' that is no node with the output's shape");
+      if (i == no_id || m.graph().shape(m.graph().nodes[i].out) != m.graph().shape(m.graph().output))
+        fail("has an auxiliary head '" + head.node + "' that is no node with the output's shape");
     }
   } catch (const nlohmann::json::exception& e) {
     fail(std::string("metadata field 'vitrine' is malformed: ") + e.what());
@@ -286,7 +321,8 @@ Model model_from_json(const std::string& text, const std::string& path,
     if (what.starts_with(path)) throw;
     fail(what);
   }
-  if (m.graph().shape(m.graph().output).pixels() != 1) fail("its output has shape " + vitrine::text(m.graph().shape(m.graph().output)) + ", expected a vector of classes");
+  if (m.graph().shape(m.graph().output).pixels() != 1)
+    fail("its output has shape " + vitrine::text(m.graph().shape(m.graph().output)) + ", expected a vector of classes");
   check_classes(m, path);
   return m;
 }
@@ -296,7 +332,9 @@ Model Model::load(const std::string& path) {
   const io::Safetensors file(path);
   const std::string& json = file.metadata("vitrine");
   if (json.empty())
-    throw Error(path + ": holds tensors but no network: its metadata lacks the field 'vitrine' (files written by vitrine have it)");
+    throw Error(
+        path +
+        ": holds tensors but no network: its metadata lacks the field 'vitrine' (files written by vitrine have it)");
   Model m = model_from_json(json, path, [&](const std::string& name, std::vector<std::int64_t>& shape) {
     const io::TensorEntry* t = file.find(name);
     if (t != nullptr) shape = t->shape;
@@ -312,7 +350,8 @@ Model Model::load(const std::string& path) {
       std::copy(values.begin(), values.end(), m.parameters.begin() + v.offset);
     }
     for (std::int64_t i = 0; i < v.shape.size(); ++i)
-      if (!std::isfinite(m.parameters[static_cast<std::size_t>(v.offset + i)])) throw Error(path + ": tensor '" + v.name + "' is not finite at element " + std::to_string(i));
+      if (!std::isfinite(m.parameters[static_cast<std::size_t>(v.offset + i)]))
+        throw Error(path + ": tensor '" + v.name + "' is not finite at element " + std::to_string(i));
   }
   return m;
 }

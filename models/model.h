@@ -1,6 +1,6 @@
-// A network with its parameters and what must travel with them: how inputs are prepared, what classes are called, how it
-// was trained. One file holds all of it: a .safetensors with the graph as JSON in its metadata, so that loading needs no
-// code that knows the architecture.
+// A network with its parameters and what must travel with them: how inputs are prepared, what classes are called, how
+// it was trained. One file holds all of it: a .safetensors with the graph as JSON in its metadata, so that loading
+// needs no code that knows the architecture.
 #pragma once
 
 #include <functional>
@@ -11,8 +11,8 @@
 
 namespace vitrine {
 
-/// How a picture becomes the network's input: brought to the network's extent, its channels in the network's order, then
-/// (pixel/255 - mean) / std, a channel each in that order.
+/// How a picture becomes the network's input: brought to the network's extent, its channels in the network's order,
+/// then (pixel/255 - mean) / std, a channel each in that order.
 struct InputPreparation {
   std::vector<float> mean, std;  ///< empty: pixel/255
   bool bgr = false;              ///< channels are blue, green, red
@@ -40,10 +40,10 @@ class Model {
   Id logits() const noexcept;
   std::int64_t parameter_count() const noexcept;  ///< of trainable parameters, without the padding of the flat block
 
-  std::string architecture;              ///< the name it was made under, for people
+  std::string architecture;  ///< the name it was made under, for people
   InputPreparation preparation;
-  std::vector<std::string> class_names;  ///< empty: numbers
-  std::vector<std::pair<std::string, std::string>> notes;  ///< training: accuracy, epochs, data, seed
+  std::vector<std::string> class_names;                      ///< empty: numbers
+  std::vector<std::pair<std::string, std::string>> notes;    ///< training: accuracy, epochs, data, seed
   std::vector<std::pair<std::string, std::string>> aliases;  ///< other names of nodes: an imported file's tensors
 
   /// Classifiers beside the output that training has a loss at, too (GoogLeNet); no other run computes them.
@@ -52,7 +52,7 @@ class Model {
     float weight;      ///< of its loss
   };
   std::vector<AuxiliaryHead> auxiliary;
-  std::vector<real> parameters;          ///< the flat block, graph().parameter_size elements
+  std::vector<real> parameters;  ///< the flat block, graph().parameter_size elements
 
   std::string class_name(int k) const;
 

@@ -30,7 +30,8 @@ void OptimizerStep::update_all(const Context& ctx, const real* gradients) const 
   for (const auto& [from, to] : moving) move(ctx, from, to, gradients + from);
 }
 
-void OptimizerStep::move(const Context& ctx, std::int64_t begin, std::int64_t end, const real* gradients) const noexcept {
+void OptimizerStep::move(const Context& ctx, std::int64_t begin, std::int64_t end,
+                         const real* gradients) const noexcept {
   ctx.ranges(end - begin, elementwise_grain, [&](std::int64_t from, std::int64_t to) noexcept {
     const std::int64_t at = begin + from, n = to - from;
     real* const own = first == nullptr ? nullptr : first + at;
@@ -41,7 +42,8 @@ void OptimizerStep::move(const Context& ctx, std::int64_t begin, std::int64_t en
       a.decoupled = optimizer == Optimizer::adamw;
       ctx->adam(a);
     } else {
-      ctx->sgd({parameters + at, gradients + from, own, n, lr, momentum, weight_decay, optimizer == Optimizer::nesterov});
+      ctx->sgd(
+          {parameters + at, gradients + from, own, n, lr, momentum, weight_decay, optimizer == Optimizer::nesterov});
     }
   });
 }

@@ -13,7 +13,8 @@ io::Image fit(const io::Image& image, int w, int h, int shorter) {
   const int wide = std::max(w, image.w <= image.h ? shorter : longer(image.w, image.h));
   const int high = std::max(h, image.h <= image.w ? shorter : longer(image.h, image.w));
   const io::Image large = io::resize(image, wide, high);
-  const int left = static_cast<int>(std::nearbyint((wide - w) / 2.0)), top = static_cast<int>(std::nearbyint((high - h) / 2.0));
+  const int left = static_cast<int>(std::nearbyint((wide - w) / 2.0)),
+            top = static_cast<int>(std::nearbyint((high - h) / 2.0));
   io::Image out{w, h, image.c, {}};
   for (int y = 0; y < h; ++y) {
     const auto row = large.pixels.begin() + (static_cast<std::ptrdiff_t>(top + y) * wide + left) * image.c;
@@ -25,14 +26,16 @@ io::Image fit(const io::Image& image, int w, int h, int shorter) {
 void prepare(const InputPreparation& p, const io::Image& image, float* chw) {
   const std::int64_t pixels = std::int64_t{image.w} * image.h;
   for (std::int64_t c = 0; c < image.c; ++c)
-    for (std::int64_t i = 0; i < pixels; ++i) chw[c * pixels + i] = static_cast<float>(image.pixels[static_cast<std::size_t>(i * image.c + c)]) / 255;
+    for (std::int64_t i = 0; i < pixels; ++i)
+      chw[c * pixels + i] = static_cast<float>(image.pixels[static_cast<std::size_t>(i * image.c + c)]) / 255;
   prepare(p, {1, image.c, image.h, image.w}, chw);
 }
 
 void prepare(const InputPreparation& p, const Shape& s, float* chw) {
   const std::int64_t pixels = s.pixels();
   if (p.bgr)
-    for (std::int32_t c = 0; c < s.c() / 2; ++c) std::swap_ranges(chw + c * pixels, chw + (c + 1) * pixels, chw + (s.c() - 1 - c) * pixels);
+    for (std::int32_t c = 0; c < s.c() / 2; ++c)
+      std::swap_ranges(chw + c * pixels, chw + (c + 1) * pixels, chw + (s.c() - 1 - c) * pixels);
   for (std::size_t c = 0; c < p.mean.size(); ++c) {
     float* const plane = chw + static_cast<std::int64_t>(c) * pixels;
     for (std::int64_t i = 0; i < pixels; ++i) plane[i] = (plane[i] - p.mean[c]) / p.std[c];

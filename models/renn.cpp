@@ -28,7 +28,8 @@ struct Axes {
       op->pad_left = op->pad_right = kernel / 2;
       if (!flat) op->kernel_h = kernel, op->pad_top = op->pad_bottom = kernel / 2;
     }
-    const GraphBuilder::Parameter p[] = {{"weight", {out, g.shape(x).c(), flat ? 1 : kernel, kernel}, 4, Init::weight}, {"bias", {out, 1}, 1, Init::zero}};
+    const GraphBuilder::Parameter p[] = {{"weight", {out, g.shape(x).c(), flat ? 1 : kernel, kernel}, 4, Init::weight},
+                                         {"bias", {out, 1}, 1, Init::zero}};
     const Id in[] = {x};
     return g.add(op, in, p, name);
   }
@@ -48,7 +49,8 @@ struct Axes {
 Model make_renn(const RuleBase& rules, Shape image, int classes, const RennOptions& o, std::uint64_t seed) {
   const Axes axes{image.h() == 1};
   if (image.w() < 16 || (!axes.flat && image.h() < 16))
-    throw Error("renn takes images of at least 16 x 16 pixels, or series of at least 1 x 16: found " + text(image), Error::usage);
+    throw Error("renn takes images of at least 16 x 16 pixels, or series of at least 1 x 16: found " + text(image),
+                Error::usage);
   Model m("renn", image, [&](GraphBuilder& g, Id x) {
     const std::int32_t few = o.local_channels, many = 2 * o.local_channels;
     Id h = relu(g, axes.conv(g, x, few, 5, "local.conv1"), "local.relu1");
@@ -60,7 +62,8 @@ Model make_renn(const RuleBase& rules, Shape image, int classes, const RennOptio
     const Id detections = sigmoid(g, h, "detections");
     std::vector<Id> evidence;
     for (std::size_t q = 0; q < rules.patterns.size(); ++q)
-      evidence.push_back(slice(g, detections, 1, static_cast<std::int32_t>(q), 1, 1, ("direct." + rules.patterns[q]).c_str()));
+      evidence.push_back(
+          slice(g, detections, 1, static_cast<std::int32_t>(q), 1, 1, ("direct." + rules.patterns[q]).c_str()));
     if (!o.without_rules && !rules.rules.empty()) {
       Geometry geometry;
       geometry.h.jump = axes.flat ? 1 : step;
@@ -91,14 +94,17 @@ std::vector<int> pattern_names(const data::Dataset& data, const RuleBase& rules)
     if (it == known.end()) {
       std::string list;
       for (const std::string& k : known) list += (list.empty() ? "" : ", ") + k;
-      throw Error("the rules name the pattern '" + p + "', of which the data tells no places: " + (list.empty() ? "it tells none at all" : "expected one of " + list), Error::usage);
+      throw Error("the rules name the pattern '" + p + "', of which the data tells no places: " +
+                      (list.empty() ? "it tells none at all" : "expected one of " + list),
+                  Error::usage);
     }
     names.push_back(static_cast<int>(it - known.begin()));
   }
   return names;
 }
 
-void local_targets(const data::Dataset& data, std::int64_t image, const RuleBase& rules, std::span<const int> names, const Geometry& geometry, const Shape& maps, float* targets) {
+void local_targets(const data::Dataset& data, std::int64_t image, const RuleBase& rules, std::span<const int> names,
+                   const Geometry& geometry, const Shape& maps, float* targets) {
   std::fill_n(targets, maps.per_image(), 0.0f);
   for (const data::PointLabel& point : data.points(image))
     for (std::size_t q = 0; q < rules.patterns.size(); ++q) {
@@ -116,7 +122,8 @@ void local_targets(const data::Dataset& data, std::int64_t image, const RuleBase
     }
 }
 
-LocalTargets::LocalTargets(const Engine& engine, const Model& model, const data::Dataset& train, const RuleBase& rules, double weight, int batch)
+LocalTargets::LocalTargets(const Engine& engine, const Model& model, const data::Dataset& train, const RuleBase& rules,
+                           double weight, int batch)
     : data_(train), rules_(rules), weight_(weight), names_(pattern_names(train, rules)) {
   const Graph& g = model.graph();
   detections_ = model.node("detections");
@@ -130,26 +137,36 @@ LocalTargets::LocalTargets(const Engine& engine, const Model& model, const data:
 
 void LocalTargets::start_batch(const data::Batch& batch, int) {
   for (int n = 0; n < batch.count; ++n)
-    local_targets(data_, batch.indices[static_cast<std::size_t>(n)], rules_, names_, geometry_, maps_, targets_.data() + n * maps_.per_image());
+    local_targets(data_, batch.indices[static_cast<std::size_t>(n)], rules_, names_, geometry_, maps_,
+                  targets_.data() + n * maps_.per_image());
   targets_there_.upload(targets_);
 }
 
-std::string LocalTargets::describe() const { return "local targets, weight " + std::to_string(weight_) + ", rules " + rules_.text; }
+std::string LocalTargets::describe() const {
+  return "local targets, weight " + std::to_string(weight_) + ", rules " + rules_.text;
+}
 
-Status LocalTargets::after_forward(const Context& ctx, const Graph&, Id node, const NodeIO& io, const NodeIO*) noexcept {
+Status LocalTargets::after_forward(const Context& ctx, const Graph&, Id node, const NodeIO& io,
+                                   const NodeIO*) noexcept {
   // d BCE(sigmoid(z), t)/dz = sigmoid(z) - t.
-  if (node == detections_) ctx->combine(real{1}, io.out.data, real{-1}, targets_there_.data(), difference_.data(), io.out.size());
+  if (node == detections_)
+    ctx->combine(real{1}, io.out.data, real{-1}, targets_there_.data(), difference_.data(), io.out.size());
   return Status::ok;
 }
 
-Status LocalTargets::before_step(const Context& ctx, const Graph&, Id node, std::span<const TensorView> signals) noexcept {
-  if (node == below_) ctx->scale(static_cast<real>(weight_ / signals[0].shape.n()), difference_.data(), signals[0].data, signals[0].size(), true);
+Status LocalTargets::before_step(const Context& ctx, const Graph&, Id node,
+                                 std::span<const TensorView> signals) noexcept {
+  if (node == below_)
+    ctx->scale(static_cast<real>(weight_ / signals[0].shape.n()), difference_.data(), signals[0].data,
+               signals[0].size(), true);
   return Status::ok;
 }
 
-TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest& data, const RuleBase& rules, const TrainOptions& given, const RennSchedule& schedule,
+TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest& data, const RuleBase& rules,
+                       const TrainOptions& given, const RennSchedule& schedule,
                        const std::function<void(int, const TrainProgress&)>& progress, const std::atomic<bool>& stop) {
-  if (given.augment.shift > 0 || given.augment.flip || given.augment.crop_padding > 0) throw Error("renn learns where patterns are, so its images cannot be augmented", Error::usage);
+  if (given.augment.shift > 0 || given.augment.flip || given.augment.crop_padding > 0)
+    throw Error("renn learns where patterns are, so its images cannot be augmented", Error::usage);
   const int epochs[] = {schedule.local_epochs, schedule.global_epochs, schedule.joint_epochs};
   int last = -1;
   for (int s = 0; s < 3; ++s)
@@ -163,7 +180,9 @@ TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest
     TrainOptions o = given;
     o.epochs = epochs[s];
     o.lr = s == 0 ? lr : s == 1 ? 10 * lr : lr / 10;
-    if (s < last) o.out = given.out.substr(0, given.out.size() - std::string(".safetensors").size()) + ".stage" + std::to_string(s + 1) + ".safetensors";
+    if (s < last)
+      o.out = given.out.substr(0, given.out.size() - std::string(".safetensors").size()) + ".stage" +
+              std::to_string(s + 1) + ".safetensors";
     const bool state = std::filesystem::exists(o.out + ".state");
     if (given.resume && !state && s < last && std::filesystem::exists(o.out)) {
       // This stage is complete.
@@ -178,17 +197,25 @@ TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest
     o.task_loss = s != 0;
     if (s == 0) o.frozen = {"global.*"};
     if (s == 1) o.frozen = {"local.*"};
-    result = train(model, engine, data, o, [&, s](const TrainProgress& p) { if (progress) progress(s + 1, p); }, stop);
+    result = train(
+        model, engine, data, o,
+        [&, s](const TrainProgress& p) {
+          if (progress) progress(s + 1, p);
+        },
+        stop);
     if (result.stopped) return result;
   }
   for (int s = 1; s <= last; ++s) {
     std::error_code ignored;
-    std::filesystem::remove(given.out.substr(0, given.out.size() - std::string(".safetensors").size()) + ".stage" + std::to_string(s) + ".safetensors", ignored);
+    std::filesystem::remove(given.out.substr(0, given.out.size() - std::string(".safetensors").size()) + ".stage" +
+                                std::to_string(s) + ".safetensors",
+                            ignored);
   }
   return result;
 }
 
-std::vector<DetectionQuality> measure_detections(const Model& model, const Engine& engine, const data::Dataset& data, const RuleBase& rules) {
+std::vector<DetectionQuality> measure_detections(const Model& model, const Engine& engine, const data::Dataset& data,
+                                                 const RuleBase& rules) {
   const Id value = model.graph().nodes[model.node("detections")].out;
   const Shape maps = model.graph().shape(value);
   const Geometry geometry = geometry_of(model.graph(), value);
@@ -216,7 +243,8 @@ std::vector<DetectionQuality> measure_detections(const Model& model, const Engin
         for (const data::PointLabel& point : points) {
           if (point.name != names[q]) continue;
           here = true;
-          near = near || std::max(std::abs(point.x - x) / geometry.w.jump, std::abs(point.y - y) / geometry.h.jump) <= 1.5f;
+          near = near ||
+                 std::max(std::abs(point.x - x) / geometry.w.jump, std::abs(point.y - y) / geometry.h.jump) <= 1.5f;
         }
         (here ? shown : absent)[q].push_back(static_cast<double>(map[best]));
         out[q].located += here && near;
@@ -228,7 +256,8 @@ std::vector<DetectionQuality> measure_detections(const Model& model, const Engin
     std::sort(absent[q].begin(), absent[q].end());
     double above = 0;
     for (const double v : shown[q]) {
-      const auto low = std::lower_bound(absent[q].begin(), absent[q].end(), v), high = std::upper_bound(low, absent[q].end(), v);
+      const auto low = std::lower_bound(absent[q].begin(), absent[q].end(), v),
+                 high = std::upper_bound(low, absent[q].end(), v);
       above += static_cast<double>(low - absent[q].begin()) + 0.5 * static_cast<double>(high - low);
     }
     const double pairs = static_cast<double>(shown[q].size()) * static_cast<double>(absent[q].size());

@@ -27,7 +27,9 @@ class Writer final : public AttributeVisitor {
   Writer(const Reader& from, bool with_bias) : from_(from), with_bias_(with_bias) {}
   void operator()(const char*, std::int32_t& v) noexcept override { v = from_.whole[whole_++]; }
   void operator()(const char*, float& v) noexcept override { v = from_.numbers[numbers_++]; }
-  void operator()(const char* name, bool& v) noexcept override { v = from_.flags[flags_++] || (with_bias_ && matches("bias", name)); }
+  void operator()(const char* name, bool& v) noexcept override {
+    v = from_.flags[flags_++] || (with_bias_ && matches("bias", name));
+  }
 
  private:
   const Reader& from_;
@@ -37,7 +39,8 @@ class Writer final : public AttributeVisitor {
 
 Op* copy_op(GraphBuilder& g, Op& op, bool with_bias) {
   const OpEntry* const entry = find_op(op.name());
-  if (entry == nullptr) throw Error(std::string("op '") + op.name() + "' is not in the registry, so it cannot be copied");
+  if (entry == nullptr)
+    throw Error(std::string("op '") + op.name() + "' is not in the registry, so it cannot be copied");
   Op* const made = entry->make(g);
   if (made == nullptr) return nullptr;
   Reader reader;
@@ -54,13 +57,17 @@ void copy_parameters(const Model& from, Model& to) {
     if (v.kind == ValueKind::parameter) known[v.name] = &v;
   for (const Value& v : to.graph().values) {
     if (v.kind != ValueKind::parameter) continue;
-    if (const auto old = known.find(v.name); old != known.end()) std::copy_n(from.parameters.begin() + old->second->offset, v.shape.size(), to.parameters.begin() + v.offset);
+    if (const auto old = known.find(v.name); old != known.end())
+      std::copy_n(from.parameters.begin() + old->second->offset, v.shape.size(), to.parameters.begin() + v.offset);
   }
 }
 
 }  // namespace
 
-Rewriter::Rewriter(const Model& from, GraphBuilder& g, Id input) : from_(from.graph()), g_(g), now_(from_.values.size(), no_id) { now_[from_.input] = input; }
+Rewriter::Rewriter(const Model& from, GraphBuilder& g, Id input)
+    : from_(from.graph()), g_(g), now_(from_.values.size(), no_id) {
+  now_[from_.input] = input;
+}
 
 void Rewriter::copy(Id node, bool with_bias) {
   const Node& n = from_.nodes[node];
@@ -69,8 +76,10 @@ void Rewriter::copy(Id node, bool with_bias) {
   for (const Id v : n.in) in.push_back(now_[v]);
   for (const Id p : n.par) {
     const Value& v = from_.values[p];
-    if (now_[p] != no_id) shared.push_back(now_[p]);
-    else own.push_back({v.name + std::strlen(n.name) + 1, v.shape, v.rank, v.init, v.trainable});
+    if (now_[p] != no_id)
+      shared.push_back(now_[p]);
+    else
+      own.push_back({v.name + std::strlen(n.name) + 1, v.shape, v.rank, v.init, v.trainable});
   }
   Op* const op = copy_op(g_, *n.op, with_bias);
   if (with_bias && n.par.size() == 1) own.push_back({"bias", {from_.shape(n.out).c(), 1}, 1, Init::zero});
@@ -108,7 +117,8 @@ Model rewrite(const Model& old, const std::function<void(Rewriter&, Id)>& step) 
   return m;
 }
 
-Model insert_after(const Model& old, const std::string& node, std::uint64_t seed, const std::function<Id(GraphBuilder&, Id)>& body) {
+Model insert_after(const Model& old, const std::string& node, std::uint64_t seed,
+                   const std::function<Id(GraphBuilder&, Id)>& body) {
   const Id place = old.node(node), result = old.graph().nodes[place].out;
   Model m = rewrite(old, [&](Rewriter& r, Id i) {
     r.copy(i);

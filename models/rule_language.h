@@ -10,17 +10,18 @@
 //
 //   rule      := "rule" NAME ["weight" NUMBER] ":" PATTERN [("if" | "unless") condition]
 //   condition := conjunction {"or" conjunction} ["implies" condition]      conjunction := factor {"and" factor}
-//   factor    := "not" factor | "(" condition ")" | PATTERN | ("exists" | "forall") PATTERN place ["where" "(" condition ")"]
+//   factor    := "not" factor | "(" condition ")" | PATTERN | ("exists" | "forall") PATTERN place ["where" "("
+//   condition ")"]
 //              | "count" PATTERN place ("=" | "<" | "<=" | ">" | ">=") WHOLE | "between" "(" PATTERN "," PATTERN ")"
 //   place     := {relation}   all of them hold; none is anywhere
 //   relation  := ("left_of" | "right_of" | "above" | "below" | "before" | "after") ["(" MIN ".." [MAX] ")"]
 //              | "within" "(" D ")" | ("same_row" | "same_column") ["(" TOLERANCE ")"] | "anywhere"
 //
-// A condition is asked at the place of the rule's pattern, inside "where" at the place found. Distances are in pixels of the
-// input, along one axis each (within: along both); before and after are left_of and right_of for series. A place is "left of"
-// another from one place of the map on. Meaning, with truths in [0,1]: and: product; or: a + b - ab; not: 1 - a; exists: the
-// largest of P (and "where") over the places asked for; count: of local maxima; "c >= n" is sigmoid((c - n + 1/2)/0.1). The
-// rule's map is weight * P * condition ("unless": 1 - condition).
+// A condition is asked at the place of the rule's pattern, inside "where" at the place found. Distances are in pixels
+// of the input, along one axis each (within: along both); before and after are left_of and right_of for series. A place
+// is "left of" another from one place of the map on. Meaning, with truths in [0,1]: and: product; or: a + b - ab; not:
+// 1 - a; exists: the largest of P (and "where") over the places asked for; count: of local maxima; "c >= n" is
+// sigmoid((c - n + 1/2)/0.1). The rule's map is weight * P * condition ("unless": 1 - condition).
 #pragma once
 
 #include <limits>
@@ -34,8 +35,10 @@ namespace vitrine {
 
 /// Offsets in pixels (dx to the right, dy down) of the places that a condition asks about.
 struct PlaceBox {
-  double left = -std::numeric_limits<double>::infinity(), right = std::numeric_limits<double>::infinity(), top = left, bottom = right;
-  bool strictly_left = false, strictly_right = false, strictly_above = false, strictly_below = false;  ///< at least one place away
+  double left = -std::numeric_limits<double>::infinity(), right = std::numeric_limits<double>::infinity(), top = left,
+         bottom = right;
+  bool strictly_left = false, strictly_right = false, strictly_above = false,
+       strictly_below = false;  ///< at least one place away
 };
 
 struct RuleCondition {
@@ -59,16 +62,18 @@ struct RuleBase {
   std::vector<std::string> patterns;
   std::vector<NamedRule> rules;
   std::string text;  ///< as it was read
-  static RuleBase parse(const std::string& text, const std::string& file);  ///< Error "FILE:LINE: ..." at the first mistake
+  static RuleBase parse(const std::string& text,
+                        const std::string& file);  ///< Error "FILE:LINE: ..." at the first mistake
   static RuleBase load(const std::string& file);
 };
 
-/// Name of the graph's node that holds the truth of a rule (path empty) or of one of its conditions: the path counts parts from
-/// 1, "rule.pair.1.2" being the second part of rule pair's condition.
+/// Name of the graph's node that holds the truth of a rule (path empty) or of one of its conditions: the path counts
+/// parts from 1, "rule.pair.1.2" being the second part of rule pair's condition.
 std::string rule_node(const NamedRule&, const std::string& path = "");
 
-/// Builds the maps of all rules on detection maps (N,Q,H,W) in [0,1], one channel a pattern, whose geometry is given. Makes the
-/// nodes detection.PATTERN and rule_node(...) and returns one map (N,1,H,W) a rule. An Error if a place is empty on this grid.
+/// Builds the maps of all rules on detection maps (N,Q,H,W) in [0,1], one channel a pattern, whose geometry is given.
+/// Makes the nodes detection.PATTERN and rule_node(...) and returns one map (N,1,H,W) a rule. An Error if a place is
+/// empty on this grid.
 std::vector<Id> build_rules(GraphBuilder&, Id detections, const RuleBase&, const Geometry&);
 
 }  // namespace vitrine

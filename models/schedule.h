@@ -8,11 +8,11 @@ namespace vitrine {
 
 struct Schedule {
   enum Kind { constant, step, cosine, one_cycle } kind = constant;
-  std::int64_t warmup = 0;       ///< steps of linear warm-up from lr/warmup (not for one_cycle, which has its own)
-  double gamma = 0.1;            ///< step: factor at each milestone
-  std::int64_t every = 0;        ///< step: steps between milestones
-  double floor = 0;              ///< cosine: final rate as a share of lr
-  double warm_share = 0.3;       ///< one_cycle: share of the steps that rise
+  std::int64_t warmup = 0;  ///< steps of linear warm-up from lr/warmup (not for one_cycle, which has its own)
+  double gamma = 0.1;       ///< step: factor at each milestone
+  std::int64_t every = 0;   ///< step: steps between milestones
+  double floor = 0;         ///< cosine: final rate as a share of lr
+  double warm_share = 0.3;  ///< one_cycle: share of the steps that rise
   double start_factor = 25, final_factor = 1e4;  ///< one_cycle: lr/start_factor at first, that / final_factor at last
 
   /// The factor on lr at step t of total (0 <= t < total).

@@ -29,10 +29,13 @@ std::string renamed(const std::string& name, const std::map<std::string, std::st
 }
 
 // The file's tensors by the names that they have here.
-std::map<std::string, const io::TensorEntry*> tensors_by_name(const io::Safetensors& file, const std::map<std::string, std::string>& names) {
+std::map<std::string, const io::TensorEntry*> tensors_by_name(const io::Safetensors& file,
+                                                              const std::map<std::string, std::string>& names) {
   std::string wrapper;
   for (const char* prefix : {"module.", "model.", "_orig_mod."})
-    if (!file.tensors().empty() && std::all_of(file.tensors().begin(), file.tensors().end(), [&](const io::TensorEntry& t) { return t.name.starts_with(prefix); })) wrapper = prefix;
+    if (!file.tensors().empty() && std::all_of(file.tensors().begin(), file.tensors().end(),
+                                               [&](const io::TensorEntry& t) { return t.name.starts_with(prefix); }))
+      wrapper = prefix;
   std::map<std::string, const io::TensorEntry*> out;
   for (const io::TensorEntry& t : file.tensors()) {
     const std::string name = renamed(t.name.substr(wrapper.size()), names);
@@ -53,11 +56,14 @@ Model import_state_dict(const std::string& path, const StateDictOptions& o) {
   if (classifier == tensors.end()) {
     std::vector<std::string> found;
     for (const auto& [name, t] : tensors) found.push_back(name);
-    throw Error(path + ": has no tensor '" + last + "', which " + a.name + " ends in; it holds " + some(found) + " (--map gives other names)");
+    throw Error(path + ": has no tensor '" + last + "', which " + a.name + " ends in; it holds " + some(found) +
+                " (--map gives other names)");
   }
   const auto& d = classifier->second->shape;
-  if (d.size() != 2 || d[0] < 1 || d[0] > (1 << 24)) throw Error(path + ": tensor '" + last + "' has shape " + text(d) + ", expected (classes, features)");
-  const bool auxiliary = std::any_of(tensors.begin(), tensors.end(), [](const auto& t) { return t.first.starts_with("aux1."); });
+  if (d.size() != 2 || d[0] < 1 || d[0] > (1 << 24))
+    throw Error(path + ": tensor '" + last + "' has shape " + text(d) + ", expected (classes, features)");
+  const bool auxiliary =
+      std::any_of(tensors.begin(), tensors.end(), [](const auto& t) { return t.first.starts_with("aux1."); });
   Model model = build_model(a, o.image.value_or(a.usual), static_cast<int>(d[0]), auxiliary);
 
   std::vector<std::string> missing, wrong, extra;
@@ -78,7 +84,8 @@ Model import_state_dict(const std::string& path, const StateDictOptions& o) {
     }
     const std::vector<float> values = t->second->floats();
     for (std::size_t k = 0; k < values.size(); ++k)
-      if (!std::isfinite(values[k])) throw Error(path + ": tensor '" + t->second->name + "' is not finite at element " + std::to_string(k));
+      if (!std::isfinite(values[k]))
+        throw Error(path + ": tensor '" + t->second->name + "' is not finite at element " + std::to_string(k));
     std::copy(values.begin(), values.end(), model.parameters.begin() + v.offset);
   }
   for (const auto& [name, t] : tensors)
@@ -109,7 +116,8 @@ void export_state_dict(const Model& model, const std::string& path) {
 std::map<std::string, std::string> read_name_map(const std::string& path) {
   const std::vector<std::byte> text = io::read_file(path, std::size_t{1} << 24);
   try {
-    const auto json = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()), reinterpret_cast<const char*>(text.data()) + text.size());
+    const auto json = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
+                                            reinterpret_cast<const char*>(text.data()) + text.size());
     return json.get<std::map<std::string, std::string>>();
   } catch (const nlohmann::json::exception& e) {
     throw Error(path + ": is no JSON object of names: " + e.what());

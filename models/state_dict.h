@@ -16,8 +16,9 @@ struct StateDictOptions {
   std::map<std::string, std::string> names;
 };
 
-/// The number of classes is that of the file's last linear layer. "module.", "model." and "_orig_mod." before every name are
-/// taken off; num_batches_tracked is ignored. An Error lists the tensors that are missing, left over or of another shape.
+/// The number of classes is that of the file's last linear layer. "module.", "model." and "_orig_mod." before every
+/// name are taken off; num_batches_tracked is ignored. An Error lists the tensors that are missing, left over or of
+/// another shape.
 Model import_state_dict(const std::string& path, const StateDictOptions&);
 
 /// Writes the parameters alone under their names, as torch.nn.Module.load_state_dict takes them.

@@ -13,9 +13,7 @@
 namespace vitrine {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 int argmax(const real* x, std::int64_t n) {
   int best = 0;
@@ -35,7 +33,8 @@ class NonFiniteFinder final : public Observer {
   }
 };
 
-[[noreturn]] void explain_non_finite(const Model& model, const Engine& engine, const TensorView& input, const std::string& where) {
+[[noreturn]] void explain_non_finite(const Model& model, const Engine& engine, const TensorView& input,
+                                     const std::string& where) {
   NonFiniteFinder finder;
   PlanRequest request;
   request.graph = &model.graph();
@@ -58,9 +57,9 @@ struct OptimizerState {
 };
 
 struct Position {
-  int epoch = 0;           // completed epochs
-  std::int64_t step = 0;   // completed steps of the current one
-  double loss_sum = 0;     // of the current epoch, so that its mean survives a stop
+  int epoch = 0;          // completed epochs
+  std::int64_t step = 0;  // completed steps of the current one
+  double loss_sum = 0;    // of the current epoch, so that its mean survives a stop
   std::int64_t seen = 0, right = 0;
 };
 
@@ -68,19 +67,38 @@ std::string state_path(const TrainOptions& o) { return o.out + ".state"; }
 
 // What must be equal for a resumed run to be the same run.
 std::string fingerprint(const Model& model, const data::Dataset& data, const TrainOptions& o) {
-  return nlohmann::json{{"architecture", model.architecture}, {"images", data.size()}, {"epochs", o.epochs}, {"batch", o.batch},
-                        {"optimizer", static_cast<int>(o.optimizer)}, {"lr", o.lr}, {"momentum", o.momentum},
-                        {"weight_decay", o.weight_decay}, {"schedule", o.schedule}, {"seed", o.seed}, {"shift", o.augment.shift},
-                        {"flip", o.augment.flip}, {"crop_padding", o.augment.crop_padding}, {"cutout", o.augment.cutout},
-                        {"label_smoothing", o.augment.label_smoothing}, {"mixup", o.augment.mixup}, {"ema", o.ema},
-                        {"task_loss", o.task_loss}, {"frozen", o.frozen}, {"hook", o.hook != nullptr ? o.hook->describe() : ""}}
+  return nlohmann::json{{"architecture", model.architecture},
+                        {"images", data.size()},
+                        {"epochs", o.epochs},
+                        {"batch", o.batch},
+                        {"optimizer", static_cast<int>(o.optimizer)},
+                        {"lr", o.lr},
+                        {"momentum", o.momentum},
+                        {"weight_decay", o.weight_decay},
+                        {"schedule", o.schedule},
+                        {"seed", o.seed},
+                        {"shift", o.augment.shift},
+                        {"flip", o.augment.flip},
+                        {"crop_padding", o.augment.crop_padding},
+                        {"cutout", o.augment.cutout},
+                        {"label_smoothing", o.augment.label_smoothing},
+                        {"mixup", o.augment.mixup},
+                        {"ema", o.ema},
+                        {"task_loss", o.task_loss},
+                        {"frozen", o.frozen},
+                        {"hook", o.hook != nullptr ? o.hook->describe() : ""}}
       .dump();
 }
 
-void save_state(const Model& model, const OptimizerState& state, const Position& at, const std::string& print, const TrainOptions& o) {
+void save_state(const Model& model, const OptimizerState& state, const Position& at, const std::string& print,
+                const TrainOptions& o) {
   io::SafetensorsWriter file(state_path(o));
-  file.metadata("vitrine-training", nlohmann::json{{"options", print}, {"epoch", at.epoch}, {"step", at.step}, {"loss_sum", at.loss_sum},
-                                                   {"seen", at.seen}, {"right", at.right}}
+  file.metadata("vitrine-training", nlohmann::json{{"options", print},
+                                                   {"epoch", at.epoch},
+                                                   {"step", at.step},
+                                                   {"loss_sum", at.loss_sum},
+                                                   {"seen", at.seen},
+                                                   {"right", at.right}}
                                         .dump());
   const auto block = [&](const char* name, const std::vector<real>& v) {
     if (!v.empty()) file.add(name, {static_cast<std::int64_t>(v.size())}, v.data());
@@ -102,7 +120,8 @@ bool has_average(const Graph& g, const Value& v) {
 }
 
 // The ranges of the flat block that the optimiser moves: not running statistics, nor what the options freeze.
-std::vector<std::pair<std::int64_t, std::int64_t>> moving_ranges(const Graph& g, const TrainOptions& o, std::int64_t size) {
+std::vector<std::pair<std::int64_t, std::int64_t>> moving_ranges(const Graph& g, const TrainOptions& o,
+                                                                 std::int64_t size) {
   std::vector<bool> still(g.values.size(), false);
   for (const Value& v : g.values) still[static_cast<std::size_t>(&v - g.values.data())] = !v.trainable;
   for (const std::string& pattern : o.frozen) {
@@ -116,7 +135,8 @@ std::vector<std::pair<std::int64_t, std::int64_t>> moving_ranges(const Graph& g,
   }
   std::vector<std::pair<std::int64_t, std::int64_t>> fixed, out;
   for (std::size_t v = 0; v < g.values.size(); ++v)
-    if (g.values[v].kind == ValueKind::parameter && still[v]) fixed.emplace_back(g.values[v].offset, g.values[v].offset + g.values[v].shape.size());
+    if (g.values[v].kind == ValueKind::parameter && still[v])
+      fixed.emplace_back(g.values[v].offset, g.values[v].offset + g.values[v].shape.size());
   std::sort(fixed.begin(), fixed.end());
   std::int64_t at = 0;
   for (const auto& [first, last] : fixed) {
@@ -129,13 +149,16 @@ std::vector<std::pair<std::int64_t, std::int64_t>> moving_ranges(const Graph& g,
 
 Position load_state(Model& model, OptimizerState& state, const std::string& print, const TrainOptions& o) {
   const std::string path = state_path(o);
-  if (!std::filesystem::exists(path)) throw Error(path + ": is not there: --resume continues a run that was stopped, and a complete run leaves no state");
+  if (!std::filesystem::exists(path))
+    throw Error(path + ": is not there: --resume continues a run that was stopped, and a complete run leaves no state");
   const io::Safetensors file(path);
   Position at;
   try {
     const auto json = nlohmann::json::parse(file.metadata("vitrine-training"));
     if (json.at("options").get<std::string>() != print)
-      throw Error(path + ": was made by a run with other options: found " + json.at("options").get<std::string>() + ", expected " + print, Error::usage);
+      throw Error(path + ": was made by a run with other options: found " + json.at("options").get<std::string>() +
+                      ", expected " + print,
+                  Error::usage);
     at = {json.at("epoch"), json.at("step"), json.at("loss_sum"), json.at("seen"), json.at("right")};
   } catch (const nlohmann::json::exception&) {
     throw Error(path + ": is no training state: expected the metadata field 'vitrine-training'");
@@ -143,7 +166,9 @@ Position load_state(Model& model, OptimizerState& state, const std::string& prin
   const auto block = [&](const char* name, std::vector<real>& v) {
     if (v.empty()) return;
     const std::vector<float> read = file.tensor(name).floats();
-    if (read.size() != v.size()) throw Error(path + ": tensor '" + name + "' has " + std::to_string(read.size()) + " elements, expected " + std::to_string(v.size()));
+    if (read.size() != v.size())
+      throw Error(path + ": tensor '" + name + "' has " + std::to_string(read.size()) + " elements, expected " +
+                  std::to_string(v.size()));
     std::copy(read.begin(), read.end(), v.begin());
   };
   block("parameters", model.parameters);
@@ -160,9 +185,11 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   TrainOptions o = given;
   const bool adam = o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw;
   if (o.lr == 0) o.lr = adam ? 1e-3 : 0.02;
-  if (o.recompute && o.hook != nullptr) throw Error("recompute: a loss of inner values watches the whole run, so none of it can be dropped", Error::usage);
+  if (o.recompute && o.hook != nullptr)
+    throw Error("recompute: a loss of inner values watches the whole run, so none of it can be dropped", Error::usage);
   const Graph& g = model.graph();
-  const std::int64_t images = data.train->size(), per_epoch = (images + o.batch - 1) / o.batch, total = per_epoch * o.epochs;
+  const std::int64_t images = data.train->size(), per_epoch = (images + o.batch - 1) / o.batch,
+                     total = per_epoch * o.epochs;
   const Schedule schedule = Schedule::parse(o.schedule, per_epoch, o.epochs);
   const std::string print = fingerprint(model, *data.train, o);
 
@@ -189,7 +216,8 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   request.observer = o.hook;
   request.recompute = o.recompute;
   // Where the kernels work; the vectors are what is saved.
-  Mirror parameters(engine, model.parameters), first(engine, state.first), second(engine, state.second), average(engine, state.average);
+  Mirror parameters(engine, model.parameters), first(engine, state.first), second(engine, state.second),
+      average(engine, state.average);
   const auto fetch = [&] {
     for (Mirror* const m : {&parameters, &first, &second, &average}) m->fetch();
   };
@@ -233,13 +261,15 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
         const float weight = h == 0 ? 1 : model.auxiliary[h - 1].weight;
         double own = 0;
         session.check([&](const Context& ctx) {
-          return cross_entropy(ctx, session.run().value(heads[h]), {targets.data(), out.shape}, losses, session.run().signal(heads[h]), own, o.task_loss ? static_cast<real>(weight) : real{0});
+          return cross_entropy(ctx, session.run().value(heads[h]), {targets.data(), out.shape}, losses,
+                               session.run().signal(heads[h]), own, o.task_loss ? static_cast<real>(weight) : real{0});
         });
         loss += static_cast<double>(weight) * own;
       }
       if (!std::isfinite(loss)) {
         fetch();
-        explain_non_finite(model, engine, input, "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
+        explain_non_finite(model, engine, input,
+                           "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
       }
       optimizer.lr = static_cast<float>(o.lr * schedule.factor(t, total));
       optimizer.step = t + 1;
@@ -249,17 +279,26 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       if (o.ema > 0) {
         const double decay = std::min(o.ema, static_cast<double>(1 + t) / static_cast<double>(10 + t));
         const auto keep = static_cast<real>(decay), take = static_cast<real>(1 - decay);
-        session.context().ranges(static_cast<std::int64_t>(model.parameters.size()), elementwise_grain, [&](std::int64_t b, std::int64_t e) noexcept {
-          session.context()->combine(keep, average.data() + b, take, parameters.data() + b, average.data() + b, e - b);
-        });
+        session.context().ranges(static_cast<std::int64_t>(model.parameters.size()), elementwise_grain,
+                                 [&](std::int64_t b, std::int64_t e) noexcept {
+                                   session.context()->combine(keep, average.data() + b, take, parameters.data() + b,
+                                                              average.data() + b, e - b);
+                                 });
       }
 
       at.loss_sum += loss * batch.count;
       at.seen += batch.count;
-      for (int i = 0; i < batch.count; ++i) at.right += argmax(out.data + i * out.shape.per_image(), out.shape.per_image()) == batch.labels[static_cast<std::size_t>(i)];
+      for (int i = 0; i < batch.count; ++i)
+        at.right += argmax(out.data + i * out.shape.per_image(), out.shape.per_image()) ==
+                    batch.labels[static_cast<std::size_t>(i)];
       ++at.step;
       ++done_here;
-      TrainProgress p{at.epoch + 1, o.epochs, at.step, per_epoch, at.loss_sum / static_cast<double>(at.seen), static_cast<double>(at.right) / static_cast<double>(at.seen)};
+      TrainProgress p{at.epoch + 1,
+                      o.epochs,
+                      at.step,
+                      per_epoch,
+                      at.loss_sum / static_cast<double>(at.seen),
+                      static_cast<double>(at.right) / static_cast<double>(at.seen)};
       const double seconds = now() - start;
       p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(seconds, 1e-9);
       p.seconds_left = seconds / static_cast<double>(done_here) * static_cast<double>(total - t - 1);
@@ -272,7 +311,8 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       if (o.ema > 0) {
         // Parameters that count or name something (a filter's class) have no average.
         for (const Value& v : g.values)
-          if (v.kind == ValueKind::parameter && !has_average(g, v)) std::copy_n(model.parameters.begin() + v.offset, v.shape.size(), state.average.begin() + v.offset);
+          if (v.kind == ValueKind::parameter && !has_average(g, v))
+            std::copy_n(model.parameters.begin() + v.offset, v.shape.size(), state.average.begin() + v.offset);
         std::swap(model.parameters, state.average);
       }
       f();
@@ -290,7 +330,9 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
     as_model([&] { eval = evaluate(model, engine, *data.test); });
     result.test_accuracy = eval.accuracy;
     result.epochs_done = at.epoch + 1;
-    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(at.epoch + 1)}, {"test_accuracy", std::to_string(eval.accuracy)}, {"seed", std::to_string(o.seed)}}) {
+    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(at.epoch + 1)},
+                             {"test_accuracy", std::to_string(eval.accuracy)},
+                             {"seed", std::to_string(o.seed)}}) {
       std::erase_if(model.notes, [&](const auto& old) { return old.first == note.first; });
       model.notes.push_back(note);
     }
@@ -298,7 +340,10 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
     next = {at.epoch + 1, 0, 0, 0, 0};
     save_state(model, state, next, print, o);
     as_model([&] { model.save(o.out); });
-    TrainProgress p{at.epoch + 1, o.epochs, per_epoch, per_epoch, result.train_loss, static_cast<double>(at.right) / static_cast<double>(std::max<std::int64_t>(1, at.seen))};
+    TrainProgress p{
+        at.epoch + 1,      o.epochs,
+        per_epoch,         per_epoch,
+        result.train_loss, static_cast<double>(at.right) / static_cast<double>(std::max<std::int64_t>(1, at.seen))};
     p.epoch_done = true;
     p.test_accuracy = eval.accuracy;
     p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(now() - start, 1e-9);
@@ -335,10 +380,13 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
     double loss = 0;
     if (data.classes() != model.classes()) {  // a set may show fewer classes than the network knows
       batch.targets.assign(static_cast<std::size_t>(out.size()), 0);
-      for (std::size_t i = 0; i < batch.labels.size(); ++i) batch.targets[i * static_cast<std::size_t>(model.classes()) + static_cast<std::size_t>(batch.labels[i])] = 1;
+      for (std::size_t i = 0; i < batch.labels.size(); ++i)
+        batch.targets[i * static_cast<std::size_t>(model.classes()) + static_cast<std::size_t>(batch.labels[i])] = 1;
     }
     targets.upload(batch.targets);
-    session.check([&](const Context& ctx) { return cross_entropy(ctx, session.run().value(logits), {targets.data(), out.shape}, losses, {}, loss); });
+    session.check([&](const Context& ctx) {
+      return cross_entropy(ctx, session.run().value(logits), {targets.data(), out.shape}, losses, {}, loss);
+    });
     result.loss += loss * batch.count;
     for (int i = 0; i < batch.count; ++i) {
       const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);

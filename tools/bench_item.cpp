@@ -1,5 +1,6 @@
-// One item of work for tools/bench: sets it up, prints what it is as one JSON line, then runs it once for each line of standard
-// input and answers with the seconds that took. The script interleaves it with other programs that answer the same way.
+// One item of work for tools/bench: sets it up, prints what it is as one JSON line, then runs it once for each line of
+// standard input and answers with the seconds that took. The script interleaves it with other programs that answer the
+// same way.
 #include <sys/resource.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -33,7 +34,8 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 // Values like those of images and weights: normal, from a counter.
 std::vector<real> noise(std::int64_t n, std::uint64_t key, double scale = 1) {
   std::vector<real> v(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) v[static_cast<std::size_t>(i)] = static_cast<real>(scale * philox_normal(key, static_cast<std::uint64_t>(i)));
+  for (std::int64_t i = 0; i < n; ++i)
+    v[static_cast<std::size_t>(i)] = static_cast<real>(scale * philox_normal(key, static_cast<std::uint64_t>(i)));
   return v;
 }
 
@@ -71,7 +73,10 @@ struct Kernel {
   Memory memory;
   Arena arena;
   Context context;
-  explicit Kernel(const Engine& engine) : memory(std::size_t{1} << 30), arena(memory.data(), memory.bytes()), context(engine.context()) { context.scratch = &arena; }
+  explicit Kernel(const Engine& engine)
+      : memory(std::size_t{1} << 30), arena(memory.data(), memory.bytes()), context(engine.context()) {
+    context.scratch = &arena;
+  }
   template <class Slot, class Args>
   void run(const Slot& slot, const Args& args) {
     if (context.run(slot, args) != Status::ok) throw Error("bench: the kernel needs more scratch memory than 1 GiB");
@@ -81,7 +86,8 @@ struct Kernel {
 Item gemm(const Engine& engine, const Words& w) {
   const std::int64_t m = number(w, 1), n = number(w, 2), k = number(w, 3);
   auto kernel = std::make_shared<Kernel>(engine);
-  auto a = std::make_shared<std::vector<real>>(noise(m * k, 1)), b = std::make_shared<std::vector<real>>(noise(k * n, 2)), c = std::make_shared<std::vector<real>>(m * n);
+  auto a = std::make_shared<std::vector<real>>(noise(m * k, 1)),
+       b = std::make_shared<std::vector<real>>(noise(k * n, 2)), c = std::make_shared<std::vector<real>>(m * n);
   return {{{"flops", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k)}}, [=] {
             kernels::GemmArgs<real> args;
             args.m = m, args.n = n, args.k = k;
@@ -93,7 +99,8 @@ Item gemm(const Engine& engine, const Words& w) {
 kernels::ConvShape conv_shape(const Words& w) {
   kernels::ConvShape s;
   const auto get = [&](std::size_t k) { return static_cast<std::int32_t>(number(w, k)); };
-  s.n = get(2), s.c = get(3), s.h = get(4), s.w = get(5), s.oc = get(6), s.kh = s.kw = get(7), s.stride_h = s.stride_w = get(8), s.pad_top = s.pad_left = get(9);
+  s.n = get(2), s.c = get(3), s.h = get(4), s.w = get(5), s.oc = get(6), s.kh = s.kw = get(7),
+  s.stride_h = s.stride_w = get(8), s.pad_top = s.pad_left = get(9);
   s.oh = (s.h + 2 * s.pad_top - s.kh) / s.stride_h + 1;
   s.ow = (s.w + 2 * s.pad_left - s.kw) / s.stride_w + 1;
   return s;
@@ -102,15 +109,21 @@ kernels::ConvShape conv_shape(const Words& w) {
 // conv DIRECTION N C H W OUT KERNEL STRIDE PADDING
 Item conv(const Engine& engine, const Words& w) {
   const kernels::ConvShape s = conv_shape(w);
-  const std::int64_t xs = std::int64_t{s.n} * s.c * s.h * s.w, ws = std::int64_t{s.oc} * s.c * s.kh * s.kw, ys = std::int64_t{s.n} * s.oc * s.oh * s.ow;
+  const std::int64_t xs = std::int64_t{s.n} * s.c * s.h * s.w, ws = std::int64_t{s.oc} * s.c * s.kh * s.kw,
+                     ys = std::int64_t{s.n} * s.oc * s.oh * s.ow;
   auto kernel = std::make_shared<Kernel>(engine);
-  auto x = std::make_shared<std::vector<real>>(noise(xs, 1)), weights = std::make_shared<std::vector<real>>(noise(ws, 2, 0.1)), y = std::make_shared<std::vector<real>>(noise(ys, 3));
+  auto x = std::make_shared<std::vector<real>>(noise(xs, 1)),
+       weights = std::make_shared<std::vector<real>>(noise(ws, 2, 0.1)),
+       y = std::make_shared<std::vector<real>>(noise(ys, 3));
   const std::string direction = w[1];
   return {{{"flops", 2.0 * static_cast<double>(ws) * s.n * s.oh * s.ow}}, [=] {
             kernels::ConvArgs<real> a;
             a.s = s, a.x = x->data(), a.w = weights->data(), a.y = y->data();
             a.x_out = x->data(), a.w_out = weights->data(), a.y_out = y->data();
-            kernel->run(direction == "forward" ? kernel->context->conv_forward : direction == "backward-data" ? kernel->context->conv_backward_data : kernel->context->conv_backward_weights, a);
+            kernel->run(direction == "forward"         ? kernel->context->conv_forward
+                        : direction == "backward-data" ? kernel->context->conv_backward_data
+                                                       : kernel->context->conv_backward_weights,
+                        a);
           }};
 }
 
@@ -131,18 +144,26 @@ Item on_device(const Engine& engine, const Words& w) {
   const Kernels& table = *engine.context().kernels;
   if (w[0] == "gemm") {
     const std::int64_t m = number(w, 1), n = number(w, 2), depth = number(w, 3);
-    k->a = Storage(engine, noise(m * depth, 1)), k->b = Storage(engine, noise(depth * n, 2)), k->c = Storage(engine, static_cast<std::size_t>(m * n));
+    k->a = Storage(engine, noise(m * depth, 1)), k->b = Storage(engine, noise(depth * n, 2)),
+    k->c = Storage(engine, static_cast<std::size_t>(m * n));
     kernels::GemmArgs<real> g;
-    g.m = m, g.n = n, g.k = depth, g.a = k->a.data(), g.lda = depth, g.b = k->b.data(), g.ldb = n, g.c = k->c.data(), g.ldc = n;
-    return {{{"flops", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(depth)}}, [&engine, &table, k, g] { k->run(engine, table.gemm, g); }};
+    g.m = m, g.n = n, g.k = depth, g.a = k->a.data(), g.lda = depth, g.b = k->b.data(), g.ldb = n, g.c = k->c.data(),
+    g.ldc = n;
+    return {{{"flops", 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(depth)}},
+            [&engine, &table, k, g] { k->run(engine, table.gemm, g); }};
   }
   const kernels::ConvShape s = conv_shape(w);
-  const std::int64_t xs = std::int64_t{s.n} * s.c * s.h * s.w, ws = std::int64_t{s.oc} * s.c * s.kh * s.kw, ys = std::int64_t{s.n} * s.oc * s.oh * s.ow;
+  const std::int64_t xs = std::int64_t{s.n} * s.c * s.h * s.w, ws = std::int64_t{s.oc} * s.c * s.kh * s.kw,
+                     ys = std::int64_t{s.n} * s.oc * s.oh * s.ow;
   k->a = Storage(engine, noise(xs, 1)), k->b = Storage(engine, noise(ws, 2, 0.1)), k->c = Storage(engine, noise(ys, 3));
   kernels::ConvArgs<real> a;
-  a.s = s, a.x = k->a.data(), a.x_out = k->a.data(), a.w = k->b.data(), a.w_out = k->b.data(), a.y = k->c.data(), a.y_out = k->c.data();
-  const auto& slot = w[1] == "forward" ? table.conv_forward : w[1] == "backward-data" ? table.conv_backward_data : table.conv_backward_weights;
-  return {{{"flops", 2.0 * static_cast<double>(ws) * s.n * s.oh * s.ow}}, [&engine, &slot, k, a] { k->run(engine, slot, a); }};
+  a.s = s, a.x = k->a.data(), a.x_out = k->a.data(), a.w = k->b.data(), a.w_out = k->b.data(), a.y = k->c.data(),
+  a.y_out = k->c.data();
+  const auto& slot = w[1] == "forward"         ? table.conv_forward
+                     : w[1] == "backward-data" ? table.conv_backward_data
+                                               : table.conv_backward_weights;
+  return {{{"flops", 2.0 * static_cast<double>(ws) * s.n * s.oh * s.ow}},
+          [&engine, &slot, k, a] { k->run(engine, slot, a); }};
 }
 
 // train MODEL BATCH: forward, loss, backward, SGD with momentum.
@@ -186,13 +207,16 @@ Item train(const Engine& engine, const Words& w) {
   const Shape in = s->model.image_shape().with_batch(batch), out = g.shape(s->logits).with_batch(batch);
   s->images = noise(in.size(), 1);
   std::vector<real> one_hot(static_cast<std::size_t>(out.size()), 0);
-  for (std::int32_t n = 0; n < batch; ++n) one_hot[static_cast<std::size_t>(n * out.per_image() + n % out.per_image())] = 1;
+  for (std::int32_t n = 0; n < batch; ++n)
+    one_hot[static_cast<std::size_t>(n * out.per_image() + n % out.per_image())] = 1;
   s->targets = Storage(engine, one_hot);
-  return {{{"flops", 3.0 * batch * forward_flops(g)}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}}, [s, in, out, within_walk] {
+  return {{{"flops", 3.0 * batch * forward_flops(g)}, {"images", batch}, {"planned_bytes", s->session->plan().bytes()}},
+          [s, in, out, within_walk] {
             s->session->forward({s->images.data(), in});
             double loss = 0;
             s->session->check([&](const Context& ctx) {
-              return cross_entropy(ctx, s->session->run().value(s->logits), {s->targets.data(), out}, s->losses, s->session->run().signal(s->logits), loss);
+              return cross_entropy(ctx, s->session->run().value(s->logits), {s->targets.data(), out}, s->losses,
+                                   s->session->run().signal(s->logits), loss);
             });
             s->session->walk_back();
             if (!within_walk) s->optimizer.update_all(s->session->context(), s->gradients.data());
@@ -224,7 +248,8 @@ Item explained(const Engine& engine, const Words& w) {
   request.target = 0;
   request.memory_budget = kBudget;
   request.images = batch;
-  for (std::size_t k = 4; k < w.size(); ++k) request.settings[w[k].substr(0, w[k].find('='))] = w[k].substr(w[k].find('=') + 1);
+  for (std::size_t k = 4; k < w.size(); ++k)
+    request.settings[w[k].substr(0, w[k].find('='))] = w[k].substr(w[k].find('=') + 1);
   auto images = std::make_shared<Images>(Images{model->image_shape().with_batch(batch), {}});
   images->data = noise(images->shape.size(), 1);
   auto explainer = std::make_shared<Explainer>(*model, engine, request);
@@ -284,7 +309,8 @@ Item peak(const Engine& engine) {
 // bandwidth: a = b + s c over arrays that no cache holds.
 Item bandwidth(const Engine& engine) {
   constexpr std::int64_t n = std::int64_t{1} << 24;
-  auto a = std::make_shared<std::vector<real>>(n), b = std::make_shared<std::vector<real>>(n, real{1}), c = std::make_shared<std::vector<real>>(n, real{2});
+  auto a = std::make_shared<std::vector<real>>(n), b = std::make_shared<std::vector<real>>(n, real{1}),
+       c = std::make_shared<std::vector<real>>(n, real{2});
   return {{{"bytes", 3.0 * sizeof(real) * static_cast<double>(n)}}, [=, &engine] {
             const Context ctx = engine.context();
             ctx.ranges(n, elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
@@ -301,7 +327,10 @@ Item save(const Words& w) {
 
 Item make(const Engine& engine, const Words& w) {
   if (engine.device() != nullptr && !w.empty() && (w[0] == "gemm" || w[0] == "conv")) return on_device(engine, w);
-  if (w.empty()) throw Error("usage: vitrine-bench [--device DEVICE] THREADS peak|bandwidth|gemm|conv|train|infer|explain|save ARGUMENTS...", Error::usage);
+  if (w.empty())
+    throw Error(
+        "usage: vitrine-bench [--device DEVICE] THREADS peak|bandwidth|gemm|conv|train|infer|explain|save ARGUMENTS...",
+        Error::usage);
   if (w[0] == "peak") return peak(engine);
   if (w[0] == "bandwidth") return bandwidth(engine);
   if (w[0] == "save") return save(w);
@@ -336,7 +365,9 @@ int main(int argc, char** argv) {
       const double seconds = now() - start, cpu_seconds = cpu() - cpu_start;
       rusage usage{};
       getrusage(RUSAGE_SELF, &usage);
-      std::cout << Json{{"seconds", seconds}, {"cpu_seconds", cpu_seconds}, {"peak_bytes", usage.ru_maxrss * 1024}}.dump() << std::endl;
+      std::cout
+          << Json{{"seconds", seconds}, {"cpu_seconds", cpu_seconds}, {"peak_bytes", usage.ru_maxrss * 1024}}.dump()
+          << std::endl;
     }
   } catch (const std::exception& e) {
     std::cerr << "vitrine-bench: " << e.what() << '\n';

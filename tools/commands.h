@@ -1,4 +1,5 @@
-// The commands of the program `vitrine`, one file each. Each adds itself to the command line and returns its exit status.
+// The commands of the program `vitrine`, one file each. Each adds itself to the command line and returns its exit
+// status.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -34,8 +35,8 @@ struct Inputs {
 };
 /// Images between the orders (N,C,H,W) and (N,H,W,C); `s` is one image as (1,C,H,W).
 std::vector<float> moved(const std::vector<float>& from, std::int64_t images, const Shape& s, bool to_nchw);
-/// X is a .npy (N,C,H,W) float32 as the network takes it; a .png or .jpg, which is resized and prepared as the model says;
-/// or a folder of such pictures.
+/// X is a .npy (N,C,H,W) float32 as the network takes it; a .png or .jpg, which is resized and prepared as the model
+/// says; or a folder of such pictures.
 Inputs read_inputs(const Model&, const std::string& path);
 /// The pixels in [0,1] that a prepared image stands for, for showing.
 std::vector<float> unprepared(const Model&, const TensorView& image);

@@ -27,19 +27,28 @@ nlohmann::json stats_json(const kernels::Stats& s) {
 nlohmann::json ledger_json(const Explanation& e, const std::string& method) {
   nlohmann::json rows = nlohmann::json::array();
   for (const LedgerRow& r : e.ledger)
-    rows.push_back({{"node", r.node}, {"op", r.op}, {"rule", r.rule}, {"out", stats_json(r.out)}, {"in", stats_json(r.in)},
-                    {"absorbed_by_bias", r.absorbed_by_bias}, {"absorbed_by_stabiliser", r.absorbed_by_stabiliser}, {"unplaced", r.unplaced()},
-                    {"seconds", r.seconds}, {"bytes", r.bytes}});
+    rows.push_back({{"node", r.node},
+                    {"op", r.op},
+                    {"rule", r.rule},
+                    {"out", stats_json(r.out)},
+                    {"in", stats_json(r.in)},
+                    {"absorbed_by_bias", r.absorbed_by_bias},
+                    {"absorbed_by_stabiliser", r.absorbed_by_stabiliser},
+                    {"unplaced", r.unplaced()},
+                    {"seconds", r.seconds},
+                    {"bytes", r.bytes}});
   nlohmann::json images = nlohmann::json::array();
   for (std::size_t n = 0; n < e.target.size(); ++n) images.push_back({{"target", e.target[n]}, {"score", e.score[n]}});
   return {{"schema", "vitrine-ledger/1"}, {"method", method}, {"images", images}, {"nodes", rows}};
 }
 
 void print_ledger(const Explanation& e) {
-  std::printf("%-18s %-12s %-14s %12s %12s %12s %12s %12s %9s %7s\n", "node", "op", "rule", "sum out", "sum in", "to bias", "to guard", "unplaced", "|in|/|out|", "ms");
+  std::printf("%-18s %-12s %-14s %12s %12s %12s %12s %12s %9s %7s\n", "node", "op", "rule", "sum out", "sum in",
+              "to bias", "to guard", "unplaced", "|in|/|out|", "ms");
   for (const LedgerRow& r : e.ledger)
-    std::printf("%-18s %-12s %-14s %12.5g %12.5g %12.4g %12.4g %12.4g %9.3g %7.3f\n", r.node.c_str(), r.op.c_str(), r.rule.c_str(), r.out.sum, r.in.sum,
-                r.absorbed_by_bias, r.absorbed_by_stabiliser, r.unplaced(), r.out.abs_sum > 0 ? r.in.abs_sum / r.out.abs_sum : 0.0, 1e3 * r.seconds);
+    std::printf("%-18s %-12s %-14s %12.5g %12.5g %12.4g %12.4g %12.4g %9.3g %7.3f\n", r.node.c_str(), r.op.c_str(),
+                r.rule.c_str(), r.out.sum, r.in.sum, r.absorbed_by_bias, r.absorbed_by_stabiliser, r.unplaced(),
+                r.out.abs_sum > 0 ? r.in.abs_sum / r.out.abs_sum : 0.0, 1e3 * r.seconds);
 }
 
 double sum(const Explanation& e, std::size_t n) {
@@ -69,11 +78,14 @@ Panel picture_of(const Model& model, const Inputs& in, std::int32_t n) {
 
 void report(const Model& model, const Inputs& in, const Explanation& e, const std::string& method) {
   for (std::size_t n = 0; n < e.target.size() && n < 20; ++n) {
-    std::printf("%s  %s  target %s  score %s  sum of relevance %s", in.names[n].c_str(), method.c_str(), model.class_name(e.target[n]).c_str(), fixed(e.score[n]).c_str(), fixed(sum(e, n)).c_str());
+    std::printf("%s  %s  target %s  score %s  sum of relevance %s", in.names[n].c_str(), method.c_str(),
+                model.class_name(e.target[n]).c_str(), fixed(e.score[n]).c_str(), fixed(sum(e, n)).c_str());
     if (!e.baseline_score.empty()) {
       const double difference = e.score[n] - e.baseline_score[n], gap = sum(e, n) - difference;
       std::printf("  score - baseline %s", fixed(difference).c_str());
-      if (e.complete) std::printf("  completeness gap %s (%s of it)", fixed(gap).c_str(), fixed(std::abs(difference) > 0 ? std::abs(gap / difference) : 0).c_str());
+      if (e.complete)
+        std::printf("  completeness gap %s (%s of it)", fixed(gap).c_str(),
+                    fixed(std::abs(difference) > 0 ? std::abs(gap / difference) : 0).c_str());
     }
     std::printf("\n");
   }
@@ -89,13 +101,17 @@ int run(const Options& o) {
   request.stop = [] { return stop_requested.load(); };
   if (o.target != "predicted") {
     double t = 0;
-    if (!parse_number(o.target, t) || t != std::floor(t) || std::abs(t) > 1e9) throw Error("--target " + o.target + ": expected a class number or 'predicted'", Error::usage);
+    if (!parse_number(o.target, t) || t != std::floor(t) || std::abs(t) > 1e9)
+      throw Error("--target " + o.target + ": expected a class number or 'predicted'", Error::usage);
     request.target = static_cast<int>(t);
   }
-  if (o.methods.size() > 1 && (!o.output.empty() || !o.ledger.empty())) throw Error("--output and --ledger take one method; several are for pictures", Error::usage);
+  if (o.methods.size() > 1 && (!o.output.empty() || !o.ledger.empty()))
+    throw Error("--output and --ledger take one method; several are for pictures", Error::usage);
   const Inputs in = read_inputs(model, o.input);
-  if (o.baseline.ends_with(".npy")) request.baseline_images = read_inputs(model, o.baseline).images;
-  else request.baseline = o.baseline;
+  if (o.baseline.ends_with(".npy"))
+    request.baseline_images = read_inputs(model, o.baseline).images;
+  else
+    request.baseline = o.baseline;
 
   const Engine engine = o.engine.open();
   std::vector<std::vector<Panel>> panels;
@@ -107,7 +123,8 @@ int run(const Options& o) {
     if (!o.output.empty()) {
       // Of the input's shape and order.
       const Shape& s = e.shape;
-      const std::vector<std::int64_t> shape = in.file_shape.empty() ? std::vector<std::int64_t>{s.n(), s.c(), s.h(), s.w()} : in.file_shape;
+      const std::vector<std::int64_t> shape =
+          in.file_shape.empty() ? std::vector<std::int64_t>{s.n(), s.c(), s.h(), s.w()} : in.file_shape;
       const std::vector<float> r = in.nhwc ? moved(e.relevance, s.n(), s, false) : e.relevance;
       io::write_npy(o.output, shape, r.data());
     }
@@ -135,7 +152,8 @@ int run(const Options& o) {
   }
   std::string image = o.image;
   // Without --output the picture is the result.
-  if (image.empty() && o.output.empty() && o.ledger.empty()) image = std::filesystem::path(o.input).stem().string() + "." + o.methods[0] + ".png";
+  if (image.empty() && o.output.empty() && o.ledger.empty())
+    image = std::filesystem::path(o.input).stem().string() + "." + o.methods[0] + ".png";
   if (!image.empty()) {
     const Picture picture = draw_panels(panels, o.shared_scale);
     picture.save_png(image);
@@ -151,12 +169,19 @@ void add_explain(CLI::App& app, int& status) {
   auto* const c = app.add_subcommand("explain", "why a network answers as it does: relevance of every input element");
   auto o = std::make_shared<Options>();
   c->add_option("FILE", o->file, "model file")->required();
-  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")->required();
-  c->add_option("--method", o->methods, "method (vitrine methods lists them); give several to compare pictures")->required()->allow_extra_args(false);
+  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")
+      ->required();
+  c->add_option("--method", o->methods, "method (vitrine methods lists them); give several to compare pictures")
+      ->required()
+      ->allow_extra_args(false);
   c->add_option("--set", o->settings, "key=value: a setting of the method")->allow_extra_args(false);
-  c->add_option("--rule", o->rules, "NODE-PATTERN=rule[:key=value,...]: the rule at nodes whose name matches; later ones win")->allow_extra_args(false);
+  c->add_option("--rule", o->rules,
+                "NODE-PATTERN=rule[:key=value,...]: the rule at nodes whose name matches; later ones win")
+      ->allow_extra_args(false);
   c->add_option("--target", o->target, "class number, or 'predicted'")->capture_default_str();
-  c->add_option("--baseline", o->baseline, "zero, mean, blur or B.npy: what deeplift and integrated-gradients compare with")->capture_default_str();
+  c->add_option("--baseline", o->baseline,
+                "zero, mean, blur or B.npy: what deeplift and integrated-gradients compare with")
+      ->capture_default_str();
   c->add_option("--output", o->output, "relevance as .npy, of the input's shape, raw");
   c->add_option("--image", o->image, "picture as .png, beside its input");
   c->add_flag("--shared-scale", o->shared_scale, "one colour scale for all maps of an image");
@@ -173,7 +198,8 @@ void add_predict(CLI::App& app, int& status) {
   auto* const c = app.add_subcommand("predict", "outputs of a network for images");
   auto o = std::make_shared<PredictOptions>();
   c->add_option("FILE", o->file, "model file")->required();
-  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")->required();
+  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")
+      ->required();
   c->add_option("--output", o->output, "outputs (N,K) as .npy; without it, the best classes are printed");
   o->engine.add_to(*c);
   c->callback([o, &status] {
@@ -184,10 +210,11 @@ void add_predict(CLI::App& app, int& status) {
     if (!o->output.empty()) io::write_npy(o->output, {n, k}, y.data());
     status = 0;
     if (!o->output.empty()) return;
-    const bool ends_in_softmax = matches("softmax", model.graph().nodes[model.graph().values[model.graph().output].producer].op->name());
+    const bool ends_in_softmax =
+        matches("softmax", model.graph().nodes[model.graph().values[model.graph().output].producer].op->name());
     for (std::int64_t i = 0; i < n; ++i) {
-      // Probabilities: as they are where the network ends in a softmax; else of the logits, or of their logarithms, whose
-      // softmax they are.
+      // Probabilities: as they are where the network ends in a softmax; else of the logits, or of their logarithms,
+      // whose softmax they are.
       std::vector<double> p(y.begin() + i * k, y.begin() + (i + 1) * k);
       if (!ends_in_softmax) {
         const double top = *std::max_element(p.begin(), p.end());
@@ -198,9 +225,11 @@ void add_predict(CLI::App& app, int& status) {
       std::vector<int> order(static_cast<std::size_t>(k));
       for (int j = 0; j < k; ++j) order[static_cast<std::size_t>(j)] = j;
       const auto best = order.begin() + std::min<std::int64_t>(3, k);
-      std::partial_sort(order.begin(), best, order.end(), [&](int a, int b) { return p[static_cast<std::size_t>(a)] > p[static_cast<std::size_t>(b)]; });
+      std::partial_sort(order.begin(), best, order.end(),
+                        [&](int a, int b) { return p[static_cast<std::size_t>(a)] > p[static_cast<std::size_t>(b)]; });
       std::printf("%s", in.names[static_cast<std::size_t>(i)].c_str());
-      for (auto j = order.begin(); j != best; ++j) std::printf("  %s %.4f", model.class_name(*j).c_str(), p[static_cast<std::size_t>(*j)]);
+      for (auto j = order.begin(); j != best; ++j)
+        std::printf("  %s %.4f", model.class_name(*j).c_str(), p[static_cast<std::size_t>(*j)]);
       std::printf("\n");
     }
   });

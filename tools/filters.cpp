@@ -23,17 +23,21 @@ std::string chosen_node(const Model& model, const std::string& given) {
   std::string last;
   for (const Node& node : model.graph().nodes)
     if (matches("interpretable_filters", node.op->name())) last = node.name;
-  if (last.empty()) throw Error("the network has no layer of interpretable filters: name a node with --node", Error::usage);
+  if (last.empty())
+    throw Error("the network has no layer of interpretable filters: name a node with --node", Error::usage);
   return last;
 }
 
 // One row a filter, for the filters that show one part the most: its strongest images, darkened outside its regions.
-void draw(const Options& o, const Model& model, const Engine& engine, const data::Dataset& data, const FilterReport& report) {
+void draw(const Options& o, const Model& model, const Engine& engine, const data::Dataset& data,
+          const FilterReport& report) {
   constexpr int per_filter = 6, rows_shown = 16;
   const auto regions = filter_regions(model, engine, data, report.node, per_filter, o.metrics);
   std::vector<std::size_t> order(report.filters.size());
   for (std::size_t f = 0; f < order.size(); ++f) order[f] = f;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return report.filters[a].interpretability > report.filters[b].interpretability; });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return report.filters[a].interpretability > report.filters[b].interpretability;
+  });
   // Every few ranks, so that the sheet shows the middle and the end as well as the best.
   std::vector<std::vector<Panel>> rows;
   const std::size_t step = std::max<std::size_t>(1, order.size() / rows_shown);
@@ -72,23 +76,38 @@ int run(Options& o) {
   if (o.json) {
     nlohmann::ordered_json filters = nlohmann::ordered_json::array();
     for (const FilterMetrics& m : r.filters)
-      filters.push_back({{"category", m.category}, {"selectivity", m.selectivity}, {"part", m.part}, {"part_interpretability", m.interpretability},
-                         {"landmark", m.landmark}, {"instability", m.instability}, {"best_instability", m.best_instability}});
-    std::printf("%s\n", nlohmann::ordered_json{{"node", r.node}, {"part_interpretability", r.interpretability}, {"instability", r.instability},
-                                               {"best_instability", r.best_instability}, {"selectivity", r.selectivity}, {"one_part", r.one_part},
-                                               {"dead", r.dead}, {"filters", filters}}
+      filters.push_back({{"category", m.category},
+                         {"selectivity", m.selectivity},
+                         {"part", m.part},
+                         {"part_interpretability", m.interpretability},
+                         {"landmark", m.landmark},
+                         {"instability", m.instability},
+                         {"best_instability", m.best_instability}});
+    std::printf("%s\n", nlohmann::ordered_json{{"node", r.node},
+                                               {"part_interpretability", r.interpretability},
+                                               {"instability", r.instability},
+                                               {"best_instability", r.best_instability},
+                                               {"selectivity", r.selectivity},
+                                               {"one_part", r.one_part},
+                                               {"dead", r.dead},
+                                               {"filters", filters}}
                             .dump(2)
                             .c_str());
   } else {
     for (std::size_t f = 0; f < r.filters.size(); ++f) {
       const FilterMetrics& m = r.filters[f];
-      if (m.category < 0) std::printf("filter %-4zu dead\n", f);
+      if (m.category < 0)
+        std::printf("filter %-4zu dead\n", f);
       else
-        std::printf("filter %-4zu %-10s selectivity %.2f  part %-8s %.2f  instability %.3f (%s), best category %.3f\n", f, data->class_name(m.category).c_str(),
-                    m.selectivity, m.part.empty() ? "-" : m.part.c_str(), m.interpretability, m.instability, m.landmark.c_str(), m.best_instability);
+        std::printf("filter %-4zu %-10s selectivity %.2f  part %-8s %.2f  instability %.3f (%s), best category %.3f\n",
+                    f, data->class_name(m.category).c_str(), m.selectivity, m.part.empty() ? "-" : m.part.c_str(),
+                    m.interpretability, m.instability, m.landmark.c_str(), m.best_instability);
     }
-    std::printf("%s: %zu filters, %d dead; part interpretability %.3f; with one part %.2f; instability %.3f, best category %.3f; selectivity %.2f\n", r.node.c_str(),
-                r.filters.size(), r.dead, r.interpretability, r.one_part, r.instability, r.best_instability, r.selectivity);
+    std::printf(
+        "%s: %zu filters, %d dead; part interpretability %.3f; with one part %.2f; instability %.3f, best category "
+        "%.3f; selectivity %.2f\n",
+        r.node.c_str(), r.filters.size(), r.dead, r.interpretability, r.one_part, r.instability, r.best_instability,
+        r.selectivity);
   }
   if (!o.sheet.empty()) draw(o, model, engine, *data, r);
   return 0;
@@ -97,13 +116,18 @@ int run(Options& o) {
 }  // namespace
 
 void add_filters(CLI::App& app, int& status) {
-  auto* const c = app.add_subcommand("filters", "what a layer's filters stand for, against the known parts of a data set");
+  auto* const c =
+      app.add_subcommand("filters", "what a layer's filters stand for, against the known parts of a data set");
   auto o = std::make_shared<Options>();
   c->add_option("FILE", o->file, "model file")->required();
   c->add_option("--data", o->data, "data set with parts: partshapes[:variant,...]; its test part is used")->required();
   c->add_option("--node", o->node, "whose maps (default: the last layer of interpretable filters)");
-  c->add_option("--images", o->metrics.images, "the first so many; 0: all")->capture_default_str()->check(CLI::Range(0, 1 << 30));
-  c->add_option("--radius", o->metrics.radius, "pixels that a valid unit paints around it")->capture_default_str()->check(CLI::Range(0.5, 1000.0));
+  c->add_option("--images", o->metrics.images, "the first so many; 0: all")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 30));
+  c->add_option("--radius", o->metrics.radius, "pixels that a valid unit paints around it")
+      ->capture_default_str()
+      ->check(CLI::Range(0.5, 1000.0));
   c->add_option("--sheet", o->sheet, "picture of filters' regions on their strongest images, .png");
   o->engine.add_to(*c);
   c->add_flag("--json", o->json, "for programs");

@@ -22,19 +22,24 @@ std::vector<float> numbers(const std::string& option, const std::string& text, s
   for (std::size_t at = 0; at <= text.size();) {
     const std::size_t end = std::min(text.find_first_of(",;", at), text.size());
     double v = 0;
-    if (!parse_number(text.substr(at, end - at), v)) throw Error(option + " " + text + ": expected numbers separated by commas", Error::usage);
+    if (!parse_number(text.substr(at, end - at), v))
+      throw Error(option + " " + text + ": expected numbers separated by commas", Error::usage);
     out.push_back(static_cast<float>(v));
     at = end + 1;
   }
   if (out.size() == 1) out.resize(channels, out[0]);
-  if (out.size() != channels) throw Error(option + " " + text + ": has " + std::to_string(out.size()) + " numbers, expected one or " + std::to_string(channels) + " (one a channel)", Error::usage);
+  if (out.size() != channels)
+    throw Error(option + " " + text + ": has " + std::to_string(out.size()) + " numbers, expected one or " +
+                    std::to_string(channels) + " (one a channel)",
+                Error::usage);
   return out;
 }
 
 Shape image_shape(const std::string& text) {
   const std::vector<float> d = numbers("--input", text, 3);
   for (const float v : d)
-    if (v != static_cast<float>(static_cast<int>(v)) || v < 1 || v > (1 << 20)) throw Error("--input " + text + ": expected channels, height and width", Error::usage);
+    if (v != static_cast<float>(static_cast<int>(v)) || v < 1 || v > (1 << 20))
+      throw Error("--input " + text + ": expected channels, height and width", Error::usage);
   return {1, static_cast<std::int32_t>(d[0]), static_cast<std::int32_t>(d[1]), static_cast<std::int32_t>(d[2])};
 }
 
@@ -51,18 +56,25 @@ std::vector<std::string> read_class_names(const std::string& path) {
 void refuse_pickle(const std::string& path) {
   const std::string e = std::filesystem::path(path).extension().string();
   if (e != ".pt" && e != ".pth" && e != ".pkl" && e != ".ckpt" && e != ".bin" && e != ".th") return;
-  throw Error(path + ": is a pickle, which can run any code when it is read. Convert it once: python3 -c \"import torch, safetensors.torch as s; "
-              "s.save_file({k: v.contiguous() for k, v in torch.load('" + path + "', map_location='cpu', weights_only=True).items()}, 'weights.safetensors')\"", Error::usage);
+  throw Error(path +
+                  ": is a pickle, which can run any code when it is read. Convert it once: python3 -c \"import torch, "
+                  "safetensors.torch as s; "
+                  "s.save_file({k: v.contiguous() for k, v in torch.load('" +
+                  path + "', map_location='cpu', weights_only=True).items()}, 'weights.safetensors')\"",
+              Error::usage);
 }
 
 int run(const Options& o) {
-  if (!o.out.ends_with(".safetensors")) throw Error("--out " + o.out + ": expected a name that ends in .safetensors", Error::usage);
+  if (!o.out.ends_with(".safetensors"))
+    throw Error("--out " + o.out + ": expected a name that ends in .safetensors", Error::usage);
   refuse_pickle(o.in);
   std::optional<Shape> image;
   if (!o.image.empty()) image = image_shape(o.image);
   Model model;
   if (o.in.ends_with(".onnx")) {
-    if (!o.architecture.empty() || !o.map.empty()) throw Error("--model and --map are for .safetensors state dicts: an .onnx file says itself what network it is", Error::usage);
+    if (!o.architecture.empty() || !o.map.empty())
+      throw Error("--model and --map are for .safetensors state dicts: an .onnx file says itself what network it is",
+                  Error::usage);
     model = onnx::import_file(o.in, {image});
   } else if (!o.architecture.empty()) {
     StateDictOptions s{o.architecture, image, {}};
@@ -91,10 +103,12 @@ int run(const Options& o) {
   if (!o.classes.empty()) {
     model.class_names = read_class_names(o.classes);
     if (model.class_names.size() != static_cast<std::size_t>(model.classes()))
-      throw Error(o.classes + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " + std::to_string(model.classes()));
+      throw Error(o.classes + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " +
+                  std::to_string(model.classes()));
   }
   model.save(o.out);
-  std::printf("%s: %zu ops, %lld parameters, input %s, %d classes; written to %s\n", model.architecture.c_str(), model.graph().nodes.size(), static_cast<long long>(model.parameter_count()),
+  std::printf("%s: %zu ops, %lld parameters, input %s, %d classes; written to %s\n", model.architecture.c_str(),
+              model.graph().nodes.size(), static_cast<long long>(model.parameter_count()),
               text(model.image_shape()).c_str(), model.classes(), o.out.c_str());
   return 0;
 }
@@ -108,12 +122,16 @@ void add_import(CLI::App& app, int& status) {
   c->add_option("--out", o->out, "model file to write, FILE.safetensors")->required();
   c->add_option("--model", o->architecture, "architecture of a state dict (vitrine models lists them)");
   c->add_option("--map", o->map, "JSON object: beginnings of the state dict's names, and what stands for them here");
-  c->add_option("--input", o->image, "C,H,W of an image, where the file leaves them open or the architecture's usual ones are not meant");
-  c->add_option("--scale", o->scale, "what a white pixel is to the network before --mean and --std: 1 or 255")->capture_default_str();
+  c->add_option("--input", o->image,
+                "C,H,W of an image, where the file leaves them open or the architecture's usual ones are not meant");
+  c->add_option("--scale", o->scale, "what a white pixel is to the network before --mean and --std: 1 or 255")
+      ->capture_default_str();
   c->add_option("--mean", o->mean, "taken from pixels: one number, or one a channel in the network's order");
   c->add_option("--std", o->std, "pixels are divided by it: one number, or one a channel");
   c->add_option("--order", o->order, "rgb or bgr")->check(CLI::IsMember({"rgb", "bgr"}));
-  c->add_option("--resize", o->resize, "the shorter side of pictures before their centre is cut out; 0: pictures are stretched")->check(CLI::Range(0, 1 << 15));
+  c->add_option("--resize", o->resize,
+                "the shorter side of pictures before their centre is cut out; 0: pictures are stretched")
+      ->check(CLI::Range(0, 1 << 15));
   c->add_option("--classes", o->classes, "file of class names, one a line (the last column, where there are tabs)");
   c->callback([o, &status] { status = run(*o); });
 }
@@ -125,12 +143,16 @@ void add_export(CLI::App& app, int& status) {
   auto* const c = app.add_subcommand("export", "a network for other frameworks");
   auto o = std::make_shared<ExportOptions>();
   c->add_option("FILE", o->file, "model file")->required();
-  c->add_option("--out", o->out, "NAME.onnx, or NAME.safetensors for a state dict under torchvision's names")->required();
+  c->add_option("--out", o->out, "NAME.onnx, or NAME.safetensors for a state dict under torchvision's names")
+      ->required();
   c->callback([o, &status] {
     const Model model = Model::load(o->file);
-    if (o->out.ends_with(".onnx")) onnx::export_file(model, o->out);
-    else if (o->out.ends_with(".safetensors")) export_state_dict(model, o->out);
-    else throw Error("--out " + o->out + ": expected a name that ends in .onnx or .safetensors", Error::usage);
+    if (o->out.ends_with(".onnx"))
+      onnx::export_file(model, o->out);
+    else if (o->out.ends_with(".safetensors"))
+      export_state_dict(model, o->out);
+    else
+      throw Error("--out " + o->out + ": expected a name that ends in .onnx or .safetensors", Error::usage);
     std::printf("written to %s\n", o->out.c_str());
     status = 0;
   });

@@ -25,7 +25,8 @@ bool is_picture(const fs::path& path) {
 // One picture, resized to the network's extent and prepared as the model says.
 void append_picture(const Model& model, const fs::path& path, Inputs& in) {
   const Shape s = model.image_shape();
-  if (s.c() != 1 && s.c() != 3) throw Error(path.string() + ": a picture has 1 or 3 channels, but the network takes " + std::to_string(s.c()));
+  if (s.c() != 1 && s.c() != 3)
+    throw Error(path.string() + ": a picture has 1 or 3 channels, but the network takes " + std::to_string(s.c()));
   const io::Image image = fit(io::read_image(path.string(), s.c()), s.w(), s.h(), model.preparation.resize);
   const std::size_t first = in.images.data.size();
   in.images.data.resize(first + static_cast<std::size_t>(s.per_image()));
@@ -41,9 +42,12 @@ std::vector<float> moved(const std::vector<float>& from, std::int64_t images, co
   for (std::int64_t n = 0; n < images; ++n)
     for (std::int64_t c = 0; c < channels; ++c)
       for (std::int64_t p = 0; p < pixels; ++p) {
-        const auto planar = static_cast<std::size_t>((n * channels + c) * pixels + p), interleaved = static_cast<std::size_t>((n * pixels + p) * channels + c);
-        if (to_nchw) to[planar] = from[interleaved];
-        else to[interleaved] = from[planar];
+        const auto planar = static_cast<std::size_t>((n * channels + c) * pixels + p),
+                   interleaved = static_cast<std::size_t>((n * pixels + p) * channels + c);
+        if (to_nchw)
+          to[planar] = from[interleaved];
+        else
+          to[interleaved] = from[planar];
       }
   return to;
 }
@@ -64,13 +68,17 @@ Inputs read_inputs(const Model& model, const std::string& path) {
     const io::NpyArray array = io::read_npy(path);
     const Shape s = model.image_shape();
     const auto& d = array.shape;
-    const auto fits = [&](std::int64_t a, std::int64_t b, std::int64_t c) { return d.size() == 4 && d[1] == a && d[2] == b && d[3] == c; };
+    const auto fits = [&](std::int64_t a, std::int64_t b, std::int64_t c) {
+      return d.size() == 4 && d[1] == a && d[2] == b && d[3] == c;
+    };
     // A network from a file that takes (N,H,W,C) takes that; (N,C,H,W) is taken by all.
     in.nhwc = model.preparation.nhwc && fits(s.h(), s.w(), s.c());
     const bool vector = s.pixels() == 1 && d.size() == 2 && d[1] == s.c();
     if (d.empty() || d[0] < 1 || d[0] > (1 << 24) || !(in.nhwc || vector || fits(s.c(), s.h(), s.w())))
-      throw Error(path + ": has shape " + text(d) + ", expected (N," + text(s).substr(3) + (model.preparation.nhwc ? " or (N,H,W,C) of it" : ""));
-    if (array.kind != 'f') throw Error(path + ": holds whole numbers, expected float32 as the network takes it (prepared, not pixels)");
+      throw Error(path + ": has shape " + text(d) + ", expected (N," + text(s).substr(3) +
+                  (model.preparation.nhwc ? " or (N,H,W,C) of it" : ""));
+    if (array.kind != 'f')
+      throw Error(path + ": holds whole numbers, expected float32 as the network takes it (prepared, not pixels)");
     in.file_shape = d;
     in.images.data = array.floats();
     if (in.nhwc) in.images.data = moved(in.images.data, d[0], s, true);
@@ -78,7 +86,8 @@ Inputs read_inputs(const Model& model, const std::string& path) {
   } else if (is_picture(path)) {
     append_picture(model, path, in);
   } else {
-    throw Error(path + ": is neither a .npy file, a .png or .jpg picture, nor a folder of pictures", fs::exists(path, ignored) ? Error::usage : Error::input);
+    throw Error(path + ": is neither a .npy file, a .png or .jpg picture, nor a folder of pictures",
+                fs::exists(path, ignored) ? Error::usage : Error::input);
   }
   in.images.shape = model.image_shape().with_batch(static_cast<std::int32_t>(in.names.size()));
   return in;
@@ -99,7 +108,8 @@ std::vector<float> unprepared(const Model& model, const TensorView& image) {
   for (std::int32_t c = 0; c < channels; ++c) {
     const std::int64_t to = p.bgr ? channels - 1 - c : c;
     for (std::int64_t i = 0; i < pixels; ++i)
-      out[static_cast<std::size_t>(to * pixels + i)] = image.data[c * pixels + i] * p.std[static_cast<std::size_t>(c)] + p.mean[static_cast<std::size_t>(c)];
+      out[static_cast<std::size_t>(to * pixels + i)] =
+          image.data[c * pixels + i] * p.std[static_cast<std::size_t>(c)] + p.mean[static_cast<std::size_t>(c)];
   }
   return out;
 }
@@ -111,15 +121,18 @@ void EngineOptions::add_to(CLI::App& app) {
 
 std::string describe(const Engine& engine) {
   if (engine.device() != nullptr) return engine.device()->name;
-  return std::to_string(engine.threads()) + (engine.threads() == 1 ? " thread, " : " threads, ") + kernels::name(kernels::active()) + " kernels";
+  return std::to_string(engine.threads()) + (engine.threads() == 1 ? " thread, " : " threads, ") +
+         kernels::name(kernels::active()) + " kernels";
 }
 
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>& list) {
   std::map<std::string, std::string> out;
   for (const std::string& pair : list) {
     const std::size_t equals = pair.find('=');
-    if (equals == std::string::npos || equals == 0) throw Error("--set '" + pair + "': expected key=value", Error::usage);
-    if (!out.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second) throw Error("--set: '" + pair.substr(0, equals) + "' is set twice", Error::usage);
+    if (equals == std::string::npos || equals == 0)
+      throw Error("--set '" + pair + "': expected key=value", Error::usage);
+    if (!out.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second)
+      throw Error("--set: '" + pair.substr(0, equals) + "' is set twice", Error::usage);
   }
   return out;
 }

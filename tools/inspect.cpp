@@ -13,7 +13,8 @@ namespace {
 
 std::string mebibytes(std::size_t bytes) {
   char buffer[32];
-  std::snprintf(buffer, sizeof buffer, bytes < (1u << 20) ? "%.1f KiB" : "%.1f MiB", bytes < (1u << 20) ? static_cast<double>(bytes) / 1024 : static_cast<double>(bytes) / 1048576);
+  std::snprintf(buffer, sizeof buffer, bytes < (1u << 20) ? "%.1f KiB" : "%.1f MiB",
+                bytes < (1u << 20) ? static_cast<double>(bytes) / 1024 : static_cast<double>(bytes) / 1048576);
   return buffer;
 }
 
@@ -30,11 +31,13 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   request.constant_parameters = true;
   const auto line = [&](const char* what) {
     Session::with_plan(engine, request, [&](const Plan& p) {
-      std::printf("  %-34s %12s  (values and signals %s, scratch %s, prepared weights %s)\n", what, mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(),
-                  mebibytes(p.scratch_bytes).c_str(), mebibytes(p.prepared_bytes).c_str());
+      std::printf("  %-34s %12s  (values and signals %s, scratch %s, prepared weights %s)\n", what,
+                  mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(), mebibytes(p.scratch_bytes).c_str(),
+                  mebibytes(p.prepared_bytes).c_str());
     });
   };
-  std::printf("memory of a run, batch %d, beside %s of parameters:\n", batch, mebibytes(model.parameters.size() * sizeof(real)).c_str());
+  std::printf("memory of a run, batch %d, beside %s of parameters:\n", batch,
+              mebibytes(model.parameters.size() * sizeof(real)).c_str());
   line("inference");
   const GradientRule gradient, training(true);
   std::vector<const Rule*> rules(small.nodes.size(), &gradient);
@@ -63,13 +66,15 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   std::stable_sort(order.begin(), order.end(), [&](Id a, Id b) { return g.shape(a).size() > g.shape(b).size(); });
   std::printf("largest values:\n");
   for (std::size_t k = 0; k < std::min<std::size_t>(5, order.size()); ++k)
-    std::printf("  %-34s %12s  %s\n", g.values[order[k]].name, mebibytes(static_cast<std::size_t>(g.shape(order[k]).size() * batch) * sizeof(real)).c_str(), text(g.shape(order[k])).c_str());
+    std::printf("  %-34s %12s  %s\n", g.values[order[k]].name,
+                mebibytes(static_cast<std::size_t>(g.shape(order[k]).size() * batch) * sizeof(real)).c_str(),
+                text(g.shape(order[k])).c_str());
 }
 
 void print_graph(const Model& model) {
   const Graph& g = model.graph();
-  std::printf("%s: %zu ops, %lld parameters, input %s, %d classes\n", model.architecture.c_str(), g.nodes.size(), static_cast<long long>(model.parameter_count()),
-              text(model.image_shape()).c_str(), model.classes());
+  std::printf("%s: %zu ops, %lld parameters, input %s, %d classes\n", model.architecture.c_str(), g.nodes.size(),
+              static_cast<long long>(model.parameter_count()), text(model.image_shape()).c_str(), model.classes());
   for (const auto& [key, value] : model.notes) std::printf("  %s: %s\n", key.c_str(), value.c_str());
   std::printf("%-20s %-18s %-10s %-20s %12s  %s\n", "node", "op", "class", "output", "parameters", "reads");
   for (const Node& node : g.nodes) {
@@ -77,7 +82,8 @@ void print_graph(const Model& model) {
     for (const Id p : node.par) parameters += g.shape(p).size();
     std::string reads;
     for (const Id v : node.in) reads += (reads.empty() ? "" : ", ") + std::string(g.values[v].name);
-    std::printf("%-20s %-18s %-10s %-20s %12lld  %s\n", node.name, node.op->name(), name(node.op->klass()), text(g.shape(node.out)).c_str(), static_cast<long long>(parameters), reads.c_str());
+    std::printf("%-20s %-18s %-10s %-20s %12lld  %s\n", node.name, node.op->name(), name(node.op->klass()),
+                text(g.shape(node.out)).c_str(), static_cast<long long>(parameters), reads.c_str());
   }
 }
 
@@ -107,8 +113,10 @@ void add_list(CLI::App& app, int& status, const char* name, const char* about, P
   auto as_json = std::make_shared<bool>(false);
   c->add_flag("--json", *as_json, "for programs");
   c->callback([as_json, &status, print, json] {
-    if (*as_json) std::printf("%s\n", json().dump(1).c_str());
-    else print();
+    if (*as_json)
+      std::printf("%s\n", json().dump(1).c_str());
+    else
+      print();
     status = 0;
   });
 }
@@ -137,49 +145,70 @@ void add_inspect(CLI::App& app, int& status) {
 }
 
 void add_lists(CLI::App& app, int& status) {
-  add_list(app, status, "methods", "explanation methods and their settings",
-           [] {
-             for (const MethodEntry& e : method_entries()) {
-               std::printf("%-22s %s [%s]%s%s\n", e.name, e.summary, e.source, e.takes_baseline ? " --baseline" : "", e.takes_rules ? " --rule" : "");
-               print_settings(e.settings);
-             }
-           },
-           [] {
-             nlohmann::json list = nlohmann::json::array();
-             for (const MethodEntry& e : method_entries())
-               list.push_back({{"name", e.name}, {"summary", e.summary}, {"source", e.source}, {"baseline", e.takes_baseline}, {"rules", e.takes_rules}, {"settings", settings_json(e.settings)}});
-             return list;
-           });
-  add_list(app, status, "rules", "rules for single nodes (--rule) and their settings",
-           [] {
-             for (const RuleEntry& e : rule_entries()) {
-               std::printf("%-22s %s [%s]\n", e.name, e.summary, e.source);
-               print_settings(e.settings);
-             }
-           },
-           [] {
-             nlohmann::json list = nlohmann::json::array();
-             for (const RuleEntry& e : rule_entries()) list.push_back({{"name", e.name}, {"summary", e.summary}, {"source", e.source}, {"settings", settings_json(e.settings)}});
-             return list;
-           });
-  add_list(app, status, "models", "architectures that `train` knows",
-           [] {
-             for (const Architecture& a : architectures()) std::printf("%-16s %12lld  %s; usually %s, %d classes\n", a.name, static_cast<long long>(a.parameters), a.summary, text(a.usual).c_str(), a.usual_classes);
-           },
-           [] {
-             nlohmann::json list = nlohmann::json::array();
-             for (const Architecture& a : architectures()) list.push_back({{"name", a.name}, {"summary", a.summary}, {"input", {a.usual.c(), a.usual.h(), a.usual.w()}}, {"classes", a.usual_classes}, {"parameters", a.parameters}});
-             return list;
-           });
-  add_list(app, status, "layers", "ops that networks are made of",
-           [] {
-             for (const OpEntry& e : op_entries()) std::printf("%-22s %s\n", e.name, e.summary);
-           },
-           [] {
-             nlohmann::json list = nlohmann::json::array();
-             for (const OpEntry& e : op_entries()) list.push_back({{"name", e.name}, {"summary", e.summary}});
-             return list;
-           });
+  add_list(
+      app, status, "methods", "explanation methods and their settings",
+      [] {
+        for (const MethodEntry& e : method_entries()) {
+          std::printf("%-22s %s [%s]%s%s\n", e.name, e.summary, e.source, e.takes_baseline ? " --baseline" : "",
+                      e.takes_rules ? " --rule" : "");
+          print_settings(e.settings);
+        }
+      },
+      [] {
+        nlohmann::json list = nlohmann::json::array();
+        for (const MethodEntry& e : method_entries())
+          list.push_back({{"name", e.name},
+                          {"summary", e.summary},
+                          {"source", e.source},
+                          {"baseline", e.takes_baseline},
+                          {"rules", e.takes_rules},
+                          {"settings", settings_json(e.settings)}});
+        return list;
+      });
+  add_list(
+      app, status, "rules", "rules for single nodes (--rule) and their settings",
+      [] {
+        for (const RuleEntry& e : rule_entries()) {
+          std::printf("%-22s %s [%s]\n", e.name, e.summary, e.source);
+          print_settings(e.settings);
+        }
+      },
+      [] {
+        nlohmann::json list = nlohmann::json::array();
+        for (const RuleEntry& e : rule_entries())
+          list.push_back({{"name", e.name},
+                          {"summary", e.summary},
+                          {"source", e.source},
+                          {"settings", settings_json(e.settings)}});
+        return list;
+      });
+  add_list(
+      app, status, "models", "architectures that `train` knows",
+      [] {
+        for (const Architecture& a : architectures())
+          std::printf("%-16s %12lld  %s; usually %s, %d classes\n", a.name, static_cast<long long>(a.parameters),
+                      a.summary, text(a.usual).c_str(), a.usual_classes);
+      },
+      [] {
+        nlohmann::json list = nlohmann::json::array();
+        for (const Architecture& a : architectures())
+          list.push_back({{"name", a.name},
+                          {"summary", a.summary},
+                          {"input", {a.usual.c(), a.usual.h(), a.usual.w()}},
+                          {"classes", a.usual_classes},
+                          {"parameters", a.parameters}});
+        return list;
+      });
+  add_list(
+      app, status, "layers", "ops that networks are made of",
+      [] {
+        for (const OpEntry& e : op_entries()) std::printf("%-22s %s\n", e.name, e.summary);
+      },
+      [] {
+        nlohmann::json list = nlohmann::json::array();
+        for (const OpEntry& e : op_entries()) list.push_back({{"name", e.name}, {"summary", e.summary}});
+        return list;
+      });
 }
 
 }  // namespace vitrine::tools

@@ -19,8 +19,10 @@ void on_interrupt(int) {
 
 void check_isa() {
   const char* cap = std::getenv("VITRINE_ISA");
-  if (cap != nullptr && std::strcmp(cap, "ref") != 0 && std::strcmp(cap, "avx2") != 0 && std::strcmp(cap, "avx512") != 0)
-    throw Error("environment variable VITRINE_ISA is '" + std::string(cap) + "': expected ref, avx2 or avx512", Error::usage);
+  if (cap != nullptr && std::strcmp(cap, "ref") != 0 && std::strcmp(cap, "avx2") != 0 &&
+      std::strcmp(cap, "avx512") != 0)
+    throw Error("environment variable VITRINE_ISA is '" + std::string(cap) + "': expected ref, avx2 or avx512",
+                Error::usage);
 }
 
 }  // namespace
@@ -30,7 +32,8 @@ int main(int argc, char** argv) {
   using namespace vitrine;
   std::signal(SIGINT, tools::on_interrupt);
   std::signal(SIGTERM, tools::on_interrupt);
-  CLI::App app("Convolutional networks that you can see into: train them, explain their predictions op by op.", "vitrine");
+  CLI::App app("Convolutional networks that you can see into: train them, explain their predictions op by op.",
+               "vitrine");
   app.require_subcommand(1);
   app.set_version_flag("--version", VITRINE_VERSION);
   int status = 0;

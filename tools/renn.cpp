@@ -15,7 +15,8 @@ struct Options {
 };
 
 void print(const ProofNode& p, int depth) {
-  std::printf("%*s%.2f  %s  at (%.0f, %.0f)\n", 2 + 2 * depth, "", p.truth, p.text.c_str(), static_cast<double>(p.x), static_cast<double>(p.y));
+  std::printf("%*s%.2f  %s  at (%.0f, %.0f)\n", 2 + 2 * depth, "", p.truth, p.text.c_str(), static_cast<double>(p.x),
+              static_cast<double>(p.y));
   for (const ProofNode& part : p.parts) print(part, depth + 1);
 }
 
@@ -36,22 +37,33 @@ int run(const Options& o) {
     const RuleReport r = report_rules(model, engine, *data, rules, [] { return stop_requested.load(); });
     nlohmann::ordered_json evidence = nlohmann::ordered_json::array();
     for (const EvidenceReport& e : r.evidence)
-      evidence.push_back({{"name", e.name}, {"activation", e.activation}, {"fired", e.fired}, {"accuracy_effect", e.effect}, {"score_effect", e.logit_effect},
-                          {"relevance", e.relevance}, {"share", e.share}});
+      evidence.push_back({{"name", e.name},
+                          {"activation", e.activation},
+                          {"fired", e.fired},
+                          {"accuracy_effect", e.effect},
+                          {"score_effect", e.logit_effect},
+                          {"relevance", e.relevance},
+                          {"share", e.share}});
     nlohmann::ordered_json detections = nlohmann::ordered_json::array();
-    for (std::size_t q = 0; q < r.detections.size(); ++q) detections.push_back({{"pattern", rules.patterns[q]}, {"auc", r.detections[q].auc}, {"located", r.detections[q].located}});
+    for (std::size_t q = 0; q < r.detections.size(); ++q)
+      detections.push_back(
+          {{"pattern", rules.patterns[q]}, {"auc", r.detections[q].auc}, {"located", r.detections[q].located}});
     json["accuracy"] = r.accuracy;
     json["score"] = r.score;
     json["to_bias"] = r.to_bias;
     json["evidence"] = evidence;
     json["detections"] = detections;
     if (!o.json) {
-      std::printf("accuracy %.4f  mean score %.3f = relevance %.3f + biases %.3f\n", r.accuracy, r.score, r.score - r.to_bias, r.to_bias);
-      std::printf("%-28s %10s %6s %9s %7s %10s %6s\n", "evidence", "activation", "fired", "accuracy", "score", "relevance", "share");
+      std::printf("accuracy %.4f  mean score %.3f = relevance %.3f + biases %.3f\n", r.accuracy, r.score,
+                  r.score - r.to_bias, r.to_bias);
+      std::printf("%-28s %10s %6s %9s %7s %10s %6s\n", "evidence", "activation", "fired", "accuracy", "score",
+                  "relevance", "share");
       for (const EvidenceReport& e : r.evidence)
-        std::printf("%-28s %10.3f %6.2f %+9.4f %+7.3f %+10.3f %6.3f\n", e.name.c_str(), e.activation, e.fired, e.effect, e.logit_effect, e.relevance, e.share);
+        std::printf("%-28s %10.3f %6.2f %+9.4f %+7.3f %+10.3f %6.3f\n", e.name.c_str(), e.activation, e.fired, e.effect,
+                    e.logit_effect, e.relevance, e.share);
       for (std::size_t q = 0; q < r.detections.size(); ++q)
-        std::printf("%-28s found in the right images: area %.4f; at the right place: %.3f\n", rules.patterns[q].c_str(), r.detections[q].auc, r.detections[q].located);
+        std::printf("%-28s found in the right images: area %.4f; at the right place: %.3f\n", rules.patterns[q].c_str(),
+                    r.detections[q].auc, r.detections[q].located);
     }
   }
   if (!o.input.empty()) {
@@ -69,7 +81,8 @@ int run(const Options& o) {
       for (const ProofNode& p : proofs) list.push_back(to_json(p));
       images.push_back({{"image", in.names[k]}, {"class", model.class_name(best)}, {"rules", list}});
       if (o.json) continue;
-      std::printf("%s: %s, score %.3f\n", in.names[k].c_str(), model.class_name(best).c_str(), static_cast<double>(row[best]));
+      std::printf("%s: %s, score %.3f\n", in.names[k].c_str(), model.class_name(best).c_str(),
+                  static_cast<double>(row[best]));
       for (const ProofNode& p : proofs) print(p, 0);
     }
     json["images"] = images;
@@ -81,7 +94,8 @@ int run(const Options& o) {
 }  // namespace
 
 void add_rules_report(CLI::App& app, int& status) {
-  auto* const c = app.add_subcommand("renn", "what the rules of a network do: activation, effect, relevance; why they spoke on an image");
+  auto* const c = app.add_subcommand(
+      "renn", "what the rules of a network do: activation, effect, relevance; why they spoke on an image");
   auto o = std::make_shared<Options>();
   c->add_option("FILE", o->file, "model file made by vitrine train renn")->required();
   c->add_option("--data", o->data, "report over the test part of a data set");

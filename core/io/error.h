@@ -1,5 +1,6 @@
 // The one exception type of the host side (core/io, models, interp methods, tools). It carries one sentence that names
-// the file, field or shape, what was found and what was expected. Kernels, core, layers and rules return Status instead.
+// the file, field or shape, what was found and what was expected. Kernels, core, layers and rules return Status
+// instead.
 #pragma once
 
 #include <stdexcept>

@@ -37,7 +37,8 @@ struct Descriptor {
 
 std::vector<std::byte> read_file(const std::string& path, std::size_t limit) {
   const Descriptor file(path);
-  if (file.size > limit) throw Error(path + ": has " + std::to_string(file.size) + " bytes, expected at most " + std::to_string(limit));
+  if (file.size > limit)
+    throw Error(path + ": has " + std::to_string(file.size) + " bytes, expected at most " + std::to_string(limit));
   std::vector<std::byte> out(file.size);
   for (std::size_t at = 0; at < out.size();) {
     const ssize_t n = ::read(file.fd, out.data() + at, out.size() - at);
@@ -84,7 +85,9 @@ std::vector<std::byte> maybe_gunzip(std::vector<std::byte> raw, const std::strin
   return out;
 }
 
-std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit) { return maybe_gunzip(read_file(path, limit), path, limit); }
+std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit) {
+  return maybe_gunzip(read_file(path, limit), path, limit);
+}
 
 std::vector<std::string> read_lines(const std::string& path, std::size_t limit) {
   const std::vector<std::byte> bytes = read_file(path, limit);

@@ -14,8 +14,10 @@ namespace vitrine::io {
 /// The bytes of a file; an Error if it is missing, unreadable, a folder, or larger than `limit`.
 std::vector<std::byte> read_file(const std::string& path, std::size_t limit = std::size_t{1} << 31);
 
-/// Bytes, unpacked if they are gzip (by the first of them); `limit` bounds the unpacked size, so no small file fills memory.
-std::vector<std::byte> maybe_gunzip(std::vector<std::byte>, const std::string& path, std::size_t limit = std::size_t{1} << 31);
+/// Bytes, unpacked if they are gzip (by the first of them); `limit` bounds the unpacked size, so no small file fills
+/// memory.
+std::vector<std::byte> maybe_gunzip(std::vector<std::byte>, const std::string& path,
+                                    std::size_t limit = std::size_t{1} << 31);
 std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit = std::size_t{1} << 31);
 
 /// The lines of a text file, without their ends.
@@ -37,7 +39,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-/// Writes to a temporary file in the same folder; commit() makes it the file, atomically. Without commit nothing remains.
+/// Writes to a temporary file in the same folder; commit() makes it the file, atomically. Without commit nothing
+/// remains.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);

@@ -14,8 +14,8 @@ struct Image {
   std::vector<std::uint8_t> pixels;  ///< h x w x c
 };
 
-/// A PNG or JPEG as grey (channels 1) or RGB (channels 3), whatever it holds; an Error if it is damaged, of another kind,
-/// or larger than 2^26 pixels.
+/// A PNG or JPEG as grey (channels 1) or RGB (channels 3), whatever it holds; an Error if it is damaged, of another
+/// kind, or larger than 2^26 pixels.
 Image read_image(const std::string& path, int channels);
 /// Likewise from memory; `path` is for messages.
 Image parse_image(const std::uint8_t* data, std::size_t bytes, int channels, const std::string& path);
@@ -23,7 +23,8 @@ Image parse_image(const std::uint8_t* data, std::size_t bytes, int channels, con
 /// Writes a PNG, atomically.
 void write_png(const std::string& path, const Image&);
 
-/// Bilinear with half-pixel centres; when shrinking, each pixel averages a triangle as wide as the step, as Pillow does.
+/// Bilinear with half-pixel centres; when shrinking, each pixel averages a triangle as wide as the step, as Pillow
+/// does.
 Image resize(const Image&, int w, int h);
 
 }  // namespace vitrine::io

@@ -18,8 +18,10 @@ struct DtypeName {
   Dtype dtype;
   std::size_t bytes;
 };
-constexpr DtypeName dtypes[] = {{"F64", Dtype::f64, 8}, {"F32", Dtype::f32, 4}, {"F16", Dtype::f16, 2}, {"BF16", Dtype::bf16, 2}, {"I64", Dtype::i64, 8},
-                                {"I32", Dtype::i32, 4}, {"I16", Dtype::i16, 2}, {"I8", Dtype::i8, 1},   {"U8", Dtype::u8, 1},     {"BOOL", Dtype::boolean, 1}};
+constexpr DtypeName dtypes[] = {{"F64", Dtype::f64, 8},     {"F32", Dtype::f32, 4}, {"F16", Dtype::f16, 2},
+                                {"BF16", Dtype::bf16, 2},   {"I64", Dtype::i64, 8}, {"I32", Dtype::i32, 4},
+                                {"I16", Dtype::i16, 2},     {"I8", Dtype::i8, 1},   {"U8", Dtype::u8, 1},
+                                {"BOOL", Dtype::boolean, 1}};
 
 template <class From>
 void convert(std::span<const std::byte> bytes, std::vector<float>& out) {
@@ -59,14 +61,28 @@ std::int64_t TensorEntry::size() const noexcept {
 std::vector<float> TensorEntry::floats() const {
   std::vector<float> out(static_cast<std::size_t>(size()));
   switch (dtype) {
-    case Dtype::f64: convert<double>(bytes, out); break;
-    case Dtype::f32: convert<float>(bytes, out); break;
-    case Dtype::i64: convert<std::int64_t>(bytes, out); break;
-    case Dtype::i32: convert<std::int32_t>(bytes, out); break;
-    case Dtype::i16: convert<std::int16_t>(bytes, out); break;
-    case Dtype::i8: convert<std::int8_t>(bytes, out); break;
+    case Dtype::f64:
+      convert<double>(bytes, out);
+      break;
+    case Dtype::f32:
+      convert<float>(bytes, out);
+      break;
+    case Dtype::i64:
+      convert<std::int64_t>(bytes, out);
+      break;
+    case Dtype::i32:
+      convert<std::int32_t>(bytes, out);
+      break;
+    case Dtype::i16:
+      convert<std::int16_t>(bytes, out);
+      break;
+    case Dtype::i8:
+      convert<std::int8_t>(bytes, out);
+      break;
     case Dtype::u8:
-    case Dtype::boolean: convert<std::uint8_t>(bytes, out); break;
+    case Dtype::boolean:
+      convert<std::uint8_t>(bytes, out);
+      break;
     case Dtype::f16:
     case Dtype::bf16:
       for (std::size_t i = 0; i < out.size(); ++i) {
@@ -88,11 +104,13 @@ Safetensors::Safetensors(std::span<const std::byte> bytes, std::string path) : p
 
 void Safetensors::parse(std::span<const std::byte> all) {
   const auto fail = [&](const std::string& what) -> void { throw Error(path_ + ": " + what); };
-  if (all.size() < 8) fail("is no safetensors file: it has " + std::to_string(all.size()) + " bytes, expected at least 8");
+  if (all.size() < 8)
+    fail("is no safetensors file: it has " + std::to_string(all.size()) + " bytes, expected at least 8");
   std::uint64_t length = 0;
   std::memcpy(&length, all.data(), 8);
   if (length > header_limit || length > all.size() - 8)
-    fail("says that its safetensors header has " + std::to_string(length) + " bytes, but " + std::to_string(all.size() - 8) + " follow");
+    fail("says that its safetensors header has " + std::to_string(length) + " bytes, but " +
+         std::to_string(all.size() - 8) + " follow");
   const char* const text = reinterpret_cast<const char*>(all.data()) + 8;
   if (length == 0 || text[0] != '{') fail("is no safetensors file: its header does not begin with '{'");
   const nlohmann::json header = parse_header(text, text + length, path_);
@@ -104,11 +122,13 @@ void Safetensors::parse(std::span<const std::byte> all) {
         for (const auto& [key, text_value] : value.items()) metadata_[key] = text_value.get<std::string>();
         continue;
       }
-      if (!value.is_object() || value.size() != 3) fail("tensor '" + name + "' lacks dtype, shape or data_offsets, or has more");
+      if (!value.is_object() || value.size() != 3)
+        fail("tensor '" + name + "' lacks dtype, shape or data_offsets, or has more");
       TensorEntry t;
       t.name = name;
       const std::string type = value.at("dtype").get<std::string>();
-      const auto* const entry = std::find_if(std::begin(dtypes), std::end(dtypes), [&](const DtypeName& d) { return type == d.name; });
+      const auto* const entry =
+          std::find_if(std::begin(dtypes), std::end(dtypes), [&](const DtypeName& d) { return type == d.name; });
       if (entry == std::end(dtypes)) fail("tensor '" + name + "' has unknown dtype '" + type + "'");
       t.dtype = entry->dtype;
       std::uint64_t need = entry->bytes;
@@ -116,15 +136,22 @@ void Safetensors::parse(std::span<const std::byte> all) {
       for (const auto& d : value.at("shape")) {
         if (!d.is_number_unsigned()) fail("tensor '" + name + "' has a shape with something that is no size");
         const auto size = d.get<std::uint64_t>();
-        if (size != 0 && need > (std::uint64_t{1} << 60) / size) fail("tensor '" + name + "' has a shape of more elements than memory could hold");
+        if (size != 0 && need > (std::uint64_t{1} << 60) / size)
+          fail("tensor '" + name + "' has a shape of more elements than memory could hold");
         need *= size;
         t.shape.push_back(static_cast<std::int64_t>(size));
       }
       const auto& offsets = value.at("data_offsets");
-      if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) fail("tensor '" + name + "' has data_offsets that are no two sizes");
+      if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+          !offsets[1].is_number_unsigned())
+        fail("tensor '" + name + "' has data_offsets that are no two sizes");
       const auto begin = offsets[0].get<std::uint64_t>(), end = offsets[1].get<std::uint64_t>();
-      if (begin > end || end > body.size()) fail("tensor '" + name + "' lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) + ", but the file has " + std::to_string(body.size()) + " bytes of data");
-      if (end - begin != need) fail("tensor '" + name + "' has " + std::to_string(end - begin) + " bytes, but its shape needs " + std::to_string(need));
+      if (begin > end || end > body.size())
+        fail("tensor '" + name + "' lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) +
+             ", but the file has " + std::to_string(body.size()) + " bytes of data");
+      if (end - begin != need)
+        fail("tensor '" + name + "' has " + std::to_string(end - begin) + " bytes, but its shape needs " +
+             std::to_string(need));
       t.bytes = body.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
       spans.emplace_back(begin, end);
       tensors_.push_back(std::move(t));
@@ -135,12 +162,14 @@ void Safetensors::parse(std::span<const std::byte> all) {
   std::sort(spans.begin(), spans.end());
   std::uint64_t at = 0;
   for (const auto& [begin, end] : spans) {
-    if (begin != at) fail("has tensors that overlap or leave a gap at byte " + std::to_string(std::min(at, begin)) + " of its data");
+    if (begin != at)
+      fail("has tensors that overlap or leave a gap at byte " + std::to_string(std::min(at, begin)) + " of its data");
     at = end;
   }
   if (at != body.size()) fail("has " + std::to_string(body.size() - at) + " bytes of data that belong to no tensor");
   // In the order in which they lie in the file, as their writer gave them.
-  std::stable_sort(tensors_.begin(), tensors_.end(), [](const TensorEntry& a, const TensorEntry& b) { return a.bytes.data() < b.bytes.data(); });
+  std::stable_sort(tensors_.begin(), tensors_.end(),
+                   [](const TensorEntry& a, const TensorEntry& b) { return a.bytes.data() < b.bytes.data(); });
   for (std::size_t k = 0; k < tensors_.size(); ++k) index_[tensors_[k].name] = k;
 }
 

@@ -13,8 +13,11 @@ int argmax(const real* x, std::int64_t n) { return static_cast<int>(std::max_ele
 
 }  // namespace
 
-RuleReport report_rules(const Model& model, const Engine& engine, const data::Dataset& data, const RuleBase& rules, const std::function<bool()>& stop) {
-  if (data.image_shape() != model.image_shape()) throw Error("the data has images of " + text(data.image_shape()) + ", but the network takes " + text(model.image_shape()));
+RuleReport report_rules(const Model& model, const Engine& engine, const data::Dataset& data, const RuleBase& rules,
+                        const std::function<bool()>& stop) {
+  if (data.image_shape() != model.image_shape())
+    throw Error("the data has images of " + text(data.image_shape()) + ", but the network takes " +
+                text(model.image_shape()));
   const Graph& g = model.graph();
   const Id join = model.node("evidence"), logits = model.logits(), detections = g.nodes[model.node("detections")].out;
   std::vector<Id> values(g.nodes[join].in.begin(), g.nodes[join].in.end());
@@ -69,7 +72,8 @@ RuleReport report_rules(const Model& model, const Engine& engine, const data::Da
     session.upload(session.run().signal(logits), seed);
     session.walk_back();
     for (std::size_t k = 0; k < values.size(); ++k) {
-      const HostTensor v = session.download(session.run().value(values[k])), r = session.download(session.run().signal(values[k]));
+      const HostTensor v = session.download(session.run().value(values[k])),
+                       r = session.download(session.run().signal(values[k]));
       EvidenceReport& e = report.evidence[k];
       for (int n = 0; n < batch.count; ++n) {
         const real *const m = v.data + n * map.per_image(), *const relevance = r.data + n * map.per_image();
@@ -155,12 +159,15 @@ class Prover {
     ProofNode p = node(c.text, map(name), at);
     if (c.kind == RuleCondition::exists) {
       // The witness: the best place among those asked for, found as the graph found it, by its value.
-      const real* const source = map(c.parts.empty() ? detection_[static_cast<std::size_t>(c.detection)] : name + ".bound");
+      const real* const source =
+          map(c.parts.empty() ? detection_[static_cast<std::size_t>(c.detection)] : name + ".bound");
       std::int32_t best = at;
       double nearest = 1e300;
       for (std::int32_t q = 0; q < map_.pixels(); ++q) {
-        const double dx = static_cast<double>((q % map_.w() - at % map_.w()) * geometry_.w.jump), dy = static_cast<double>((q / map_.w() - at / map_.w()) * geometry_.h.jump);
-        const bool inside = dx >= c.place.left - 1e-6 && dx <= c.place.right + 1e-6 && dy >= c.place.top - 1e-6 && dy <= c.place.bottom + 1e-6;
+        const double dx = static_cast<double>((q % map_.w() - at % map_.w()) * geometry_.w.jump),
+                     dy = static_cast<double>((q / map_.w() - at / map_.w()) * geometry_.h.jump);
+        const bool inside = dx >= c.place.left - 1e-6 && dx <= c.place.right + 1e-6 && dy >= c.place.top - 1e-6 &&
+                            dy <= c.place.bottom + 1e-6;
         if (inside && static_cast<double>(source[q]) == p.truth && dx * dx + dy * dy < nearest) {
           nearest = dx * dx + dy * dy;
           best = q;
@@ -168,9 +175,11 @@ class Prover {
       }
       p.x = geometry_.w.centre(best % map_.w());
       p.y = geometry_.h.centre(best / map_.w());
-      for (std::size_t k = 0; k < c.parts.size(); ++k) p.parts.push_back(condition(c.parts[k], name + "." + std::to_string(k + 1), best));
+      for (std::size_t k = 0; k < c.parts.size(); ++k)
+        p.parts.push_back(condition(c.parts[k], name + "." + std::to_string(k + 1), best));
     } else {
-      for (std::size_t k = 0; k < c.parts.size(); ++k) p.parts.push_back(condition(c.parts[k], name + "." + std::to_string(k + 1), at));
+      for (std::size_t k = 0; k < c.parts.size(); ++k)
+        p.parts.push_back(condition(c.parts[k], name + "." + std::to_string(k + 1), at));
     }
     return p;
   }
@@ -186,7 +195,8 @@ class Prover {
 }  // namespace
 
 std::vector<ProofNode> prove(const Model& model, const Engine& engine, const RuleBase& rules, const Images& image) {
-  if (image.shape != model.image_shape()) throw Error("a proof is of one image of " + text(model.image_shape()) + ": found " + text(image.shape));
+  if (image.shape != model.image_shape())
+    throw Error("a proof is of one image of " + text(model.image_shape()) + ": found " + text(image.shape));
   PlanRequest request;
   request.graph = &model.graph();
   std::vector<Id> keep;

@@ -24,13 +24,13 @@ struct Images {
 struct ExplainRequest {
   std::string method = "gradient";
   std::map<std::string, std::string> settings;
-  std::vector<RuleChoice> rules;        ///< override single nodes, in order
-  std::optional<int> target;            ///< class; none: each image's predicted class
-  std::string baseline = "zero";        ///< zero, mean (each image's channel means), blur (Gaussian, sigma = side/8)
+  std::vector<RuleChoice> rules;          ///< override single nodes, in order
+  std::optional<int> target;              ///< class; none: each image's predicted class
+  std::string baseline = "zero";          ///< zero, mean (each image's channel means), blur (Gaussian, sigma = side/8)
   std::optional<Images> baseline_images;  ///< instead: one image, or one for each input
-  bool ledger = false;                  ///< of methods that walk once
+  bool ledger = false;                    ///< of methods that walk once
   std::size_t memory_budget = std::size_t{512} << 20;  ///< bytes; inputs are explained in batches that fit
-  std::int32_t images = 0;              ///< that a call will bring, where it is known: no more memory is taken than they need
+  std::int32_t images = 0;  ///< that a call will bring, where it is known: no more memory is taken than they need
   std::function<void(double)> progress;  ///< share done, for methods that run long; may be empty
   std::function<bool()> stop;            ///< asked between batches; true ends with an Error
 };
@@ -41,17 +41,18 @@ struct LedgerRow {
   kernels::Stats out, in;
   double absorbed_by_bias = 0, absorbed_by_stabiliser = 0, seconds = 0;
   std::size_t bytes = 0;
-  /// What neither arrived nor was absorbed: 0 for conserving rules; alpha-beta without a negative part, for one, makes some.
+  /// What neither arrived nor was absorbed: 0 for conserving rules; alpha-beta without a negative part, for one, makes
+  /// some.
   double unplaced() const noexcept { return out.sum - in.sum - absorbed_by_bias - absorbed_by_stabiliser; }
 };
 
 struct Explanation {
   Shape shape{};
-  std::vector<real> relevance;       ///< of the inputs' shape; raw, never normalised or clipped
-  std::vector<int> target;           ///< an image
-  std::vector<double> score;         ///< the target's logit, an image
+  std::vector<real> relevance;         ///< of the inputs' shape; raw, never normalised or clipped
+  std::vector<int> target;             ///< an image
+  std::vector<double> score;           ///< the target's logit, an image
   std::vector<double> baseline_score;  ///< likewise at the baseline, where the method has one; else empty
-  bool complete = false;             ///< whether the method promises sum of relevance = score - baseline_score
+  bool complete = false;               ///< whether the method promises sum of relevance = score - baseline_score
   std::vector<LedgerRow> ledger;
 };
 
@@ -67,8 +68,9 @@ std::span<const MethodEntry> method_entries();
 
 class Merged;
 
-/// Answers again and again with one plan, its memory and its prepared weights. Batch norms are merged into the layers before
-/// them. Model and engine must outlive it, and the parameters must not change. `memory_budget` in bytes: images go in batches that fit.
+/// Answers again and again with one plan, its memory and its prepared weights. Batch norms are merged into the layers
+/// before them. Model and engine must outlive it, and the parameters must not change. `memory_budget` in bytes: images
+/// go in batches that fit.
 class Predictor {
  public:
   Predictor(const Model&, const Engine&, std::size_t memory_budget = std::size_t{512} << 20);
@@ -77,7 +79,8 @@ class Predictor {
   Predictor(const Model&, const Engine&, Id value, std::size_t memory_budget, bool prepare = true);
   ~Predictor();
   Predictor(const Predictor&) = delete;
-  /// The output (or the value) for all images, one row an image, (N,K). Throws an Error if they do not fit the model or are not finite.
+  /// The output (or the value) for all images, one row an image, (N,K). Throws an Error if they do not fit the model or
+  /// are not finite.
   std::vector<real> predict(const Images&);
 
  private:
@@ -112,6 +115,7 @@ class Explainer {
 
 /// Each once: an Explainer's explain, a Predictor's predict.
 Explanation explain(const Model&, const Engine&, const Images&, const ExplainRequest&);
-std::vector<real> predict(const Model&, const Engine&, const Images&, std::size_t memory_budget = std::size_t{512} << 20);
+std::vector<real> predict(const Model&, const Engine&, const Images&,
+                          std::size_t memory_budget = std::size_t{512} << 20);
 
 }  // namespace vitrine

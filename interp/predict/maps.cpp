@@ -8,31 +8,37 @@ namespace vitrine {
 namespace {
 
 constexpr Setting grad_cam_list[] = {
-    {Setting::text, "node", "", "whose maps are weighted (default: the last activation, else convolution, that still has an extent)"},
+    {Setting::text, "node", "",
+     "whose maps are weighted (default: the last activation, else convolution, that still has an extent)"},
     {Setting::choice, "upsample", "bilinear", "from the node's extent to the image's", "bilinear|nearest"},
 };
 constexpr Setting guided_grad_cam_list[] = {
-    grad_cam_list[0], grad_cam_list[1],
+    grad_cam_list[0],
+    grad_cam_list[1],
     {Setting::choice, "other", "refuse", "guided backprop at activations that are no rectifiers", "refuse|gradient"},
 };
 
 // One plane of h x w to H x W, half-pixel centres, clamped at the borders.
-void upsample(const std::vector<double>& from, std::int32_t h, std::int32_t w, std::int32_t H, std::int32_t W, bool bilinear, std::vector<double>& to) {
+void upsample(const std::vector<double>& from, std::int32_t h, std::int32_t w, std::int32_t H, std::int32_t W,
+              bool bilinear, std::vector<double>& to) {
   to.resize(static_cast<std::size_t>(H) * static_cast<std::size_t>(W));
   const auto at = [&](std::int32_t y, std::int32_t x) {
-    return from[static_cast<std::size_t>(std::clamp(y, 0, h - 1)) * static_cast<std::size_t>(w) + static_cast<std::size_t>(std::clamp(x, 0, w - 1))];
+    return from[static_cast<std::size_t>(std::clamp(y, 0, h - 1)) * static_cast<std::size_t>(w) +
+                static_cast<std::size_t>(std::clamp(x, 0, w - 1))];
   };
   for (std::int32_t Y = 0; Y < H; ++Y)
     for (std::int32_t X = 0; X < W; ++X) {
       double& out = to[static_cast<std::size_t>(Y) * static_cast<std::size_t>(W) + static_cast<std::size_t>(X)];
       if (!bilinear) {
-        out = at(static_cast<std::int32_t>(std::int64_t{Y} * h / H), static_cast<std::int32_t>(std::int64_t{X} * w / W));
+        out =
+            at(static_cast<std::int32_t>(std::int64_t{Y} * h / H), static_cast<std::int32_t>(std::int64_t{X} * w / W));
         continue;
       }
       const double y = std::max(0.0, (Y + 0.5) * h / H - 0.5), x = std::max(0.0, (X + 0.5) * w / W - 0.5);
       const auto y0 = static_cast<std::int32_t>(y), x0 = static_cast<std::int32_t>(x);
       const double fy = y - y0, fx = x - x0;
-      out = (1 - fy) * ((1 - fx) * at(y0, x0) + fx * at(y0, x0 + 1)) + fy * ((1 - fx) * at(y0 + 1, x0) + fx * at(y0 + 1, x0 + 1));
+      out = (1 - fy) * ((1 - fx) * at(y0, x0) + fx * at(y0, x0 + 1)) +
+            fy * ((1 - fx) * at(y0 + 1, x0) + fx * at(y0 + 1, x0 + 1));
     }
 }
 
@@ -44,7 +50,8 @@ Id default_node(const Model& model) {
     if (g.nodes[i].op->klass() == OpClass::pointwise) activation = i;
     if (matches("conv*", g.nodes[i].op->name())) conv = i;
   }
-  if (activation == no_id && conv == no_id) throw Error("grad-cam: no node of this network has maps of more than one pixel", Error::usage);
+  if (activation == no_id && conv == no_id)
+    throw Error("grad-cam: no node of this network has maps of more than one pixel", Error::usage);
   return conv == no_id || (activation != no_id && activation > conv) ? activation : conv;
 }
 
@@ -57,22 +64,27 @@ class GradCam final : public Method {
     RuleSet set(assignment_.arena());
     assignment_.fill(set.make<GradientRule>());
     assignment_.override_with(c.request.rules);
-    walk_ = std::make_unique<Walk>(c.model, c.engine, assignment_.rules, Walk::Options{.until = value_, .keep = {value_}, .together = context_.together}, c.request.memory_budget);
+    walk_ = std::make_unique<Walk>(c.model, c.engine, assignment_.rules,
+                                   Walk::Options{.until = value_, .keep = {value_}, .together = context_.together},
+                                   c.request.memory_budget);
     if (walk_->session().plan().signals[value_] == not_planned)
       throw Error(s.owner() + ": node " + s.text("node") + " does not lead to the output", Error::usage);
   }
 
-  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
+  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline,
+                 real* relevance) override {
     if (guided_) guided_->attribute(x, targets, baseline, relevance);
     std::vector<double> map, large;
     in_batches(context_, x.shape.n(), *walk_, [&](std::int32_t first, std::int32_t count) {
-      walk_->run(x.images(first, count), nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), Walk::Seed::one);
+      walk_->run(x.images(first, count), nullptr,
+                 targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), Walk::Seed::one);
       const HostTensor a = walk_->session().download(walk_->session().run().value(value_)), s = walk_->signal();
       const std::int64_t pixels = a.shape.pixels();
       for (std::int32_t n = 0; n < count; ++n) {
         map.assign(static_cast<std::size_t>(pixels), 0.0);
         for (std::int32_t k = 0; k < a.shape.c(); ++k) {
-          const real *const activation = a.data + (std::int64_t{n} * a.shape.c() + k) * pixels, *const slope = s.data + (std::int64_t{n} * a.shape.c() + k) * pixels;
+          const real *const activation = a.data + (std::int64_t{n} * a.shape.c() + k) * pixels,
+                            *const slope = s.data + (std::int64_t{n} * a.shape.c() + k) * pixels;
           double weight = 0;
           for (std::int64_t p = 0; p < pixels; ++p) weight += slope[p];
           weight /= static_cast<double>(pixels);
@@ -104,7 +116,8 @@ class GradCam final : public Method {
 const std::span<const Setting> grad_cam_settings = grad_cam_list, guided_grad_cam_settings = guided_grad_cam_list;
 
 std::unique_ptr<Method> make_grad_cam(const MethodContext& c, const Settings& s, bool guided) {
-  return std::make_unique<GradCam>(c, s, guided ? make_method(c, "guided-backprop", {{"other", s.text("other")}}) : nullptr);
+  return std::make_unique<GradCam>(c, s,
+                                   guided ? make_method(c, "guided-backprop", {{"other", s.text("other")}}) : nullptr);
 }
 
 }  // namespace vitrine

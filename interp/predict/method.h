@@ -17,9 +17,10 @@ class Method {
   virtual ~Method() = default;
   /// Writes the relevance of `x` (all images at once, any number), for one target class an image. `baseline` has x's
   /// shape; methods without a baseline ignore it.
-  virtual void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) = 0;
-  /// Whether attribute() meets the scores on its way: it then takes `predicted` for a target and fills `scored`. Other methods are
-  /// told the targets.
+  virtual void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline,
+                         real* relevance) = 0;
+  /// Whether attribute() meets the scores on its way: it then takes `predicted` for a target and fills `scored`. Other
+  /// methods are told the targets.
   virtual bool scores_inputs() const { return false; }
   static constexpr int predicted = -1;
   struct Scored {
@@ -42,27 +43,30 @@ struct Together {
 class Walk {
  public:
   struct Options {
-    Id until = no_id;                    ///< default: the input
-    std::vector<Id> keep = {};           ///< values that stay readable
+    Id until = no_id;           ///< default: the input
+    std::vector<Id> keep = {};  ///< values that stay readable
     bool reference = false, one_reference = false, ledger = false;
     int channels = 1;
     Observer* observer = nullptr;
-    std::int32_t batch = 0;              ///< 0: as many as fit
+    std::int32_t batch = 0;  ///< 0: as many as fit
     Together together{};
   };
   Walk(const Model&, const Engine&, const std::vector<const Rule*>& rules, Options, std::size_t budget);
 
-  /// Runs one batch (at most batch()) forward and back, with `reference` an image each (one_reference: the first is that of all).
-  /// The seed is `seed(logit)` at each image's target, else 0. Where a target is Method::predicted it is the class of the largest
-  /// logit. Appends to `scored` unless that is null.
+  /// Runs one batch (at most batch()) forward and back, with `reference` an image each (one_reference: the first is
+  /// that of all). The seed is `seed(logit)` at each image's target, else 0. Where a target is Method::predicted it is
+  /// the class of the largest logit. Appends to `scored` unless that is null.
   enum class Seed { one, logit };
-  void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed, Method::Scored* scored = nullptr);
+  void run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed,
+           Method::Scored* scored = nullptr);
   /// Forward alone, of one batch and its baselines: appends to `scored`.
   void score(const TensorView& x, const TensorView& baseline, std::span<const int> targets, Method::Scored& scored);
   std::int32_t batch() const noexcept { return options_.batch; }
   /// Batches that this divides run fastest.
   std::int32_t lanes() const noexcept;
-  HostTensor signal(int channel = 0) const { return session_->download(session_->run().signal(options_.until, channel)); }
+  HostTensor signal(int channel = 0) const {
+    return session_->download(session_->run().signal(options_.until, channel));
+  }
   Session& session() noexcept { return *session_; }
   void collect(std::vector<LedgerRow>&) const;
 
@@ -81,7 +85,8 @@ class Walk {
   std::vector<real> reference_;  ///< one_reference: the image that the session's reference run has seen
 };
 
-/// A network with its batch norms merged into the layers before them: one copy, made when first asked for, for all who ask.
+/// A network with its batch norms merged into the layers before them: one copy, made when first asked for, for all who
+/// ask.
 class Merged {
  public:
   explicit Merged(const Model& model) noexcept : model_(model) {}
@@ -99,8 +104,9 @@ struct Fit {
   std::int32_t batch;
   bool prepare;
 };
-/// As fits the budget in bytes, but no larger a batch than is any faster: 1 to 64 images, of which each takes `beside` bytes more than the
-/// plan knows of. Of many images a small share is spent on preparing large weights anew for each batch, so that they need not be kept.
+/// As fits the budget in bytes, but no larger a batch than is any faster: 1 to 64 images, of which each takes `beside`
+/// bytes more than the plan knows of. Of many images a small share is spent on preparing large weights anew for each
+/// batch, so that they need not be kept.
 Fit fit(const Engine&, PlanRequest, std::size_t budget, Together together = {}, std::size_t beside = 0);
 
 /// What methods are made from.
@@ -108,7 +114,7 @@ struct MethodContext {
   const Model& model;
   const Engine& engine;
   const ExplainRequest& request;
-  Merged& merged;           ///< of the explained model
+  Merged& merged;  ///< of the explained model
   Together together{};
   /// The same over the merged network.
   MethodContext over_merged() const { return {merged.model(), engine, request, merged, together}; }
@@ -123,14 +129,18 @@ std::unique_ptr<Method> make_grad_cam(const MethodContext&, const Settings&, boo
 std::unique_ptr<Method> make_occlusion(const MethodContext&, const Settings&);
 
 /// Any method by name.
-std::unique_ptr<Method> make_method(const MethodContext&, const std::string& name, const std::map<std::string, std::string>& settings);
+std::unique_ptr<Method> make_method(const MethodContext&, const std::string& name,
+                                    const std::map<std::string, std::string>& settings);
 
 /// Calls body(first, count) for batches of at most `batch` images of n, reporting progress and honouring stop.
-void in_batches(const MethodContext&, std::int32_t n, std::int32_t batch, const std::function<void(std::int32_t, std::int32_t)>& body);
-/// The same for a walk: batches of at most its size, cut where its vectors end (Walk::lanes); the images that fill none come last.
-void in_batches(const MethodContext&, std::int32_t n, const Walk&, const std::function<void(std::int32_t, std::int32_t)>& body);
+void in_batches(const MethodContext&, std::int32_t n, std::int32_t batch,
+                const std::function<void(std::int32_t, std::int32_t)>& body);
+/// The same for a walk: batches of at most its size, cut where its vectors end (Walk::lanes); the images that fill none
+/// come last.
+void in_batches(const MethodContext&, std::int32_t n, const Walk&,
+                const std::function<void(std::int32_t, std::int32_t)>& body);
 
-extern const std::span<const Setting> lrp_settings, deeplift_settings, reversed_settings, integrated_settings, smoothgrad_settings,
-    grad_cam_settings, guided_grad_cam_settings, occlusion_settings;
+extern const std::span<const Setting> lrp_settings, deeplift_settings, reversed_settings, integrated_settings,
+    smoothgrad_settings, grad_cam_settings, guided_grad_cam_settings, occlusion_settings;
 
 }  // namespace vitrine

@@ -9,19 +9,30 @@
 namespace vitrine {
 namespace {
 
-#define VITRINE_COMMON_SETTINGS                                                                                               \
-  {Setting::number, "stabilizer", "1e-6", "guard added to denominators with their sign", "", 1e-30, 1e30},                   \
-  {Setting::choice, "stabilise", "offset", "how the guard acts: z + eps sgn(z), or sgn(z) max(|z|, eps)", "offset|clip"},    \
-  {Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs", "kept|dropped|shared"}
+#define VITRINE_COMMON_SETTINGS                                                                                     \
+  {Setting::number, "stabilizer", "1e-6", "guard added to denominators with their sign", "", 1e-30, 1e30},          \
+      {Setting::choice, "stabilise", "offset", "how the guard acts: z + eps sgn(z), or sgn(z) max(|z|, eps)",       \
+       "offset|clip"},                                                                                              \
+  {                                                                                                                 \
+    Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs", \
+        "kept|dropped|shared"                                                                                       \
+  }
 
 constexpr Setting plain_lrp[] = {VITRINE_COMMON_SETTINGS};
-constexpr Setting epsilon_lrp[] = {{Setting::number, "epsilon", "1e-6", "absorbs weak relevance", "", 0, 1e30}, VITRINE_COMMON_SETTINGS};
-constexpr Setting gamma_lrp[] = {{Setting::number, "gamma", "0.25", "how much positive contributions are favoured", "", 0, 1e30}, VITRINE_COMMON_SETTINGS};
-constexpr Setting alpha_beta_lrp[] = {{Setting::number, "alpha", "2", "factor of positive contributions; alpha - beta = 1", "", 1, 1e30},
-                                      {Setting::number, "beta", "1", "factor of negative contributions", "", 0, 1e30}, VITRINE_COMMON_SETTINGS};
+constexpr Setting epsilon_lrp[] = {{Setting::number, "epsilon", "1e-6", "absorbs weak relevance", "", 0, 1e30},
+                                   VITRINE_COMMON_SETTINGS};
+constexpr Setting gamma_lrp[] = {
+    {Setting::number, "gamma", "0.25", "how much positive contributions are favoured", "", 0, 1e30},
+    VITRINE_COMMON_SETTINGS};
+constexpr Setting alpha_beta_lrp[] = {
+    {Setting::number, "alpha", "2", "factor of positive contributions; alpha - beta = 1", "", 1, 1e30},
+    {Setting::number, "beta", "1", "factor of negative contributions", "", 0, 1e30},
+    VITRINE_COMMON_SETTINGS};
 constexpr Setting box_lrp[] = {{Setting::numbers, "low", "", "smallest input, one or one a channel (default: black)"},
-                               {Setting::numbers, "high", "", "largest input, one or one a channel (default: white)"}, VITRINE_COMMON_SETTINGS};
-constexpr Setting reversed[] = {{Setting::choice, "other", "refuse", "at activations that are no rectifiers", "refuse|gradient"}};
+                               {Setting::numbers, "high", "", "largest input, one or one a channel (default: white)"},
+                               VITRINE_COMMON_SETTINGS};
+constexpr Setting reversed[] = {
+    {Setting::choice, "other", "refuse", "at activations that are no rectifiers", "refuse|gradient"}};
 
 constexpr RuleEntry entries[] = {
     {"gradient", "derivative of the score", "Simonyan et al. 2014", {}},
@@ -38,7 +49,10 @@ constexpr RuleEntry entries[] = {
     {"deconvnet", "gradient with the signal rectified at rectifiers", "Zeiler & Fergus 2014", reversed},
     {"guided-backprop", "gradient rectified by signal and by input", "Springenberg et al. 2015", reversed},
     {"rescale", "DeepLIFT multipliers dy/dx (method deeplift only)", "Shrikumar et al. 2017, eq. 11-13", {}},
-    {"reveal-cancel", "DeepLIFT, positive and negative parts apart (method deeplift only)", "Shrikumar et al. 2017, eq. 14-16", {}},
+    {"reveal-cancel",
+     "DeepLIFT, positive and negative parts apart (method deeplift only)",
+     "Shrikumar et al. 2017, eq. 14-16",
+     {}},
 };
 
 const RuleEntry& find(const std::string& name) {
@@ -91,14 +105,17 @@ void input_box(const Model& model, std::vector<float>& low, std::vector<float>& 
 }
 
 Assignment::Assignment(const Model& model)
-    : rules(model.graph().nodes.size(), nullptr), model_(model), memory_(std::size_t{1} << 20 | (model.graph().nodes.size() * 1024)),
+    : rules(model.graph().nodes.size(), nullptr),
+      model_(model),
+      memory_(std::size_t{1} << 20 | (model.graph().nodes.size() * 1024)),
       arena_(memory_.data(), memory_.bytes()) {}
 
 void Assignment::fill(const Rule* rule) { std::fill(rules.begin(), rules.end(), rule); }
 
 void Assignment::compose(const CompositeOptions& o) {
   Failure failure;
-  if (vitrine::compose(model_.graph(), o, arena_, rules, &failure) != Status::ok) throw Error("lrp: " + sentence(failure), Error::usage);
+  if (vitrine::compose(model_.graph(), o, arena_, rules, &failure) != Status::ok)
+    throw Error("lrp: " + sentence(failure), Error::usage);
 }
 
 std::span<const float> Assignment::keep(std::vector<float> values) {
@@ -118,15 +135,19 @@ const Rule* Assignment::make(const RuleChoice& choice, bool nonnegative) {
   } else if (choice.rule == "pass") {
     rule = set.make<PassRule>();
   } else if (choice.rule == "deconvnet" || choice.rule == "guided-backprop") {
-    rule = set.make<RectifyRule>(choice.rule == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided, s.text("other") == "refuse");
+    rule = set.make<RectifyRule>(choice.rule == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided,
+                                 s.text("other") == "refuse");
   } else if (choice.rule == "rescale" || choice.rule == "reveal-cancel") {
-    throw Error("rule " + choice.rule + " carries multipliers, not relevance: use it with --method deeplift", Error::usage);
+    throw Error("rule " + choice.rule + " carries multipliers, not relevance: use it with --method deeplift",
+                Error::usage);
   } else {
     LrpOptions o;
     o.kind = lrp_kind(choice.rule);
     o.stabilizer = static_cast<float>(s.number("stabilizer"));
     o.stabilise = s.text("stabilise") == "clip" ? kernels::Stabilise::clip : kernels::Stabilise::offset;
-    o.bias = s.text("bias") == "dropped" ? BiasMode::dropped : s.text("bias") == "shared" ? BiasMode::shared : BiasMode::kept;
+    o.bias = s.text("bias") == "dropped"  ? BiasMode::dropped
+             : s.text("bias") == "shared" ? BiasMode::shared
+                                          : BiasMode::kept;
     if (o.kind == LrpKind::epsilon) o.epsilon = static_cast<float>(s.number("epsilon"));
     if (o.kind == LrpKind::gamma) o.gamma = static_cast<float>(s.number("gamma"));
     if (o.kind == LrpKind::alpha_beta) {
@@ -160,13 +181,16 @@ void Assignment::override_with(const std::vector<RuleChoice>& choices) {
       matched = true;
       const bool sign = nonnegative[node.in[0]];
       if (made[sign] == nullptr) made[sign] = make(choice, sign);
-      if (const char* why = made[sign]->refuses(*node.op)) throw Error("rule " + choice.rule + " at " + node.name + " (" + node.op->name() + "): " + why, Error::usage);
+      if (const char* why = made[sign]->refuses(*node.op))
+        throw Error("rule " + choice.rule + " at " + node.name + " (" + node.op->name() + "): " + why, Error::usage);
       rules[i] = made[sign];
     }
     if (!matched) {
       for (const auto& [alias, node] : model_.aliases)
         if (matches(choice.pattern.c_str(), alias.c_str()))
-          throw Error("--rule: pattern '" + choice.pattern + "' matches '" + alias + "', which is part of node '" + node + "' (a batch norm that is merged stays apart with --set batch-norm=keep)", Error::usage);
+          throw Error("--rule: pattern '" + choice.pattern + "' matches '" + alias + "', which is part of node '" +
+                          node + "' (a batch norm that is merged stays apart with --set batch-norm=keep)",
+                      Error::usage);
       std::string names;
       for (const Node& node : g.nodes) names += (names.empty() ? "" : ", ") + std::string(node.name);
       throw Error("--rule: pattern '" + choice.pattern + "' matches no node: the nodes are " + names, Error::usage);

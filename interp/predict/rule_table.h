@@ -41,7 +41,8 @@ class Assignment {
 
   void fill(const Rule* rule);
   void compose(const CompositeOptions&);
-  /// Later choices win. A usage Error if a pattern matches no node, or the rule has no meaning at a node that it matches.
+  /// Later choices win. A usage Error if a pattern matches no node, or the rule has no meaning at a node that it
+  /// matches.
   void override_with(const std::vector<RuleChoice>&);
 
   /// Copies values into memory that lives as long as the rules.

@@ -10,12 +10,16 @@
 namespace vitrine {
 namespace {
 
-double seconds() noexcept { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double seconds() noexcept {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 constexpr Setting lrp_list[] = {
     {Setting::choice, "composite", "epsilon-plus", "which rule at which node (Zennit's composites)",
-     "epsilon-plus|epsilon-plus-flat|epsilon-gamma-box|epsilon-alpha2-beta1|epsilon-alpha2-beta1-flat|excitation-backprop|"
-     "uniform-zero|uniform-epsilon|uniform-gamma|uniform-alpha-beta|uniform-z-plus|uniform-z-box|uniform-w-square|uniform-flat"},
+     "epsilon-plus|epsilon-plus-flat|epsilon-gamma-box|epsilon-alpha2-beta1|epsilon-alpha2-beta1-flat|excitation-"
+     "backprop|"
+     "uniform-zero|uniform-epsilon|uniform-gamma|uniform-alpha-beta|uniform-z-plus|uniform-z-box|uniform-w-square|"
+     "uniform-flat"},
     {Setting::number, "epsilon", "1e-6", "of the epsilon rule", "", 0, 1e30},
     {Setting::number, "gamma", "0.25", "of the gamma rule", "", 0, 1e30},
     {Setting::number, "alpha", "2", "of uniform-alpha-beta; alpha - beta = 1", "", 1, 1e30},
@@ -24,11 +28,15 @@ constexpr Setting lrp_list[] = {
     {Setting::numbers, "high", "", "largest input, one or one a channel (default: white)"},
     {Setting::number, "stabilizer", "1e-6", "guard of all other rules", "", 1e-30, 1e30},
     {Setting::choice, "stabilise", "offset", "how guards act: z + eps sgn(z), or sgn(z) max(|z|, eps)", "offset|clip"},
-    {Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs", "kept|dropped|shared"},
-    {Setting::choice, "batch-norm", "merge", "merge: into the layer before it, where there is one; keep: explained as an op of its own", "merge|keep"},
+    {Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs",
+     "kept|dropped|shared"},
+    {Setting::choice, "batch-norm", "merge",
+     "merge: into the layer before it, where there is one; keep: explained as an op of its own", "merge|keep"},
 };
 constexpr Setting deeplift_list[] = {
-    {Setting::choice, "rule", "rescale", "at activations; genomics-default: reveal-cancel after linear layers, else rescale", "rescale|reveal-cancel|genomics-default"},
+    {Setting::choice, "rule", "rescale",
+     "at activations; genomics-default: reveal-cancel after linear layers, else rescale",
+     "rescale|reveal-cancel|genomics-default"},
 };
 constexpr Setting reversed_list[] = {
     {Setting::choice, "other", "refuse", "at activations that are no rectifiers", "refuse|gradient"},
@@ -37,24 +45,38 @@ constexpr Setting reversed_list[] = {
 CompositeOptions composite_options(const MethodContext& c, const Settings& s, Assignment& assignment) {
   CompositeOptions o;
   const std::string& name = s.text("composite");
-  if (name == "epsilon-plus") o.composite = Composite::epsilon_plus;
-  else if (name == "epsilon-plus-flat") o.composite = Composite::epsilon_plus_flat;
-  else if (name == "epsilon-gamma-box") o.composite = Composite::epsilon_gamma_box;
-  else if (name == "epsilon-alpha2-beta1") o.composite = Composite::epsilon_alpha2_beta1;
-  else if (name == "epsilon-alpha2-beta1-flat") o.composite = Composite::epsilon_alpha2_beta1_flat;
-  else if (name == "excitation-backprop") o.composite = Composite::excitation_backprop;
-  else o.composite = Composite::uniform;
+  if (name == "epsilon-plus")
+    o.composite = Composite::epsilon_plus;
+  else if (name == "epsilon-plus-flat")
+    o.composite = Composite::epsilon_plus_flat;
+  else if (name == "epsilon-gamma-box")
+    o.composite = Composite::epsilon_gamma_box;
+  else if (name == "epsilon-alpha2-beta1")
+    o.composite = Composite::epsilon_alpha2_beta1;
+  else if (name == "epsilon-alpha2-beta1-flat")
+    o.composite = Composite::epsilon_alpha2_beta1_flat;
+  else if (name == "excitation-backprop")
+    o.composite = Composite::excitation_backprop;
+  else
+    o.composite = Composite::uniform;
   const std::string rule = o.composite == Composite::uniform ? name.substr(8) : "";
-  o.rule.kind = rule == "zero" ? LrpKind::zero : rule == "gamma" ? LrpKind::gamma : rule == "alpha-beta" ? LrpKind::alpha_beta
-      : rule == "z-plus" ? LrpKind::z_plus : rule == "z-box" ? LrpKind::z_box : rule == "w-square" ? LrpKind::w_square
-      : rule == "flat" ? LrpKind::flat : LrpKind::epsilon;
+  o.rule.kind = rule == "zero"         ? LrpKind::zero
+                : rule == "gamma"      ? LrpKind::gamma
+                : rule == "alpha-beta" ? LrpKind::alpha_beta
+                : rule == "z-plus"     ? LrpKind::z_plus
+                : rule == "z-box"      ? LrpKind::z_box
+                : rule == "w-square"   ? LrpKind::w_square
+                : rule == "flat"       ? LrpKind::flat
+                                       : LrpKind::epsilon;
   o.rule.epsilon = static_cast<float>(s.number("epsilon"));
   o.rule.gamma = static_cast<float>(s.number("gamma"));
   o.rule.alpha = static_cast<float>(s.number("alpha"));
   o.rule.beta = s.given("beta") ? static_cast<float>(s.number("beta")) : o.rule.alpha - 1;
   o.rule.stabilizer = static_cast<float>(s.number("stabilizer"));
   o.rule.stabilise = s.text("stabilise") == "clip" ? kernels::Stabilise::clip : kernels::Stabilise::offset;
-  o.rule.bias = s.text("bias") == "dropped" ? BiasMode::dropped : s.text("bias") == "shared" ? BiasMode::shared : BiasMode::kept;
+  o.rule.bias = s.text("bias") == "dropped"  ? BiasMode::dropped
+                : s.text("bias") == "shared" ? BiasMode::shared
+                                             : BiasMode::kept;
   std::vector<float> low, high;
   input_box(c.model, low, high);
   o.rule.low = assignment.keep(s.given("low") ? s.numbers("low") : low);
@@ -69,14 +91,17 @@ CompositeOptions composite_options(const MethodContext& c, const Settings& s, As
 // One walk with one signal a value.
 class WalkMethod : public Method {
  public:
-  WalkMethod(const MethodContext& c, Walk::Seed seed, bool times_input) : context_(c), assignment_(context_.model), seed_(seed), times_input_(times_input) {}
+  WalkMethod(const MethodContext& c, Walk::Seed seed, bool times_input)
+      : context_(c), assignment_(context_.model), seed_(seed), times_input_(times_input) {}
 
-  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
+  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline,
+                 real* relevance) override {
     scored = {};
     in_batches(context_, x.shape.n(), *walk_, [&](std::int32_t first, std::int32_t count) {
       const TensorView part = x.images(first, count);
       const TensorView reference = has_baseline() ? baseline.images(first, count) : TensorView{};
-      walk_->run(part, has_baseline() ? &reference : nullptr, targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), seed_, &scored);
+      walk_->run(part, has_baseline() ? &reference : nullptr,
+                 targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), seed_, &scored);
       walk_->collect(ledger);
       finish(part, reference, relevance + first * x.shape.per_image());
     });
@@ -88,7 +113,8 @@ class WalkMethod : public Method {
   void start(Walk::Options options) {
     options.ledger = context_.request.ledger;
     options.together = context_.together;
-    walk_ = std::make_unique<Walk>(context_.model, context_.engine, assignment_.rules, options, context_.request.memory_budget);
+    walk_ = std::make_unique<Walk>(context_.model, context_.engine, assignment_.rules, options,
+                                   context_.request.memory_budget);
   }
 
   virtual void finish(const TensorView& x, const TensorView& reference, real* out) {
@@ -112,7 +138,8 @@ class Rescale final : public WalkMethod {
   explicit Rescale(const MethodContext& c) : WalkMethod(c.request.ledger ? c : c.over_merged(), Walk::Seed::one, true) {
     assignment_.fill(&rule_);
     // With one baseline for all images its trace is made once, and kept.
-    const bool one = c.request.baseline_images ? c.request.baseline_images->shape.n() == 1 : c.request.baseline == "zero";
+    const bool one =
+        c.request.baseline_images ? c.request.baseline_images->shape.n() == 1 : c.request.baseline == "zero";
     start({.keep = {}, .reference = true, .one_reference = one});
   }
   bool complete() const override { return true; }
@@ -128,15 +155,19 @@ class RevealCancel final : public WalkMethod {
       : WalkMethod(c, Walk::Seed::one, true), reveal_(std::move(reveal)) {
     const Graph& g = c.model.graph();
     std::size_t bytes = 1 << 16;
-    for (const Value& v : g.values) bytes += v.kind == ValueKind::parameter ? 64 : 2 * (static_cast<std::size_t>(v.shape.size()) * sizeof(real) + 128);
+    for (const Value& v : g.values)
+      bytes +=
+          v.kind == ValueKind::parameter ? 64 : 2 * (static_cast<std::size_t>(v.shape.size()) * sizeof(real) + 128);
     // Parts and plan alike grow with the batch; half of the budget each is a safe split.
     const auto batch = static_cast<std::int32_t>(std::clamp<std::size_t>(c.request.memory_budget / 2 / bytes, 1, 64));
     book_ = Memory((2 * sizeof(TensorView)) * g.values.size() + Arena::alignment);
     memory_ = Memory(bytes * static_cast<std::size_t>(batch), c.engine.device());
     Arena book(book_.data(), book_.bytes()), data(memory_.data(), memory_.bytes());
     DeepLiftParts parts;
-    if (make_deeplift_parts(g, batch, book, data, parts) != Status::ok) throw Error("deeplift: the parts of all values do not fit in memory");
-    rule_ = std::make_unique<DeepLiftRevealCancel>(g, parts, std::span<const bool>(reinterpret_cast<const bool*>(reveal_.data()), reveal_.size()));
+    if (make_deeplift_parts(g, batch, book, data, parts) != Status::ok)
+      throw Error("deeplift: the parts of all values do not fit in memory");
+    rule_ = std::make_unique<DeepLiftRevealCancel>(
+        g, parts, std::span<const bool>(reinterpret_cast<const bool*>(reveal_.data()), reveal_.size()));
     assignment_.fill(rule_.get());
     start({.keep = {}, .reference = true, .channels = 2, .observer = rule_.get(), .batch = batch});
   }
@@ -170,12 +201,15 @@ std::vector<char> reveal_nodes(const MethodContext& c, const std::string& rule) 
   }
   for (const RuleChoice& choice : c.request.rules) {
     if (choice.rule != "rescale" && choice.rule != "reveal-cancel")
-      throw Error("rule " + choice.rule + " carries no multipliers: method deeplift takes rescale and reveal-cancel", Error::usage);
+      throw Error("rule " + choice.rule + " carries no multipliers: method deeplift takes rescale and reveal-cancel",
+                  Error::usage);
     bool matched = false;
     for (std::size_t i = 0; i < g.nodes.size(); ++i) {
       if (!matches(choice.pattern.c_str(), g.nodes[i].name)) continue;
       if (g.nodes[i].op->klass() != OpClass::pointwise)
-        throw Error("rule " + choice.rule + " at " + g.nodes[i].name + " (" + g.nodes[i].op->name() + "): is no activation, where alone it has a meaning", Error::usage);
+        throw Error("rule " + choice.rule + " at " + g.nodes[i].name + " (" + g.nodes[i].op->name() +
+                        "): is no activation, where alone it has a meaning",
+                    Error::usage);
       reveal[i] = choice.rule == "reveal-cancel";
       matched = true;
     }
@@ -186,9 +220,11 @@ std::vector<char> reveal_nodes(const MethodContext& c, const std::string& rule) 
 
 }  // namespace
 
-const std::span<const Setting> lrp_settings = lrp_list, deeplift_settings = deeplift_list, reversed_settings = reversed_list;
+const std::span<const Setting> lrp_settings = lrp_list, deeplift_settings = deeplift_list,
+                               reversed_settings = reversed_list;
 
-Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rule*>& rules, Options options, std::size_t budget)
+Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rule*>& rules, Options options,
+           std::size_t budget)
     : model_(model), options_(std::move(options)), logits_(model.logits()), rules_(rules) {
   if (options_.until == no_id) options_.until = model.graph().input;
   options_.keep.push_back(logits_);
@@ -210,7 +246,8 @@ Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rul
   if (options_.ledger) lines_.resize(model.graph().nodes.size());
 }
 
-void Walk::run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed how, Method::Scored* scored) {
+void Walk::run(const TensorView& x, const TensorView* reference, std::span<const int> targets, Seed how,
+               Method::Scored* scored) {
   if (reference != nullptr) run_reference(*reference);
   session_->forward(x);
   const HostTensor out = session_->download(session_->run().value(logits_));
@@ -239,7 +276,7 @@ void Walk::run_reference(const TensorView& images) {
   const TensorView one = images.images(0, 1);
   const std::span<const real> values{one.data, static_cast<std::size_t>(one.size())};
   if (std::equal(reference_.begin(), reference_.end(), values.begin(), values.end())) return;
-  reference_.clear();  // what an error leaves behind is no reference
+  reference_.clear();                                   // what an error leaves behind is no reference
   std::vector<real> own(values.begin(), values.end());  // later walks read it, when the caller's may be gone
   session_->forward_reference({own.data(), one.shape});
   reference_ = std::move(own);
@@ -251,7 +288,8 @@ int Walk::target_of(const HostTensor& logits, std::int32_t n, int asked) {
   return static_cast<int>(std::max_element(row, row + logits.shape.per_image()) - row);
 }
 
-void Walk::score(const TensorView& x, const TensorView& baseline, std::span<const int> targets, Method::Scored& scored) {
+void Walk::score(const TensorView& x, const TensorView& baseline, std::span<const int> targets,
+                 Method::Scored& scored) {
   const std::size_t first = scored.target.size();
   const auto forward = [&](const TensorView& images, auto body) {
     session_->forward(images);
@@ -262,7 +300,9 @@ void Walk::score(const TensorView& x, const TensorView& baseline, std::span<cons
     scored.target.push_back(target_of(out, n, targets[static_cast<std::size_t>(n)]));
     scored.score.push_back(out.data[row + scored.target.back()]);
   });
-  forward(baseline, [&](std::int32_t n, const HostTensor& out, std::int64_t row) { scored.baseline.push_back(out.data[row + scored.target[first + static_cast<std::size_t>(n)]]); });
+  forward(baseline, [&](std::int32_t n, const HostTensor& out, std::int64_t row) {
+    scored.baseline.push_back(out.data[row + scored.target[first + static_cast<std::size_t>(n)]]);
+  });
 }
 
 std::int32_t Walk::lanes() const noexcept {
@@ -297,10 +337,12 @@ void Walk::collect(std::vector<LedgerRow>& rows) const {
 }
 
 Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, Together together, std::size_t beside) {
-  // A batch of `many` pays for preparing weights of this size anew each time: those of a path, or what calls bring again and again.
+  // A batch of `many` pays for preparing weights of this size anew each time: those of a path, or what calls bring
+  // again and again.
   constexpr std::int32_t many = 8;
   const std::size_t large = std::size_t{together.path ? 32u : 160u} << 20;
-  // Values beyond this are slower to fetch than the weights that a larger batch spares. Batches of a path all read the same weights.
+  // Values beyond this are slower to fetch than the weights that a larger batch spares. Batches of a path all read the
+  // same weights.
   const std::size_t useful_bytes = std::size_t{together.path ? 96u : 384u} << 20;
   // Large images: more at once gain a tenth at most, and take as much more memory each.
   constexpr std::int32_t some = 5;
@@ -324,10 +366,13 @@ Fit fit(const Engine& engine, PlanRequest request, std::size_t budget, Together 
     const std::int32_t batches = (n - 1) / f.batch + 1;
     f.batch = (n - 1) / batches + 1;
   }
-  // Kernels of a larger batch prepare other weights than those of one image, and work with memory that grows otherwise than values do.
-  if (f.prepare && together.images >= many) planned(f.batch, true, [&](const Plan& plan) { f.prepare = plan.prepared_bytes <= large; });
+  // Kernels of a larger batch prepare other weights than those of one image, and work with memory that grows otherwise
+  // than values do.
+  if (f.prepare && together.images >= many)
+    planned(f.batch, true, [&](const Plan& plan) { f.prepare = plan.prepared_bytes <= large; });
   for (std::size_t bytes = budget + 1; f.batch > 1 && bytes > budget;) {
-    planned(f.batch, f.prepare, [&](const Plan& plan) { bytes = plan.bytes() + static_cast<std::size_t>(f.batch) * beside; });
+    planned(f.batch, f.prepare,
+            [&](const Plan& plan) { bytes = plan.bytes() + static_cast<std::size_t>(f.batch) * beside; });
     if (bytes > budget) --f.batch;
   }
   return f;
@@ -340,14 +385,17 @@ std::unique_ptr<Method> make_walk_method(const MethodContext& c, const std::stri
     return std::make_unique<RevealCancel>(c, reveal);
   }
   // Rules and ledgers name nodes, merged ones too; LRP's user says which network is meant.
-  const bool lrp = name == "lrp", merge = lrp ? s.text("batch-norm") == "merge" : c.request.rules.empty() && !c.request.ledger;
-  auto m = std::make_unique<WalkMethod>(merge ? c.over_merged() : c, lrp ? Walk::Seed::logit : Walk::Seed::one, name == "input-x-gradient");
+  const bool lrp = name == "lrp",
+             merge = lrp ? s.text("batch-norm") == "merge" : c.request.rules.empty() && !c.request.ledger;
+  auto m = std::make_unique<WalkMethod>(merge ? c.over_merged() : c, lrp ? Walk::Seed::logit : Walk::Seed::one,
+                                        name == "input-x-gradient");
   Assignment& a = m->assignment_;
   if (lrp) {
     a.compose(composite_options(m->context_, s, a));
   } else if (name == "deconvnet" || name == "guided-backprop") {
     RuleSet set(a.arena());
-    a.fill(set.make<RectifyRule>(name == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided, s.text("other") == "refuse"));
+    a.fill(set.make<RectifyRule>(name == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided,
+                                 s.text("other") == "refuse"));
   } else {
     RuleSet set(a.arena());
     a.fill(set.make<GradientRule>());

@@ -14,9 +14,9 @@ namespace {
 
 // One axis of a value in the network of crops. Positions are those of the windows.
 struct AxisCrop {
-  std::int32_t size = 0;              // of the tensor
-  std::vector<std::int32_t> origin;   // where it begins in the whole map
-  std::vector<std::int32_t> from, to; // the places that differ from the image's own map, in the whole map
+  std::int32_t size = 0;               // of the tensor
+  std::vector<std::int32_t> origin;    // where it begins in the whole map
+  std::vector<std::int32_t> from, to;  // the places that differ from the image's own map, in the whole map
   bool same_place(const AxisCrop& o) const { return size == o.size && origin == o.origin; }
 };
 struct Crop {
@@ -32,9 +32,11 @@ struct Batch {
 // The image's own map, cut to each window's crop, with what has changed laid over it.
 class Patch final : public CustomOp {
  public:
-  Patch(const Crop* from, const Crop* to, const TensorView* own, const Batch* batch) noexcept : from_(from), to_(to), own_(own), batch_(batch) {}
+  Patch(const Crop* from, const Crop* to, const TensorView* own, const Batch* batch) noexcept
+      : from_(from), to_(to), own_(own), batch_(batch) {}
   const char* name() const noexcept override { return "patch"; }
-  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape>, Shape& out, std::size_t& aux) const noexcept override {
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape>, Shape& out,
+               std::size_t& aux) const noexcept override {
     out = in[0];
     out.d[2] = to_->axes[0].size;
     out.d[3] = to_->axes[1].size;
@@ -47,22 +49,26 @@ class Patch final : public CustomOp {
     ctx.ranges(std::int64_t{y.shape.n()} * y.shape.c(), 1, [&](std::int64_t begin, std::int64_t end) noexcept {
       for (std::int64_t plane = begin; plane < end; ++plane) {
         const auto window = static_cast<std::int32_t>(plane / y.shape.c()) + batch_->first;
-        const auto row = static_cast<std::size_t>(window / batch_->columns), column = static_cast<std::size_t>(window % batch_->columns);
+        const auto row = static_cast<std::size_t>(window / batch_->columns),
+                   column = static_cast<std::size_t>(window % batch_->columns);
         const real* const own = own_->data + plane % y.shape.c() * own_->shape.pixels();
         const Place down = place(0, row), across = place(1, column);
         real* const to = y.data + plane * y.shape.pixels();
         for (std::int32_t i = 0; i < y.shape.h(); ++i)
-          std::memcpy(to + i * y.shape.w(), own + (down.to + i) * own_->shape.w() + across.to, static_cast<std::size_t>(y.shape.w()) * sizeof(real));
+          std::memcpy(to + i * y.shape.w(), own + (down.to + i) * own_->shape.w() + across.to,
+                      static_cast<std::size_t>(y.shape.w()) * sizeof(real));
         const real* const changed = x.data + plane * x.shape.pixels();
         if (across.begin < across.end)
           for (std::int32_t i = down.begin; i < down.end; ++i)
-            std::memcpy(to + (i - down.to) * y.shape.w() + across.begin - across.to, changed + (i - down.from) * x.shape.w() + across.begin - across.from,
+            std::memcpy(to + (i - down.to) * y.shape.w() + across.begin - across.to,
+                        changed + (i - down.from) * x.shape.w() + across.begin - across.from,
                         static_cast<std::size_t>(across.end - across.begin) * sizeof(real));
       }
     });
     return Status::ok;
   }
-  Status vjp(const Context& ctx, const NodeIO&, const TensorView&, std::span<const Sink>, std::span<const Sink>) const noexcept override {
+  Status vjp(const Context& ctx, const NodeIO&, const TensorView&, std::span<const Sink>,
+             std::span<const Sink>) const noexcept override {
     return ctx.fail(Status::no_rule, "runs forward only");
   }
   Need vjp_needs(bool) const noexcept override { return {}; }
@@ -75,7 +81,8 @@ class Patch final : public CustomOp {
   Place place(std::size_t axis, std::size_t position) const noexcept {
     const AxisCrop &from = from_->axes[axis], &to = to_->axes[axis];
     const std::int32_t origin = to.origin[position];
-    return {from.origin[position], origin, std::max(from.from[position], origin), std::min(from.to[position], origin + to.size)};
+    return {from.origin[position], origin, std::max(from.from[position], origin),
+            std::min(from.to[position], origin + to.size)};
   }
 
   const Crop *from_, *to_;
@@ -93,7 +100,8 @@ std::optional<WholeField> local_field(const Graph& g, const Node& node, std::siz
   const Field f = node.op->field(in, out, axis);
   const auto whole = [](float v) { return v == std::floor(v); };
   if (f.whole || f.step < 1 || !whole(f.size) || !whole(f.step) || !whole(f.before)) return {};
-  const WholeField w{static_cast<std::int32_t>(f.size), static_cast<std::int32_t>(f.step), static_cast<std::int32_t>(f.before)};
+  const WholeField w{static_cast<std::int32_t>(f.size), static_cast<std::int32_t>(f.step),
+                     static_cast<std::int32_t>(f.before)};
   // An input shorter by a step gives an output shorter by a place, and changes nothing else.
   std::vector<Shape> shorter, parameters;
   for (const Id v : node.in) {
@@ -110,12 +118,13 @@ std::optional<WholeField> local_field(const Graph& g, const Node& node, std::siz
   return w;
 }
 
-// A node's crops along one axis: what of its output changes, which crop of its inputs it needs, and which crop of its output
-// it then makes.
+// A node's crops along one axis: what of its output changes, which crop of its inputs it needs, and which crop of its
+// output it then makes.
 struct NodeAxis {
   AxisCrop in, out;
 };
-NodeAxis node_axis(const std::vector<const AxisCrop*>& inputs, const WholeField& f, std::int32_t in_size, std::int32_t out_size) {
+NodeAxis node_axis(const std::vector<const AxisCrop*>& inputs, const WholeField& f, std::int32_t in_size,
+                   std::int32_t out_size) {
   NodeAxis n;
   const std::size_t positions = inputs[0]->origin.size();
   std::int32_t most = 1;
@@ -134,8 +143,8 @@ NodeAxis node_axis(const std::vector<const AxisCrop*>& inputs, const WholeField&
     n.out.to.push_back(last);
     most = std::max(most, last - first);
   }
-  // The crop begins at a whole number of steps before what is needed, so that its outputs are outputs of the whole, and ends
-  // there or where the map ends. Outputs near a cut see padding instead of places, and nobody reads them.
+  // The crop begins at a whole number of steps before what is needed, so that its outputs are outputs of the whole, and
+  // ends there or where the map ends. Outputs near a cut see padding instead of places, and nobody reads them.
   const std::int32_t lead = (f.before + f.step - 1) / f.step;
   std::int32_t size = (most - 1) * f.step + f.size - f.before + f.step * lead;
   size += ((in_size - size) % f.step + f.step) % f.step;
@@ -151,7 +160,8 @@ NodeAxis node_axis(const std::vector<const AxisCrop*>& inputs, const WholeField&
 
 double multiplications(const Graph& g, const Node& node, double pixels) {
   double each = static_cast<double>(g.shape(node.out).c());
-  if (node.op->klass() == OpClass::affine && static_cast<const AffineOp&>(*node.op).mixes()) each = static_cast<double>(g.shape(node.par[0]).size());
+  if (node.op->klass() == OpClass::affine && static_cast<const AffineOp&>(*node.op).mixes())
+    each = static_cast<double>(g.shape(node.par[0]).size());
   return each * pixels;
 }
 
@@ -160,9 +170,9 @@ double multiplications(const Graph& g, const Node& node, double pixels) {
 struct WindowedRuns::Crops {
   Shape image;
   Batch batch;
-  std::vector<Crop> made;                            // a value of the network: what the crop network makes for it
-  std::vector<std::unique_ptr<Crop>> needed;         // of patches
-  std::vector<TensorView> own;                       // a value: the image's own map
+  std::vector<Crop> made;                     // a value of the network: what the crop network makes for it
+  std::vector<std::unique_ptr<Crop>> needed;  // of patches
+  std::vector<TensorView> own;                // a value: the image's own map
   Model model;
   Id value = no_id, whole_value = no_id;  // in this network, in the whole one
   std::vector<Id> kept;
@@ -175,8 +185,8 @@ WindowedRuns::~WindowedRuns() = default;
 
 std::int32_t WindowedRuns::batch() const noexcept { return crops_->session->plan().request.batch; }
 
-std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engine& engine, const WindowAxis& rows, const WindowAxis& columns, Id value,
-                                                 std::size_t budget) {
+std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engine& engine, const WindowAxis& rows,
+                                                 const WindowAxis& columns, Id value, std::size_t budget) {
   constexpr double whole_from = 0.6, worth_it = 0.7;  // shares of a map's places, of all multiplications
   if (engine.device() != nullptr) return nullptr;
   std::unique_ptr<WindowedRuns> runs(new WindowedRuns);
@@ -212,73 +222,76 @@ std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engin
   };
 
   double all = 0, some = 0;
-  c.model = Model(model.architecture, {1, c.image.c(), start.axes[0].size, start.axes[1].size}, [&](GraphBuilder& b, Id x) {
-    Rewriter r(model, b, x);
-    for (Id i = 0; i < g.nodes.size() && b.ok(); ++i) {
-      const Node& node = g.nodes[i];
-      const double pixels = static_cast<double>(g.shape(node.out).pixels());
-      Crop out;
-      std::array<AxisCrop, 2> in;
-      std::array<std::optional<WholeField>, 2> fields{local_field(g, node, 2), local_field(g, node, 3)};
-      bool local = fields[0] && fields[1];
-      for (const Id v : node.in) local = local && !c.made[v].whole;
-      bool in_place = local;
-      if (local) {
-        double share = 1;
-        for (std::size_t axis = 0; axis < 2; ++axis) {
-          std::vector<const AxisCrop*> inputs;
-          for (const Id v : node.in) inputs.push_back(&c.made[v].axes[axis]);
-          const WholeField& f = *fields[axis];
-          NodeAxis n = node_axis(inputs, f, g.shape(node.in[0]).d[2 + axis], g.shape(node.out).d[2 + axis]);
-          // Where each place reads itself alone, inputs that lie alike go on as they are.
-          in_place = in_place && f.size == 1 && f.step == 1 && f.before == 0;
-          for (const AxisCrop* a : inputs) in_place = in_place && a->same_place(*inputs[0]);
-          in[axis] = std::move(n.in);
-          out.axes[axis] = std::move(n.out);
-          share *= static_cast<double>(in[axis].size) / g.shape(node.in[0]).d[2 + axis];
+  c.model =
+      Model(model.architecture, {1, c.image.c(), start.axes[0].size, start.axes[1].size}, [&](GraphBuilder& b, Id x) {
+        Rewriter r(model, b, x);
+        for (Id i = 0; i < g.nodes.size() && b.ok(); ++i) {
+          const Node& node = g.nodes[i];
+          const double pixels = static_cast<double>(g.shape(node.out).pixels());
+          Crop out;
+          std::array<AxisCrop, 2> in;
+          std::array<std::optional<WholeField>, 2> fields{local_field(g, node, 2), local_field(g, node, 3)};
+          bool local = fields[0] && fields[1];
+          for (const Id v : node.in) local = local && !c.made[v].whole;
+          bool in_place = local;
+          if (local) {
+            double share = 1;
+            for (std::size_t axis = 0; axis < 2; ++axis) {
+              std::vector<const AxisCrop*> inputs;
+              for (const Id v : node.in) inputs.push_back(&c.made[v].axes[axis]);
+              const WholeField& f = *fields[axis];
+              NodeAxis n = node_axis(inputs, f, g.shape(node.in[0]).d[2 + axis], g.shape(node.out).d[2 + axis]);
+              // Where each place reads itself alone, inputs that lie alike go on as they are.
+              in_place = in_place && f.size == 1 && f.step == 1 && f.before == 0;
+              for (const AxisCrop* a : inputs) in_place = in_place && a->same_place(*inputs[0]);
+              in[axis] = std::move(n.in);
+              out.axes[axis] = std::move(n.out);
+              share *= static_cast<double>(in[axis].size) / g.shape(node.in[0]).d[2 + axis];
+            }
+            local = in_place || share <= whole_from;
+          }
+          if (local && in_place) {
+            for (std::size_t axis = 0; axis < 2; ++axis) {
+              out.axes[axis].size = c.made[node.in[0]].axes[axis].size;
+              out.axes[axis].origin = c.made[node.in[0]].axes[axis].origin;
+            }
+          }
+          std::vector<std::pair<Id, Id>> before;  // what stood for the inputs
+          for (const Id v : node.in) {
+            before.emplace_back(v, r.now(v));
+            if (local ? in_place : c.made[v].whole) continue;
+            c.needed.push_back(local ? std::make_unique<Crop>(Crop{false, in}) : whole_map(v));
+            const Crop* const need = c.needed.back().get();
+            if (std::find(c.kept.begin(), c.kept.end(), v) == c.kept.end() && v != g.input) c.kept.push_back(v);
+            const Id from[] = {r.now(v)};
+            r.stands_for(v, b.add(b.make<Patch>(&c.made[v], need, &c.own[v], &c.batch), from, {}, nullptr));
+            some += static_cast<double>(g.shape(v).c()) * need->axes[0].size * need->axes[1].size;
+          }
+          r.copy(i);
+          for (const auto& [v, stood] : before) r.stands_for(v, stood);
+          if (!local) out = std::move(*whole_map(node.out));
+          all += multiplications(g, node, pixels);
+          some += multiplications(g, node, static_cast<double>(out.axes[0].size) * out.axes[1].size);
+          c.made[node.out] = std::move(out);
+          if (node.out == value) {
+            // A value that stays a crop is asked for whole.
+            if (!c.made[value].whole) {
+              c.needed.push_back(whole_map(value));
+              const Id from[] = {r.now(value)};
+              r.stands_for(value, b.add(b.make<Patch>(&c.made[value], c.needed.back().get(), &c.own[value], &c.batch),
+                                        from, {}, nullptr));
+            }
+            c.value = r.now(value);
+          }
         }
-        local = in_place || share <= whole_from;
-      }
-      if (local && in_place) {
-        for (std::size_t axis = 0; axis < 2; ++axis) {
-          out.axes[axis].size = c.made[node.in[0]].axes[axis].size;
-          out.axes[axis].origin = c.made[node.in[0]].axes[axis].origin;
-        }
-      }
-      std::vector<std::pair<Id, Id>> before;  // what stood for the inputs
-      for (const Id v : node.in) {
-        before.emplace_back(v, r.now(v));
-        if (local ? in_place : c.made[v].whole) continue;
-        c.needed.push_back(local ? std::make_unique<Crop>(Crop{false, in}) : whole_map(v));
-        const Crop* const need = c.needed.back().get();
-        if (std::find(c.kept.begin(), c.kept.end(), v) == c.kept.end() && v != g.input) c.kept.push_back(v);
-        const Id from[] = {r.now(v)};
-        r.stands_for(v, b.add(b.make<Patch>(&c.made[v], need, &c.own[v], &c.batch), from, {}, nullptr));
-        some += static_cast<double>(g.shape(v).c()) * need->axes[0].size * need->axes[1].size;
-      }
-      r.copy(i);
-      for (const auto& [v, stood] : before) r.stands_for(v, stood);
-      if (!local) out = std::move(*whole_map(node.out));
-      all += multiplications(g, node, pixels);
-      some += multiplications(g, node, static_cast<double>(out.axes[0].size) * out.axes[1].size);
-      c.made[node.out] = std::move(out);
-      if (node.out == value) {
-        // A value that stays a crop is asked for whole.
-        if (!c.made[value].whole) {
-          c.needed.push_back(whole_map(value));
-          const Id from[] = {r.now(value)};
-          r.stands_for(value, b.add(b.make<Patch>(&c.made[value], c.needed.back().get(), &c.own[value], &c.batch), from, {}, nullptr));
-        }
-        c.value = r.now(value);
-      }
-    }
-    return r.now(g.output);
-  });
+        return r.now(g.output);
+      });
   runs->share_ = some / all;
   if (runs->share_ > worth_it) return nullptr;
   // All nodes are there in the same order, so the parameters lie where they lay, and are the network's own.
   c.model.parameters = {};
-  if (c.model.graph().parameter_size != g.parameter_size) throw Error("windows: the network of crops has other parameters than the network");
+  if (c.model.graph().parameter_size != g.parameter_size)
+    throw Error("windows: the network of crops has other parameters than the network");
 
   c.whole_value = value;
   c.kept.push_back(value);
@@ -303,7 +316,9 @@ void WindowedRuns::set_image(const TensorView& image) {
   for (const Id v : c.kept) c.own[v] = c.base->run().value(v);
 }
 
-HostTensor WindowedRuns::image_value() const { return crops_->base->download(crops_->base->run().value(crops_->whole_value)); }
+HostTensor WindowedRuns::image_value() const {
+  return crops_->base->download(crops_->base->run().value(crops_->whole_value));
+}
 
 HostTensor WindowedRuns::run(std::int32_t first, std::int32_t count, std::span<const float> fill) {
   Crops& c = *crops_;
@@ -313,14 +328,17 @@ HostTensor WindowedRuns::run(std::int32_t first, std::int32_t count, std::span<c
   const AxisCrop &down = c.made[input].axes[0], &across = c.made[input].axes[1];
   const Shape shape = c.model.image_shape().with_batch(count);
   for (std::int32_t n = 0; n < count; ++n) {
-    const auto row = static_cast<std::size_t>((first + n) / c.batch.columns), column = static_cast<std::size_t>((first + n) % c.batch.columns);
+    const auto row = static_cast<std::size_t>((first + n) / c.batch.columns),
+               column = static_cast<std::size_t>((first + n) % c.batch.columns);
     for (std::int32_t k = 0; k < shape.c(); ++k) {
       real* const to = c.input.data() + (std::int64_t{n} * shape.c() + k) * shape.pixels();
       for (std::int32_t i = 0; i < down.size; ++i)
         for (std::int32_t j = 0; j < across.size; ++j) {
           const std::int32_t y = down.origin[row] + i, x = across.origin[column] + j;
-          const bool inside = y >= down.from[row] && y < down.to[row] && x >= across.from[column] && x < across.to[column];
-          to[i * across.size + j] = inside ? static_cast<real>(fill[static_cast<std::size_t>(k)]) : own.data[(std::int64_t{k} * own.shape.h() + y) * own.shape.w() + x];
+          const bool inside =
+              y >= down.from[row] && y < down.to[row] && x >= across.from[column] && x < across.to[column];
+          to[i * across.size + j] = inside ? static_cast<real>(fill[static_cast<std::size_t>(k)])
+                                           : own.data[(std::int64_t{k} * own.shape.h() + y) * own.shape.w() + x];
         }
     }
   }

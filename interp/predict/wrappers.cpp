@@ -1,5 +1,5 @@
-// Methods around another: integrated gradients (a path of gradients) and SmoothGrad with its relatives (any method under
-// noise).
+// Methods around another: integrated gradients (a path of gradients) and SmoothGrad with its relatives (any method
+// under noise).
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
@@ -12,33 +12,42 @@ namespace {
 
 constexpr Setting integrated_list[] = {
     {Setting::integer, "steps", "50", "gradients along the path", "", 1, 100000},
-    {Setting::choice, "quadrature", "gauss-legendre", "where on the path, and with which weights", "gauss-legendre|trapezoid|left|right|midpoint"},
+    {Setting::choice, "quadrature", "gauss-legendre", "where on the path, and with which weights",
+     "gauss-legendre|trapezoid|left|right|midpoint"},
 };
 constexpr Setting smoothgrad_list[] = {
     {Setting::integer, "samples", "25", "noisy copies of each image", "", 1, 1000000},
-    {Setting::number, "sigma", "0.15", "noise's standard deviation as a share of each image's range (max - min)", "", 0, 1e6},
+    {Setting::number, "sigma", "0.15", "noise's standard deviation as a share of each image's range (max - min)", "", 0,
+     1e6},
     {Setting::integer, "seed", "0", "of the noise", "", 0, 9007199254740992.0},
     {Setting::text, "of", "gradient", "the method that is averaged; its settings follow as of.KEY=value"},
-    {Setting::choice, "statistic", "mean", "mean (SmoothGrad), square (SmoothGrad^2) or variance (VarGrad)", "mean|square|variance"},
+    {Setting::choice, "statistic", "mean", "mean (SmoothGrad), square (SmoothGrad^2) or variance (VarGrad)",
+     "mean|square|variance"},
 };
 
 class IntegratedGradients final : public Method {
  public:
   IntegratedGradients(const MethodContext& c, const Settings& s)
-      : context_(c.request.rules.empty() ? c.over_merged() : c), quadrature_(make_quadrature(s.text("quadrature"), static_cast<int>(s.integer("steps")))), assignment_(context_.model) {
+      : context_(c.request.rules.empty() ? c.over_merged() : c),
+        quadrature_(make_quadrature(s.text("quadrature"), static_cast<int>(s.integer("steps")))),
+        assignment_(context_.model) {
     RuleSet set(assignment_.arena());
     assignment_.fill(set.make<GradientRule>());
     assignment_.override_with(c.request.rules);
-    walk_ = std::make_unique<Walk>(context_.model, c.engine, assignment_.rules, Walk::Options{.together = {static_cast<std::int32_t>(quadrature_.at.size()), true}}, c.request.memory_budget);
+    walk_ = std::make_unique<Walk>(context_.model, c.engine, assignment_.rules,
+                                   Walk::Options{.together = {static_cast<std::int32_t>(quadrature_.at.size()), true}},
+                                   c.request.memory_budget);
   }
   bool complete() const override { return true; }
   bool has_baseline() const override { return true; }
   bool scores_inputs() const override { return true; }
 
-  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
+  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline,
+                 real* relevance) override {
     scored = {};
     in_batches(context_, x.shape.n(), *walk_, [&](std::int32_t first, std::int32_t count) {
-      walk_->score(x.images(first, count), baseline.images(first, count), targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), scored);
+      walk_->score(x.images(first, count), baseline.images(first, count),
+                   targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), scored);
     });
     const std::int64_t pixels = x.shape.per_image();
     const auto steps = static_cast<std::int32_t>(quadrature_.at.size());
@@ -53,7 +62,8 @@ class IntegratedGradients final : public Method {
         for (std::int32_t k = 0; k < count; ++k) {
           const double alpha = quadrature_.at[static_cast<std::size_t>(first + k)];
           real* const point = points.data.data() + k * pixels;
-          for (std::int64_t i = 0; i < pixels; ++i) point[i] = static_cast<real>(a[i] + alpha * (static_cast<double>(b[i]) - a[i]));
+          for (std::int64_t i = 0; i < pixels; ++i)
+            point[i] = static_cast<real>(a[i] + alpha * (static_cast<double>(b[i]) - a[i]));
         }
         target.assign(static_cast<std::size_t>(count), scored.target[static_cast<std::size_t>(n)]);
         walk_->run(points.view().images(0, count), nullptr, target, Walk::Seed::one);
@@ -65,7 +75,9 @@ class IntegratedGradients final : public Method {
           for (std::int64_t i = 0; i < pixels; ++i) to[i] += weight * map[i];
         }
       });
-      for (std::int64_t i = 0; i < pixels; ++i) relevance[n * pixels + i] = static_cast<real>((static_cast<double>(b[i]) - a[i]) * sum[static_cast<std::size_t>(i)]);
+      for (std::int64_t i = 0; i < pixels; ++i)
+        relevance[n * pixels + i] =
+            static_cast<real>((static_cast<double>(b[i]) - a[i]) * sum[static_cast<std::size_t>(i)]);
     }
   }
 
@@ -81,11 +93,16 @@ class SmoothGrad final : public Method {
   static constexpr std::int32_t kTogether = 16;  ///< noisy copies made at once
 
   SmoothGrad(const MethodContext& c, const Settings& s, std::unique_ptr<Method> of)
-      : context_(c), samples_(static_cast<int>(s.integer("samples"))), sigma_(s.number("sigma")), seed_(static_cast<std::uint64_t>(s.integer("seed"))),
-        statistic_(s.text("statistic")), of_(std::move(of)) {}
+      : context_(c),
+        samples_(static_cast<int>(s.integer("samples"))),
+        sigma_(s.number("sigma")),
+        seed_(static_cast<std::uint64_t>(s.integer("seed"))),
+        statistic_(s.text("statistic")),
+        of_(std::move(of)) {}
   bool has_baseline() const override { return of_->has_baseline(); }
 
-  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline, real* relevance) override {
+  void attribute(const TensorView& x, std::span<const int> targets, const TensorView& baseline,
+                 real* relevance) override {
     const std::int64_t pixels = x.shape.per_image();
     std::vector<double> mean(static_cast<std::size_t>(pixels)), squares(mean.size());
     for (std::int32_t n = 0; n < x.shape.n(); ++n) {
@@ -100,8 +117,10 @@ class SmoothGrad final : public Method {
         std::vector<real> r(noisy.data.size());
         for (std::int32_t k = 0; k < count; ++k) {
           const double* const normals = noise(first + k, pixels);
-          for (std::int64_t i = 0; i < pixels; ++i) noisy.data[static_cast<std::size_t>(k * pixels + i)] = static_cast<real>(image[i] + deviation * normals[i]);
-          if (has_baseline()) reference.data.insert(reference.data.end(), baseline.data + n * pixels, baseline.data + (n + 1) * pixels);
+          for (std::int64_t i = 0; i < pixels; ++i)
+            noisy.data[static_cast<std::size_t>(k * pixels + i)] = static_cast<real>(image[i] + deviation * normals[i]);
+          if (has_baseline())
+            reference.data.insert(reference.data.end(), baseline.data + n * pixels, baseline.data + (n + 1) * pixels);
         }
         const std::vector<int> target(static_cast<std::size_t>(count), targets[static_cast<std::size_t>(n)]);
         of_->attribute(noisy.view(), target, has_baseline() ? reference.view() : TensorView{}, r.data());
@@ -120,7 +139,9 @@ class SmoothGrad final : public Method {
       for (std::int64_t i = 0; i < pixels; ++i) {
         const auto j = static_cast<std::size_t>(i);
         const double variance = squares[j] / samples_;
-        relevance[n * pixels + i] = static_cast<real>(statistic_ == "mean" ? mean[j] : statistic_ == "variance" ? variance : variance + mean[j] * mean[j]);
+        relevance[n * pixels + i] = static_cast<real>(statistic_ == "mean"       ? mean[j]
+                                                      : statistic_ == "variance" ? variance
+                                                                                 : variance + mean[j] * mean[j]);
       }
     }
   }
@@ -128,8 +149,8 @@ class SmoothGrad final : public Method {
  private:
   static constexpr std::int64_t kKept = std::int64_t{1} << 19;  ///< normals, 4 MB
 
-  /// Of a sample, until the next call. Every image gets the same, so that an image's map does not depend on its place in the batch, and
-  /// as many samples' as fit are drawn once.
+  /// Of a sample, until the next call. Every image gets the same, so that an image's map does not depend on its place
+  /// in the batch, and as many samples' as fit are drawn once.
   const double* noise(int sample, std::int64_t pixels) {
     const auto size = static_cast<std::size_t>(pixels);
     const bool keep = (sample + 1) * pixels <= kKept;
@@ -137,7 +158,8 @@ class SmoothGrad final : public Method {
     const std::size_t at = keep ? static_cast<std::size_t>(sample) * size : 0;
     if (!keep || values.size() == at) {
       values.resize(at + size);
-      kernels::table(kernels::active()).normals(derive_key(seed_, static_cast<std::uint64_t>(sample)), pixels, values.data() + at);
+      kernels::table(kernels::active())
+          .normals(derive_key(seed_, static_cast<std::uint64_t>(sample)), pixels, values.data() + at);
     }
     return values.data() + at;
   }
@@ -171,13 +193,18 @@ Quadrature make_quadrature(const std::string& rule, int n) {
   if (rule == "trapezoid" && n < 2) throw Error("quadrature=trapezoid needs steps of at least 2", Error::usage);
   for (int k = 0; k < n; ++k) {
     const bool end = k == 0 || k == n - 1;
-    q.at.push_back(rule == "left" ? static_cast<double>(k) / n : rule == "right" ? (k + 1.0) / n : rule == "midpoint" ? (k + 0.5) / n : static_cast<double>(k) / (n - 1));
+    q.at.push_back(rule == "left"       ? static_cast<double>(k) / n
+                   : rule == "right"    ? (k + 1.0) / n
+                   : rule == "midpoint" ? (k + 0.5) / n
+                                        : static_cast<double>(k) / (n - 1));
     q.weight.push_back(rule == "trapezoid" ? (end ? 0.5 : 1.0) / (n - 1) : 1.0 / n);
   }
   return q;
 }
 
-std::unique_ptr<Method> make_integrated_gradients(const MethodContext& c, const Settings& s) { return std::make_unique<IntegratedGradients>(c, s); }
+std::unique_ptr<Method> make_integrated_gradients(const MethodContext& c, const Settings& s) {
+  return std::make_unique<IntegratedGradients>(c, s);
+}
 
 std::unique_ptr<Method> make_smoothgrad(const MethodContext& c, const Settings& s) {
   const std::string& of = s.text("of");

@@ -28,14 +28,18 @@ Picture::Picture(int width, int height, Rgb background)
 
 void Picture::set(int x, int y, Rgb c) noexcept {
   if (x < 0 || y < 0 || x >= width_ || y >= height_) return;
-  std::uint8_t* const p = pixels_.data() + (static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)) * 3;
+  std::uint8_t* const p =
+      pixels_.data() +
+      (static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)) * 3;
   p[0] = c.r;
   p[1] = c.g;
   p[2] = c.b;
 }
 
 Rgb Picture::get(int x, int y) const noexcept {
-  const std::uint8_t* const p = pixels_.data() + (static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)) * 3;
+  const std::uint8_t* const p =
+      pixels_.data() +
+      (static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)) * 3;
   return {p[0], p[1], p[2]};
 }
 
@@ -76,14 +80,17 @@ std::string Picture::to_terminal(int columns) const {
         const Rgb c = get(i, j);
         r += c.r, g += c.g, b += c.b;
       }
-    return n > 0 ? Rgb{static_cast<std::uint8_t>(r / n), static_cast<std::uint8_t>(g / n), static_cast<std::uint8_t>(b / n)} : Rgb{};
+    return n > 0 ? Rgb{static_cast<std::uint8_t>(r / n), static_cast<std::uint8_t>(g / n),
+                       static_cast<std::uint8_t>(b / n)}
+                 : Rgb{};
   };
   std::string out;
   char cell[96];
   for (int y = 0; y < height_; y += 2 * step) {
     for (int x = 0; x < width_; x += step) {
       const Rgb top = mean(x, y), bottom = mean(x, y + step);
-      std::snprintf(cell, sizeof cell, "\x1b[38;2;%d;%d;%dm\x1b[48;2;%d;%d;%dm\xe2\x96\x80", top.r, top.g, top.b, bottom.r, bottom.g, bottom.b);
+      std::snprintf(cell, sizeof cell, "\x1b[38;2;%d;%d;%dm\x1b[48;2;%d;%d;%dm\xe2\x96\x80", top.r, top.g, top.b,
+                    bottom.r, bottom.g, bottom.b);
       out += cell;
     }
     out += "\x1b[0m\n";
@@ -145,7 +152,8 @@ Picture draw_panels(const std::vector<std::vector<Panel>>& rows, bool shared) {
     for (const Panel& p : row) largest = std::max({largest, p.h, p.w});
   }
   const int zoom = std::max(1, 196 / largest), cell = largest * zoom, margin = 12, title = 14, legend = 44;
-  const int width = margin + columns * (cell + margin), height = margin + static_cast<int>(rows.size()) * (title + cell + legend + margin);
+  const int width = margin + columns * (cell + margin),
+            height = margin + static_cast<int>(rows.size()) * (title + cell + legend + margin);
   Picture picture(width, height);
   for (std::size_t r = 0; r < rows.size(); ++r) {
     double common = 0;
@@ -153,20 +161,23 @@ Picture draw_panels(const std::vector<std::vector<Panel>>& rows, bool shared) {
       if (p.heat) common = std::max(common, scale_of(p));
     for (std::size_t k = 0; k < rows[r].size(); ++k) {
       const Panel& p = rows[r][k];
-      const int x = margin + static_cast<int>(k) * (cell + margin), y = margin + static_cast<int>(r) * (title + cell + legend + margin);
+      const int x = margin + static_cast<int>(k) * (cell + margin),
+                y = margin + static_cast<int>(r) * (title + cell + legend + margin);
       picture.text(x, y, fitting(p.title, cell));
       const double scale = !p.heat ? 1 : shared ? common : scale_of(p);
       const std::vector<float> heat = p.heat ? plane(p) : std::vector<float>{};
       const std::size_t n = static_cast<std::size_t>(p.h) * static_cast<std::size_t>(p.w);
       for (int i = 0; i < p.h; ++i)
         for (int j = 0; j < p.w; ++j) {
-          const std::size_t at = static_cast<std::size_t>(i) * static_cast<std::size_t>(p.w) + static_cast<std::size_t>(j);
+          const std::size_t at =
+              static_cast<std::size_t>(i) * static_cast<std::size_t>(p.w) + static_cast<std::size_t>(j);
           Rgb c;
           if (p.heat) {
             c = diverging(scale > 0 ? heat[at] / scale : 0);
           } else {
             const auto level = [&](std::size_t channel) {
-              return static_cast<std::uint8_t>(std::lround(255 * std::clamp(p.values[(p.channels == 3 ? channel : 0) * n + at], 0.0f, 1.0f)));
+              return static_cast<std::uint8_t>(
+                  std::lround(255 * std::clamp(p.values[(p.channels == 3 ? channel : 0) * n + at], 0.0f, 1.0f)));
             };
             c = {level(0), level(1), level(2)};
           }

@@ -40,9 +40,9 @@ Rgb diverging(double v) noexcept;
 /// A plane of values to be drawn: an input picture (grey or colour, in [0,1]) or a heat map.
 struct Panel {
   std::string title;
-  std::string note;                 ///< one or two lines below: class, score, sum
+  std::string note;  ///< one or two lines below: class, score, sum
   bool heat = true;
-  int h = 0, w = 0, channels = 1;   ///< heat: channels are summed; picture: 1 or 3, CHW
+  int h = 0, w = 0, channels = 1;  ///< heat: channels are summed; picture: 1 or 3, CHW
   std::vector<float> values;
 };
 

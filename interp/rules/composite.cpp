@@ -16,13 +16,20 @@ struct Pick {
 
 Pick pick(const CompositeOptions& o) noexcept {
   switch (o.composite) {
-    case Composite::epsilon_plus: return {LrpKind::z_plus, LrpKind::epsilon};
-    case Composite::epsilon_plus_flat: return {LrpKind::z_plus, LrpKind::epsilon, true};
-    case Composite::epsilon_gamma_box: return {LrpKind::gamma, LrpKind::epsilon, false, true};
-    case Composite::epsilon_alpha2_beta1: return {LrpKind::alpha_beta, LrpKind::epsilon};
-    case Composite::epsilon_alpha2_beta1_flat: return {LrpKind::alpha_beta, LrpKind::epsilon, true};
-    case Composite::excitation_backprop: return {LrpKind::z_plus, LrpKind::z_plus};
-    case Composite::uniform: break;
+    case Composite::epsilon_plus:
+      return {LrpKind::z_plus, LrpKind::epsilon};
+    case Composite::epsilon_plus_flat:
+      return {LrpKind::z_plus, LrpKind::epsilon, true};
+    case Composite::epsilon_gamma_box:
+      return {LrpKind::gamma, LrpKind::epsilon, false, true};
+    case Composite::epsilon_alpha2_beta1:
+      return {LrpKind::alpha_beta, LrpKind::epsilon};
+    case Composite::epsilon_alpha2_beta1_flat:
+      return {LrpKind::alpha_beta, LrpKind::epsilon, true};
+    case Composite::excitation_backprop:
+      return {LrpKind::z_plus, LrpKind::z_plus};
+    case Composite::uniform:
+      break;
   }
   return {o.rule.kind, o.rule.kind};
 }
@@ -40,12 +47,23 @@ void find_nonnegative(const Graph& g, std::span<bool> values) noexcept {
     bool all = true;
     for (const Id v : node.in) all = all && values[v];
     switch (node.op->klass()) {
-      case OpClass::pointwise: values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative() || (all && static_cast<const PointwiseOp&>(*node.op).gates()); break;
-      case OpClass::affine: values[node.out] = all && static_cast<const AffineOp&>(*node.op).weights() == Weights::fixed; break;
+      case OpClass::pointwise:
+        values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative() ||
+                           (all && static_cast<const PointwiseOp&>(*node.op).gates());
+        break;
+      case OpClass::affine:
+        values[node.out] = all && static_cast<const AffineOp&>(*node.op).weights() == Weights::fixed;
+        break;
       case OpClass::route:
-      case OpClass::view: values[node.out] = all; break;
-      case OpClass::product: values[node.out] = all; break;
-      case OpClass::custom: values[node.out] = all && static_cast<const CustomOp&>(*node.op).passes(); break;
+      case OpClass::view:
+        values[node.out] = all;
+        break;
+      case OpClass::product:
+        values[node.out] = all;
+        break;
+      case OpClass::custom:
+        values[node.out] = all && static_cast<const CustomOp&>(*node.op).passes();
+        break;
     }
   }
 }
@@ -58,12 +76,15 @@ void find_first_layers(const Graph& g, std::span<bool> nodes) noexcept {
   };
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     nodes[i] = false;
-    for (const Id v : g.nodes[i].in) nodes[i] = nodes[i] || (reached(v) && !(g.values[v].producer != no_id && weighted(*g.nodes[g.values[v].producer].op)));
+    for (const Id v : g.nodes[i].in)
+      nodes[i] =
+          nodes[i] || (reached(v) && !(g.values[v].producer != no_id && weighted(*g.nodes[g.values[v].producer].op)));
   }
   for (std::size_t i = 0; i < g.nodes.size(); ++i) nodes[i] = nodes[i] && weighted(*g.nodes[i].op);
 }
 
-Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::span<const Rule*> rules, Failure* failure) noexcept {
+Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::span<const Rule*> rules,
+               Failure* failure) noexcept {
   const auto fail = [&](Status s, const char* what) noexcept {
     if (failure != nullptr) *failure = {s, "", what, {}, {}, 0};
     return s;
@@ -77,7 +98,9 @@ Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::spa
   RuleSet set(arena);
   const Pick chosen = pick(o);
   // One rule object a (kind, input sign) pair serves all its nodes.
-  struct Made { const Rule* rule[2]; };
+  struct Made {
+    const Rule* rule[2];
+  };
   Made made[static_cast<std::size_t>(LrpKind::norm) + 1] = {};
   const auto rule = [&](LrpKind kind, bool sign) noexcept {
     const Rule*& slot = made[static_cast<std::size_t>(kind)].rule[sign];
@@ -103,17 +126,27 @@ Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::spa
           if (first[i] && chosen.flat_first) kind = LrpKind::flat;
           if (first[i] && chosen.box_first && conv) kind = LrpKind::z_box;
         }
-        // Excitation backprop is the gradient wherever it has no rule of its own, a batch norm that stands alone included.
-        const bool plain = o.composite == Composite::excitation_backprop && static_cast<const AffineOp&>(*node.op).weights() == Weights::diagonal;
+        // Excitation backprop is the gradient wherever it has no rule of its own, a batch norm that stands alone
+        // included.
+        const bool plain = o.composite == Composite::excitation_backprop &&
+                           static_cast<const AffineOp&>(*node.op).weights() == Weights::diagonal;
         rules[i] = plain ? gradient : rule(kind, sign);
         break;
       }
-      case OpClass::pointwise: rules[i] = o.composite == Composite::excitation_backprop && !static_cast<const PointwiseOp&>(*node.op).gates() ? gradient : pass; break;
+      case OpClass::pointwise:
+        rules[i] = o.composite == Composite::excitation_backprop && !static_cast<const PointwiseOp&>(*node.op).gates()
+                       ? gradient
+                       : pass;
+        break;
       case OpClass::route:
-      case OpClass::view: rules[i] = pass; break;
+      case OpClass::view:
+        rules[i] = pass;
+        break;
       // The LRP rule says by itself what it does at these, or why it refuses.
       case OpClass::product:
-      case OpClass::custom: rules[i] = rule(LrpKind::norm, false); break;
+      case OpClass::custom:
+        rules[i] = rule(LrpKind::norm, false);
+        break;
     }
     if (rules[i] == nullptr) {
       const Status s = fail(Status::bad_argument, set.why());

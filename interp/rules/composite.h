@@ -1,6 +1,6 @@
-// Which rule at which node. A composite gives every node of a graph a rule by what the node is (attribution spec section
-// 3.5, names and defaults as in Zennit); single nodes can then be overridden. Nothing here needs heap: rules live in an
-// arena, so firmware composes them the same way.
+// Which rule at which node. A composite gives every node of a graph a rule by what the node is (attribution spec
+// section 3.5, names and defaults as in Zennit); single nodes can then be overridden. Nothing here needs heap: rules
+// live in an arena, so firmware composes them the same way.
 #pragma once
 
 #include "core/graph.h"
@@ -43,8 +43,8 @@ class RuleSet {
   const char* why_ = nullptr;
 };
 
-/// What can be said of a graph before it runs: one bit a value. Outputs of rectifiers, and what pools, averages, sums and
-/// views make of them, have no negative element.
+/// What can be said of a graph before it runs: one bit a value. Outputs of rectifiers, and what pools, averages, sums
+/// and views make of them, have no negative element.
 void find_nonnegative(const Graph&, std::span<bool> values) noexcept;
 
 /// The weighted nodes that the input reaches without passing another weighted node.

@@ -11,7 +11,8 @@ const char* refusal(const Op& op) noexcept {
     case OpClass::pointwise:
     case OpClass::route:
     case OpClass::view:
-    case OpClass::product: return nullptr;
+    case OpClass::product:
+      return nullptr;
     case OpClass::custom:
       if (static_cast<const CustomOp&>(op).has_multipliers()) return nullptr;
       break;
@@ -22,8 +23,8 @@ const char* refusal(const Op& op) noexcept {
 // The images of a part that this run's batch has.
 TensorView of_batch(const TensorView& part, const TensorView& like) noexcept { return {part.data, like.shape}; }
 
-// body(first, its place in the reference, count) for all elements of a run's values, whose reference may be one image for all
-// (PlanRequest::one_reference).
+// body(first, its place in the reference, count) for all elements of a run's values, whose reference may be one image
+// for all (PlanRequest::one_reference).
 template <class F>
 void beside(const Context& ctx, std::int64_t size, std::int64_t reference_size, F body) noexcept {
   ctx.ranges(size, elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
@@ -45,7 +46,8 @@ Status rescale(const Context& ctx, const PointwiseOp& op, const Step& s, const T
   ctx->fill(real{1}, one.data, one.size());
   VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));
   beside(ctx, d.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
-    ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + r, io.out.data + b, ref.out.data + r, slope.data + r, m.data + b, d.data + b, count, d.add);
+    ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + r, io.out.data + b, ref.out.data + r, slope.data + r,
+                            m.data + b, d.data + b, count, d.add);
   });
   return Status::ok;
 }
@@ -75,7 +77,8 @@ Status cross_max(const Context& ctx, const RouteOp& op, const Step& s, const Ten
 }
 
 // A product's way back: the difference of u v is m (v0 + dv/2) du + m (u0 + du/2) dv.
-Status half_split(const Context& ctx, const ProductOp& op, const Step& s, const TensorView& m, std::span<const Sink> d) noexcept {
+Status half_split(const Context& ctx, const ProductOp& op, const Step& s, const TensorView& m,
+                  std::span<const Sink> d) noexcept {
   for (std::size_t k = 0; k < 2; ++k) {
     if (!d[k]) continue;
     const ArenaScope scope(*ctx.scratch);
@@ -96,10 +99,14 @@ const char* DeepLiftRescale::refuses(const Op& op) const noexcept { return refus
 
 Need DeepLiftRescale::needs(const Op& op) const noexcept {
   switch (op.klass()) {
-    case OpClass::pointwise: return {true, true, false};
-    case OpClass::route: return {true, true, true};
-    case OpClass::custom: return {true, true, true};
-    default: return op.vjp_needs(false);
+    case OpClass::pointwise:
+      return {true, true, false};
+    case OpClass::route:
+      return {true, true, true};
+    case OpClass::custom:
+      return {true, true, true};
+    default:
+      return op.vjp_needs(false);
   }
 }
 
@@ -139,7 +146,8 @@ Status DeepLiftRescale::route(const Context& ctx, const RouteOp& op, const Step&
   return s.s_in[0] ? cross_max(ctx, op, s, s.s_out[0], s.s_in[0]) : Status::ok;
 }
 
-Status make_deeplift_parts(const Graph& g, std::int32_t batch, Arena& book, Arena& data, DeepLiftParts& parts) noexcept {
+Status make_deeplift_parts(const Graph& g, std::int32_t batch, Arena& book, Arena& data,
+                           DeepLiftParts& parts) noexcept {
   TensorView* const views = book.array<TensorView>(2 * g.values.size());
   if (views == nullptr) return Status::out_of_arena;
   parts = {{views, g.values.size()}, {views + g.values.size(), g.values.size()}};
@@ -158,12 +166,17 @@ const char* DeepLiftRevealCancel::refuses(const Op& op) const noexcept { return 
 
 Need DeepLiftRevealCancel::needs(const Op& op) const noexcept {
   switch (op.klass()) {
-    case OpClass::pointwise: return {true, true, false};
-    case OpClass::route: return {true, true, true};
-    case OpClass::affine: return {static_cast<const AffineOp&>(op).mixes(), false, false};
+    case OpClass::pointwise:
+      return {true, true, false};
+    case OpClass::route:
+      return {true, true, true};
+    case OpClass::affine:
+      return {static_cast<const AffineOp&>(op).mixes(), false, false};
     case OpClass::product:
-    case OpClass::custom: return {true, true, true};
-    default: return op.vjp_needs(false);
+    case OpClass::custom:
+      return {true, true, true};
+    default:
+      return op.vjp_needs(false);
   }
 }
 
@@ -178,7 +191,8 @@ Status DeepLiftRevealCancel::input_parts(const Context& ctx, const TensorView& x
 }
 
 // The average over the two orders of adding the positive and the negative part [Shrikumar et al. 2017, section 3.5.2].
-Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp& op, const NodeIO& ref, Id in, Id out) noexcept {
+Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp& op, const NodeIO& ref, Id in,
+                                          Id out) noexcept {
   const ArenaScope scope(*ctx.scratch);
   const TensorView& r = ref.in[0];
   const std::int64_t n = r.size();
@@ -189,7 +203,7 @@ Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp&
   ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + p
   VITRINE_TRY(op.evaluate(ctx, ref, at, plus));
   ctx->pseudo_count(q.data, pseudo.data, n);
-  ctx->scale(real{1}, pseudo.data, at.data, n, true);               // r + p + q
+  ctx->scale(real{1}, pseudo.data, at.data, n, true);  // r + p + q
   VITRINE_TRY(op.evaluate(ctx, ref, at, both));
   ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + q
   VITRINE_TRY(op.evaluate(ctx, ref, at, minus));
@@ -205,13 +219,15 @@ Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp&
   return Status::ok;
 }
 
-Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, Id i, const NodeIO& io, const NodeIO* ref) noexcept {
+Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, Id i, const NodeIO& io,
+                                           const NodeIO* ref) noexcept {
   if (ref == nullptr) return Status::ok;  // the reference run itself
   const Node& node = g.nodes[i];
   const ArenaScope scope(*ctx.scratch), book_scope(*ctx.book);
   for (std::size_t k = 0; k < node.in.size(); ++k)
     if (node.in[k] == g.input) VITRINE_TRY(input_parts(ctx, io.in[k], ref->in[k]));
-  const TensorView positive = of_batch(parts_.positive[node.out], io.out), negative = of_batch(parts_.negative[node.out], io.out);
+  const TensorView positive = of_batch(parts_.positive[node.out], io.out),
+                   negative = of_batch(parts_.negative[node.out], io.out);
   const Id in = node.in[0];
   switch (node.op->klass()) {
     case OpClass::affine: {
@@ -219,8 +235,8 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
       TensorView* const views = ctx.book->array<TensorView>(node.in.size());
       if (views == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
       if (!op.mixes()) {
-        // No neuron sums parts of different inputs with different signs: the parts go through, and change places where a
-        // batch norm's factor is negative.
+        // No neuron sums parts of different inputs with different signs: the parts go through, and change places where
+        // a batch norm's factor is negative.
         const bool any_sign = op.weights() == Weights::diagonal;
         for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
         const std::span<const TensorView> part{views, node.in.size()};
@@ -251,8 +267,10 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
         ctx->fill(real{1}, one.data, one.size());
         VITRINE_TRY(op.slope(ctx, *ref, ref->in[0], ref->out, one, {slope, false}));
         const std::int64_t n = io.out.size();
-        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data, parts_.positive[in].data, positive.data, n, false);
-        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data, parts_.negative[in].data, negative.data, n, false);
+        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data,
+                                parts_.positive[in].data, positive.data, n, false);
+        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data,
+                                parts_.negative[in].data, negative.data, n, false);
       }
       return Status::ok;
     case OpClass::view: {
@@ -270,7 +288,8 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
     }
     case OpClass::route:
     case OpClass::product:
-    case OpClass::custom: break;
+    case OpClass::custom:
+      break;
   }
   // Elsewhere the parts of the result are the signs of its difference.
   TensorView d;
@@ -341,8 +360,8 @@ Status DeepLiftRevealCancel::route(const Context& ctx, const RouteOp& op, const 
   return cross_max(ctx, op, s, m, s.inputs(1)[0]);
 }
 
-// The parts of such a result are the signs of its difference, so the multiplier is the one of that sign. What goes back is
-// one multiplier of the input's total difference, which both channels carry.
+// The parts of such a result are the signs of its difference, so the multiplier is the one of that sign. What goes back
+// is one multiplier of the input's total difference, which both channels carry.
 Status DeepLiftRevealCancel::of_total(const Context& ctx, const Step& s, TensorView& m) const noexcept {
   TensorView d;
   VITRINE_TRY(ctx.temporary(s.io.out.shape, d));
@@ -368,7 +387,8 @@ Status DeepLiftRevealCancel::custom(const Context& ctx, const CustomOp& op, cons
   return op.multipliers(ctx, s.io, *s.reference, m, s.inputs(1));
 }
 
-Status DeepLiftRevealCancel::contribution(const Context& ctx, const Run& run, Id value, const TensorView& out) const noexcept {
+Status DeepLiftRevealCancel::contribution(const Context& ctx, const Run& run, Id value,
+                                          const TensorView& out) const noexcept {
   ctx->multiply(run.signal(value, 0).data, parts_.positive[value].data, out.data, out.size(), false);
   ctx->multiply(run.signal(value, 1).data, parts_.negative[value].data, out.data, out.size(), true);
   return Status::ok;

@@ -1,16 +1,17 @@
-// DeepLIFT [Shrikumar et al. 2017]: multipliers m with sum of m * (x - x0) = f(x) - f(x0), on every node. Two runs (actual
-// and reference) stand side by side; nothing is stacked into the batch, so batch mates never mix.
+// DeepLIFT [Shrikumar et al. 2017]: multipliers m with sum of m * (x - x0) = f(x) - f(x0), on every node. Two runs
+// (actual and reference) stand side by side; nothing is stacked into the batch, so batch mates never mix.
 //
 // Rescale needs one multiplier a value. RevealCancel needs two, for the positive and the negative part of a difference,
-// and these parts themselves, which flow forward beside the actual run (the rule observes it). Attribution spec section 5.
+// and these parts themselves, which flow forward beside the actual run (the rule observes it). Attribution spec
+// section 5.
 #pragma once
 
 #include "core/run.h"
 
 namespace vitrine {
 
-/// One multiplier a value: positive and negative parts share it. Completeness holds also for overlapping max pools and for
-/// sums: a pool's contribution goes to the two runs' winners (cross-max), and windows add.
+/// One multiplier a value: positive and negative parts share it. Completeness holds also for overlapping max pools and
+/// for sums: a pool's contribution goes to the two runs' winners (cross-max), and windows add.
 class DeepLiftRescale final : public Rule {
  public:
   const char* name() const noexcept override { return "rescale"; }
@@ -31,8 +32,8 @@ struct DeepLiftParts {
   std::span<TensorView> positive, negative;  ///< one a value of the graph; those of parameters are empty
 };
 
-/// Lays out the parts for one batch size: the views in `book`, and in `data`, where kernels work, 2 x (sum of all values'
-/// sizes). Both may be the same arena.
+/// Lays out the parts for one batch size: the views in `book`, and in `data`, where kernels work, 2 x (sum of all
+/// values' sizes). Both may be the same arena.
 Status make_deeplift_parts(const Graph&, std::int32_t batch, Arena& book, Arena& data, DeepLiftParts&) noexcept;
 
 /// Two multipliers a value (a walk of two channels). `reveal[i]` says whether pointwise node i uses RevealCancel; else

@@ -12,12 +12,14 @@ constexpr Substitute favour_negative(float gamma) noexcept { return {1, 1 + gamm
 template <class Body>
 void beside(const Context& ctx, const TensorView& all, const TensorView& same, Body body) noexcept {
   for (std::int64_t at = 0; at < all.size(); at += same.size())
-    ctx.ranges(same.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept { body(at + begin, begin, end - begin); });
+    ctx.ranges(same.size(), elementwise_grain,
+               [&](std::int64_t begin, std::int64_t end) noexcept { body(at + begin, begin, end - begin); });
 }
 
 }  // namespace
 
-void LrpRule::add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source) noexcept {
+void LrpRule::add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group,
+                  Source source) noexcept {
   if (options_.bias == BiasMode::dropped) bias = nothing;
   rows_[row_count_++] = {{x, w, bias}, source, share, group};
 }
@@ -43,7 +45,8 @@ LrpRule::LrpRule(const LrpOptions& o, bool nonnegative) noexcept : options_(o) {
       if (both) add(n, n, nothing, o.alpha, 0);
       if (o.beta == 0) break;
       group_count_ = 2;
-      // What arrives is never much larger than the denominators of the other rows: it grew out of the same sums. Not so here.
+      // What arrives is never much larger than the denominators of the other rows: it grew out of the same sums. Not so
+      // here.
       add(p, n, n, -o.beta, 1);
       if (both) add(n, p, nothing, -o.beta, 1);
       for (std::uint8_t k = 0; k < row_count_; ++k) rows_[k].row.exact = rows_[k].group == 1;
@@ -64,8 +67,12 @@ LrpRule::LrpRule(const LrpOptions& o, bool nonnegative) noexcept : options_(o) {
       add(raw_part, p, nothing, 1, 0, Source::above_low);
       add(raw_part, n, nothing, 1, 0, Source::above_high);
       break;
-    case LrpKind::w_square: add(ones, squared, squared, 1, 0); break;
-    case LrpKind::flat: add(ones, ones, nothing, 1, 0); break;
+    case LrpKind::w_square:
+      add(ones, squared, squared, 1, 0);
+      break;
+    case LrpKind::flat:
+      add(ones, ones, nothing, 1, 0);
+      break;
   }
 }
 
@@ -90,21 +97,31 @@ const char* LrpRule::check(const LrpOptions& o) noexcept {
 
 const char* LrpRule::name() const noexcept {
   switch (options_.kind) {
-    case LrpKind::zero: return "lrp-0";
-    case LrpKind::epsilon: return "epsilon";
-    case LrpKind::gamma: return "gamma";
-    case LrpKind::alpha_beta: return "alpha-beta";
-    case LrpKind::z_plus: return "z-plus";
-    case LrpKind::z_box: return "z-box";
-    case LrpKind::w_square: return "w-square";
-    case LrpKind::flat: return "flat";
-    case LrpKind::norm: return "norm";
+    case LrpKind::zero:
+      return "lrp-0";
+    case LrpKind::epsilon:
+      return "epsilon";
+    case LrpKind::gamma:
+      return "gamma";
+    case LrpKind::alpha_beta:
+      return "alpha-beta";
+    case LrpKind::z_plus:
+      return "z-plus";
+    case LrpKind::z_box:
+      return "z-box";
+    case LrpKind::w_square:
+      return "w-square";
+    case LrpKind::flat:
+      return "flat";
+    case LrpKind::norm:
+      return "norm";
   }
   return "lrp";
 }
 
 const char* LrpRule::refuses(const Op& op) const noexcept {
-  if (op.klass() == OpClass::custom && !static_cast<const CustomOp&>(op).passes()) return "is no op that LRP passes: start at the logits before it";
+  if (op.klass() == OpClass::custom && !static_cast<const CustomOp&>(op).passes())
+    return "is no op that LRP passes: start at the logits before it";
   if (op.klass() != OpClass::affine) return nullptr;
   const auto& affine = static_cast<const AffineOp&>(op);
   for (std::uint8_t k = 0; k < row_count_; ++k)
@@ -121,7 +138,8 @@ int LrpRule::rows_of(std::uint8_t group) const noexcept {
 bool LrpRule::reads_forward_output(std::uint8_t group) const noexcept {
   bool raw = rows_of(group) == 1;
   for (std::uint8_t k = 0; k < row_count_; ++k)
-    raw = raw && (rows_[k].group != group || (rows_[k].source == Source::input && rows_[k].row.x.raw() && rows_[k].row.w.raw() && rows_[k].row.bias.raw()));
+    raw = raw && (rows_[k].group != group || (rows_[k].source == Source::input && rows_[k].row.x.raw() &&
+                                              rows_[k].row.w.raw() && rows_[k].row.bias.raw()));
   return raw;
 }
 
@@ -134,34 +152,42 @@ Need LrpRule::needs(const Op& op) const noexcept {
   if (op.klass() == OpClass::route || op.klass() == OpClass::view) return op.vjp_needs(false);
   if (op.klass() != OpClass::affine) return {};
   bool out = options_.kind == LrpKind::z_box || denominators_over_output(static_cast<const AffineOp&>(op)) > 0;
-  for (std::uint8_t g = 0; g < group_count_; ++g) out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
+  for (std::uint8_t g = 0; g < group_count_; ++g)
+    out = out || reads_forward_output(g) || where_[g] != kernels::Where::always;
   return {true, out, false};
 }
 
 bool LrpRule::vanishes(const Op& op, bool out) const noexcept {
   if (op.klass() != OpClass::affine) return out && keeps_zeros(op);
   bool shares = options_.bias != BiasMode::shared;
-  for (std::uint8_t k = 0; k < row_count_; ++k) shares = shares && rows_[k].source == Source::input && !(rows_[k].row.x == ones);
+  for (std::uint8_t k = 0; k < row_count_; ++k)
+    shares = shares && rows_[k].source == Source::input && !(rows_[k].row.x == ones);
   return shares;
 }
 
-Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept {
+Status LrpRule::bounds(const Context& ctx, const TensorView& like, std::span<const float> values,
+                       TensorView& out) const noexcept {
   const auto channels = static_cast<std::size_t>(like.shape.c());
-  if (values.size() != 1 && values.size() != channels) return ctx.fail(Status::bad_argument, "needs one value of low and high, or one a channel");
+  if (values.size() != 1 && values.size() != channels)
+    return ctx.fail(Status::bad_argument, "needs one value of low and high, or one a channel");
   VITRINE_TRY(ctx.temporary_like(like, out));
   const Shape each = like.folded();
   const std::int64_t pixels = each.pixels();
   for (std::int32_t n = 0; n < each.n(); ++n)
     for (std::size_t c = 0; c < channels; ++c)
-      ctx->fill(values[values.size() == 1 ? 0 : c], out.data + (n * static_cast<std::int64_t>(channels) + static_cast<std::int64_t>(c)) * pixels, pixels);
+      ctx->fill(values[values.size() == 1 ? 0 : c],
+                out.data + (n * static_cast<std::int64_t>(channels) + static_cast<std::int64_t>(c)) * pixels, pixels);
   return Status::ok;
 }
 
 void LrpRule::above(const Context& ctx, const TensorView& x, const TensorView& bound, const TensorView& out) noexcept {
-  beside(ctx, x, bound, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept { ctx->combine(real{1}, x.data + i, real{-1}, bound.data + k, out.data + i, n); });
+  beside(ctx, x, bound, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept {
+    ctx->combine(real{1}, x.data + i, real{-1}, bound.data + k, out.data + i, n);
+  });
 }
 
-Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& step, std::span<const TensorView> sources, std::uint8_t group, const TensorView& first,
+Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& step,
+                            std::span<const TensorView> sources, std::uint8_t group, const TensorView& first,
                             const TensorView& z) const noexcept {
   const NodeIO& io = step.io;
   const std::size_t inputs = io.in.size();
@@ -187,8 +213,12 @@ Status LrpRule::denominator(const Context& ctx, const AffineOp& op, const Step& 
     }
     add = true;
   }
-  if (box) above(ctx, io.out, same, z);
-  else if (same) beside(ctx, z, same, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept { ctx->scale(real{1}, same.data + k, z.data + i, n, false); });
+  if (box)
+    above(ctx, io.out, same, z);
+  else if (same)
+    beside(ctx, z, same, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept {
+      ctx->scale(real{1}, same.data + k, z.data + i, n, false);
+    });
   return Status::ok;
 }
 
@@ -197,7 +227,8 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
   const std::size_t inputs = io.in.size();
   const TensorView& relevance = step.s_out[0];
   const ArenaScope scope(*ctx.scratch), book_scope(*ctx.book);
-  // What rows read: the inputs themselves; then, for rows that are the same for all images, as many of those as lie together.
+  // What rows read: the inputs themselves; then, for rows that are the same for all images, as many of those as lie
+  // together.
   const bool box = options_.kind == LrpKind::z_box;
   std::int32_t together = io.out.lanes;
   for (const TensorView& x : io.in) together = std::max(together, x.lanes);
@@ -216,14 +247,18 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
 
   TensorView denominators[2];
   for (std::uint8_t g = 0; g < group_count_; ++g) {
-    if (reads_forward_output(g)) denominators[g] = io.out;
-    else if (g == 1 && rows_of(g) == 1) denominators[g] = denominators[0];  // several rows would each read what the first group left
-    else VITRINE_TRY(ctx.temporary_like(io.out, denominators[g]));
+    if (reads_forward_output(g))
+      denominators[g] = io.out;
+    else if (g == 1 && rows_of(g) == 1)
+      denominators[g] = denominators[0];  // several rows would each read what the first group left
+    else
+      VITRINE_TRY(ctx.temporary_like(io.out, denominators[g]));
   }
   for (std::uint8_t g = 0; g < group_count_; ++g) {
     const ArenaScope group_scope(*ctx.scratch);
     // Behind a ReLU nothing arrives where the sum was negative. But the second group may read the first's denominators.
-    const bool idle = where_[g] != kernels::Where::always && ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size());
+    const bool idle = where_[g] != kernels::Where::always &&
+                      ctx->no_relevance(where_[g], relevance.data, io.out.data, relevance.size());
     if (idle && (g == 1 || denominators_over_output(op) == 0)) continue;
     const TensorView& z = denominators[g];
     TensorView s;
@@ -232,7 +267,8 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
     VITRINE_TRY(ctx.temporary_like(io.out, s));
     ctx.ranges(s.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
       const real* const out = io.out.data != nullptr ? io.out.data + begin : nullptr;
-      ctx->relevance_quotient(stabilise_, where_[g], relevance.data + begin, z.data + begin, out, s.data + begin, end - begin);
+      ctx->relevance_quotient(stabilise_, where_[g], relevance.data + begin, z.data + begin, out, s.data + begin,
+                              end - begin);
     });
     if (step.report != nullptr) VITRINE_TRY(report(ctx, op, step, g, z, s));
     for (std::uint8_t k = 0; k < row_count_; ++k) {
@@ -255,7 +291,8 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
         });
         written[i] = true;
       }
-      if (options_.bias == BiasMode::shared && !r.row.bias.zero()) VITRINE_TRY(share_bias(ctx, op, step, r, s, {written, inputs}));
+      if (options_.bias == BiasMode::shared && !r.row.bias.zero())
+        VITRINE_TRY(share_bias(ctx, op, step, r, s, {written, inputs}));
     }
   }
   for (std::size_t i = 0; i < inputs; ++i)
@@ -264,7 +301,8 @@ Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step)
 }
 
 // R_i += share * sum_j s_j b_j / (number of inputs of neuron j), over the inputs i of j that lie inside the image.
-Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& step, const TableRow& r, const TensorView& s, std::span<bool> written) const noexcept {
+Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& step, const TableRow& r,
+                           const TensorView& s, std::span<bool> written) const noexcept {
   if (!op.has_bias()) return Status::ok;
   const NodeIO& io = step.io;
   const ArenaScope scope(*ctx.scratch);
@@ -288,7 +326,8 @@ Status LrpRule::share_bias(const Context& ctx, const AffineOp& op, const Step& s
   return Status::ok;
 }
 
-Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept {
+Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step, std::uint8_t group,
+                       const TensorView& z, const TensorView& s) const noexcept {
   const NodeIO& io = step.io;
   const ArenaScope scope(*ctx.scratch);
   TensorView t;
@@ -305,8 +344,10 @@ Status LrpRule::report(const Context& ctx, const AffineOp& op, const Step& step,
   }
   if (bias) step.report->absorbed_by_bias += share * ctx->dot(s.data, t.data, t.size());
   // Without any guard the quotients would place all of R (where z is not 0): the rest went into the guard.
-  ctx->relevance_quotient({0, kernels::Stabilise::offset}, where_[group], step.s_out[0].data, z.data, io.out.data, t.data, t.size());
-  step.report->absorbed_by_stabiliser += share * (ctx->dot(t.data, z.data, t.size()) - ctx->dot(s.data, z.data, t.size()));
+  ctx->relevance_quotient({0, kernels::Stabilise::offset}, where_[group], step.s_out[0].data, z.data, io.out.data,
+                          t.data, t.size());
+  step.report->absorbed_by_stabiliser +=
+      share * (ctx->dot(t.data, z.data, t.size()) - ctx->dot(s.data, z.data, t.size()));
   return Status::ok;
 }
 
@@ -320,14 +361,17 @@ Status LrpRule::product(const Context& ctx, const ProductOp& op, const Step& s) 
   for (std::size_t k = 0; k < 2; ++k) {
     const Sink& d = s.s_in[k];
     if (!d) continue;
-    if (op.gate() != static_cast<int>(k)) VITRINE_TRY(op.partial(ctx, s.io, part, {nullptr, s.io.in[1 - k].shape}, k, d));
-    else if (!d.add) ctx->fill(real{0}, d.data, d.size());
+    if (op.gate() != static_cast<int>(k))
+      VITRINE_TRY(op.partial(ctx, s.io, part, {nullptr, s.io.in[1 - k].shape}, k, d));
+    else if (!d.add)
+      ctx->fill(real{0}, d.data, d.size());
   }
   return Status::ok;
 }
 
 bool keeps_zeros(const Op& op) noexcept {
-  return op.klass() == OpClass::route || op.klass() == OpClass::view || (op.klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier());
+  return op.klass() == OpClass::route || op.klass() == OpClass::view ||
+         (op.klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier());
 }
 
 const char* PassRule::refuses(const Op& op) const noexcept {

@@ -29,12 +29,13 @@ enum class LrpKind : std::uint8_t {
 
 struct LrpOptions {
   LrpKind kind = LrpKind::epsilon;
-  float epsilon = 1e-6f;           ///< of the epsilon rule
+  float epsilon = 1e-6f;  ///< of the epsilon rule
   float gamma = 0.25f, alpha = 2, beta = 1;
-  float stabilizer = 1e-6f;        ///< guard of all other rules
+  float stabilizer = 1e-6f;  ///< guard of all other rules
   kernels::Stabilise::Mode stabilise = kernels::Stabilise::offset;
   BiasMode bias = BiasMode::kept;
-  std::span<const float> low{}, high{};  ///< z_box: one value a channel, or one for all; network space; must outlive the rule
+  std::span<const float> low{},
+      high{};  ///< z_box: one value a channel, or one for all; network space; must outlive the rule
 };
 
 class LrpRule final : public Rule {
@@ -48,13 +49,17 @@ class LrpRule final : public Rule {
   const char* name() const noexcept override;
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
-  bool passes(const Op& op) const noexcept override { return op.klass() == OpClass::pointwise || op.klass() == OpClass::custom; }
+  bool passes(const Op& op) const noexcept override {
+    return op.klass() == OpClass::pointwise || op.klass() == OpClass::custom;
+  }
   bool vanishes(const Op&, bool out) const noexcept override;
   bool any_lanes() const noexcept override { return true; }
 
  protected:
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
-  Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override { return pass(ctx, s); }
+  Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override {
+    return pass(ctx, s);
+  }
   /// The signal takes all, a gate nothing; of two factors that are no gates, each takes half.
   Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
   Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
@@ -68,16 +73,20 @@ class LrpRule final : public Rule {
     float share = 1;
     std::uint8_t group = 0;
   };
-  void add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group, Source source = Source::input) noexcept;
+  void add(Substitute x, Substitute w, Substitute bias, float share, std::uint8_t group,
+           Source source = Source::input) noexcept;
   int rows_of(std::uint8_t group) const noexcept;
   bool reads_forward_output(std::uint8_t group) const noexcept;
-  /// The forward output times this is the sum of both groups' denominators, so the second is what the first leaves of it; 0: it is not.
+  /// The forward output times this is the sum of both groups' denominators, so the second is what the first leaves of
+  /// it; 0: it is not.
   float denominators_over_output(const AffineOp&) const noexcept;
   /// The second group's may be taken from `first`, those of the first group.
-  Status denominator(const Context&, const AffineOp&, const Step&, std::span<const TensorView> sources, std::uint8_t group, const TensorView& first,
-                     const TensorView& z) const noexcept;
-  Status share_bias(const Context&, const AffineOp&, const Step&, const TableRow&, const TensorView& s, std::span<bool> written) const noexcept;
-  Status report(const Context&, const AffineOp&, const Step&, std::uint8_t group, const TensorView& z, const TensorView& s) const noexcept;
+  Status denominator(const Context&, const AffineOp&, const Step&, std::span<const TensorView> sources,
+                     std::uint8_t group, const TensorView& first, const TensorView& z) const noexcept;
+  Status share_bias(const Context&, const AffineOp&, const Step&, const TableRow&, const TensorView& s,
+                    std::span<bool> written) const noexcept;
+  Status report(const Context&, const AffineOp&, const Step&, std::uint8_t group, const TensorView& z,
+                const TensorView& s) const noexcept;
   /// out = x - bound; the bound is that of some images, which lie together, and of all others.
   static void above(const Context&, const TensorView& x, const TensorView& bound, const TensorView& out) noexcept;
   Status bounds(const Context&, const TensorView& like, std::span<const float> values, TensorView& out) const noexcept;
@@ -92,20 +101,26 @@ class LrpRule final : public Rule {
 /// Whether an op that moves or passes relevance has an output of 0 wherever the input is.
 bool keeps_zeros(const Op&) noexcept;
 
-/// Relevance unchanged: for ops whose output has the input's elements one to one. Batch norms and scales, too, for those who
-/// want what peers do with a batch norm that they did not merge: it ignores the factor and the shift.
+/// Relevance unchanged: for ops whose output has the input's elements one to one. Batch norms and scales, too, for
+/// those who want what peers do with a batch norm that they did not merge: it ignores the factor and the shift.
 class PassRule final : public Rule {
  public:
   const char* name() const noexcept override { return "pass"; }
   const char* refuses(const Op&) const noexcept override;
-  Need needs(const Op& op) const noexcept override { return op.klass() == OpClass::route || op.klass() == OpClass::view ? op.vjp_needs(false) : Need{}; }
-  bool passes(const Op& op) const noexcept override { return op.klass() != OpClass::route && op.klass() != OpClass::view; }
+  Need needs(const Op& op) const noexcept override {
+    return op.klass() == OpClass::route || op.klass() == OpClass::view ? op.vjp_needs(false) : Need{};
+  }
+  bool passes(const Op& op) const noexcept override {
+    return op.klass() != OpClass::route && op.klass() != OpClass::view;
+  }
   bool vanishes(const Op& op, bool out) const noexcept override { return out && keeps_zeros(op); }
   bool any_lanes() const noexcept override { return true; }
 
  protected:
   Status affine(const Context& ctx, const AffineOp&, const Step& s) const noexcept override { return pass(ctx, s); }
-  Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override { return pass(ctx, s); }
+  Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override {
+    return pass(ctx, s);
+  }
   Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
 };
 

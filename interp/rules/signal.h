@@ -11,7 +11,9 @@ class RectifyRule final : public Rule {
  public:
   /// `strict`: activations that are no rectifiers (tanh, sigmoid) are refused; else they use the gradient, as peers do.
   RectifyRule(kernels::Rectify kind, bool strict) noexcept : kind_(kind), strict_(strict) {}
-  const char* name() const noexcept override { return kind_ == kernels::Rectify::guided ? "guided-backprop" : "deconvnet"; }
+  const char* name() const noexcept override {
+    return kind_ == kernels::Rectify::guided ? "guided-backprop" : "deconvnet";
+  }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
   bool any_lanes() const noexcept override { return true; }

@@ -16,7 +16,9 @@ struct Maps {
   std::vector<float> values;  // images x filters x places
   std::vector<int> labels;
   std::int64_t images = 0;
-  const float* map(std::int64_t n, std::int64_t f) const { return values.data() + (n * shape.c() + f) * shape.pixels(); }
+  const float* map(std::int64_t n, std::int64_t f) const {
+    return values.data() + (n * shape.c() + f) * shape.pixels();
+  }
   std::int64_t peak(std::int64_t n, std::int64_t f) const {
     const float* const m = map(n, f);
     return std::max_element(m, m + shape.pixels()) - m;
@@ -25,15 +27,20 @@ struct Maps {
   float y(std::int64_t place) const { return geometry.h.centre(static_cast<std::int32_t>(place / shape.w())); }
 };
 
-Maps collect(const Model& model, const Engine& engine, const data::Dataset& data, const std::string& name, const FilterMetricsOptions& o) {
+Maps collect(const Model& model, const Engine& engine, const data::Dataset& data, const std::string& name,
+             const FilterMetricsOptions& o) {
   if (data.image_shape() != model.image_shape())
-    throw Error("the data has images of " + text(data.image_shape()) + ", but the network takes " + text(model.image_shape()));
+    throw Error("the data has images of " + text(data.image_shape()) + ", but the network takes " +
+                text(model.image_shape()));
   const Id node = model.node(name), value = model.graph().nodes[node].out;
   Maps maps;
   maps.shape = model.graph().shape(value);
-  if (maps.shape.pixels() == 1) throw Error("node '" + name + "' makes " + text(maps.shape) + ", expected maps with height and width", Error::usage);
+  if (maps.shape.pixels() == 1)
+    throw Error("node '" + name + "' makes " + text(maps.shape) + ", expected maps with height and width",
+                Error::usage);
   maps.geometry = geometry_of(model.graph(), value);
-  if (maps.geometry.h.whole || maps.geometry.w.whole) throw Error("node '" + name + "' sees the whole image at every place, so its places mean nothing", Error::usage);
+  if (maps.geometry.h.whole || maps.geometry.w.whole)
+    throw Error("node '" + name + "' sees the whole image at every place, so its places mean nothing", Error::usage);
 
   maps.images = o.images > 0 ? std::min(o.images, data.size()) : data.size();
   maps.values.resize(static_cast<std::size_t>(maps.images * maps.shape.per_image()));
@@ -71,7 +78,8 @@ float quantile(std::vector<float>& v, double q) {
 }
 
 // What a filter's valid units paint.
-void paint(const Maps& maps, std::int64_t n, std::int64_t f, float threshold, double radius, const Shape& image, std::vector<std::uint8_t>& mask) {
+void paint(const Maps& maps, std::int64_t n, std::int64_t f, float threshold, double radius, const Shape& image,
+           std::vector<std::uint8_t>& mask) {
   mask.assign(static_cast<std::size_t>(image.pixels()), 0);
   const float* const m = maps.map(n, f);
   for (std::int64_t p = 0; p < maps.shape.pixels(); ++p) {
@@ -79,7 +87,8 @@ void paint(const Maps& maps, std::int64_t n, std::int64_t f, float threshold, do
     const double cx = static_cast<double>(maps.x(p)), cy = static_cast<double>(maps.y(p));
     for (std::int32_t y = std::max(0, static_cast<std::int32_t>(cy - radius)); y < image.h() && y < cy + radius; ++y)
       for (std::int32_t x = std::max(0, static_cast<std::int32_t>(cx - radius)); x < image.w() && x < cx + radius; ++x)
-        if ((x + 0.5 - cx) * (x + 0.5 - cx) + (y + 0.5 - cy) * (y + 0.5 - cy) <= radius * radius) mask[static_cast<std::size_t>(y) * static_cast<std::size_t>(image.w()) + static_cast<std::size_t>(x)] = 1;
+        if ((x + 0.5 - cx) * (x + 0.5 - cx) + (y + 0.5 - cy) * (y + 0.5 - cy) <= radius * radius)
+          mask[static_cast<std::size_t>(y) * static_cast<std::size_t>(image.w()) + static_cast<std::size_t>(x)] = 1;
   }
 }
 
@@ -108,19 +117,23 @@ Category find_category(const Maps& maps, std::int64_t f, int classes) {
 float threshold_of(const Maps& maps, std::int64_t f, int category, double q) {
   std::vector<float> all;
   for (std::int64_t n = 0; n < maps.images; ++n)
-    if (maps.labels[static_cast<std::size_t>(n)] == category) all.insert(all.end(), maps.map(n, f), maps.map(n, f) + maps.shape.pixels());
+    if (maps.labels[static_cast<std::size_t>(n)] == category)
+      all.insert(all.end(), maps.map(n, f), maps.map(n, f) + maps.shape.pixels());
   return quantile(all, q);
 }
 
-// The deviation of the distance between the filter's peak and a place, over the images with the strongest peaks; negative:
-// fewer than two images show it.
-double instability(const Maps& maps, std::int64_t f, const std::vector<std::pair<std::int64_t, data::PointLabel>>& seen, const Shape& image, int strongest) {
+// The deviation of the distance between the filter's peak and a place, over the images with the strongest peaks;
+// negative: fewer than two images show it.
+double instability(const Maps& maps, std::int64_t f, const std::vector<std::pair<std::int64_t, data::PointLabel>>& seen,
+                   const Shape& image, int strongest) {
   std::vector<std::pair<float, double>> distances;
   const double diagonal = std::hypot(static_cast<double>(image.w()), static_cast<double>(image.h()));
   for (const auto& [n, point] : seen) {
     const std::int64_t p = maps.peak(n, f);
     if (!(maps.map(n, f)[p] > 0)) continue;
-    distances.emplace_back(maps.map(n, f)[p], std::hypot(static_cast<double>(point.x - maps.x(p)), static_cast<double>(point.y - maps.y(p))) / diagonal);
+    distances.emplace_back(
+        maps.map(n, f)[p],
+        std::hypot(static_cast<double>(point.x - maps.x(p)), static_cast<double>(point.y - maps.y(p))) / diagonal);
   }
   std::stable_sort(distances.begin(), distances.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   if (distances.size() > static_cast<std::size_t>(strongest)) distances.resize(static_cast<std::size_t>(strongest));
@@ -133,9 +146,12 @@ double instability(const Maps& maps, std::int64_t f, const std::vector<std::pair
 
 }  // namespace
 
-FilterReport measure_filters(const Model& model, const Engine& engine, const data::Dataset& data, const std::string& node, const FilterMetricsOptions& o) {
+FilterReport measure_filters(const Model& model, const Engine& engine, const data::Dataset& data,
+                             const std::string& node, const FilterMetricsOptions& o) {
   const std::vector<std::string> part_names = data.part_names(), point_names = data.point_names();
-  if (part_names.empty() || point_names.empty()) throw Error("the data set tells no parts, so filters cannot be held against them: expected partshapes[:variant,...]");
+  if (part_names.empty() || point_names.empty())
+    throw Error(
+        "the data set tells no parts, so filters cannot be held against them: expected partshapes[:variant,...]");
   const Maps maps = collect(model, engine, data, node, o);
   const Shape image = data.image_shape();
   const auto pixels = static_cast<std::size_t>(image.pixels());
@@ -143,7 +159,8 @@ FilterReport measure_filters(const Model& model, const Engine& engine, const dat
 
   // The truth, read once: masks of all images, and the places of each class by name.
   std::vector<std::uint8_t> parts(static_cast<std::size_t>(maps.images) * pixels), object(pixels);
-  std::vector<std::vector<std::vector<std::pair<std::int64_t, data::PointLabel>>>> seen(static_cast<std::size_t>(classes),
+  std::vector<std::vector<std::vector<std::pair<std::int64_t, data::PointLabel>>>> seen(
+      static_cast<std::size_t>(classes),
       std::vector<std::vector<std::pair<std::int64_t, data::PointLabel>>>(point_names.size()));
   std::vector<bool> of_object(part_names.size(), false);
   for (std::int64_t n = 0; n < maps.images; ++n) {
@@ -153,7 +170,8 @@ FilterReport measure_filters(const Model& model, const Engine& engine, const dat
       if (object[p] != 0) of_object[ids[p]] = true;
     for (const data::PointLabel& point : data.points(n))
       if (point_names[static_cast<std::size_t>(point.name)].find('.') == std::string::npos)
-        seen[static_cast<std::size_t>(maps.labels[static_cast<std::size_t>(n)])][static_cast<std::size_t>(point.name)].emplace_back(n, point);
+        seen[static_cast<std::size_t>(maps.labels[static_cast<std::size_t>(n)])][static_cast<std::size_t>(point.name)]
+            .emplace_back(n, point);
   }
 
   FilterReport report;
@@ -219,12 +237,15 @@ FilterReport measure_filters(const Model& model, const Engine& engine, const dat
     report.one_part += m.interpretability > 0.5;
   }
   const double alive = std::max(1.0, static_cast<double>(report.filters.size()) - report.dead);
-  for (double* mean : {&report.interpretability, &report.instability, &report.best_instability, &report.selectivity, &report.one_part}) *mean /= alive;
+  for (double* mean :
+       {&report.interpretability, &report.instability, &report.best_instability, &report.selectivity, &report.one_part})
+    *mean /= alive;
   return report;
 }
 
-std::vector<std::vector<FilterRegion>> filter_regions(const Model& model, const Engine& engine, const data::Dataset& data, const std::string& node, int per_filter,
-                                                      const FilterMetricsOptions& o) {
+std::vector<std::vector<FilterRegion>> filter_regions(const Model& model, const Engine& engine,
+                                                      const data::Dataset& data, const std::string& node,
+                                                      int per_filter, const FilterMetricsOptions& o) {
   const Maps maps = collect(model, engine, data, node, o);
   std::vector<std::vector<FilterRegion>> out(static_cast<std::size_t>(maps.shape.c()));
   for (std::int64_t f = 0; f < maps.shape.c(); ++f) {

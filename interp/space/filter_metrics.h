@@ -12,19 +12,19 @@
 namespace vitrine {
 
 struct FilterMetricsOptions {
-  std::int64_t images = 0;      ///< the first so many; 0: all
-  double quantile = 0.995;      ///< a unit is valid above this quantile of its filter's values
-  double radius = 6;            ///< pixels: each valid unit paints a disc around its centre
-  double overlap = 0.2;         ///< intersection over union above which filter and part are associated
-  int strongest = 100;          ///< images with the largest peaks that instability is taken over
+  std::int64_t images = 0;  ///< the first so many; 0: all
+  double quantile = 0.995;  ///< a unit is valid above this quantile of its filter's values
+  double radius = 6;        ///< pixels: each valid unit paints a disc around its centre
+  double overlap = 0.2;     ///< intersection over union above which filter and part are associated
+  int strongest = 100;      ///< images with the largest peaks that instability is taken over
   std::function<void(double)> progress;
-  std::function<bool()> stop;   ///< asked between batches; true ends with an Error
+  std::function<bool()> stop;  ///< asked between batches; true ends with an Error
 };
 
 struct FilterMetrics {
-  int category = -1;            ///< the class with the largest mean peak; -1: the filter is dead on these images
-  double selectivity = 0;       ///< share of the filter's mean activation (a class's mean sum) that its category receives
-  std::string part;             ///< the part it is associated with most often, within its category
+  int category = -1;       ///< the class with the largest mean peak; -1: the filter is dead on these images
+  double selectivity = 0;  ///< share of the filter's mean activation (a class's mean sum) that its category receives
+  std::string part;        ///< the part it is associated with most often, within its category
   double interpretability = 0;  ///< P_f: how often, of the images that show the part
   std::string landmark;         ///< the place of its category that its peak keeps the steadiest distance to
   double instability = 0;       ///< mean over its category's landmarks of the deviation of that distance, in diagonals
@@ -36,23 +36,26 @@ struct FilterReport {
   std::vector<FilterMetrics> filters;
   // Means over the filters that are not dead:
   double interpretability = 0, instability = 0, best_instability = 0, selectivity = 0;
-  double one_part = 0;          ///< share of filters that are associated with one part on more than half of the images that show it
+  double one_part =
+      0;  ///< share of filters that are associated with one part on more than half of the images that show it
   int dead = 0;
 };
 
-/// Measures the maps of a node over a data set that tells parts. Categories are taken from the data alike for every network,
-/// so an ordinary one can be compared with an interpretable one. Throws an Error if the set tells no parts or the node has no
-/// maps. Costs one forward run of all images and memory for the node's maps.
-FilterReport measure_filters(const Model&, const Engine&, const data::Dataset&, const std::string& node, const FilterMetricsOptions& = {});
+/// Measures the maps of a node over a data set that tells parts. Categories are taken from the data alike for every
+/// network, so an ordinary one can be compared with an interpretable one. Throws an Error if the set tells no parts or
+/// the node has no maps. Costs one forward run of all images and memory for the node's maps.
+FilterReport measure_filters(const Model&, const Engine&, const data::Dataset&, const std::string& node,
+                             const FilterMetricsOptions& = {});
 
-/// The regions of one filter: for the images of its category with the largest peaks, the image and where valid units lie
-/// (1 inside a disc of `radius`, else 0; H x W).
+/// The regions of one filter: for the images of its category with the largest peaks, the image and where valid units
+/// lie (1 inside a disc of `radius`, else 0; H x W).
 struct FilterRegion {
   std::int64_t image;
-  float peak, x, y;             ///< the largest activation and the centre of its unit, in pixels
+  float peak, x, y;  ///< the largest activation and the centre of its unit, in pixels
   std::vector<std::uint8_t> mask;
 };
-std::vector<std::vector<FilterRegion>> filter_regions(const Model&, const Engine&, const data::Dataset&, const std::string& node, int per_filter,
+std::vector<std::vector<FilterRegion>> filter_regions(const Model&, const Engine&, const data::Dataset&,
+                                                      const std::string& node, int per_filter,
                                                       const FilterMetricsOptions& = {});
 
 }  // namespace vitrine

@@ -2,9 +2,9 @@
 // transposed on their way into the staged source and on their way out, and in between nothing is unaligned, partial or
 // strided, however small the maps and whatever the stride. Suits batches of small maps, of which rows fill no vectors.
 //
-// A tile is one group, as many images as a vector has lanes, a block of output rows and a block of output channels; phases
-// follow one another within it. Outputs near the border leave out the taps that meet nothing. So operands whose images lie innermost
-// already are neither transposed nor staged.
+// A tile is one group, as many images as a vector has lanes, a block of output rows and a block of output channels;
+// phases follow one another within it. Outputs near the border leave out the taps that meet nothing. So operands whose
+// images lie innermost already are neither transposed nor staged.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -12,8 +12,9 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Pixels [first, last) of `images` planes that lie `image_step` apart become vectors at to + place[pixel - first] * width, a lane an
-/// image; absent images are 0, places below 0 are left out. So many planes are more than the machine looks ahead in by itself.
+/// Pixels [first, last) of `images` planes that lie `image_step` apart become vectors at to + place[pixel - first] *
+/// width, a lane an image; absent images are 0, places below 0 are left out. So many planes are more than the machine
+/// looks ahead in by itself.
 template <class V>
 void spread(const Substitute& sub, const float* from, std::int64_t image_step, std::int64_t images, std::int64_t first,
             std::int64_t last, const std::int32_t* place, float* to) {
@@ -22,7 +23,7 @@ void spread(const Substitute& sub, const float* from, std::int64_t image_step, s
   for (std::int64_t p = first; p < last; p += V::width) {
     const std::int64_t n = smaller<std::int64_t>(V::width, last - p);
     const std::int32_t* const at = place + (p - first);
-    const auto finish = [&](V (&v)[V::width], auto whole) __attribute__((always_inline)) {
+    const auto finish = [&](V(&v)[V::width], auto whole) __attribute__((always_inline)) {
       if (!raw) unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = map(v[i]); });
       transpose_square(v);
       unroll<V::width>([&](auto i) __attribute__((always_inline)) {
@@ -37,7 +38,9 @@ void spread(const Substitute& sub, const float* from, std::int64_t image_step, s
       });
       finish(v, std::true_type{});
     } else {
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = i < images ? V::load_n(from + i * image_step + p, n) : V::zero(); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+        v[i] = i < images ? V::load_n(from + i * image_step + p, n) : V::zero();
+      });
       finish(v, std::false_type{});
     }
   }
@@ -45,17 +48,24 @@ void spread(const Substitute& sub, const float* from, std::int64_t image_step, s
 
 /// The way back: pixel vectors at from + p * width, p < count, to `images` planes.
 template <class V>
-void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images, bool add, bool relu) {
+void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images,
+                 bool add, bool relu) {
   for (std::int64_t p = 0; p < count; p += V::width) {
     const std::int64_t n = smaller<std::int64_t>(V::width, count - p);
     V v[V::width];
     if (images == V::width && n == V::width) {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + (p + i) * V::width); });
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { __builtin_prefetch(to + i * image_step + p + 2 * V::width, 1); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+        __builtin_prefetch(to + i * image_step + p + 2 * V::width, 1);
+      });
       transpose_square(v);
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { store(v[i], to + i * image_step + p, add, relu, Whole{}); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+        store(v[i], to + i * image_step + p, add, relu, Whole{});
+      });
     } else {
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = i < n ? V::load(from + (p + i) * V::width) : V::zero(); });
+      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+        v[i] = i < n ? V::load(from + (p + i) * V::width) : V::zero();
+      });
       transpose_square(v);
       unroll<V::width>([&](auto i) __attribute__((always_inline)) {
         if (i < images) store(v[i], to + i * image_step + p, add, relu, Part{n});
@@ -66,7 +76,8 @@ void gather_back(const float* from, std::int64_t count, float* to, std::int64_t 
 
 /// The same of pixels that are vectors across images already.
 template <class V>
-void spread_lanes(const Substitute& sub, const float* from, std::int64_t first, std::int64_t last, const std::int32_t* place, float* to) {
+void spread_lanes(const Substitute& sub, const float* from, std::int64_t first, std::int64_t last,
+                  const std::int32_t* place, float* to) {
   const bool raw = is_raw(sub);
   const Substitution<V> map(sub);
   for (std::int64_t p = first; p < last; ++p) {
@@ -100,22 +111,24 @@ VITRINE_INLINE void stage_places(const Stage& st, std::int64_t y0, std::int64_t 
 
 /// Whether the stage holds source rows as they lie, so that they need not be staged.
 VITRINE_INLINE bool lies_staged(const Stage& st) {
-  return st.y0 >= 0 && st.y0 + st.rows <= st.h && st.row_step == 1 && st.x0 == 0 && st.row == st.w && st.residues == 1 && st.stride_w == 1;
+  return st.y0 >= 0 && st.y0 + st.rows <= st.h && st.row_step == 1 && st.x0 == 0 && st.row == st.w &&
+         st.residues == 1 && st.stride_w == 1;
 }
 
 template <class V, bool Forward>
 struct BatchConv : Gather<V, Forward> {
   using Base = Gather<V, Forward>;
+  using Base::s, Base::images, Base::groups, Base::phases_h, Base::phases_w, Base::m, Base::channels, Base::out_h,
+      Base::out_w, Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::weights_at;
   using typename Base::Args;
   using typename Base::Phase;
-  using Base::s, Base::images, Base::groups, Base::phases_h, Base::phases_w, Base::m, Base::channels, Base::out_h, Base::out_w,
-      Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::weights_at;
   static constexpr std::int64_t kVectors = 12 * 1024;  ///< pixel vectors that a tile works on at once, about
 
   std::int64_t image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
   bool src_lanes, out_lanes;  ///< images lie innermost
 
-  explicit BatchConv(const Args& a) : Base(a), src_lanes(Forward ? a.x_lanes : a.y_lanes), out_lanes(Forward ? a.y_lanes : a.x_lanes) {
+  explicit BatchConv(const Args& a)
+      : Base(a), src_lanes(Forward ? a.x_lanes : a.y_lanes), out_lanes(Forward ? a.y_lanes : a.x_lanes) {
     image_blocks = ceil_div(images, V::width);
     panels_per = smaller<std::int64_t>(panels.count, 8);
     panel_blocks = ceil_div(panels.count, panels_per);
@@ -154,7 +167,9 @@ struct BatchConv : Gather<V, Forward> {
     return t;
   }
 
-  Work work() const { return {tiles(), this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()}; }
+  Work work() const {
+    return {tiles(), this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()};
+  }
 
   void run_tile(const Args& a, const float* packed_weights, float* memory, std::int64_t index) const {
     const std::int64_t panel_block = index % panel_blocks;
@@ -164,24 +179,31 @@ struct BatchConv : Gather<V, Forward> {
     const std::int64_t image = index % image_blocks * V::width, group = index / image_blocks;
     const std::int64_t here = smaller<std::int64_t>(V::width, images - image);
     const std::int64_t h0 = row_block * rows_per, h1 = smaller(out_h, h0 + rows_per), pixels = (h1 - h0) * out_w;
-    const std::int64_t first_panel = panel_block * panels_per, last_panel = smaller(panels.count, first_panel + panels_per);
+    const std::int64_t first_panel = panel_block * panels_per,
+                       last_panel = smaller(panels.count, first_panel + panels_per);
     const std::int64_t first_row = panels.begin(first_panel), last_row = panels.begin(last_panel);
 
     const Scratch part = scratch();
     float *staged = memory, *result = staged + part.staged;
     auto* const offsets = reinterpret_cast<std::int32_t*>(result + part.out);
     std::int32_t* const places = offsets + part.offsets;
-    const std::int64_t src_plane = src_h * src_w, out_plane = out_h * out_w, src_image = groups * channels * src_plane, out_image = groups * m * out_plane;
-    const float* const src = (Forward ? a.x : a.y) + image * src_image + group * channels * src_plane * (src_lanes ? V::width : 1);
-    float* const out = (Forward ? a.y_out : a.x_out) + image * out_image + (group * m * out_plane + h0 * out_w) * (out_lanes ? V::width : 1);
+    const std::int64_t src_plane = src_h * src_w, out_plane = out_h * out_w, src_image = groups * channels * src_plane,
+                       out_image = groups * m * out_plane;
+    const float* const src =
+        (Forward ? a.x : a.y) + image * src_image + group * channels * src_plane * (src_lanes ? V::width : 1);
+    float* const out = (Forward ? a.y_out : a.x_out) + image * out_image +
+                       (group * m * out_plane + h0 * out_w) * (out_lanes ? V::width : 1);
     // Where the vectors of a row of A go.
     const std::int64_t to_row = (out_lanes ? out_plane : pixels) * V::width;
-    const auto to = [&](std::int64_t row) { return out_lanes ? out + row * to_row : result + (row - first_row) * to_row; };
+    const auto to = [&](std::int64_t row) {
+      return out_lanes ? out + row * to_row : result + (row - first_row) * to_row;
+    };
 
     // What is there already, so that the order of additions is that of every other cut.
     if (a.add && !out_lanes) {
       for (std::int64_t i = 0; i < pixels; ++i) places[i] = static_cast<std::int32_t>(i);
-      for (std::int64_t row = first_row; row < last_row; ++row) spread<V>({}, out + row * out_plane, out_image, here, 0, pixels, places, to(row));
+      for (std::int64_t row = first_row; row < last_row; ++row)
+        spread<V>({}, out + row * out_plane, out_image, here, 0, pixels, places, to(row));
     }
     for (std::int64_t which = 0; which < phases_h * phases_w; ++which) {
       const Phase p = phase(which);
@@ -193,7 +215,8 @@ struct BatchConv : Gather<V, Forward> {
       const Stage st = in_place ? lying(stage(p, r0, r1)) : stage(p, r0, r1);
       const std::int64_t plane = in_place ? src_plane : plane_of(st);
       // Source rows that the stage holds.
-      const std::int64_t y0 = larger<std::int64_t>(0, st.y0), y1 = larger(y0, smaller(src_h, st.y0 + (st.rows - 1) * st.row_step + 1));
+      const std::int64_t y0 = larger<std::int64_t>(0, st.y0),
+                         y1 = larger(y0, smaller(src_h, st.y0 + (st.rows - 1) * st.row_step + 1));
       if (taps > 0 && !in_place) stage_places(st, y0, y1, places);
       std::int64_t c0 = 0;
       do {
@@ -201,17 +224,22 @@ struct BatchConv : Gather<V, Forward> {
         for (std::int64_t c = c0; c < c1 && taps > 0 && !in_place; ++c) {
           float* const dst = staged + (c - c0) * plane * V::width;
           if (src_lanes) {
-            spread_lanes<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane * V::width, y0 * src_w, y1 * src_w, places, dst);
+            spread_lanes<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane * V::width, y0 * src_w, y1 * src_w,
+                            places, dst);
           } else {
-            spread<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane, src_image, here, y0 * src_w, y1 * src_w, places, dst);
+            spread<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane, src_image, here, y0 * src_w, y1 * src_w,
+                      places, dst);
           }
         }
         this->fill_offsets(p, st, plane, c1 - c0, V::width, offsets);
         for (std::int64_t q = first_panel; q < last_panel; ++q) {
           const std::int64_t row = panels.begin(q);
-          run_panel(a, p, st, {c1 - c0, weights + this->panel_at(p, q, c0), offsets, in_place ? src + (c0 * src_plane + st.y0 * src_w + st.x0) * V::width : staged,
-                               in_place && Forward ? s.stride_w : 1, to(row), to_row, group * m + row, panels.height(q), r0, r1, h0},
-                    a.add || c0 > 0, c0 == 0, out_lanes && Forward && a.relu && c1 == channels);
+          run_panel(
+              a, p, st,
+              {c1 - c0, weights + this->panel_at(p, q, c0), offsets,
+               in_place ? src + (c0 * src_plane + st.y0 * src_w + st.x0) * V::width : staged,
+               in_place && Forward ? s.stride_w : 1, to(row), to_row, group * m + row, panels.height(q), r0, r1, h0},
+              a.add || c0 > 0, c0 == 0, out_lanes && Forward && a.relu && c1 == channels);
         }
         c0 = c1;
       } while (c0 < channels);
@@ -240,7 +268,8 @@ struct BatchConv : Gather<V, Forward> {
     std::int64_t r0, r1, h0;
   };
 
-  void run_panel(const Args& a, const Phase& p, const Stage& st, const Panel& t, bool add, bool first, bool relu) const {
+  void run_panel(const Args& a, const Phase& p, const Stage& st, const Panel& t, bool add, bool first,
+                 bool relu) const {
     float bias[Blocking<V>::max_rows];
     const bool with_bias = Forward && first && a.bias != nullptr;
     for (int r = 0; r < t.rows && with_bias; ++r) bias[r] = substituted(a.bias_sub, a.bias[t.channel + r]);
@@ -249,15 +278,16 @@ struct BatchConv : Gather<V, Forward> {
     std::int64_t whole[most];
     for (std::int64_t& n : whole) n = V::width;
     const std::int64_t stride_h = Forward ? s.stride_h : 1, stride_w = Forward ? s.stride_w : 1;
-    // Stretches of rows and columns that leave out the same taps; within them pixels one after another, as many at once as the registers
-    // hold.
+    // Stretches of rows and columns that leave out the same taps; within them pixels one after another, as many at once
+    // as the registers hold.
     for (std::int64_t j0 = t.r0, j1; j0 < t.r1; j0 = j1) {
       const Range ty = met(p.ty, j0 * stride_h, src_h);
       for (j1 = j0 + 1; j1 < t.r1 && met(p.ty, j1 * stride_h, src_h) == ty;) ++j1;
       for (std::int64_t i0 = 0, i1; i0 < p.gw; i0 = i1) {
         const Range tx = met(p.tx, i0 * stride_w, src_w);
         for (i1 = i0 + 1; i1 < p.gw && met(p.tx, i1 * stride_w, src_w) == tx;) ++i1;
-        const std::int64_t rows = ty.last - ty.first, columns = tx.last - tx.first, first_tap = ty.first * p.tx.count + tx.first;
+        const std::int64_t rows = ty.last - ty.first, columns = tx.last - tx.first,
+                           first_tap = ty.first * p.tx.count + tx.first;
         // Taps that follow one another make one piece.
         Block<Indirect> sum{};
         sum.a = t.weights + first_tap * t.rows, sum.rows = {t.offsets + first_tap}, sum.n = whole, sum.ldc = t.out_row;

@@ -1,11 +1,14 @@
-// Backward-data into a few channels (the input gradient of pictures) as a matrix product and col2im: for every row of the signal
+// Backward-data into a few channels (the input gradient of pictures) as a matrix product and col2im: for every row of
+// the signal
 //
-//   Z[(channel, tap)][j] = sum over outputs o of  w[o][channel, tap] * y[o][j]          x[channel][j * stride + tap] += Z[channel, tap][j]
+//   Z[(channel, tap)][j] = sum over outputs o of  w[o][channel, tap] * y[o][j]          x[channel][j * stride + tap] +=
+//   Z[channel, tap][j]
 //
-// Each vector of the signal meets the taps of all channels at once, where the gather convolution would fetch it for every tap.
+// Each vector of the signal meets the taps of all channels at once, where the gather convolution would fetch it for
+// every tap.
 //
-// A tile is a block of rows of an image. Rows are added up with their columns split by residue modulo the stride, so that neighbours are
-// neighbours in memory, and interleaved at the end.
+// A tile is a block of rows of an image. Rows are added up with their columns split by residue modulo the stride, so
+// that neighbours are neighbours in memory, and interleaved at the end.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -16,26 +19,28 @@ namespace {
 template <class V>
 struct Col2Im {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kFew = 4;       ///< channels, at most
-  static constexpr std::int64_t kHalo = 12;     ///< rows of a tile, at least, for each that its neighbours compute too
+  static constexpr std::int64_t kFew = 4;    ///< channels, at most
+  static constexpr std::int64_t kHalo = 12;  ///< rows of a tile, at least, for each that its neighbours compute too
   static constexpr std::int64_t kSums = 64 * 1024;  ///< of a tile, about
-  static constexpr int kVectors = 2, kTaps = 16;  ///< taps of a row, at most
+  static constexpr int kVectors = 2, kTaps = 16;    ///< taps of a row, at most
   static constexpr std::int64_t kGroup = kVectors * V::width;
 
   ConvShape s;
-  std::int64_t m, wide;           ///< rows of Z; signal columns in whole groups
-  std::int64_t part, row;         ///< columns of a residue, and of a row in whole parts
-  std::int64_t before, z_row;     ///< zeros before a row of Z; its length
+  std::int64_t m, wide;        ///< rows of Z; signal columns in whole groups
+  std::int64_t part, row;      ///< columns of a residue, and of a row in whole parts
+  std::int64_t before, z_row;  ///< zeros before a row of Z; its length
   std::int64_t rows_per, row_blocks;
   Panels panels;
 
-  explicit Col2Im(const Args& a) : s(a.s), m(std::int64_t{s.c} * s.kh * s.kw), wide(round_up(s.ow, kGroup)), panels(panels_of<V>(m)) {
+  explicit Col2Im(const Args& a)
+      : s(a.s), m(std::int64_t{s.c} * s.kh * s.kw), wide(round_up(s.ow, kGroup)), panels(panels_of<V>(m)) {
     part = round_up(ceil_div(s.w, s.stride_w), V::width);
     row = s.stride_w * part;
     const std::int64_t first = shift(0, s.kw - 1), last = shift(s.stride_w - 1, 0);
     before = round_up(larger<std::int64_t>(0, -first), 16);
     z_row = before + round_up(larger(wide, part + larger<std::int64_t>(0, last)), 16) + 16;
-    rows_per = larger(smaller(ceil_div(s.h, 8), kSums / (s.c * row)), kHalo * (std::int64_t{s.kh} - 1) * s.dilation_h + 1);
+    rows_per =
+        larger(smaller(ceil_div(s.h, 8), kSums / (s.c * row)), kHalo * (std::int64_t{s.kh} - 1) * s.dilation_h + 1);
     rows_per = ceil_div(s.h, ceil_div(s.h, rows_per));
     row_blocks = ceil_div(s.h, rows_per);
   }
@@ -43,8 +48,9 @@ struct Col2Im {
   /// Maps too large to go by vectors across images, whatever the batch: an image's result must not depend on it.
   static VITRINE_INLINE bool suits(const Args& a) {
     const ConvShape& s = a.s;
-    return s.groups == 1 && s.c <= kFew && s.kh * s.kw > 1 && s.kw <= kTaps && s.oc >= 2 * V::width && rows_fill_vectors<V>(s.ow) &&
-           larger(std::int64_t{s.h} * s.w, std::int64_t{s.oh} * s.ow) > kSmallMap && std::int64_t{s.kh} * s.dilation_h <= s.h && std::int64_t{s.kw} * s.dilation_w <= s.w;
+    return s.groups == 1 && s.c <= kFew && s.kh * s.kw > 1 && s.kw <= kTaps && s.oc >= 2 * V::width &&
+           rows_fill_vectors<V>(s.ow) && larger(std::int64_t{s.h} * s.w, std::int64_t{s.oh} * s.ow) > kSmallMap &&
+           std::int64_t{s.kh} * s.dilation_h <= s.h && std::int64_t{s.kw} * s.dilation_w <= s.w;
   }
 
   /// Column q of residue r reads column q + shift(r, k) of Z for tap k, where `meets`.
@@ -67,7 +73,8 @@ struct Col2Im {
   }
 
   Work work() const {
-    return {s.n * row_blocks, static_cast<std::size_t>(m * s.oc) * sizeof(float), static_cast<std::size_t>(scratch().total) * sizeof(float), panels.count};
+    return {s.n * row_blocks, static_cast<std::size_t>(m * s.oc) * sizeof(float),
+            static_cast<std::size_t>(scratch().total) * sizeof(float), panels.count};
   }
 
   /// [panel][output][row of the panel]: neighbours in the weights as well.
@@ -78,14 +85,16 @@ struct Col2Im {
   }
 
   void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
-    const std::int64_t image = index / row_blocks, h0 = index % row_blocks * rows_per, h1 = smaller<std::int64_t>(s.h, h0 + rows_per);
+    const std::int64_t image = index / row_blocks, h0 = index % row_blocks * rows_per,
+                       h1 = smaller<std::int64_t>(s.h, h0 + rows_per);
     const Scratch t = scratch();
     float *signal = memory, *z = signal + t.signal, *sums = z + t.z;
     Stage::zero<V>(z, t.z);
     Stage::zero<V>(sums, t.sums);
     // Signal rows that reach one of these: row i reaches i * stride - pad and what the kernel covers from there.
     const std::int64_t reach = std::int64_t{s.kh - 1} * s.dilation_h;
-    const std::int64_t i0 = larger<std::int64_t>(0, ceil_div(larger<std::int64_t>(0, h0 + s.pad_top - reach), s.stride_h));
+    const std::int64_t i0 =
+        larger<std::int64_t>(0, ceil_div(larger<std::int64_t>(0, h0 + s.pad_top - reach), s.stride_h));
     const std::int64_t i1 = smaller<std::int64_t>(s.oh, (h1 - 1 + s.pad_top) / s.stride_h + 1);
     for (std::int64_t i = i0; i < i1; ++i) {
       fetch(a.y + (image * s.oc * s.oh + i) * s.ow, signal);
@@ -95,20 +104,24 @@ struct Col2Im {
         for (std::int64_t q = 0; q < panels.count; ++q) {
           float* const to = z + panels.begin(q) * z_row + before + j;
           float* const c[] = {to, to + V::width};
-          block_function<V, Strided>(panels.height(q), s.ow - j > V::width ? kVectors : 1)({s.oc, weights + panels.begin(q) * s.oc, b, {kGroup}, c, whole, z_row, nullptr, false});
+          block_function<V, Strided>(panels.height(q), s.ow - j > V::width ? kVectors : 1)(
+              {s.oc, weights + panels.begin(q) * s.oc, b, {kGroup}, c, whole, z_row, nullptr, false});
         }
       }
       for (std::int64_t k = 0; k < s.kh; ++k) {
         const std::int64_t at = i * s.stride_h + k * s.dilation_h - s.pad_top;
         if (at < h0 || at >= h1) continue;
-        for (std::int64_t c = 0; c < s.c; ++c) add_row(z + (c * s.kh + k) * s.kw * z_row + before, sums + (c * rows_per + at - h0) * row);
+        for (std::int64_t c = 0; c < s.c; ++c)
+          add_row(z + (c * s.kh + k) * s.kw * z_row + before, sums + (c * rows_per + at - h0) * row);
       }
     }
     for (std::int64_t c = 0; c < s.c; ++c)
-      for (std::int64_t y = h0; y < h1; ++y) deliver(sums + (c * rows_per + y - h0) * row, a.x_out + ((image * s.c + c) * s.h + y) * s.w, a.add);
+      for (std::int64_t y = h0; y < h1; ++y)
+        deliver(sums + (c * rows_per + y - h0) * row, a.x_out + ((image * s.c + c) * s.h + y) * s.w, a.add);
   }
 
-  /// A row of every output channel to [group of columns][output][column]; planes lie pages apart, where no machine looks ahead by itself.
+  /// A row of every output channel to [group of columns][output][column]; planes lie pages apart, where no machine
+  /// looks ahead by itself.
   void fetch(const float* y, float* to) const {
     const std::int64_t plane = std::int64_t{s.oh} * s.ow, group = s.oc * kGroup;
     constexpr std::int64_t ahead = 4;
@@ -151,7 +164,8 @@ struct Col2Im {
       for (std::int64_t q = 0; 2 * q < s.w; q += V::width) {
         const V even = V::load(sums + q), odd = V::load(sums + part + q);
         store(V::zip_low(even, odd), to + 2 * q, add, Part{s.w - 2 * q});
-        if (2 * q + V::width < s.w) store(V::zip_high(even, odd), to + 2 * q + V::width, add, Part{s.w - 2 * q - V::width});
+        if (2 * q + V::width < s.w)
+          store(V::zip_high(even, odd), to + 2 * q + V::width, add, Part{s.w - 2 * q - V::width});
       }
     } else {
       for (std::int64_t r = 0; r < s.stride_w; ++r, sums += part)

@@ -1,21 +1,21 @@
-// Convolutions on a CUDA device as implicit matrix products (kernels/cuda/product.h): patches are never stored, an operand
-// finds an element of its patch by the indices. With og, cg the channels of a group, out and in:
+// Convolutions on a CUDA device as implicit matrix products (kernels/cuda/product.h): patches are never stored, an
+// operand finds an element of its patch by the indices. With og, cg the channels of a group, out and in:
 //
 //   forward           y[oc][pixel]     = sum over (c, ky, kx)  w[oc][c,ky,kx]  x at the tap of the output pixel
 //   backward data     x[c][pixel]      = sum over (oc, ky, kx) w[oc][c,ky,kx]  y at the tap of the input pixel
 //   backward weights  w[oc][c,ky,kx]   = sum over pixels       y[oc][pixel]    x at the tap of the output pixel
 //
 // Backward data splits the input's pixels into classes by their residue modulo the stride: within a class only every
-// stride-th tap can hit an output, and no other one is visited. Backward weights splits its sum over the pixels into parts, the
-// number of which follows from the sizes alone, and adds the parts in order. Depthwise convolutions have no product to make:
-// a thread an element, or a block a weight.
+// stride-th tap can hit an output, and no other one is visited. Backward weights splits its sum over the pixels into
+// parts, the number of which follows from the sizes alone, and adds the parts in order. Depthwise convolutions have no
+// product to make: a thread an element, or a block a weight.
 #include "kernels/cuda/product.h"
 #include "kernels/cuda/reduce.h"
 
 namespace vitrine::kernels::cuda {
 
-/// One axis of the grid of pixels that a product's columns (or depth) run over, and of their taps in the source: pixel i and
-/// tap t meet at origin + i * pixel_step + t * tap_step, if that lies in 0 ... source.
+/// One axis of the grid of pixels that a product's columns (or depth) run over, and of their taps in the source: pixel
+/// i and tap t meet at origin + i * pixel_step + t * tap_step, if that lies in 0 ... source.
 struct Axis {
   std::int32_t source, origin, pixel_step, tap_step;
 };
@@ -24,7 +24,7 @@ struct Axis {
 struct Patches {
   const float* data = nullptr;  ///< channel 0 of the group in image 0
   std::int64_t image_stride = 0;
-  std::int32_t pixels = 0;      ///< of all images
+  std::int32_t pixels = 0;  ///< of all images
   Axis y{}, x{};
   Divider by_width, by_pixels;  ///< of the grid of pixels
   Divider by_taps, by_taps_x;   ///< taps of a channel, of a row
@@ -42,17 +42,22 @@ struct Patches {
   static constexpr std::int32_t kNowhere = -(1 << 30);
   __device__ Pixel pixel(int i) const {
     const std::int32_t image = by_pixels.quotient(i), rest = by_pixels.remainder(i, image), r = by_width.quotient(rest);
-    const std::int32_t row = y.origin + r * y.pixel_step, column = x.origin + by_width.remainder(rest, r) * x.pixel_step;
+    const std::int32_t row = y.origin + r * y.pixel_step,
+                       column = x.origin + by_width.remainder(rest, r) * x.pixel_step;
     return {data + image * image_stride + std::int64_t{row} * x.source + column, i < pixels ? row : kNowhere, column};
   }
   __device__ Tap tap(int k) const {
-    const std::int32_t channel = by_taps.quotient(k), rest = by_taps.remainder(k, channel), r = by_taps_x.quotient(rest);
+    const std::int32_t channel = by_taps.quotient(k), rest = by_taps.remainder(k, channel),
+                       r = by_taps_x.quotient(rest);
     const std::int32_t row = r * y.tap_step, column = by_taps_x.remainder(rest, r) * x.tap_step;
-    return {(channel * y.source + row) * x.source + column, static_cast<std::int32_t>(static_cast<std::uint32_t>(row) << 16 | (static_cast<std::uint32_t>(column) & 0xffffu))};
+    return {(channel * y.source + row) * x.source + column,
+            static_cast<std::int32_t>(static_cast<std::uint32_t>(row) << 16 |
+                                      (static_cast<std::uint32_t>(column) & 0xffffu))};
   }
   __device__ const float* at(const Pixel& p, const Tap& t) const {
     const std::int32_t row = p.row + (t.place >> 16), column = p.column + static_cast<std::int16_t>(t.place & 0xffff);
-    const bool inside = static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(y.source) && static_cast<std::uint32_t>(column) < static_cast<std::uint32_t>(x.source);
+    const bool inside = static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(y.source) &&
+                        static_cast<std::uint32_t>(column) < static_cast<std::uint32_t>(x.source);
     return inside ? p.at + t.offset : nullptr;
   }
 };
@@ -103,7 +108,7 @@ struct ForwardPart {
   PixelsByTaps b_;
   const float* bias;  ///< of the group's first channel, or null
   Substitute bias_sub;
-  float* y;           ///< of the group's first channel in image 0
+  float* y;  ///< of the group's first channel in image 0
   std::int64_t image_stride;
   std::int32_t depth;
   bool add, relu, aligned;
@@ -121,7 +126,9 @@ struct ForwardPart {
     return y + image * image_stride + b_.by_pixels.remainder(c, image);
   }
   __device__ float shift(int r) const { return bias ? substituted(bias_sub, bias[r]) : 0.0f; }
-  __device__ void store(int r, Column column, float v) const { put(column[std::int64_t{r} * b_.by_pixels.divisor()], v + shift(r), add, relu); }
+  __device__ void store(int r, Column column, float v) const {
+    put(column[std::int64_t{r} * b_.by_pixels.divisor()], v + shift(r), add, relu);
+  }
   __device__ bool vectors() const { return aligned; }
   __device__ void store4(int r, Column column, float4 v) const {
     const float s = shift(r);
@@ -149,7 +156,8 @@ struct ForwardProblem {
 
 // --- Backward data.
 
-/// One axis of a class of residues: the input pixels r, r + stride, ..., and the taps first, first + step, ... that reach them.
+/// One axis of a class of residues: the input pixels r, r + stride, ..., and the taps first, first + step, ... that
+/// reach them.
 struct Residue {
   std::int32_t pixels, first_tap, taps, origin;
 };
@@ -175,9 +183,9 @@ struct ResidueAxis {
 /// Weights as the way back reads them: rows are input channels, the depth runs over output channels and a class's taps.
 struct WeightsByTaps {
   static constexpr bool kDepthFirst = true;
-  const float* data;  ///< of the group's first output channel, at the class's first tap
-  std::int32_t rows, taps;  ///< taps: of a whole kernel
-  std::int64_t out_stride;  ///< elements of an output channel
+  const float* data;            ///< of the group's first output channel, at the class's first tap
+  std::int32_t rows, taps;      ///< taps: of a whole kernel
+  std::int64_t out_stride;      ///< elements of an output channel
   std::int32_t step_y, step_x;  ///< elements from one tap of the class to the next
   Divider by_taps, by_taps_x;
   Substitute sub;
@@ -208,7 +216,8 @@ struct DataPart {
 
   using Column = float*;
   __device__ Column column(int c) const {
-    const std::int32_t image = b_.by_pixels.quotient(c), rest = b_.by_pixels.remainder(c, image), row = b_.by_width.quotient(rest);
+    const std::int32_t image = b_.by_pixels.quotient(c), rest = b_.by_pixels.remainder(c, image),
+                       row = b_.by_width.quotient(rest);
     return x + image * image_stride + std::int64_t{row} * row_step + b_.by_width.remainder(rest, row) * column_step;
   }
   __device__ void store(int r, Column column, float v) const { put(column[r * channel_stride], v, add); }
@@ -236,8 +245,10 @@ struct DataProblem {
     if (ry >= y.in) cy.pixels = 0;
     if (rx >= x.in) cx.pixels = 0;
     // Which of the two numbers of pixels and taps the class has; a class without taps has no depth.
-    const int fy = cy.pixels == (y.in + y.stride - 1) / y.stride ? 0 : 1, fx = cx.pixels == (x.in + x.stride - 1) / x.stride ? 0 : 1;
-    const int ty = cy.taps == (y.kernel + y.step - 1) / y.step ? 0 : 1, tx = cx.taps == (x.kernel + x.step - 1) / x.step ? 0 : 1;
+    const int fy = cy.pixels == (y.in + y.stride - 1) / y.stride ? 0 : 1,
+              fx = cx.pixels == (x.in + x.stride - 1) / x.stride ? 0 : 1;
+    const int ty = cy.taps == (y.kernel + y.step - 1) / y.step ? 0 : 1,
+              tx = cx.taps == (x.kernel + x.step - 1) / x.step ? 0 : 1;
     const std::int64_t in_pixels = std::int64_t{y.in} * x.in, out_pixels = std::int64_t{oh} * ow;
     DataPart p;
     p.depth = outputs * cy.taps * cx.taps;
@@ -297,7 +308,7 @@ struct WeightsProblem {
   static constexpr int kLargeBlocks = 1;
   using A = ChannelsByPixels;
   using B = TapsByPixels;
-  WeightsPart group;  ///< group 0, part 0
+  WeightsPart group;                         ///< group 0, part 0
   std::int32_t max_m, max_n, splits, chunk;  ///< chunk: pixels of a part
   std::int64_t channel;                      ///< elements of a channel of x
   std::int64_t copy;                         ///< elements from one part's copy of the weights to the next
@@ -346,7 +357,8 @@ struct DepthwiseForward {
       for (std::int32_t kx = 0; kx < s.kw; ++kx) {
         const std::int32_t ix = at.column * s.stride_w + kx * s.dilation_w - s.pad_left;
         const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-        sum = fmaf(inside ? substituted(a.x_sub, x[std::int64_t{iy} * s.w + ix]) : 0.0f, substituted(a.w_sub, w[ky * s.kw + kx]), sum);
+        sum = fmaf(inside ? substituted(a.x_sub, x[std::int64_t{iy} * s.w + ix]) : 0.0f,
+                   substituted(a.w_sub, w[ky * s.kw + kx]), sum);
       }
     }
     put(a.y_out[i], sum + (a.bias ? substituted(a.bias_sub, a.bias[o]) : 0.0f), a.add, a.relu);
@@ -383,15 +395,18 @@ struct DepthwiseData {
 /// A block a weight: blockIdx.x = (output channel * kh + ky) * kw + kx.
 __global__ void __launch_bounds__(kReduceBlock) depthwise_weights_kernel(ConvArgs<float> a, PlaneIndex index) {
   const ConvShape& s = a.s;
-  const auto kx = static_cast<std::int32_t>(blockIdx.x) % s.kw, ky = static_cast<std::int32_t>(blockIdx.x) / s.kw % s.kh,
+  const auto kx = static_cast<std::int32_t>(blockIdx.x) % s.kw,
+             ky = static_cast<std::int32_t>(blockIdx.x) / s.kw % s.kh,
              o = static_cast<std::int32_t>(blockIdx.x) / s.kw / s.kh;
   const std::int64_t count = std::int64_t{s.n} * s.oh * s.ow;
   float sum = 0;
   for (std::int64_t i = threadIdx.x; i < count; i += kReduceBlock) {
     const auto at = index(i);
-    const std::int32_t iy = at.row * s.stride_h + ky * s.dilation_h - s.pad_top, ix = at.column * s.stride_w + kx * s.dilation_w - s.pad_left;
+    const std::int32_t iy = at.row * s.stride_h + ky * s.dilation_h - s.pad_top,
+                       ix = at.column * s.stride_w + kx * s.dilation_w - s.pad_left;
     const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-    const float x = inside ? substituted(a.x_sub, a.x[((at.plane * s.c + o / (s.oc / s.groups)) * s.h + iy) * s.w + ix]) : 0.0f;
+    const float x =
+        inside ? substituted(a.x_sub, a.x[((at.plane * s.c + o / (s.oc / s.groups)) * s.h + iy) * s.w + ix]) : 0.0f;
     sum = fmaf(x, a.y[((at.plane * s.oc + o) * s.oh + at.row) * s.ow + at.column], sum);
   }
   sum = block_reduce<kReduceBlock>(sum, Sum());
@@ -412,8 +427,11 @@ void by_images(const ConvArgs<float>& args, F f) noexcept {
   const std::int64_t in = std::int64_t{s.h} * s.w, out = std::int64_t{s.oh} * s.ow, larger = in > out ? in : out;
   if (larger * (s.c > s.oc ? s.c : s.oc) > kMost) return fail("an image of a convolution has more than 2^30 elements");
   // Rows and columns of taps are kept in 16 bits, and one row stands for none.
-  const auto far = [](std::int32_t size, std::int32_t pad, std::int32_t kernel, std::int32_t dilation) { return size + pad > 32000 || std::int64_t{kernel} * dilation > 32000; };
-  if (far(s.h, s.pad_top, s.kh, s.dilation_h) || far(s.w, s.pad_left, s.kw, s.dilation_w)) return fail("a convolution's image or kernel is longer than 32000");
+  const auto far = [](std::int32_t size, std::int32_t pad, std::int32_t kernel, std::int32_t dilation) {
+    return size + pad > 32000 || std::int64_t{kernel} * dilation > 32000;
+  };
+  if (far(s.h, s.pad_top, s.kh, s.dilation_h) || far(s.w, s.pad_left, s.kw, s.dilation_w))
+    return fail("a convolution's image or kernel is longer than 32000");
   const std::int64_t most = larger > 0 ? kMost / larger : kMost;
   for (std::int64_t first = 0; first < s.n; first += most) {
     ConvArgs<float> a = args;
@@ -466,7 +484,8 @@ void forward(const ConvArgs<float>& a, Math math) noexcept {
   launch_product(p, s.groups, a.x_sub.raw() && a.w_sub.raw(), math);
 }
 
-ResidueAxis residues(std::int32_t in, std::int32_t kernel, std::int32_t stride, std::int32_t pad, std::int32_t dilation) {
+ResidueAxis residues(std::int32_t in, std::int32_t kernel, std::int32_t stride, std::int32_t pad,
+                     std::int32_t dilation) {
   std::int32_t common = stride, rest = dilation;
   while (rest) {
     const std::int32_t next = common % rest;
@@ -492,8 +511,10 @@ void backward_data(const ConvArgs<float>& a, Math math) noexcept {
   // The larger number comes first, then the smaller one; where that is 0 nothing is divided by it.
   const auto divider = [](std::int32_t n) { return Divider(n > 0 ? n : 1); };
   const auto more = [](std::int32_t n, std::int32_t parts) { return (n + parts - 1) / parts; };
-  const std::int32_t tall[2] = {more(s.h, s.stride_h), s.h / s.stride_h}, wide[2] = {more(s.w, s.stride_w), s.w / s.stride_w};
-  const std::int32_t taps_y[2] = {more(s.kh, p.y.step), s.kh / p.y.step}, taps_x[2] = {more(s.kw, p.x.step), s.kw / p.x.step};
+  const std::int32_t tall[2] = {more(s.h, s.stride_h), s.h / s.stride_h},
+                     wide[2] = {more(s.w, s.stride_w), s.w / s.stride_w};
+  const std::int32_t taps_y[2] = {more(s.kh, p.y.step), s.kh / p.y.step},
+                     taps_x[2] = {more(s.kw, p.x.step), s.kw / p.x.step};
   p.max_n = s.n * tall[0] * wide[0];
   for (int i = 0; i < 2; ++i) {
     p.wide[i] = divider(wide[i]);
@@ -512,18 +533,21 @@ void backward_data(const ConvArgs<float>& a, Math math) noexcept {
   p.channels_in = s.c;
   p.channels_out = s.oc;
   p.add = a.add;
-  p.aligned = s.stride_h == 1 && s.stride_w == 1 && s.h * s.w % 4 == 0 && reinterpret_cast<std::uintptr_t>(a.x_out) % 16 == 0;
+  p.aligned =
+      s.stride_h == 1 && s.stride_w == 1 && s.h * s.w % 4 == 0 && reinterpret_cast<std::uintptr_t>(a.x_out) % 16 == 0;
   launch_product(p, s.groups * s.stride_h * s.stride_w, a.w_sub.raw(), math);
 }
 
-/// How many parts the sum of backward weights has, and pixels a part: enough blocks for a large chip, but no part so short that
-/// its copy of the weights costs more than its sum.
+/// How many parts the sum of backward weights has, and pixels a part: enough blocks for a large chip, but no part so
+/// short that its copy of the weights costs more than its sum.
 struct Split {
   int parts, chunk;
 };
 Split weights_split(const ConvShape& s) noexcept {
-  const std::int64_t pixels = std::int64_t{s.n} * s.oh * s.ow, og = s.oc / s.groups, taps = std::int64_t{s.c / s.groups} * s.kh * s.kw;
-  const std::int64_t tiles = (og + 63) / 64 * ((taps + 63) / 64) * s.groups, wanted = (264 + tiles - 1) / tiles, most = (pixels + 511) / 512;
+  const std::int64_t pixels = std::int64_t{s.n} * s.oh * s.ow, og = s.oc / s.groups,
+                     taps = std::int64_t{s.c / s.groups} * s.kh * s.kw;
+  const std::int64_t tiles = (og + 63) / 64 * ((taps + 63) / 64) * s.groups, wanted = (264 + tiles - 1) / tiles,
+                     most = (pixels + 511) / 512;
   const std::int64_t parts = wanted < most ? wanted : most > 0 ? most : 1;
   // A multiple of every slice's depth.
   const std::int64_t chunk = ((pixels + parts - 1) / parts + 31) / 32 * 32;
@@ -533,7 +557,8 @@ Split weights_split(const ConvShape& s) noexcept {
 void backward_weights(const ConvArgs<float>& a, float* parts, Math math) noexcept {
   const ConvShape& s = a.s;
   if (depthwise(s)) {
-    launch(depthwise_weights_kernel, static_cast<unsigned>(s.oc * s.kh * s.kw), kReduceBlock, 0, a, PlaneIndex(s.n, s.oh, s.ow));
+    launch(depthwise_weights_kernel, static_cast<unsigned>(s.oc * s.kh * s.kw), kReduceBlock, 0, a,
+           PlaneIndex(s.n, s.oh, s.ow));
     return;
   }
   const Split split = weights_split(s);
@@ -563,7 +588,8 @@ void backward_weights(const ConvArgs<float>& a, float* parts, Math math) noexcep
 Work plan(const ConvArgs<float>&) noexcept { return {1, 0, 0}; }
 Work weights_plan(const ConvArgs<float>& a) noexcept {
   const int parts = depthwise(a.s) ? 1 : weights_split(a.s).parts;
-  return {1, 0, parts > 1 ? static_cast<std::size_t>(weights_of(a.s)) * static_cast<std::size_t>(parts) * sizeof(float) : 0};
+  return {1, 0,
+          parts > 1 ? static_cast<std::size_t>(weights_of(a.s)) * static_cast<std::size_t>(parts) * sizeof(float) : 0};
 }
 void pack(const ConvArgs<float>&, std::byte*, std::int64_t) noexcept {}
 
@@ -592,9 +618,12 @@ struct Tiles {
 }  // namespace
 
 void fill_conv(Table<float>& t, Math math) noexcept {
-  if (math == Math::fma) Tiles<Math::fma>::fill(t);
-  else if (math == Math::tf32) Tiles<Math::tf32>::fill(t);
-  else Tiles<Math::bf16>::fill(t);
+  if (math == Math::fma)
+    Tiles<Math::fma>::fill(t);
+  else if (math == Math::tf32)
+    Tiles<Math::tf32>::fill(t);
+  else
+    Tiles<Math::bf16>::fill(t);
 }
 
 }  // namespace vitrine::kernels::cuda

@@ -1,6 +1,6 @@
-// What both ways of running a gather convolution (see geometry.h) share: rows.h, whose vectors run along the rows of an image, and
-// batch.h, whose vectors run across the images of a batch. The order of additions per output is (channel block, channel,
-// tap) in both, whatever the cut into tiles, so an image's result does not depend on its batch.
+// What both ways of running a gather convolution (see geometry.h) share: rows.h, whose vectors run along the rows of an
+// image, and batch.h, whose vectors run across the images of a batch. The order of additions per output is (channel
+// block, channel, tap) in both, whatever the cut into tiles, so an image's result does not depend on its batch.
 #pragma once
 
 #include "kernels/conv/geometry.h"
@@ -17,7 +17,9 @@ template <class V, bool Forward>
 struct Gather {
   using Args = ConvArgs<float>;
   static constexpr std::int64_t kAheadRows = 8;  ///< of weights, that lie pages apart: asked for in time
-  static constexpr std::int64_t kDepth = 256, kDepthFew = 1024;  ///< taps times channels of a block of the sum, about; where rows are few
+  static constexpr std::int64_t kDepth = 256,
+                                kDepthFew =
+                                    1024;  ///< taps times channels of a block of the sum, about; where rows are few
 
   ConvShape s;
   std::int64_t images, groups, phases_h, phases_w;
@@ -53,7 +55,8 @@ struct Gather {
   static std::int64_t largest(std::int64_t k, std::int64_t pad, std::int64_t dilation, std::int64_t phases) {
     if (Forward) return k;
     std::int64_t most = 1;
-    for (std::int64_t residue = 0; residue < phases; ++residue) most = larger(most, phase_taps(residue, k, pad, dilation, phases).count);
+    for (std::int64_t residue = 0; residue < phases; ++residue)
+      most = larger(most, phase_taps(residue, k, pad, dilation, phases).count);
     return most;
   }
 
@@ -86,7 +89,8 @@ struct Gather {
     }
   }
 
-  /// Where the packed weights of a phase and group begin: [block of channels][panel][channel, tap][row of the panel], as they are used.
+  /// Where the packed weights of a phase and group begin: [block of channels][panel][channel, tap][row of the panel],
+  /// as they are used.
   std::int64_t weights_at(std::int64_t index, std::int64_t group) const {
     std::int64_t taps = 0;
     for (std::int64_t i = 0; i < index; ++i) {
@@ -111,7 +115,8 @@ struct Gather {
       const Phase p = phase(i);
       for (std::int64_t group = 0; group < groups; ++group)
         for (std::int64_t c = 0; c < channels; c += block)
-          pack_panel(a, p, group, panels.begin(panel), panels.height(panel), c, smaller(channels, c + block), shared + weights_at(i, group) + panel_at(p, panel, c));
+          pack_panel(a, p, group, panels.begin(panel), panels.height(panel), c, smaller(channels, c + block),
+                     shared + weights_at(i, group) + panel_at(p, panel, c));
     }
   }
 
@@ -121,7 +126,8 @@ struct Gather {
   }
 
   /// The weights of `rows` outputs from source channels [c0, c1).
-  void pack_panel(const Args& a, const Phase& p, std::int64_t group, std::int64_t row, int rows, std::int64_t c0, std::int64_t c1, float* dst) const {
+  void pack_panel(const Args& a, const Phase& p, std::int64_t group, std::int64_t row, int rows, std::int64_t c0,
+                  std::int64_t c1, float* dst) const {
     const std::int64_t cg = s.c / groups, og = s.oc / groups, kernel = std::int64_t{s.kh} * s.kw;
     if constexpr (Forward) {
       const std::int64_t k = cg * kernel;
@@ -133,15 +139,18 @@ struct Gather {
         substitute_row<V>(a.w_sub, w, dst, rows);
       }
     } else {
-      // Kernels of `rows` neighbours lie one behind another: squares of them are turned, and the taps of this phase kept.
+      // Kernels of `rows` neighbours lie one behind another: squares of them are turned, and the taps of this phase
+      // kept.
       const Substitution<V> sub(a.w_sub);
       const bool raw = is_raw(a.w_sub);
       const std::int64_t taps = p.ty.count * p.tx.count;
       for (std::int64_t k0 = 0; k0 < kernel && taps > 0; k0 += V::width) {
         std::int64_t place[V::width];  // of a tap in the phase, or -1
         for (std::int64_t i = 0; i < V::width; ++i) {
-          const std::int64_t y = (k0 + i) / s.kw - p.ty.k0, x = (k0 + i) % s.kw - p.tx.k0, ty = y / p.ty.kstep, tx = x / p.tx.kstep;
-          const bool kept = k0 + i < kernel && y >= 0 && x >= 0 && y % p.ty.kstep == 0 && x % p.tx.kstep == 0 && ty < p.ty.count && tx < p.tx.count;
+          const std::int64_t y = (k0 + i) / s.kw - p.ty.k0, x = (k0 + i) % s.kw - p.tx.k0, ty = y / p.ty.kstep,
+                             tx = x / p.tx.kstep;
+          const bool kept = k0 + i < kernel && y >= 0 && x >= 0 && y % p.ty.kstep == 0 && x % p.tx.kstep == 0 &&
+                            ty < p.ty.count && tx < p.tx.count;
           place[i] = kept ? ty * p.tx.count + tx : -1;
         }
         for (std::int64_t o = c0; o < c1; ++o) {
@@ -162,14 +171,19 @@ struct Gather {
     }
   }
 
-  std::size_t weight_bytes() const { return static_cast<std::size_t>(s.oc * (std::int64_t{s.c} / groups) * s.kh * s.kw) * sizeof(float); }
+  std::size_t weight_bytes() const {
+    return static_cast<std::size_t>(s.oc * (std::int64_t{s.c} / groups) * s.kh * s.kw) * sizeof(float);
+  }
 
   /// Places in the staged source of the channels and taps of a block of the sum, times `lanes`.
-  std::int64_t fill_offsets(const Phase& p, const Stage& st, std::int64_t plane, std::int64_t count, std::int64_t lanes, std::int32_t* next) const {
+  std::int64_t fill_offsets(const Phase& p, const Stage& st, std::int64_t plane, std::int64_t count, std::int64_t lanes,
+                            std::int32_t* next) const {
     const std::int64_t taps = p.ty.count * p.tx.count;
     if (count <= 0 || taps == 0) return 0;
-    for (std::int64_t t = 0; t < taps; ++t) next[t] = static_cast<std::int32_t>(st.tap_offset(t / p.tx.count, t % p.tx.count) * lanes);
-    for (std::int64_t k = taps; k < count * taps; ++k) next[k] = next[k - taps] + static_cast<std::int32_t>(plane * lanes);
+    for (std::int64_t t = 0; t < taps; ++t)
+      next[t] = static_cast<std::int32_t>(st.tap_offset(t / p.tx.count, t % p.tx.count) * lanes);
+    for (std::int64_t k = taps; k < count * taps; ++k)
+      next[k] = next[k - taps] + static_cast<std::int32_t>(plane * lanes);
     return count * taps;
   }
 };

@@ -14,12 +14,15 @@ template <class V, bool Forward>
 struct Conv {
   using Args = ConvArgs<float>;
 
-  static VITRINE_INLINE bool remains(const Args& a) { return Forward && (RemainderConv<V>::suits(a) || RemainderAcross<V>::suits(a)); }
+  static VITRINE_INLINE bool remains(const Args& a) {
+    return Forward && (RemainderConv<V>::suits(a) || RemainderAcross<V>::suits(a));
+  }
 
   /// f(the way that suits the shape).
   template <class F>
   static VITRINE_INLINE auto by_shape(const Args& a, F f) {
-    if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? f(BatchWinograd<V, Forward, 3>(a)) : f(BatchWinograd<V, Forward, 5>(a));
+    if (BatchWinogradShape<V>::suits(a.s, a.exact))
+      return a.s.kw == 3 ? f(BatchWinograd<V, Forward, 3>(a)) : f(BatchWinograd<V, Forward, 5>(a));
     if (winograd_suits(a.s, a.exact)) return f(Winograd<V, Forward>(a));
     if constexpr (!Forward)
       if (Col2Im<V>::suits(a)) return f(Col2Im<V>(a));
@@ -40,9 +43,12 @@ struct Conv {
 
   static void tile(const Args& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept {
     auto* const memory = reinterpret_cast<float*>(scratch);
-    if (!remains(a)) by_shape(a, [&](const auto& conv) { conv.run_tile(a, reinterpret_cast<const float*>(shared), memory, index); });
-    else if (a.y_lanes) RemainderAcross<V>(a).run_tile(a, memory, index);
-    else RemainderConv<V>(a).run_tile(a, memory, index);
+    if (!remains(a))
+      by_shape(a, [&](const auto& conv) { conv.run_tile(a, reinterpret_cast<const float*>(shared), memory, index); });
+    else if (a.y_lanes)
+      RemainderAcross<V>(a).run_tile(a, memory, index);
+    else
+      RemainderConv<V>(a).run_tile(a, memory, index);
   }
 };
 

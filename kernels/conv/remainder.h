@@ -1,6 +1,7 @@
-// A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): the second denominator of an LRP rule
-// that treats contributions by sign, given the forward result and the first. A subtraction instead of a convolution, but its errors are
-// those of the two, so what is small beside them is summed directly: seldom more than a few elements of a map.
+// A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): the second
+// denominator of an LRP rule that treats contributions by sign, given the forward result and the first. A subtraction
+// instead of a convolution, but its errors are those of the two, so what is small beside them is summed directly:
+// seldom more than a few elements of a map.
 #pragma once
 
 #include "kernels/conv/geometry.h"
@@ -11,8 +12,8 @@ namespace {
 /// Neighbours in one of Winograd's tiles, whose errors go together.
 constexpr std::int64_t kTile = 4;
 
-/// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a few: of
-/// what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
+/// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a
+/// few: of what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
 constexpr float kSmall = 1.0f / 128;
 
 /// What is left in up to kTile vectors, `step` apart, of `n` elements each.
@@ -21,32 +22,38 @@ struct Left {
   V y[kTile], nearby = V::zero();
   typename V::Mask counts[kTile];
 
-  VITRINE_INLINE Left(const Remainder<float>& rest, std::int64_t at, std::int64_t step, std::int64_t vectors, std::int64_t n) {
+  VITRINE_INLINE Left(const Remainder<float>& rest, std::int64_t at, std::int64_t step, std::int64_t vectors,
+                      std::int64_t n) {
     const V factor = V::set(rest.factor);
     for (std::int64_t k = 0; k < vectors; ++k, at += step) {
       const V taken = V::load_n(rest.part + at, n), whole = V::load_n(rest.whole + at, n);
       counts[k] = !(V::load_n(rest.needed + at, n) == V::zero());
-      if (rest.where != Where::always) counts[k] = counts[k] & (rest.where == Where::positive ? whole > V::zero() : whole < V::zero());
+      if (rest.where != Where::always)
+        counts[k] = counts[k] & (rest.where == Where::positive ? whole > V::zero() : whole < V::zero());
       y[k] = factor * whole - taken;
       nearby = V::max(V::max(V::abs(y[k]), V::abs(taken)), nearby);
     }
   }
-  /// Whether an element that counts is too small beside `largest`. NaN is, too: an infinity nearby may have spoilt the part.
-  VITRINE_INLINE bool small(std::int64_t k, V largest) const { return (counts[k] & !(V::abs(y[k]) > V::set(kSmall) * largest)).count() > 0; }
+  /// Whether an element that counts is too small beside `largest`. NaN is, too: an infinity nearby may have spoilt the
+  /// part.
+  VITRINE_INLINE bool small(std::int64_t k, V largest) const {
+    return (counts[k] & !(V::abs(y[k]) > V::set(kSmall) * largest)).count() > 0;
+  }
 };
 
 /// A tile is a band of rows of one image.
 template <class V>
 struct RemainderConv {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kRows = kTile;  ///< of a band
+  static constexpr std::int64_t kRows = kTile;     ///< of a band
   static constexpr std::int64_t kPlanesAhead = 4;  ///< they lie pages apart
-  static constexpr std::int64_t kMost = 4096;   ///< vectors summed at once
+  static constexpr std::int64_t kMost = 4096;      ///< vectors summed at once
 
   ConvShape s;
   std::int64_t cg, og, taps, bands, vectors, most;
 
-  explicit RemainderConv(const Args& a) : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
+  explicit RemainderConv(const Args& a)
+      : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
     bands = ceil_div(s.oh, kRows);
     vectors = ceil_div(s.ow, V::width);
     most = smaller(kMost, std::int64_t{s.oc} * kRows * vectors);
@@ -57,7 +64,15 @@ struct RemainderConv {
   }
 
   Stage stage(std::int64_t r0, std::int64_t r1) const {
-    return {forward_taps(s.kh, s.pad_top, s.dilation_h), forward_taps(s.kw, s.pad_left, s.dilation_w), s.h, s.w, s.stride_h, s.stride_w, r0, r1, s.ow};
+    return {forward_taps(s.kh, s.pad_top, s.dilation_h),
+            forward_taps(s.kw, s.pad_left, s.dilation_w),
+            s.h,
+            s.w,
+            s.stride_h,
+            s.stride_w,
+            r0,
+            r1,
+            s.ow};
   }
 
   struct Scratch {
@@ -92,13 +107,15 @@ struct RemainderConv {
         const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;
         for (std::int64_t r = 0; r < rows; ++r) {
           const std::int64_t next = at + (r + ahead * s.oh) * s.ow;
-          __builtin_prefetch(a.rest.part + next), __builtin_prefetch(a.rest.whole + next), __builtin_prefetch(a.rest.needed + next);
+          __builtin_prefetch(a.rest.part + next), __builtin_prefetch(a.rest.whole + next),
+              __builtin_prefetch(a.rest.needed + next);
         }
         const Left<V> left(a.rest, at, s.ow, rows, n);
         const V largest = V::set(left.nearby.highest());
         for (std::int64_t r = 0; r < rows; ++r) {
           if (!a.add) left.y[r].store_n(a.y_out + at + r * s.ow, n);
-          if (left.small(r, largest)) list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
+          if (left.small(r, largest))
+            list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
         }
         if (count + kRows > most) {
           sum(a, image, r0, r1, list, count, memory);
@@ -110,7 +127,8 @@ struct RemainderConv {
   }
 
   /// The vectors of the list, which is sorted by channels.
-  void sum(const Args& a, std::int64_t image, std::int64_t r0, std::int64_t r1, const Place* list, std::int64_t count, float* memory) const {
+  void sum(const Args& a, std::int64_t image, std::int64_t r0, std::int64_t r1, const Place* list, std::int64_t count,
+           float* memory) const {
     const Scratch part = scratch();
     float *const staged = memory, *const sums = staged + part.staged, *const weights = sums + part.sums;
     auto* const under = reinterpret_cast<std::int32_t*>(weights + part.weights);
@@ -148,7 +166,9 @@ struct RemainderConv {
     }
   }
 
-  float* result(const Args& a, std::int64_t image, std::int64_t r0, const Place& p) const { return a.y_out + ((image * s.oc + p.channel) * s.oh + r0 + p.row) * s.ow + p.column; }
+  float* result(const Args& a, std::int64_t image, std::int64_t r0, const Place& p) const {
+    return a.y_out + ((image * s.oc + p.channel) * s.oh + r0 + p.row) * s.ow + p.column;
+  }
   std::int64_t columns(const Place& p) const { return smaller<std::int64_t>(V::width, s.ow - p.column); }
 };
 
@@ -159,9 +179,12 @@ struct RemainderAcross {
   ConvShape s;
   std::int64_t cg, og, taps;
 
-  explicit RemainderAcross(const Args& a) : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {}
+  explicit RemainderAcross(const Args& a)
+      : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {}
 
-  static VITRINE_INLINE bool suits(const Args& a) { return a.rest.whole != nullptr && !a.relu && a.y_lanes && a.s.kh > 0 && a.s.kw > 0; }
+  static VITRINE_INLINE bool suits(const Args& a) {
+    return a.rest.whole != nullptr && !a.relu && a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+  }
 
   Work work() const { return {s.n / V::width * s.oc, 0, static_cast<std::size_t>(cg * taps) * sizeof(float)}; }
 
@@ -170,7 +193,8 @@ struct RemainderAcross {
     bool substituted = false;
     for (std::int64_t row = 0; row < s.oh; ++row) {
       for (std::int64_t column = 0; column < s.ow; column += kTile) {
-        const std::int64_t at = ((index * s.oh + row) * s.ow + column) * V::width, count = smaller(kTile, s.ow - column);
+        const std::int64_t at = ((index * s.oh + row) * s.ow + column) * V::width,
+                           count = smaller(kTile, s.ow - column);
         const Left<V> left(a.rest, at, V::width, count, V::width);
         for (std::int64_t k = 0; k < count; ++k) {
           float* const y = a.y_out + at + k * V::width;
@@ -186,14 +210,16 @@ struct RemainderAcross {
     }
   }
 
-  V sum(const Args& a, std::int64_t images, std::int64_t channel, std::int64_t row, std::int64_t column, const float* weights) const {
+  V sum(const Args& a, std::int64_t images, std::int64_t channel, std::int64_t row, std::int64_t column,
+        const float* weights) const {
     const Substitution<V> x_sub(a.x_sub);
     const std::int64_t plane = std::int64_t{s.h} * s.w, image = s.c * plane;
     const bool raw = is_raw(a.x_sub);
     V total = V::zero();
     for (std::int64_t c = 0; c < cg; ++c) {
       for (std::int64_t t = 0; t < taps; ++t) {
-        const std::int64_t y = row * s.stride_h - s.pad_top + t / s.kw * s.dilation_h, x = column * s.stride_w - s.pad_left + t % s.kw * s.dilation_w;
+        const std::int64_t y = row * s.stride_h - s.pad_top + t / s.kw * s.dilation_h,
+                           x = column * s.stride_w - s.pad_left + t % s.kw * s.dilation_w;
         if (y < 0 || y >= s.h || x < 0 || x >= s.w) continue;
         const std::int64_t place = (channel + c) * plane + y * s.w + x;
         V value;

@@ -1,6 +1,6 @@
-// The gather convolution by rows: staged source, packed weights, and the register block of the matrix product. A tile is one
-// group, a block of output rows (or whole images) and a block of output channels; its phases follow one another over the same
-// staged source. No tile writes what another writes.
+// The gather convolution by rows: staged source, packed weights, and the register block of the matrix product. A tile
+// is one group, a block of output rows (or whole images) and a block of output channels; its phases follow one another
+// over the same staged source. No tile writes what another writes.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -11,24 +11,29 @@ namespace {
 template <class V, bool Forward>
 struct RowConv : Gather<V, Forward> {
   using Base = Gather<V, Forward>;
+  using Base::s, Base::images, Base::groups, Base::phases_h, Base::phases_w, Base::m, Base::channels, Base::out_h,
+      Base::out_w, Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::group_width,
+      Base::weights_at;
   using typename Base::Args;
   using typename Base::Phase;
-  using Base::s, Base::images, Base::groups, Base::phases_h, Base::phases_w, Base::m, Base::channels, Base::out_h, Base::out_w,
-      Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::group_width, Base::weights_at;
-    static constexpr std::int64_t kStaged = 48 * 1024, kStagedFew = 96 * 1024;  ///< staged floats of a tile, about; where there are few rows
-  static constexpr int kGroups = 8;                   ///< column groups made ready at once
+  static constexpr std::int64_t kStaged = 48 * 1024,
+                                kStagedFew = 96 * 1024;  ///< staged floats of a tile, about; where there are few rows
+  static constexpr int kGroups = 8;                      ///< column groups made ready at once
 
   std::int64_t images_per, image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
   bool direct;    ///< vectors straight from the staged rows, without packing column panels
   bool unstaged;  ///< 1x1 and nothing substituted: columns are packed from where they lie
 
   explicit RowConv(const Args& a) : Base(a) {
-    const std::int64_t taps = larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));  // of most phases
-    const std::int64_t phases = phases_h * phases_w, grid_h = ceil_div(out_h, phases_h), grid_w = ceil_div(out_w, phases_w), grid = grid_h * grid_w;
+    const std::int64_t taps =
+        larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));  // of most phases
+    const std::int64_t phases = phases_h * phases_w, grid_h = ceil_div(out_h, phases_h),
+                       grid_w = ceil_div(out_w, phases_w), grid = grid_h * grid_w;
     // Columns of few channels are packed as fast as they are multiplied.
     direct = rows_fill_vectors<V>(grid_w) && m <= (channels <= 4 ? 5 : 4) * Blocking<V>::max_rows && taps > 1;
 
-    unstaged = s.kh == 1 && s.kw == 1 && s.h == 1 && s.oh == 1 && s.w == s.ow && s.pad_left == 0 && s.stride_w == 1 && (!Forward || is_raw(a.x_sub));
+    unstaged = s.kh == 1 && s.kw == 1 && s.h == 1 && s.oh == 1 && s.w == s.ow && s.pad_left == 0 && s.stride_w == 1 &&
+               (!Forward || is_raw(a.x_sub));
 
     // Columns of a tile: enough for about 2 Mflop, and not more than the cache holds staged.
     const std::int64_t flops_per_column = 2 * m * channels * taps * phases;
@@ -46,8 +51,8 @@ struct RowConv : Gather<V, Forward> {
     image_blocks = ceil_div(images, images_per);
     row_blocks = ceil_div(grid_h, rows_per);
 
-    // Output channels: the packed block of A stays in about half of L2; more blocks where the pixels alone give few tiles. Blocks of
-    // equal size: a last one of few panels would make all columns ready for them.
+    // Output channels: the packed block of A stays in about half of L2; more blocks where the pixels alone give few
+    // tiles. Blocks of equal size: a last one of few panels would make all columns ready for them.
     const std::int64_t packed = m * block * taps;
     panels_per = ceil_div(panels.count, larger<std::int64_t>(1, (packed + 64 * 1024) / (128 * 1024)));
     while (panels_per > 4 && base_tiles() * ceil_div(panels.count, panels_per) < 4 &&
@@ -104,7 +109,8 @@ struct RowConv : Gather<V, Forward> {
   }
 
   Work work() const {
-    return {base_tiles() * panel_blocks, this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()};
+    return {base_tiles() * panel_blocks, this->weight_bytes(),
+            static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()};
   }
 
   /// What the loops over column groups need to know of the tile, a block of the sum and a phase.
@@ -113,8 +119,8 @@ struct RowConv : Gather<V, Forward> {
     std::int64_t staged_image;  ///< staged elements from image to image
     std::int64_t out_image;     ///< output elements from image to image
     std::int64_t group, first_panel, last_panel;
-    std::int64_t c0, c1;        ///< source channels
-    const float* source;        ///< where the first of them lies
+    std::int64_t c0, c1;  ///< source channels
+    const float* source;  ///< where the first of them lies
     float* out;
   };
 
@@ -143,7 +149,8 @@ struct RowConv : Gather<V, Forward> {
       t.c1 = smaller(channels, t.c0 + block);
       for (std::int64_t i = t.first_image; i < t.last_image && !unstaged; ++i) {
         for (std::int64_t c = t.c0; c < t.c1; ++c) {
-          st.template fill<V>(Forward ? a.x_sub : Substitute{}, src + ((i * groups + t.group) * channels + c) * src_h * src_w,
+          st.template fill<V>(Forward ? a.x_sub : Substitute{},
+                              src + ((i * groups + t.group) * channels + c) * src_h * src_w,
                               staged + (i - t.first_image) * t.staged_image + (c - t.c0) * st.plane);
         }
       }
@@ -151,14 +158,17 @@ struct RowConv : Gather<V, Forward> {
       for (std::int64_t which = 0; which < phases_h * phases_w; ++which) {
         const Phase p = phase(which);
         t.r0 = r0, t.r1 = smaller(p.gh, r1);
-        if (t.r0 < t.r1 && p.gw > 0) run_phase(a, p, st, t, weights + weights_at(which, t.group), panel, spill, offsets);
+        if (t.r0 < t.r1 && p.gw > 0)
+          run_phase(a, p, st, t, weights + weights_at(which, t.group), panel, spill, offsets);
       }
     }
   }
 
-  void run_phase(const Args& a, const Phase& p, Stage st, const Columns& t, const float* weights, float* panel, float* spill, std::int32_t* offsets) const {
+  void run_phase(const Args& a, const Phase& p, Stage st, const Columns& t, const float* weights, float* panel,
+                 float* spill, std::int32_t* offsets) const {
     const std::int64_t count_c = t.c1 - t.c0, k = count_c * p.ty.count * p.tx.count;
-    const bool add = a.add || t.c0 > 0, with_bias = Forward && a.bias != nullptr && t.c0 == 0, relu = Forward && a.relu && t.c1 == channels;
+    const bool add = a.add || t.c0 > 0, with_bias = Forward && a.bias != nullptr && t.c0 == 0,
+               relu = Forward && a.relu && t.c1 == channels;
     if (k == 0 && add && !with_bias && !relu) return;
     float bias[Blocking<V>::max_rows];
     if (unstaged) {
@@ -167,7 +177,8 @@ struct RowConv : Gather<V, Forward> {
       st.ty = p.ty, st.tx = p.tx;
       this->fill_offsets(p, st, st.plane, count_c, 1, offsets);
     }
-    // With several panels of rows, several column groups are made ready at once: each panel then runs along its output rows.
+    // With several panels of rows, several column groups are made ready at once: each panel then runs along its output
+    // rows.
     const int groups_at_once = t.last_panel - t.first_panel > 1 ? kGroups : 1;
     Place at{t.first_image, t.r0, 0};
     while (at.image < t.last_image) {
@@ -178,7 +189,8 @@ struct RowConv : Gather<V, Forward> {
         const std::int64_t columns = gather_runs(p, st, t, at, g.runs, g.count);
         g.to = target(p, g.runs, g.count, columns);
         g.panel = panel + count * group_floats();
-        for (int v = 0; v < g.to.nv; ++v) g.from[v] = direct ? t.source + g.runs[smaller<std::int64_t>(v, g.count - 1)].src : g.panel + v * V::width;
+        for (int v = 0; v < g.to.nv; ++v)
+          g.from[v] = direct ? t.source + g.runs[smaller<std::int64_t>(v, g.count - 1)].src : g.panel + v * V::width;
       }
       if (!direct) pack_columns(t.source, offsets, k, ready, count, panel);
       for (std::int64_t q = t.first_panel; q < t.last_panel; ++q) {
@@ -197,20 +209,31 @@ struct RowConv : Gather<V, Forward> {
           const float* inner_bias = with_bias && !g.to.spilled ? bias : nullptr;
           const bool inner_add = add && !g.to.spilled, inner_relu = relu && !g.to.spilled;
           if (direct) {
-            block_function<V, Indirect>(rows, nv)({k, packed, g.from, {offsets}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
+            block_function<V, Indirect>(
+                rows, nv)({k, packed, g.from, {offsets}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
           } else {
-            block_function<V, Strided>(rows, nv)({k, packed, g.from, {group_width()}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
+            block_function<V, Strided>(
+                rows, nv)({k, packed, g.from, {group_width()}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
           }
           if (g.to.spilled) deliver(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
         }
       }
       for (int i = 0; i < count; ++i) {
         switch (ready[i].to.columns) {
-          case 1: run_columns<8, 1>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
-          case 2: run_columns<4, 2>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
-          case 3: run_columns<4, 3>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
-          case 4: run_columns<4, 4>(a, p, t, weights, ready[i], k, with_bias, add, relu); break;
-          default: break;
+          case 1:
+            run_columns<8, 1>(a, p, t, weights, ready[i], k, with_bias, add, relu);
+            break;
+          case 2:
+            run_columns<4, 2>(a, p, t, weights, ready[i], k, with_bias, add, relu);
+            break;
+          case 3:
+            run_columns<4, 3>(a, p, t, weights, ready[i], k, with_bias, add, relu);
+            break;
+          case 4:
+            run_columns<4, 4>(a, p, t, weights, ready[i], k, with_bias, add, relu);
+            break;
+          default:
+            break;
         }
       }
     }
@@ -281,22 +304,25 @@ struct RowConv : Gather<V, Forward> {
     }
     if (t.spilled) {
       for (std::int64_t v = 0; v < t.nv; ++v) t.n[v] = V::width;
-    } else if (const std::int64_t behind = columns % V::width; !direct && group_width() == 2 * V::width && behind <= Blocking<V>::max_columns) {
+    } else if (const std::int64_t behind = columns % V::width;
+               !direct && group_width() == 2 * V::width && behind <= Blocking<V>::max_columns) {
       t.nv = static_cast<int>(columns / V::width);
       t.columns = static_cast<int>(behind);
     }
     return t;
   }
 
-  /// Each group's panel[k][width] = its columns, all groups along a row of the source before the next row. Whole vectors are moved:
-  /// what one writes too far, the next run or row overwrites.
-  void pack_columns(const float* source, const std::int32_t* offsets, std::int64_t k, const Group* some, int count, float* panel) const {
+  /// Each group's panel[k][width] = its columns, all groups along a row of the source before the next row. Whole
+  /// vectors are moved: what one writes too far, the next run or row overwrites.
+  void pack_columns(const float* source, const std::int32_t* offsets, std::int64_t k, const Group* some, int count,
+                    float* panel) const {
     struct Move {
       std::int64_t from, to, len;
     } moves[kGroups * Blocking<V>::max_vectors * V::width];
     int n = 0;
     for (int g = 0; g < count; ++g)
-      for (std::int64_t r = 0; r < some[g].count; ++r) moves[n++] = {some[g].runs[r].src, g * group_floats() + some[g].runs[r].at, some[g].runs[r].len};
+      for (std::int64_t r = 0; r < some[g].count; ++r)
+        moves[n++] = {some[g].runs[r].src, g * group_floats() + some[g].runs[r].at, some[g].runs[r].len};
     const std::int64_t width = group_width();
     constexpr std::int64_t ahead = 6;  // rows: planes lie pages apart, where the machine does not look ahead by itself
     for (std::int64_t i = 0; i < k; ++i) {
@@ -317,7 +343,8 @@ struct RowConv : Gather<V, Forward> {
 
   /// The last C columns of a group, P panels at a time.
   template <int P, int C>
-  void run_columns(const Args& a, const Phase& p, const Columns& t, const float* weights, const Group& g, std::int64_t k, bool with_bias, bool add, bool relu) const {
+  void run_columns(const Args& a, const Phase& p, const Columns& t, const float* weights, const Group& g,
+                   std::int64_t k, bool with_bias, bool add, bool relu) const {
     alignas(64) float sums[P][C][V::width];
     const std::int64_t plane = out_h * out_w, first = std::int64_t{g.to.nv} * V::width;
     for (std::int64_t q0 = t.first_panel; q0 < t.last_panel; q0 += P) {

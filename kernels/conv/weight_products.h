@@ -2,8 +2,9 @@
 //
 //   dW[o][tap][c] = sum over images and pixels of  y[o][pixel] * x[pixel under the tap][c]
 //
-// Both operands are transposed on their way in, x to vectors of neighbouring channels, y to panels of rows, so that the register
-// block of every other product does the work and sums need no adding up across lanes. The taps share the staged x.
+// Both operands are transposed on their way in, x to vectors of neighbouring channels, y to panels of rows, so that the
+// register block of every other product does the work and sums need no adding up across lanes. The taps share the
+// staged x.
 //
 // A tile is a block of output channels times a block of input channels, over all images in order.
 #pragma once
@@ -16,8 +17,8 @@ namespace {
 template <class V>
 struct WeightProducts {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kPixels = 384;        ///< of a block of the sum
-  static constexpr std::int64_t kStaged = 256 * 1024; ///< staged floats, about
+  static constexpr std::int64_t kPixels = 384;         ///< of a block of the sum
+  static constexpr std::int64_t kStaged = 256 * 1024;  ///< staged floats, about
   static constexpr std::int64_t kPair = 2 * V::width;
 
   ConvShape s;
@@ -26,7 +27,8 @@ struct WeightProducts {
   std::int64_t rows_per, images_per;  ///< output rows staged at once; images, where those are all
   std::int64_t wide;                  ///< staged pixels of a row
 
-  explicit WeightProducts(const Args& a) : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
+  explicit WeightProducts(const Args& a)
+      : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
     c_per = smaller<std::int64_t>(round_up(cg, kPair), taps > 1 ? 128 : 256);
     c_blocks = ceil_div(cg, c_per);
     m_per = smaller<std::int64_t>(og, 256);
@@ -36,16 +38,23 @@ struct WeightProducts {
     wide = std::int64_t{s.ow - 1} * s.stride_w + std::int64_t{s.kw - 1} * s.dilation_w + 1;
     rows_per = s.oh;
     while (rows_per > 1 && tall(rows_per) * wide * c_per > kStaged) rows_per = ceil_div(rows_per, 2);
-    images_per = rows_per < s.oh ? 1 : larger<std::int64_t>(1, smaller<std::int64_t>(s.n, kStaged / (tall(rows_per) * wide * c_per)));
+    images_per = rows_per < s.oh
+                     ? 1
+                     : larger<std::int64_t>(1, smaller<std::int64_t>(s.n, kStaged / (tall(rows_per) * wide * c_per)));
     if (images_per > V::width) images_per -= images_per % V::width;
   }
 
-  /// Maps of one place: then a vector of images turns into images of vectors in squares, and the sum runs over images alone.
+  /// Maps of one place: then a vector of images turns into images of vectors in squares, and the sum runs over images
+  /// alone.
   bool takes_lanes() const { return s.h == 1 && s.w == 1 && taps == 1 && s.oh == 1 && s.ow == 1; }
   static bool suits(const ConvShape& s) { return s.c / s.groups >= V::width && s.oc / s.groups >= V::width; }
 
-  std::int64_t tall(std::int64_t rows) const { return (rows - 1) * s.stride_h + std::int64_t{s.kh - 1} * s.dilation_h + 1; }
-  std::int64_t plane() const { return images_per * tall(rows_per) * wide * V::width; }  ///< floats of a vector of channels
+  std::int64_t tall(std::int64_t rows) const {
+    return (rows - 1) * s.stride_h + std::int64_t{s.kh - 1} * s.dilation_h + 1;
+  }
+  std::int64_t plane() const {
+    return images_per * tall(rows_per) * wide * V::width;
+  }  ///< floats of a vector of channels
   std::int64_t sums_ld() const { return taps * c_per; }
 
   struct Scratch {
@@ -61,10 +70,13 @@ struct WeightProducts {
     t.total = t.staged + t.left + t.sums + t.offsets + t.places;
     return t;
   }
-  Work work() const { return {s.groups * m_blocks * c_blocks, 0, static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
+  Work work() const {
+    return {s.groups * m_blocks * c_blocks, 0, static_cast<std::size_t>(scratch().total) * sizeof(float)};
+  }
 
   void run_tile(const Args& a, float* memory, std::int64_t index) const {
-    const std::int64_t c0 = index % c_blocks * c_per, m0 = index / c_blocks % m_blocks * m_per, group = index / c_blocks / m_blocks;
+    const std::int64_t c0 = index % c_blocks * c_per, m0 = index / c_blocks % m_blocks * m_per,
+                       group = index / c_blocks / m_blocks;
     const std::int64_t nc = smaller(c_per, cg - c0), nm = smaller(m_per, og - m0), vectors = ceil_div(nc, V::width);
     const Scratch part = scratch();
     float *staged = memory, *left = staged + part.staged, *sums = left + part.left;
@@ -82,7 +94,8 @@ struct WeightProducts {
         for (std::int64_t i = 0; i < images; ++i) {
           std::int32_t* const at = offsets + i * (r1 - r0) * s.ow;
           for (std::int64_t p = 0; p < (r1 - r0) * s.ow; ++p)
-            at[p] = static_cast<std::int32_t>((i * each + p / s.ow * s.stride_h * wide + p % s.ow * s.stride_w) * V::width);
+            at[p] =
+                static_cast<std::int32_t>((i * each + p / s.ow * s.stride_h * wide + p % s.ow * s.stride_w) * V::width);
         }
         const std::int64_t own = (r1 - r0) * s.ow, pixels = images * own;
         for (std::int64_t p0 = 0; p0 < pixels; p0 += kPixels) {
@@ -91,14 +104,18 @@ struct WeightProducts {
             // A block's pixels may lie in several images.
             for (std::int64_t p = p0; p < p0 + n;) {
               if (a.y_lanes) {
-                const float* const y = a.y + ((image + p) / V::width * s.oc + group * og + m0 + rows.begin(q)) * V::width;
-                transpose<V>({}, y, V::width, rows.height(q), V::width, left + rows.begin(q) * n + (p - p0) * rows.height(q), rows.height(q));
+                const float* const y =
+                    a.y + ((image + p) / V::width * s.oc + group * og + m0 + rows.begin(q)) * V::width;
+                transpose<V>({}, y, V::width, rows.height(q), V::width,
+                             left + rows.begin(q) * n + (p - p0) * rows.height(q), rows.height(q));
                 p += V::width;
                 continue;
               }
               const std::int64_t i = p / own, here = smaller(p0 + n, (i + 1) * own) - p;
-              const float* const y = a.y + ((image + i) * s.oc + group * og + m0 + rows.begin(q)) * out + r0 * s.ow + p - i * own;
-              transpose<V>({}, y, out, rows.height(q), here, left + rows.begin(q) * n + (p - p0) * rows.height(q), rows.height(q));
+              const float* const y =
+                  a.y + ((image + i) * s.oc + group * og + m0 + rows.begin(q)) * out + r0 * s.ow + p - i * own;
+              transpose<V>({}, y, out, rows.height(q), here, left + rows.begin(q) * n + (p - p0) * rows.height(q),
+                           rows.height(q));
               p += here;
             }
           }
@@ -106,10 +123,12 @@ struct WeightProducts {
         }
       }
     }
-    for (std::int64_t m = 0; m < nm; ++m) finish(sums + m * sums_ld(), a.w_out + ((group * og + m0 + m) * cg + c0) * taps, nc, a.add);
+    for (std::int64_t m = 0; m < nm; ++m)
+      finish(sums + m * sums_ld(), a.w_out + ((group * og + m0 + m) * cg + c0) * taps, nc, a.add);
   }
 
-  void products(const Panels& rows, std::int64_t n, const std::int32_t* offsets, const float* left, const float* staged, std::int64_t vectors, float* sums) const {
+  void products(const Panels& rows, std::int64_t n, const std::int32_t* offsets, const float* left, const float* staged,
+                std::int64_t vectors, float* sums) const {
     const std::int64_t whole[] = {V::width, V::width};
     for (std::int64_t tap = 0; tap < taps; ++tap) {
       const float* const under = staged + (tap / s.kw * s.dilation_h * wide + tap % s.kw * s.dilation_w) * V::width;
@@ -119,14 +138,17 @@ struct WeightProducts {
         for (std::int64_t q = 0; q < rows.count; ++q) {
           float* const to = sums + rows.begin(q) * sums_ld() + tap * c_per + v * V::width;
           float* const c[] = {to, to + (nv - 1) * V::width};
-          block_function<V, Indirect>(rows.height(q), nv)({n, left + rows.begin(q) * n, b, {offsets}, c, whole, sums_ld(), nullptr, true});
+          block_function<V, Indirect>(
+              rows.height(q), nv)({n, left + rows.begin(q) * n, b, {offsets}, c, whole, sums_ld(), nullptr, true});
         }
       }
     }
   }
 
-  /// Channels of x to vectors, [vector][image][row][column], with zeros where the padding lies; `each`: pixels of an image.
-  void stage(const Args& a, std::int64_t channel, std::int64_t images, std::int64_t nc, std::int64_t r0, std::int64_t each, std::int32_t* places, float* to) const {
+  /// Channels of x to vectors, [vector][image][row][column], with zeros where the padding lies; `each`: pixels of an
+  /// image.
+  void stage(const Args& a, std::int64_t channel, std::int64_t images, std::int64_t nc, std::int64_t r0,
+             std::int64_t each, std::int32_t* places, float* to) const {
     if (a.x_lanes) {
       // `channel` counts from the first image on; channels beyond the last only meet sums that are dropped.
       const std::int64_t first = channel / s.c, own = channel % s.c;
@@ -135,13 +157,16 @@ struct WeightProducts {
           const float* const from = a.x + (((first + i) / V::width) * s.c + own + v * V::width) * V::width;
           const std::int64_t rows = smaller<std::int64_t>(V::width, nc - v * V::width);
           V x[V::width];
-          unroll<V::width>([&](auto r) __attribute__((always_inline)) { x[r] = r < rows ? V::load(from + r * V::width) : V::zero(); });
+          unroll<V::width>([&](auto r) __attribute__((always_inline)) {
+            x[r] = r < rows ? V::load(from + r * V::width) : V::zero();
+          });
           if (!is_raw(a.x_sub)) {
             const Substitution<V> sub(a.x_sub);
             unroll<V::width>([&](auto r) __attribute__((always_inline)) { x[r] = sub(x[r]); });
           }
           transpose_square(x);
-          unroll<V::width>([&](auto r) __attribute__((always_inline)) { x[r].store(to + v * plane() + (i + r) * V::width); });
+          unroll<V::width>([&](auto r)
+                               __attribute__((always_inline)) { x[r].store(to + v * plane() + (i + r) * V::width); });
         }
       return;
     }
@@ -157,7 +182,8 @@ struct WeightProducts {
       for (std::int64_t i = 0; i < images; ++i) {
         float* const own = to + v * plane() + i * each * V::width;
         if (bordered) Stage::zero<V>(own, each * V::width);
-        spread<V>(a.x_sub, a.x + (channel + i * s.c + v * V::width) * in, in, smaller<std::int64_t>(V::width, nc - v * V::width), y0 * s.w, y1 * s.w, places, own);
+        spread<V>(a.x_sub, a.x + (channel + i * s.c + v * V::width) * in, in,
+                  smaller<std::int64_t>(V::width, nc - v * V::width), y0 * s.w, y1 * s.w, places, own);
       }
   }
 
@@ -170,9 +196,11 @@ struct WeightProducts {
     for (std::int64_t c = 0; c < nc; c += V::width)
       for (std::int64_t k = 0; k < taps; k += V::width) {
         V v[V::width];
-        for (std::int64_t i = 0; i < V::width; ++i) v[i] = k + i < taps ? V::load(sums + (k + i) * c_per + c) : V::zero();
+        for (std::int64_t i = 0; i < V::width; ++i)
+          v[i] = k + i < taps ? V::load(sums + (k + i) * c_per + c) : V::zero();
         transpose_square(v);
-        for (std::int64_t i = 0; i < smaller<std::int64_t>(V::width, nc - c); ++i) store(v[i], to + (c + i) * taps + k, add, Part{smaller<std::int64_t>(V::width, taps - k)});
+        for (std::int64_t i = 0; i < smaller<std::int64_t>(V::width, nc - c); ++i)
+          store(v[i], to + (c + i) * taps + k, add, Part{smaller<std::int64_t>(V::width, taps - k)});
       }
   }
 };

@@ -2,8 +2,8 @@
 //
 //   dW[(channel, tap)][o] = sum over images and pixels of  x[channel][pixel under the tap] * y[o][pixel]
 //
-// The signal is transposed to vectors of output channels. The taps of a kernel row are neighbours in x, so each pixel brings them as so many
-// broadcasts from where they lie; some kernel rows at once fill the registers.
+// The signal is transposed to vectors of output channels. The taps of a kernel row are neighbours in x, so each pixel
+// brings them as so many broadcasts from where they lie; some kernel rows at once fill the registers.
 //
 // A tile is a block of output channels, over all images in order.
 #pragma once
@@ -14,9 +14,11 @@
 namespace vitrine::kernels {
 namespace {
 
-/// c[g][k][v] += sum over pixels of x[g][pixel * stride + k] * y[pixel][v] for G kernel rows of K taps, `rows` rows of n pixels.
+/// c[g][k][v] += sum over pixels of x[g][pixel * stride + k] * y[pixel][v] for G kernel rows of K taps, `rows` rows of
+/// n pixels.
 template <class V, int K, int G, int NV>
-void add_taps(const float* const* x, std::int64_t x_row, std::int64_t stride, const float* y, std::int64_t rows, std::int64_t n, float* c) {
+void add_taps(const float* const* x, std::int64_t x_row, std::int64_t stride, const float* y, std::int64_t rows,
+              std::int64_t n, float* c) {
   V acc[G * K][NV];
   unroll<G * K>([&](auto r) __attribute__((always_inline)) {
     unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::load(c + (r * NV + v) * V::width); });
@@ -30,7 +32,8 @@ void add_taps(const float* const* x, std::int64_t x_row, std::int64_t stride, co
       unroll<G>([&](auto g) __attribute__((always_inline)) {
         unroll<K>([&](auto k) __attribute__((always_inline)) {
           const V tap = V::set(from[g][k]);
-          unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[g * K + k][v] = V::fma(tap, s[v], acc[g * K + k][v]); });
+          unroll<NV>([&](auto v)
+                         __attribute__((always_inline)) { acc[g * K + k][v] = V::fma(tap, s[v], acc[g * K + k][v]); });
         });
         from[g] += stride;
       });
@@ -46,7 +49,8 @@ struct WeightRows {
   using Args = ConvArgs<float>;
   static constexpr bool kMany = V::registers == 32;
   static constexpr int kVectors = kMany ? 2 : 1;
-  static constexpr std::int64_t kOut = kVectors * V::width, kPixels = 512;  ///< output channels of a tile; pixels at once, about
+  static constexpr std::int64_t kOut = kVectors * V::width,
+                                kPixels = 512;  ///< output channels of a tile; pixels at once, about
 
   ConvShape s;
   std::int64_t wide, rows_per, tall;  ///< staged columns; signal rows at once, and the rows of x that they meet
@@ -60,7 +64,8 @@ struct WeightRows {
   }
 
   static VITRINE_INLINE bool suits(const ConvShape& s) {
-    return s.groups == 1 && s.c <= 4 && (s.kw == 3 || s.kw == 5 || s.kw == 7) && s.dilation_w == 1 && s.oc >= 2 * V::width && s.ow >= V::width;
+    return s.groups == 1 && s.c <= 4 && (s.kw == 3 || s.kw == 5 || s.kw == 7) && s.dilation_w == 1 &&
+           s.oc >= 2 * V::width && s.ow >= V::width;
   }
 
   struct Scratch {
@@ -78,7 +83,8 @@ struct WeightRows {
   Work work() const { return {ceil_div(s.oc, kOut), 0, static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
 
   void run_tile(const Args& a, float* memory, std::int64_t index) const {
-    const std::int64_t o0 = index * kOut, no = smaller<std::int64_t>(kOut, s.oc - o0), plane = std::int64_t{s.oh} * s.ow;
+    const std::int64_t o0 = index * kOut, no = smaller<std::int64_t>(kOut, s.oc - o0),
+                       plane = std::int64_t{s.oh} * s.ow;
     const Scratch t = scratch();
     float *staged = memory, *signal = staged + t.staged, *sums = signal + t.signal, *turned = sums + t.sums;
     Stage::zero<V>(sums, t.sums);
@@ -87,13 +93,17 @@ struct WeightRows {
         const std::int64_t rows = smaller<std::int64_t>(rows_per, s.oh - i0);
         turn(a.y + (image * s.oc + o0) * plane + i0 * s.ow, plane, no, rows * s.ow, signal);
         stage(a, image, i0, staged);
-        s.kw == 3 ? add<3>(staged, signal, rows, sums) : s.kw == 5 ? add<5>(staged, signal, rows, sums) : add<7>(staged, signal, rows, sums);
+        s.kw == 3   ? add<3>(staged, signal, rows, sums)
+        : s.kw == 5 ? add<5>(staged, signal, rows, sums)
+                    : add<7>(staged, signal, rows, sums);
       }
     }
     const std::int64_t taps = kernel_rows * s.kw;
     transpose<V>({}, sums, kOut, taps, no, turned, taps);
     for (std::int64_t o = 0; o < no; ++o)
-      stream<V>(taps, [&](std::int64_t j, auto step) { store(load<V>(turned + o * taps + j, step), a.w_out + (o0 + o) * taps + j, a.add, step); });
+      stream<V>(taps, [&](std::int64_t j, auto step) {
+        store(load<V>(turned + o * taps + j, step), a.w_out + (o0 + o) * taps + j, a.add, step);
+      });
   }
 
   /// n pixels of `channels` planes to vectors of channels, [pixel][kOut]; channels that are not there are 0.
@@ -108,7 +118,9 @@ struct WeightRows {
             v[i] = V::load(from);
           });
         } else {
-          unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = o + i < channels ? V::load_n(y + (o + i) * plane + p, n - p) : V::zero(); });
+          unroll<V::width>([&](auto i) __attribute__((always_inline)) {
+            v[i] = o + i < channels ? V::load_n(y + (o + i) * plane + p, n - p) : V::zero();
+          });
         }
         transpose_square(v);
         unroll<V::width>([&](auto i) __attribute__((always_inline)) {
@@ -146,7 +158,8 @@ struct WeightRows {
       }
       unroll<most>([&](auto g) __attribute__((always_inline)) {
         constexpr int G = decltype(g)::value + 1;
-        if (count == G) add_taps<V, K, G, kVectors>(x, s.stride_h * wide, s.stride_w, signal, rows, s.ow, sums + first * K * kOut);
+        if (count == G)
+          add_taps<V, K, G, kVectors>(x, s.stride_h * wide, s.stride_w, signal, rows, s.ow, sums + first * K * kOut);
       });
     }
   }

@@ -1,8 +1,9 @@
 // The weight gradient: dW[m][j] = sum over images and pixels of y[m][pixel] * x[j][pixel], j = (channel, tap). Both
 // operands run along the pixels, so vectors do too: each (m, j) of a register block keeps one vector of partial sums
 // over all images and is added up across lanes once, at the end. For wide rows nothing is even
-// packed: x[j] is the staged channel at the tap's offset. Batches of small maps go by vectors across images instead, as in batch.h
-// and winograd_batch.h; where channels fill the lanes, see weight_products.h and winograd.h; for pictures, weight_rows.h.
+// packed: x[j] is the staged channel at the tap's offset. Batches of small maps go by vectors across images instead, as
+// in batch.h and winograd_batch.h; where channels fill the lanes, see weight_products.h and winograd.h; for pictures,
+// weight_rows.h.
 //
 // A tile is a block of output channels times a block of j, over all images in order, so no partial results exist.
 #pragma once
@@ -81,7 +82,9 @@ struct WeightGradient {
     m_blocks = ceil_div(og, m_per);
     j_blocks = ceil_div(j_count, j_per);
     channels_per = smaller(cg, ceil_div(j_per - 1, taps) + 1);
-    const auto vectors = [&](std::int64_t rows) { return channels_per * (rows * s.stride_h + s.kh) * (s.w + s.kw) + m_per * rows * s.ow; };
+    const auto vectors = [&](std::int64_t rows) {
+      return channels_per * (rows * s.stride_h + s.kh) * (s.w + s.kw) + m_per * rows * s.ow;
+    };
     rows_per = s.oh;
     while (rows_per > 1 && vectors(rows_per) > BatchConv<V, true>::kVectors) rows_per = ceil_div(rows_per, 2);
   }
@@ -134,7 +137,8 @@ struct WeightGradient {
   /// f(the way that suits the shape).
   template <class F>
   static VITRINE_INLINE auto by_shape(const Args& a, F f) {
-    if (BatchWinogradShape<V>::suits(a.s, a.exact)) return a.s.kw == 3 ? f(BatchWinogradGradient<V, 3>(a)) : f(BatchWinogradGradient<V, 5>(a));
+    if (BatchWinogradShape<V>::suits(a.s, a.exact))
+      return a.s.kw == 3 ? f(BatchWinogradGradient<V, 3>(a)) : f(BatchWinogradGradient<V, 5>(a));
     if (winograd_suits(a.s, a.exact)) return f(WinogradGradient<V>(a));
     const WeightGradient g(a);
     return g.by_rows() ? f(WeightRows<V>(a)) : g.by_products() ? f(WeightProducts<V>(a)) : f(g);
@@ -178,11 +182,13 @@ struct WeightGradient {
         if (batch) {
           const Across t = across(a, st, image, images, {group, c0, c1, m0, nm, r0, r1}, staged, packed, places);
           fill_taps(st, t.x_plane, j0, j1, c0, under);
-          InnerProducts<V>::accumulate({r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, t.y, t.y_row, nm, nj,
-                     [&](std::int64_t j) { return t.x + under[j] * V::width; }, sums, ld_sums);
+          InnerProducts<V>::accumulate(
+              {r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, t.y, t.y_row, nm, nj,
+              [&](std::int64_t j) { return t.x + under[j] * V::width; }, sums, ld_sums);
           continue;
         }
-        const float *x = a.x + (image * s.groups + group) * cg * s.h * s.w, *y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
+        const float *x = a.x + (image * s.groups + group) * cg * s.h * s.w,
+                    *y = a.y + ((image * s.groups + group) * og + m0) * pixels + r0 * s.ow;
         for (std::int64_t i = 0; i < images; ++i) {
           for (std::int64_t c = c0; c < c1; ++c)
             st.fill<V>(a.x_sub, x + (i * s.groups * cg + c) * s.h * s.w, staged + (c - c0) * st.plane);
@@ -191,9 +197,10 @@ struct WeightGradient {
         fill_taps(st, st.plane, j0, j1, c0, under);
         const Stretch stretch = direct ? Stretch{r1 - r0, s.ow, s.ow, st.row_offset(1)}
                                        : Stretch{images, pixels, s.oc * pixels, padded_pixels()};
-        InnerProducts<V>::accumulate(stretch, y, pixels, nm, nj,
-                   [&](std::int64_t j) { return direct ? staged + under[j] : packed + j * images_per * padded_pixels(); },
-                   sums, ld_sums);
+        InnerProducts<V>::accumulate(
+            stretch, y, pixels, nm, nj,
+            [&](std::int64_t j) { return direct ? staged + under[j] : packed + j * images_per * padded_pixels(); },
+            sums, ld_sums);
       }
     }
     for (std::int64_t m = 0; m < nm; ++m) {
@@ -211,7 +218,8 @@ struct WeightGradient {
   struct Operands {
     std::int64_t group, c0, c1, m0, nm, r0, r1;
   };
-  /// Both operands as vectors across images: staged pixels of x, `x_plane` vectors a channel; rows of y, `y_row` elements a channel.
+  /// Both operands as vectors across images: staged pixels of x, `x_plane` vectors a channel; rows of y, `y_row`
+  /// elements a channel.
   struct Across {
     const float* x;
     std::int64_t x_plane;
@@ -219,13 +227,16 @@ struct WeightGradient {
     std::int64_t y_row;
   };
 
-  /// Channels [c0, c1) of x and nm channels of y, rows [r0, r1) of the output, from `image` on: where they lie if that will do, else
-  /// staged and transposed.
-  Across across(const Args& a, const Stage& st, std::int64_t image, std::int64_t images, const Operands& t, float* staged, float* spread_y, std::int32_t* places) const {
+  /// Channels [c0, c1) of x and nm channels of y, rows [r0, r1) of the output, from `image` on: where they lie if that
+  /// will do, else staged and transposed.
+  Across across(const Args& a, const Stage& st, std::int64_t image, std::int64_t images, const Operands& t,
+                float* staged, float* spread_y, std::int32_t* places) const {
     const std::int64_t x_plane = std::int64_t{s.h} * s.w, count = (t.r1 - t.r0) * s.ow;
     const float* const x = a.x + image * s.c * x_plane + t.group * cg * x_plane * (a.x_lanes ? V::width : 1);
-    const float* const y = a.y + image * s.oc * pixels + ((t.group * og + t.m0) * pixels + t.r0 * s.ow) * (a.y_lanes ? V::width : 1);
-    const std::int64_t y0 = larger<std::int64_t>(0, st.y0), y1 = larger(y0, smaller<std::int64_t>(s.h, st.y0 + (st.rows - 1) * st.row_step + 1));
+    const float* const y =
+        a.y + image * s.oc * pixels + ((t.group * og + t.m0) * pixels + t.r0 * s.ow) * (a.y_lanes ? V::width : 1);
+    const std::int64_t y0 = larger<std::int64_t>(0, st.y0),
+                       y1 = larger(y0, smaller<std::int64_t>(s.h, st.y0 + (st.rows - 1) * st.row_step + 1));
     Across out{staged, BatchConv<V, true>::plane_of(st), spread_y, count * V::width};
     if (a.x_lanes && is_raw(a.x_sub) && lies_staged(st)) {
       out.x = x + (t.c0 * x_plane + y0 * s.w) * V::width;
@@ -248,7 +259,8 @@ struct WeightGradient {
     } else {
       std::int32_t* const straight = places + round_up(x_plane, 16);
       for (std::int64_t i = 0; i < count; ++i) straight[i] = static_cast<std::int32_t>(i);
-      for (std::int64_t m = 0; m < t.nm; ++m) spread<V>({}, y + m * pixels, s.oc * pixels, images, 0, count, straight, spread_y + m * count * V::width);
+      for (std::int64_t m = 0; m < t.nm; ++m)
+        spread<V>({}, y + m * pixels, s.oc * pixels, images, 0, count, straight, spread_y + m * count * V::width);
     }
     return out;
   }
@@ -257,9 +269,11 @@ struct WeightGradient {
     const std::int64_t c = j / taps, t = j % taps;
     return (c - c0) * plane + st.tap_offset(t / s.kw, t % s.kw);
   }
-  void fill_taps(const Stage& st, std::int64_t plane, std::int64_t j0, std::int64_t j1, std::int64_t c0, std::int32_t* to) const {
+  void fill_taps(const Stage& st, std::int64_t plane, std::int64_t j0, std::int64_t j1, std::int64_t c0,
+                 std::int32_t* to) const {
     for (std::int64_t j = j0; j < j1; ++j)
-      to[j - j0] = j < j0 + taps ? static_cast<std::int32_t>(tap_at(st, plane, j, c0)) : to[j - j0 - taps] + static_cast<std::int32_t>(plane);
+      to[j - j0] = j < j0 + taps ? static_cast<std::int32_t>(tap_at(st, plane, j, c0))
+                                 : to[j - j0 - taps] + static_cast<std::int32_t>(plane);
   }
 
   /// packed[j] = the pixels of the image under tap j, one behind another, zeros up to a whole vector.

@@ -1,13 +1,14 @@
-// 3x3 convolutions of stride 1 by Winograd's minimal filtering, F(4x4, 3x3) [Lavin & Gray 2016]: tiles of 4x4 outputs from 6x6
-// inputs by 36 multiplications instead of 144,
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering, F(4x4, 3x3) [Lavin & Gray 2016]: tiles of 4x4 outputs
+// from 6x6 inputs by 36 multiplications instead of 144,
 //
 //   y = A^T [ sum over channels (G w G^T) * (B^T x B) ] A        dw = G^T [ sum over tiles (A dy A^T) * (B^T x B) ] G
 //
-// Channels are the lanes: pixels are transposed to vectors of neighbouring channels on their way in and back on their way
-// out, so that the transforms know no borders and fill every lane. Between the transforms lie 36 matrix products.
+// Channels are the lanes: pixels are transposed to vectors of neighbouring channels on their way in and back on their
+// way out, so that the transforms know no borders and fill every lane. Between the transforms lie 36 matrix products.
 //
-// Errors are a few times those of the direct sum, relative to the largest sums nearby (measured in tests/kernels): fine for
-// training, gradients and scores, but not where a small result is divided by: ConvArgs::exact asks for the direct sum.
+// Errors are a few times those of the direct sum, relative to the largest sums nearby (measured in tests/kernels): fine
+// for training, gradients and scores, but not where a small result is divided by: ConvArgs::exact asks for the direct
+// sum.
 #pragma once
 
 #include "kernels/conv/batch.h"
@@ -15,8 +16,9 @@
 namespace vitrine::kernels {
 namespace {
 
-/// B^T, A^T, A, G and G^T applied to a column of vectors, for kernels of 3 or 5 taps and four results: values of polynomials whose
-/// coefficients are the kernel, or the signal, at 0, pairs of points +-1, +-2 (and +-1/2 for 5 taps), and infinity.
+/// B^T, A^T, A, G and G^T applied to a column of vectors, for kernels of 3 or 5 taps and four results: values of
+/// polynomials whose coefficients are the kernel, or the signal, at 0, pairs of points +-1, +-2 (and +-1/2 for 5 taps),
+/// and infinity.
 template <class V, int Kernel>
 struct WinogradTransforms {
   static constexpr int kernel = Kernel, output = 4, input = kernel + output - 1;
@@ -35,8 +37,10 @@ struct WinogradTransforms {
     } else {
       const V quarter = V::set(0.25f), half = V::set(0.5f), two = V::set(2), four = V::set(4);
       even[0] = V::fnma(V::set(4.25f), d[4], d[2] + d[6]), odd[0] = V::fnma(V::set(4.25f), d[3], d[1] + d[5]);
-      even[1] = V::fma(quarter, d[2], V::fnma(V::set(1.25f), d[4], d[6])), odd[1] = V::fma(half, d[1], V::fnma(V::set(2.5f), d[3], two * d[5]));
-      even[2] = V::fma(four, d[2], V::fnma(V::set(5), d[4], d[6])), odd[2] = V::fma(two, d[1], V::fnma(V::set(2.5f), d[3], half * d[5]));
+      even[1] = V::fma(quarter, d[2], V::fnma(V::set(1.25f), d[4], d[6])),
+      odd[1] = V::fma(half, d[1], V::fnma(V::set(2.5f), d[3], two * d[5]));
+      even[2] = V::fma(four, d[2], V::fnma(V::set(5), d[4], d[6])),
+      odd[2] = V::fma(two, d[1], V::fnma(V::set(2.5f), d[3], half * d[5]));
       t[0] = V::fma(V::set(5.25f), d[4] - d[2], d[0] - d[6]);
       t[7] = V::fma(V::set(5.25f), d[3] - d[5], d[7] - d[1]);
     }
@@ -75,7 +79,8 @@ struct WinogradTransforms {
       t[2 * p + 2] = V::set(factors[p]) * t[2 * p + 2];
     });
   }
-  /// The polynomial of N coefficients at every point: even powers apart from odd ones, which pairs share but for the sign.
+  /// The polynomial of N coefficients at every point: even powers apart from odd ones, which pairs share but for the
+  /// sign.
   template <int N>
   static VITRINE_INLINE void evaluate(const V (&x)[N], V (&t)[input]) {
     unroll<pairs>([&](auto p) __attribute__((always_inline)) {
@@ -111,7 +116,8 @@ struct WinogradTransforms {
   }
 };
 
-/// One transform of a square on both sides: `load(i, j)` of N x N gives vectors, column by column, `store(i, j, v)` takes M x M, row by row.
+/// One transform of a square on both sides: `load(i, j)` of N x N gives vectors, column by column, `store(i, j, v)`
+/// takes M x M, row by row.
 template <class V, int N, int M, class F, class Load, class Store>
 VITRINE_INLINE void on_both_sides(F f, Load load, Store store) {
   V half[M][N];
@@ -136,32 +142,38 @@ VITRINE_INLINE T* held(T* p) {
   return p;
 }
 
-/// A square of N x N vectors to the 36 places of a transform, which follow one another `step` apart: a running address, where 36
-/// distances would need registers.
+/// A square of N x N vectors to the 36 places of a transform, which follow one another `step` apart: a running address,
+/// where 36 distances would need registers.
 template <class V, int N, class F, class Load>
 VITRINE_INLINE void to_places(F f, Load load, float* to, std::int64_t step) {
-  on_both_sides<V, N, 6>(f, load, [&](auto, auto, V v) __attribute__((always_inline)) {
-    v.store(to);
-    to = held(to + step);
-  });
+  on_both_sides<V, N, 6>(
+      f, load, [&](auto, auto, V v) __attribute__((always_inline)) {
+        v.store(to);
+        to = held(to + step);
+      });
 }
-/// The way back, to M x M. Places come row by row where columns are asked for: the square is turned, and turned back by `store`.
+/// The way back, to M x M. Places come row by row where columns are asked for: the square is turned, and turned back by
+/// `store`.
 template <class V, int M, class F, class Store>
 VITRINE_INLINE void from_places(F f, const float* from, std::int64_t step, Store store) {
-  on_both_sides<V, 6, M>(f, [&](auto, auto) __attribute__((always_inline)) {
-    const V v = V::load(from);
-    from = held(from + step);
-    return v;
-  }, [&](auto i, auto j, V v) __attribute__((always_inline)) { store(j, i, v); });
+  on_both_sides<V, 6, M>(
+      f,
+      [&](auto, auto) __attribute__((always_inline)) {
+        const V v = V::load(from);
+        from = held(from + step);
+        return v;
+      },
+      [&](auto i, auto j, V v) __attribute__((always_inline)) { store(j, i, v); });
 }
 
 /// Blocks of tiles: whole rows of tiles of one image, or several images where those are small.
 struct TileCut {
-  std::int64_t down, across;       ///< tiles of an image
+  std::int64_t down, across;          ///< tiles of an image
   std::int64_t images_per, rows_per;  ///< of a block
   std::int64_t image_blocks, row_blocks;
 
-  VITRINE_INLINE TileCut(std::int64_t images, std::int64_t h, std::int64_t w, std::int64_t wanted) : down(ceil_div(h, 4)), across(ceil_div(w, 4)) {
+  VITRINE_INLINE TileCut(std::int64_t images, std::int64_t h, std::int64_t w, std::int64_t wanted)
+      : down(ceil_div(h, 4)), across(ceil_div(w, 4)) {
     images_per = smaller(images, larger<std::int64_t>(1, wanted / (down * across)));
     images_per = ceil_div(images, ceil_div(images, images_per));
     rows_per = images_per > 1 ? down : smaller(down, larger<std::int64_t>(1, wanted / across));
@@ -172,16 +184,18 @@ struct TileCut {
   VITRINE_INLINE std::int64_t most() const { return images_per * rows_per * across; }
 };
 
-/// Vectors of channels of a block's pixels with a border of zeros: rows of tiles [t0, t1) of one image, so 4 (t1 - t0) + 2
-/// rows of 4 across + 2 pixels, the first `before` rows and columns lying outside where t0 is 0.
+/// Vectors of channels of a block's pixels with a border of zeros: rows of tiles [t0, t1) of one image, so 4 (t1 - t0)
+/// + 2 rows of 4 across + 2 pixels, the first `before` rows and columns lying outside where t0 is 0.
 template <class V>
 struct PixelStage {
   std::int64_t h, w, across, before;
   std::int64_t width() const { return 4 * across + 2; }
   std::int64_t size(std::int64_t tile_rows) const { return (4 * tile_rows + 2) * width(); }
 
-  void fill(const Substitute& sub, const float* planes, std::int64_t channels, std::int64_t t0, std::int64_t t1, std::int32_t* places, float* to) const {
-    const std::int64_t first = 4 * t0 - before, y0 = larger<std::int64_t>(0, first), y1 = larger(y0, smaller(h, 4 * t1 + 2 - before));
+  void fill(const Substitute& sub, const float* planes, std::int64_t channels, std::int64_t t0, std::int64_t t1,
+            std::int32_t* places, float* to) const {
+    const std::int64_t first = 4 * t0 - before, y0 = larger<std::int64_t>(0, first),
+                       y1 = larger(y0, smaller(h, 4 * t1 + 2 - before));
     for (std::int64_t y = y0; y < y1; ++y)
       for (std::int64_t x = 0; x < w; ++x) {
         const std::int64_t at = x + before;
@@ -192,13 +206,15 @@ struct PixelStage {
   }
 };
 
-/// Products of a place of the transforms: C[r][v] (+)= sum over k of a(r, k) b(k, v), r < R tiles, NV vectors of channels.
-/// `a` comes in blocks of V::width values of k, [block][R][width]; b as [k][NV vectors].
+/// Products of a place of the transforms: C[r][v] (+)= sum over k of a(r, k) b(k, v), r < R tiles, NV vectors of
+/// channels. `a` comes in blocks of V::width values of k, [block][R][width]; b as [k][NV vectors].
 template <class V, int R, int NV>
 void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c, std::int64_t ldc, bool add) {
   V acc[R][NV];
   unroll<R>([&](auto r) __attribute__((always_inline)) {
-    unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = add ? V::load(c + r * ldc + v * V::width) : V::zero(); });
+    unroll<NV>([&](auto v) __attribute__((always_inline)) {
+      acc[r][v] = add ? V::load(c + r * ldc + v * V::width) : V::zero();
+    });
   });
   for (std::int64_t k = 0; k < depth; k += V::width, a += R * V::width) {
     for (std::int64_t i = 0; i < V::width; ++i, b += NV * V::width) {
@@ -231,11 +247,12 @@ struct TileProducts {
   }
 };
 
-/// Whatever the batch: an image's result must not depend on it, although a single map of 7x7 would be faster by direct sums, whose weights
-/// are a quarter of the size.
+/// Whatever the batch: an image's result must not depend on it, although a single map of 7x7 would be faster by direct
+/// sums, whose weights are a quarter of the size.
 VITRINE_INLINE bool winograd_suits(const ConvShape& s, bool exact) {
-  return !exact && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 &&
-         s.c >= 24 && s.oc >= 24 && s.oh >= 7 && s.ow >= 7 && s.pad_top <= 2 && s.pad_left <= 2 && s.pad_top == s.pad_left;
+  return !exact && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
+         s.dilation_w == 1 && s.groups == 1 && s.c >= 24 && s.oc >= 24 && s.oh >= 7 && s.ow >= 7 && s.pad_top <= 2 &&
+         s.pad_left <= 2 && s.pad_top == s.pad_left;
 }
 
 /// Floats from a place of `n` to the next: no power of two, or they fall into the same cache sets.
@@ -247,32 +264,43 @@ struct Winograd {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, 3>;
   static constexpr std::int64_t kPlaces = 36;
-  static constexpr std::int64_t kTiles = 96;       ///< tiles of a block, about
-  static constexpr std::int64_t kOut = 64;         ///< output channels at once
+  static constexpr std::int64_t kTiles = 96;           ///< tiles of a block, about
+  static constexpr std::int64_t kOut = 64;             ///< output channels at once
   static constexpr std::int64_t kPair = 2 * V::width;  ///< output channels of a packed panel
-  static constexpr std::int64_t kChunk = 64;           ///< input channels whose weights are at hand at once: with their data, half of L2
+  static constexpr std::int64_t kChunk =
+      64;  ///< input channels whose weights are at hand at once: with their data, half of L2
   /// Transformed weights of this size are for so few tiles as soon made as fetched.
   static constexpr std::int64_t kLarge = 4 << 20, kFew = 32;
 
   std::int64_t images, in, out, in_h, in_w, out_h, out_w, before;
-  std::int64_t depth;    ///< input channels in whole vectors
-  std::int64_t panels;   ///< of kPair output channels
+  std::int64_t depth;   ///< input channels in whole vectors
+  std::int64_t panels;  ///< of kPair output channels
   TileCut cut;
   std::int64_t panels_per, panel_blocks;
-  bool fresh;            ///< weights are transformed where they are used
-  std::int64_t chunk;    ///< input channels of which they are then
+  bool fresh;          ///< weights are transformed where they are used
+  std::int64_t chunk;  ///< input channels of which they are then
 
   explicit Winograd(const Args& a)
-      : images(a.s.n), in(Forward ? a.s.c : a.s.oc), out(Forward ? a.s.oc : a.s.c), in_h(Forward ? a.s.h : a.s.oh), in_w(Forward ? a.s.w : a.s.ow),
-        out_h(Forward ? a.s.oh : a.s.h), out_w(Forward ? a.s.ow : a.s.w), before(Forward ? a.s.pad_top : 2 - a.s.pad_top), depth(round_up(in, V::width)),
-        panels(ceil_div(out, kPair)), cut(images, out_h, out_w, kTiles) {
+      : images(a.s.n),
+        in(Forward ? a.s.c : a.s.oc),
+        out(Forward ? a.s.oc : a.s.c),
+        in_h(Forward ? a.s.h : a.s.oh),
+        in_w(Forward ? a.s.w : a.s.ow),
+        out_h(Forward ? a.s.oh : a.s.h),
+        out_w(Forward ? a.s.ow : a.s.w),
+        before(Forward ? a.s.pad_top : 2 - a.s.pad_top),
+        depth(round_up(in, V::width)),
+        panels(ceil_div(out, kPair)),
+        cut(images, out_h, out_w, kTiles) {
     // Two tiles at least, for two threads; the transform of the input is then done twice.
     panel_blocks = cut.image_blocks * cut.row_blocks >= 2 ? 1 : smaller<std::int64_t>(panels, 2);
     panels_per = ceil_div(panels, panel_blocks);
     panel_blocks = ceil_div(panels, panels_per);
-    // Where all tiles are one block, each panel of weights is used once: transformed in the cache, four times the weights need not go
-    // through memory. What is kept from run to run need not be made again, unless it is large and there is little to do with it.
-    fresh = cut.image_blocks * cut.row_blocks == 1 && (!a.kept || (kPlaces * depth * panels * kPair > kLarge && cut.most() <= kFew));
+    // Where all tiles are one block, each panel of weights is used once: transformed in the cache, four times the
+    // weights need not go through memory. What is kept from run to run need not be made again, unless it is large and
+    // there is little to do with it.
+    fresh = cut.image_blocks * cut.row_blocks == 1 &&
+            (!a.kept || (kPlaces * depth * panels * kPair > kLarge && cut.most() <= kFew));
     chunk = fresh ? smaller(depth, kChunk) : depth;
   }
 
@@ -293,25 +321,31 @@ struct Winograd {
     t.total = t.staged + t.data + t.products + t.result + t.places + t.weights;
     return t;
   }
-  /// Floats from the weights of one place of the transform to those of the next: no power of two, or they fall into the same cache sets.
+  /// Floats from the weights of one place of the transform to those of the next: no power of two, or they fall into the
+  /// same cache sets.
   std::int64_t place_step() const { return chunk * kPair + 16; }
 
   Work work() const {
-    return {cut.image_blocks * cut.row_blocks * panel_blocks, fresh ? 0 : static_cast<std::size_t>(kPlaces * panels * place_step()) * sizeof(float),
+    return {cut.image_blocks * cut.row_blocks * panel_blocks,
+            fresh ? 0 : static_cast<std::size_t>(kPlaces * panels * place_step()) * sizeof(float),
             static_cast<std::size_t>(scratch().total) * sizeof(float), panels};
   }
 
-  void pack(const Args& a, float* to, std::int64_t panel) const { transform(a, to + panel * kPlaces * place_step(), panel, 0, depth); }
+  void pack(const Args& a, float* to, std::int64_t panel) const {
+    transform(a, to + panel * kPlaces * place_step(), panel, 0, depth);
+  }
 
   /// Transformed weights of a panel, of the channels [c0, c1): [place][channel][kPair].
   void transform(const Args& a, float* to, std::int64_t panel, std::int64_t c0, std::int64_t c1) const {
     const Substitution<V> sub(a.w_sub);
     const bool raw = is_raw(a.w_sub);
-    // Kernels of neighbouring channels, or of neighbouring outputs, lie pages apart, where the machine does not look ahead by itself.
+    // Kernels of neighbouring channels, or of neighbouring outputs, lie pages apart, where the machine does not look
+    // ahead by itself.
     const std::int64_t ahead = Forward ? 64 : 8 * out * 9;
     for (std::int64_t c = c0; c < c1; ++c) {
       for (std::int64_t half = 0; half < 2; ++half) {
-        const std::int64_t o0 = panel * kPair + half * V::width, n = c < in ? larger<std::int64_t>(0, smaller<std::int64_t>(V::width, out - o0)) : 0;
+        const std::int64_t o0 = panel * kPair + half * V::width,
+                           n = c < in ? larger<std::int64_t>(0, smaller<std::int64_t>(V::width, out - o0)) : 0;
         const float* const w = a.w + (Forward ? o0 * in + c : c * out + o0) * 9;
         const std::int64_t ld = Forward ? in * 9 : 9;
         // The nine taps of as many kernels as there are lanes, turned to nine vectors.
@@ -326,9 +360,11 @@ struct Winograd {
           transpose_square(v);
           unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(g[k + i]); });
         }
-        to_places<V, 3>([](const V(&x)[3], V(&y)[6]) __attribute__((always_inline)) { T::weights(x, y); },
-                        [&](auto i, auto j) __attribute__((always_inline)) { return V::load(g[Forward ? i * 3 + j : 8 - (i * 3 + j)]); },
-                        to + (c - c0) * kPair + half * V::width, place_step());
+        to_places<V, 3>(
+            [](const V(&x)[3], V(&y)[6]) __attribute__((always_inline)) { T::weights(x, y); },
+            [&](auto i, auto j)
+                __attribute__((always_inline)) { return V::load(g[Forward ? i * 3 + j : 8 - (i * 3 + j)]); },
+            to + (c - c0) * kPair + half * V::width, place_step());
       }
     }
   }
@@ -343,7 +379,8 @@ struct Winograd {
     const Panels rows = panels_of<V>(tiles);
 
     const Scratch part = scratch();
-    float *staged = memory, *data = staged + part.staged, *products = data + part.data, *result = products + part.products;
+    float *staged = memory, *data = staged + part.staged, *products = data + part.data,
+          *result = products + part.products;
     auto* const places = reinterpret_cast<std::int32_t*>(result + part.result);
     float* const own = result + part.result + part.places;
     const float* const src = Forward ? a.x : a.y;
@@ -353,27 +390,35 @@ struct Winograd {
     // Data: [place][panel of tiles][vector of channels][tile][channel].
     for (std::int64_t image = image0; image < image1; ++image) {
       for (std::int64_t c = 0; c < depth; c += V::width) {
-        st.fill(Forward ? a.x_sub : Substitute{}, src + (image * in + c) * in_h * in_w, smaller<std::int64_t>(V::width, in - c), t0, t1, places, staged);
+        st.fill(Forward ? a.x_sub : Substitute{}, src + (image * in + c) * in_h * in_w,
+                smaller<std::int64_t>(V::width, in - c), t0, t1, places, staged);
         std::int64_t tile = (image - image0) * each;
         for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
           for (std::int64_t tx = 0; tx < cut.across; ++tx, ++tile) {
             const std::int64_t panel = panel_of(rows, tile), height = rows.height(panel);
             const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
-            float* const to = data + rows.begin(panel) * depth + (c / V::width * height + tile - rows.begin(panel)) * V::width;
-            to_places<V, 6>([](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
-                            [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, to, apart(tiles * depth));
+            float* const to =
+                data + rows.begin(panel) * depth + (c / V::width * height + tile - rows.begin(panel)) * V::width;
+            to_places<V, 6>(
+                [](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
+                [&](auto i, auto j)
+                    __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
+                to, apart(tiles * depth));
           }
         }
       }
     }
 
-    static constexpr TileProducts<V> table = TileProducts<V>::make(std::make_integer_sequence<int, TileProducts<V>::rows>{});
+    static constexpr TileProducts<V> table =
+        TileProducts<V>::make(std::make_integer_sequence<int, TileProducts<V>::rows>{});
     const std::int64_t last = smaller(panels, (panel_block + 1) * panels_per);
     for (std::int64_t p0 = panel_block * panels_per; p0 < last; p0 += at_once()) {
       const std::int64_t p1 = smaller(last, p0 + at_once()), ld = (p1 - p0) * kPair;
-      const auto multiply = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0, std::int64_t c1) __attribute__((always_inline)) {
+      const auto multiply = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0,
+                                std::int64_t c1) __attribute__((always_inline)) {
         const int height = rows.height(q);
-        table.f[height](data + place * apart(tiles * depth) + rows.begin(q) * depth + c0 * height, w + place * place_step(), c1 - c0,
+        table.f[height](data + place * apart(tiles * depth) + rows.begin(q) * depth + c0 * height,
+                        w + place * place_step(), c1 - c0,
                         products + place * apart(tiles * ld) + rows.begin(q) * ld + (p - p0) * kPair, ld, c0 > 0);
       };
       for (std::int64_t p = p0; p < p1 && fresh; ++p) {
@@ -400,15 +445,18 @@ struct Winograd {
               float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
               const std::int64_t down = h1 - 4 * (t0 + ty), across = out_w - 4 * tx;
               const auto finish = [&](auto whole) __attribute__((always_inline)) {
-                from_places<V, 4>([](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m, apart(tiles * ld),
-                                  [&](auto i, auto j, V v) __attribute__((always_inline)) {
-                                    if (whole || (i < down && j < across)) (v + bias).store(y + (i * out_w + j) * V::width);
-                                  });
+                from_places<V, 4>(
+                    [](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m,
+                    apart(tiles * ld),
+                    [&](auto i, auto j, V v) __attribute__((always_inline)) {
+                      if (whole || (i < down && j < across)) (v + bias).store(y + (i * out_w + j) * V::width);
+                    });
               };
               down >= 4 && across >= 4 ? finish(std::true_type{}) : finish(std::false_type{});
             }
           }
-          gather_back<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here, a.add, Forward && a.relu);
+          gather_back<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here,
+                         a.add, Forward && a.relu);
         }
       }
     }
@@ -422,7 +470,8 @@ struct Winograd {
 
 /// c[r][v] += sum over k of a[k][r] b[k][v]: R rows, NV vectors, rows of both operands `lda` and `ldb` apart.
 template <class V, int R, int NV>
-void multiply_outer(const float* a, std::int64_t lda, const float* b, std::int64_t ldb, std::int64_t depth, float* c, std::int64_t ldc) {
+void multiply_outer(const float* a, std::int64_t lda, const float* b, std::int64_t ldb, std::int64_t depth, float* c,
+                    std::int64_t ldc) {
   V acc[R][NV];
   unroll<R>([&](auto r) __attribute__((always_inline)) {
     unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::load(c + r * ldc + v * V::width); });
@@ -447,7 +496,14 @@ struct WinogradGradient {
   TileCut cut;
 
   explicit WinogradGradient(const Args& a)
-      : in(a.s.c), out(a.s.oc), h(a.s.h), w(a.s.w), oh(a.s.oh), ow(a.s.ow), before(a.s.pad_top), cut(a.s.n, oh, ow, kTiles) {
+      : in(a.s.c),
+        out(a.s.oc),
+        h(a.s.h),
+        w(a.s.w),
+        oh(a.s.oh),
+        ow(a.s.ow),
+        before(a.s.pad_top),
+        cut(a.s.n, oh, ow, kTiles) {
     in_blocks = ceil_div(in, kBlock);
     out_blocks = ceil_div(out, kBlock);
     if (in_blocks * out_blocks < 2) out_blocks = 2;  // for two threads
@@ -486,34 +542,43 @@ struct WinogradGradient {
     const Panels rows = panels_of<V>(out_per);
     for (std::int64_t block = 0; block < cut.image_blocks * cut.row_blocks; ++block) {
       const std::int64_t t0 = block % cut.row_blocks * cut.rows_per, t1 = smaller(cut.down, t0 + cut.rows_per);
-      const std::int64_t first = block / cut.row_blocks * cut.images_per, last = smaller<std::int64_t>(a.s.n, first + cut.images_per);
+      const std::int64_t first = block / cut.row_blocks * cut.images_per,
+                         last = smaller<std::int64_t>(a.s.n, first + cut.images_per);
       const std::int64_t tiles = (last - first) * (t1 - t0) * cut.across;
       for (std::int64_t image = first; image < last; ++image) {
         const std::int64_t tile = (image - first) * (t1 - t0) * cut.across;
         for (std::int64_t c = 0; c < in_per; c += V::width)
-          transform<6>([](const V(&x)[6], V(&y)[6]) __attribute__((always_inline)) { T::data(x, y); }, data_stage(), a.x_sub, a.x + (image * in + c0 + c) * h * w,
-                       larger<std::int64_t>(0, smaller<std::int64_t>(V::width, nc - c)), t0, t1, tile, tiles, in_per, c, places, staged, data);
+          transform<6>(
+              [](const V(&x)[6], V(&y)[6]) __attribute__((always_inline)) { T::data(x, y); }, data_stage(), a.x_sub,
+              a.x + (image * in + c0 + c) * h * w, larger<std::int64_t>(0, smaller<std::int64_t>(V::width, nc - c)), t0,
+              t1, tile, tiles, in_per, c, places, staged, data);
         for (std::int64_t o = 0; o < out_per; o += V::width)
-          transform<4>([](const V(&x)[4], V(&y)[6]) __attribute__((always_inline)) { T::signal(x, y); }, signal_stage(), {}, a.y + (image * out + o0 + o) * oh * ow,
-                       larger<std::int64_t>(0, smaller<std::int64_t>(V::width, no - o)), t0, t1, tile, tiles, out_per, o, places, staged, signal);
+          transform<4>(
+              [](const V(&x)[4], V(&y)[6]) __attribute__((always_inline)) { T::signal(x, y); }, signal_stage(), {},
+              a.y + (image * out + o0 + o) * oh * ow, larger<std::int64_t>(0, smaller<std::int64_t>(V::width, no - o)),
+              t0, t1, tile, tiles, out_per, o, places, staged, signal);
       }
       for (std::int64_t place = 0; place < kPlaces; ++place) {
         for (std::int64_t q = 0; q < rows.count; ++q) {
           for (std::int64_t c = 0; c < in_per; c += kPair)
-            product(rows.height(q))(signal + place * apart(tiles * out_per) + rows.begin(q), out_per, data + place * apart(tiles * in_per) + c, in_per, tiles,
+            product(rows.height(q))(signal + place * apart(tiles * out_per) + rows.begin(q), out_per,
+                                    data + place * apart(tiles * in_per) + c, in_per, tiles,
                                     sums + place * apart(out_per * in_per) + rows.begin(q) * in_per + c, in_per);
         }
       }
     }
     for (std::int64_t o = 0; o < no; ++o) {
-      for (std::int64_t c = 0; c < nc; c += V::width) finish(a, sums + o * in_per + c, a.w_out + ((o0 + o) * in + c0 + c) * 9, smaller<std::int64_t>(V::width, nc - c));
+      for (std::int64_t c = 0; c < nc; c += V::width)
+        finish(a, sums + o * in_per + c, a.w_out + ((o0 + o) * in + c0 + c) * 9,
+               smaller<std::int64_t>(V::width, nc - c));
     }
   }
 
   /// Tiles of N x N pixels of one image, `channels` channels, to [place][tile][channel].
   template <int N, class F>
-  static void transform(F f, const PixelStage<V>& st, const Substitute& sub, const float* planes, std::int64_t channels, std::int64_t t0, std::int64_t t1,
-                        std::int64_t tile, std::int64_t tiles, std::int64_t ld, std::int64_t channel, std::int32_t* places, float* staged, float* to) {
+  static void transform(F f, const PixelStage<V>& st, const Substitute& sub, const float* planes, std::int64_t channels,
+                        std::int64_t t0, std::int64_t t1, std::int64_t tile, std::int64_t tiles, std::int64_t ld,
+                        std::int64_t channel, std::int32_t* places, float* staged, float* to) {
     if (channels <= 0) {
       Stage::zero<V>(staged, st.size(t1 - t0) * V::width);
     } else {
@@ -523,7 +588,10 @@ struct WinogradGradient {
       for (std::int64_t tx = 0; tx < st.across; ++tx, ++tile) {
         const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
         float* const y = to + tile * ld + channel;
-        to_places<V, N>(f, [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); }, y, apart(tiles * ld));
+        to_places<V, N>(
+            f,
+            [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
+            y, apart(tiles * ld));
       }
     }
   }
@@ -546,8 +614,9 @@ struct WinogradGradient {
   /// G^T S G of one output channel and a vector of input channels, to kernels of nine taps.
   void finish(const Args& a, const float* sums, float* to, std::int64_t n) const {
     V g[9 + V::width];
-    from_places<V, 3>([](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); }, sums, apart(out_per * in_per),
-                      [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
+    from_places<V, 3>(
+        [](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); }, sums,
+        apart(out_per * in_per), [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
     for (std::int64_t k = 0; k < 9; k += V::width) {
       V v[V::width];
       for (std::int64_t i = 0; i < V::width; ++i) v[i] = k + i < 9 ? g[k + i] : V::zero();

@@ -1,11 +1,14 @@
-// Winograd's minimal filtering along rows, across a batch: F(4, 3) and F(4, 5), for layers of few channels and small maps. Four
-// neighbours of an output row come from 6 or 8 products instead of 12 or 20 for every row of the kernel and channel:
+// Winograd's minimal filtering along rows, across a batch: F(4, 3) and F(4, 5), for layers of few channels and small
+// maps. Four neighbours of an output row come from 6 or 8 products instead of 12 or 20 for every row of the kernel and
+// channel:
 //
-//   y = A^T [ sum over channels and kernel rows (G w) * (B^T x) ]        dw = G^T [ sum over tiles, rows and images (A dy) * (B^T x) ]
+//   y = A^T [ sum over channels and kernel rows (G w) * (B^T x) ]        dw = G^T [ sum over tiles, rows and images (A
+//   dy) * (B^T x) ]
 //
-// (winograd.h has the transforms). Every vector holds one pixel of as many images as it has lanes (batch.h): transforms and products
-// are of whole vectors, however few the channels, and nothing is turned where images lie innermost. Down the columns the sum is the direct
-// one, so that rows outside the source are left out, and errors are those of one transform instead of two.
+// (winograd.h has the transforms). Every vector holds one pixel of as many images as it has lanes (batch.h): transforms
+// and products are of whole vectors, however few the channels, and nothing is turned where images lie innermost. Down
+// the columns the sum is the direct one, so that rows outside the source are left out, and errors are those of one
+// transform instead of two.
 #pragma once
 
 #include "kernels/conv/winograd.h"
@@ -14,11 +17,11 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Tiles of N vectors of a row of `width`, four apart from `first` on (what lies outside is 0), through `f` to as many places: a vector of
-/// tile u at to + place * place_step + u.
+/// Tiles of N vectors of a row of `width`, four apart from `first` on (what lies outside is 0), through `f` to as many
+/// places: a vector of tile u at to + place * place_step + u.
 template <class V, int N, class T, class F>
-VITRINE_INLINE void transform_row(F f, const Substitute& sub, const float* row, std::int64_t width, std::int64_t first, std::int64_t tiles, float* to,
-                                  std::int64_t place_step) {
+VITRINE_INLINE void transform_row(F f, const Substitute& sub, const float* row, std::int64_t width, std::int64_t first,
+                                  std::int64_t tiles, float* to, std::int64_t place_step) {
   const Substitution<V> map(sub);
   const bool raw = is_raw(sub);
   for (std::int64_t u = 0; u < tiles; ++u, to += V::width) {
@@ -44,8 +47,8 @@ VITRINE_INLINE void transform_row(F f, const Substitute& sub, const float* row, 
 
 /// Rows of an image's plane as vectors across images: where they lie, or turned into `staged`.
 template <class V>
-const float* rows_across(const float* planes, std::int64_t image_step, std::int64_t images, bool lanes, std::int64_t width, std::int64_t r0, std::int64_t r1,
-                         std::int32_t* places, float* staged) {
+const float* rows_across(const float* planes, std::int64_t image_step, std::int64_t images, bool lanes,
+                         std::int64_t width, std::int64_t r0, std::int64_t r1, std::int32_t* places, float* staged) {
   if (lanes) return planes + r0 * width * V::width;
   for (std::int64_t i = 0; i < (r1 - r0) * width; ++i) places[i] = static_cast<std::int32_t>(i);
   spread<V>({}, planes, image_step, images, r0 * width, r1 * width, places, staged);
@@ -111,34 +114,52 @@ struct BatchWinogradShape {
   /// Whether the transforms cost less than they save: vector operations of an output row and kernel row.
   static VITRINE_INLINE bool pays(const ConvShape& s, std::int64_t out_w) {
     std::int64_t taps = 0;  // pixels that meet a tap
-    for (std::int64_t k = 0; k < s.kw; ++k) taps += larger<std::int64_t>(0, smaller<std::int64_t>(s.ow, s.w + s.pad_left - k) - larger<std::int64_t>(0, s.pad_left - k));
-    const std::int64_t tiles = ceil_div(out_w, 4), places = s.kw + 3, pairs = std::int64_t{s.c} * s.oc, few = std::int64_t{s.c} + s.oc;
-    return tiles * (places * s.kh * pairs + 30 * few) < taps * s.kh * pairs * 17 / 20 && places * tiles * s.kh * larger(s.c, s.oc) <= kVectors;
+    for (std::int64_t k = 0; k < s.kw; ++k)
+      taps += larger<std::int64_t>(
+          0, smaller<std::int64_t>(s.ow, s.w + s.pad_left - k) - larger<std::int64_t>(0, s.pad_left - k));
+    const std::int64_t tiles = ceil_div(out_w, 4), places = s.kw + 3, pairs = std::int64_t{s.c} * s.oc,
+                       few = std::int64_t{s.c} + s.oc;
+    return tiles * (places * s.kh * pairs + 30 * few) < taps * s.kh * pairs * 17 / 20 &&
+           places * tiles * s.kh * larger(s.c, s.oc) <= kVectors;
   }
   /// Asked alike for all three directions.
   static VITRINE_INLINE bool suits(const ConvShape& s, bool exact) {
-    return !exact && (s.kw == 3 || s.kw == 5) && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 && s.oh > 0 && s.ow > 0 &&
-           (larger(s.c, s.oc) <= kFew || (!winograd_suits(s, exact) && smaller(s.c, s.oc) < 64)) && batch_fills_lanes<V>(s.n, larger(std::int64_t{s.oh} * s.ow, std::int64_t{s.h} * s.w)) && pays(s, s.ow) && pays(s, s.w);
+    return !exact && (s.kw == 3 || s.kw == 5) && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
+           s.dilation_w == 1 && s.groups == 1 && s.oh > 0 && s.ow > 0 &&
+           (larger(s.c, s.oc) <= kFew || (!winograd_suits(s, exact) && smaller(s.c, s.oc) < 64)) &&
+           batch_fills_lanes<V>(s.n, larger(std::int64_t{s.oh} * s.ow, std::int64_t{s.h} * s.w)) && pays(s, s.ow) &&
+           pays(s, s.w);
   }
 };
 
-/// Forward, and backward-data as the forward convolution of the signal with the kernel turned round. A tile is as many images as a vector
-/// has lanes, and some rows.
+/// Forward, and backward-data as the forward convolution of the signal with the kernel turned round. A tile is as many
+/// images as a vector has lanes, and some rows.
 template <class V, bool Forward, int Kernel>
 struct BatchWinograd {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, Kernel>;
   static constexpr std::int64_t kVectors = 6 * 1024;  ///< of a tile's transforms, about
 
-  std::int64_t images, in, out, in_h, in_w, out_h, out_w, kernel_h, above, before;  ///< above, before: rows and columns of the kernel outside the source at the first output
+  std::int64_t images, in, out, in_h, in_w, out_h, out_w, kernel_h, above,
+      before;          ///< above, before: rows and columns of the kernel outside the source at the first output
   std::int64_t ld;     ///< packed weights: [place][kernel row][input channel][ld]
   std::int64_t tiles;  ///< of a row
   std::int64_t image_blocks, rows_per, row_blocks;
 
   explicit BatchWinograd(const Args& a)
-      : images(a.s.n), in(Forward ? a.s.c : a.s.oc), out(Forward ? a.s.oc : a.s.c), in_h(Forward ? a.s.h : a.s.oh), in_w(Forward ? a.s.w : a.s.ow),
-        out_h(Forward ? a.s.oh : a.s.h), out_w(Forward ? a.s.ow : a.s.w), kernel_h(a.s.kh), above(Forward ? a.s.pad_top : kernel_h - 1 - a.s.pad_top),
-        before(Forward ? a.s.pad_left : Kernel - 1 - a.s.pad_left), ld(round_up(out, V::width)), tiles(ceil_div(out_w, T::output)), image_blocks(ceil_div(images, V::width)) {
+      : images(a.s.n),
+        in(Forward ? a.s.c : a.s.oc),
+        out(Forward ? a.s.oc : a.s.c),
+        in_h(Forward ? a.s.h : a.s.oh),
+        in_w(Forward ? a.s.w : a.s.ow),
+        out_h(Forward ? a.s.oh : a.s.h),
+        out_w(Forward ? a.s.ow : a.s.w),
+        kernel_h(a.s.kh),
+        above(Forward ? a.s.pad_top : kernel_h - 1 - a.s.pad_top),
+        before(Forward ? a.s.pad_left : Kernel - 1 - a.s.pad_left),
+        ld(round_up(out, V::width)),
+        tiles(ceil_div(out_w, T::output)),
+        image_blocks(ceil_div(images, V::width)) {
     rows_per = smaller(out_h, larger<std::int64_t>(kernel_h, kVectors * V::width / row_step() - (kernel_h - 1)));
     while (rows_per > 4 && image_blocks * ceil_div(out_h, rows_per) < 8) rows_per = ceil_div(rows_per, 2);
     rows_per = ceil_div(out_h, ceil_div(out_h, rows_per));
@@ -146,7 +167,9 @@ struct BatchWinograd {
   }
 
   /// Floats from one place of a row's transforms to the next, and from one row's to the next: odd numbers of lines.
-  static std::int64_t place_step(std::int64_t channels, std::int64_t tiles) { return (channels * tiles | 1) * V::width; }
+  static std::int64_t place_step(std::int64_t channels, std::int64_t tiles) {
+    return (channels * tiles | 1) * V::width;
+  }
   std::int64_t row_step() const { return (T::input * place_step(in, tiles) / V::width | 1) * V::width; }
 
   struct Scratch {
@@ -165,17 +188,20 @@ struct BatchWinograd {
   }
 
   Work work() const {
-    return {image_blocks * row_blocks, static_cast<std::size_t>(T::input * kernel_h * in * ld) * sizeof(float), static_cast<std::size_t>(scratch().total) * sizeof(float), ld / V::width};
+    return {image_blocks * row_blocks, static_cast<std::size_t>(T::input * kernel_h * in * ld) * sizeof(float),
+            static_cast<std::size_t>(scratch().total) * sizeof(float), ld / V::width};
   }
 
   /// Transformed rows of the kernels of a vector of output channels.
   void pack(const Args& a, float* to, std::int64_t part) const {
     const Substitution<V> sub(a.w_sub);
     const bool raw = is_raw(a.w_sub);
-    const std::int64_t o = part * V::width, n = smaller<std::int64_t>(V::width, out - o), kernel = kernel_h * Kernel, step = Forward ? in * kernel : kernel;
+    const std::int64_t o = part * V::width, n = smaller<std::int64_t>(V::width, out - o), kernel = kernel_h * Kernel,
+                       step = Forward ? in * kernel : kernel;
     for (std::int64_t c = 0; c < in; ++c) {
       for (std::int64_t k = 0; k < kernel_h; ++k) {
-        const float* const w = a.w + (Forward ? o * in + c : c * out + o) * kernel + (Forward ? k : kernel_h - 1 - k) * Kernel;
+        const float* const w =
+            a.w + (Forward ? o * in + c : c * out + o) * kernel + (Forward ? k : kernel_h - 1 - k) * Kernel;
         V g[V::width], row[Kernel], places[T::input];
         unroll<V::width>([&](auto i) __attribute__((always_inline)) {
           g[i] = i < n ? V::load_n(w + i * step, Kernel) : V::zero();
@@ -184,7 +210,9 @@ struct BatchWinograd {
         transpose_square(g);
         unroll<Kernel>([&](auto i) __attribute__((always_inline)) { row[i] = g[Forward ? i : Kernel - 1 - i]; });
         T::weights(row, places);
-        unroll<T::input>([&](auto i) __attribute__((always_inline)) { places[i].store(to + ((i * kernel_h + k) * in + c) * ld + o); });
+        unroll<T::input>([&](auto i) __attribute__((always_inline)) {
+          places[i].store(to + ((i * kernel_h + k) * in + c) * ld + o);
+        });
       }
     }
   }
@@ -194,38 +222,47 @@ struct BatchWinograd {
     const std::int64_t y0 = index % row_blocks * rows_per, y1 = smaller(out_h, y0 + rows_per);
     const bool src_lanes = Forward ? a.x_lanes : a.y_lanes, out_lanes = Forward ? a.y_lanes : a.x_lanes;
     const Scratch part = scratch();
-    float *staged = memory, *data = staged + part.staged, *products = data + part.data, *result = products + part.products;
+    float *staged = memory, *data = staged + part.staged, *products = data + part.data,
+          *result = products + part.products;
     auto* const places = reinterpret_cast<std::int32_t*>(result + part.result);
 
     // The rows of the source that are met: [row][place][channel][tile].
-    const std::int64_t s0 = larger<std::int64_t>(0, y0 - above), s1 = larger(s0, smaller(in_h, y1 - above + kernel_h - 1)), in_plane = in_h * in_w;
+    const std::int64_t s0 = larger<std::int64_t>(0, y0 - above),
+                       s1 = larger(s0, smaller(in_h, y1 - above + kernel_h - 1)), in_plane = in_h * in_w;
     const std::int64_t data_place = place_step(in, tiles), data_row = row_step();
     const float* src = (Forward ? a.x : a.y) + image * in * in_plane;
     for (std::int64_t c = 0; c < in; ++c, src += in_plane * (src_lanes ? V::width : 1)) {
       const float* const rows = rows_across<V>(src, in * in_plane, here, src_lanes, in_w, s0, s1, places, staged);
       for (std::int64_t s = s0; s < s1; ++s)
-        transform_row<V, T::input, T>([](const V(&x)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(x, t); }, Forward ? a.x_sub : Substitute{},
-                                      rows + (s - s0) * in_w * V::width, in_w, -before, tiles, data + (s - s0) * data_row + c * tiles * V::width, data_place);
+        transform_row<V, T::input, T>(
+            [](const V(&x)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(x, t); },
+            Forward ? a.x_sub : Substitute{}, rows + (s - s0) * in_w * V::width, in_w, -before, tiles,
+            data + (s - s0) * data_row + c * tiles * V::width, data_place);
     }
 
-    static constexpr ProductsAcross<V> table = ProductsAcross<V>::make(std::make_integer_sequence<int, Blocking<V>::max_rows>{});
+    static constexpr ProductsAcross<V> table =
+        ProductsAcross<V>::make(std::make_integer_sequence<int, Blocking<V>::max_rows>{});
     const Panels panels = panels_of<V>(out);
     const std::int64_t products_place = place_step(out, tiles), out_plane = out_h * out_w;
     float* const planes = (Forward ? a.y_out : a.x_out) + image * out * out_plane;
     const bool relu = Forward && a.relu && out_lanes;
     const V least = V::set(relu ? 0 : -kInf);
     for (std::int64_t y = y0; y < y1; ++y) {
-      const std::int64_t k0 = larger<std::int64_t>(0, above - y), k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows that meet the source
+      const std::int64_t k0 = larger<std::int64_t>(0, above - y),
+                         k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows that meet the source
       for (std::int64_t place = 0; place < T::input; ++place) {
         const float* const met = data + (y - above + k0 - s0) * data_row + place * data_place;
         for (std::int64_t q = 0; q < panels.count; ++q)
-          table.f[panels.height(q)]({in, k1 - k0, weights + (place * kernel_h + k0) * in * ld + panels.begin(q), ld, met, tiles * V::width, data_row, tiles,
-                                     products + place * products_place + panels.begin(q) * tiles * V::width, tiles * V::width});
+          table.f[panels.height(q)]({in, k1 - k0, weights + (place * kernel_h + k0) * in * ld + panels.begin(q), ld,
+                                     met, tiles * V::width, data_row, tiles,
+                                     products + place * products_place + panels.begin(q) * tiles * V::width,
+                                     tiles * V::width});
       }
       for (std::int64_t o = 0; o < out; ++o) {
         const V bias = V::set(Forward && a.bias != nullptr ? substituted(a.bias_sub, a.bias[o]) : 0);
         const float* from = products + o * tiles * V::width;
-        float* to = out_lanes ? planes + (o * out_plane + y * out_w) * V::width : result + ((o * (y1 - y0) + y - y0) * out_w) * V::width;
+        float* to = out_lanes ? planes + (o * out_plane + y * out_w) * V::width
+                              : result + ((o * (y1 - y0) + y - y0) * out_w) * V::width;
         for (std::int64_t u = 0; u < tiles; ++u, from += V::width, to += T::output * V::width) {
           const float* m = from;
           V sums[T::input], four[T::output];
@@ -237,7 +274,8 @@ struct BatchWinograd {
           T::result(sums, four);
           const std::int64_t there = out_w - u * T::output;
           if (there >= T::output && !(a.add && out_lanes)) {
-            unroll<T::output>([&](auto i) __attribute__((always_inline)) { V::max(least, four[i]).store(to + i * V::width); });
+            unroll<T::output>([&](auto i)
+                                  __attribute__((always_inline)) { V::max(least, four[i]).store(to + i * V::width); });
           } else {
             unroll<T::output>([&](auto i) __attribute__((always_inline)) {
               if (i < there) store(four[i], to + i * V::width, a.add && out_lanes, relu, Whole{});
@@ -248,7 +286,8 @@ struct BatchWinograd {
     }
     for (std::int64_t o = 0; o < out && !out_lanes; ++o) {
       const std::int64_t pixels = (y1 - y0) * out_w;
-      gather_back<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane, here, a.add, Forward && a.relu);
+      gather_back<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane, here,
+                     a.add, Forward && a.relu);
     }
   }
 };
@@ -258,13 +297,23 @@ template <class V, int Kernel>
 struct BatchWinogradGradient {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, Kernel>;
-  static constexpr std::int64_t kVectors = 6 * 1024, kSums = 4 * 1024;  ///< of a block of rows' transforms, and of a tile's sums, about
+  static constexpr std::int64_t kVectors = 6 * 1024,
+                                kSums = 4 * 1024;  ///< of a block of rows' transforms, and of a tile's sums, about
 
   std::int64_t in, out, h, w, oh, ow, kernel_h, above, before, tiles;
   std::int64_t in_per, in_blocks, out_per, out_blocks, rows_per;
 
   explicit BatchWinogradGradient(const Args& a)
-      : in(a.s.c), out(a.s.oc), h(a.s.h), w(a.s.w), oh(a.s.oh), ow(a.s.ow), kernel_h(a.s.kh), above(a.s.pad_top), before(a.s.pad_left), tiles(ceil_div(ow, T::output)) {
+      : in(a.s.c),
+        out(a.s.oc),
+        h(a.s.h),
+        w(a.s.w),
+        oh(a.s.oh),
+        ow(a.s.ow),
+        kernel_h(a.s.kh),
+        above(a.s.pad_top),
+        before(a.s.pad_left),
+        tiles(ceil_div(ow, T::output)) {
     const std::int64_t pairs = kSums / (T::input * kernel_h);
     in_per = larger<std::int64_t>(1, smaller<std::int64_t>(in, pairs / smaller<std::int64_t>(8, ceil_div(out, 2))));
     in_blocks = ceil_div(in, in_per);
@@ -293,7 +342,9 @@ struct BatchWinogradGradient {
   }
   /// Transforms: [place][channel][row][tile], places an odd number of lines apart.
   std::int64_t channel_step(std::int64_t rows) const { return rows * tiles * V::width; }
-  std::int64_t place_step(std::int64_t channels, std::int64_t rows) const { return (channels * rows * tiles | 1) * V::width; }
+  std::int64_t place_step(std::int64_t channels, std::int64_t rows) const {
+    return (channels * rows * tiles | 1) * V::width;
+  }
 
   Work work() const { return {in_blocks * out_blocks, 0, static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
 
@@ -310,7 +361,8 @@ struct BatchWinogradGradient {
       const std::int64_t here = smaller<std::int64_t>(V::width, a.s.n - image);
       for (std::int64_t y0 = 0; y0 < oh; y0 += rows_per) {
         const std::int64_t y1 = smaller(oh, y0 + rows_per), rows = y1 - y0, met = rows + kernel_h - 1;
-        const std::int64_t first = y0 - above, s0 = smaller(h, larger<std::int64_t>(0, first)), s1 = larger(s0, smaller(h, first + met));
+        const std::int64_t first = y0 - above, s0 = smaller(h, larger<std::int64_t>(0, first)),
+                           s1 = larger(s0, smaller(h, first + met));
         const std::int64_t data_place = place_step(nc, met), signal_place = place_step(no, rows);
         const float* x = a.x + (image * in + c0 * (a.x_lanes ? V::width : 1)) * h * w;
         for (std::int64_t c = 0; c < nc; ++c, x += h * w * (a.x_lanes ? V::width : 1)) {
@@ -318,24 +370,31 @@ struct BatchWinogradGradient {
           for (std::int64_t s = 0; s < met; ++s) {
             float* const to = data + c * channel_step(met) + s * tiles * V::width;
             const bool there = first + s >= s0 && first + s < s1;
-            for (std::int64_t place = 0; place < T::input && !there; ++place) Stage::zero<V>(to + place * data_place, tiles * V::width);
+            for (std::int64_t place = 0; place < T::input && !there; ++place)
+              Stage::zero<V>(to + place * data_place, tiles * V::width);
             if (there)
-              transform_row<V, T::input, T>([](const V(&v)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(v, t); }, a.x_sub,
-                                            from + (first + s - s0) * w * V::width, w, -before, tiles, to, data_place);
+              transform_row<V, T::input, T>(
+                  [](const V(&v)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(v, t); }, a.x_sub,
+                  from + (first + s - s0) * w * V::width, w, -before, tiles, to, data_place);
           }
         }
         const float* y = a.y + (image * out + o0 * (a.y_lanes ? V::width : 1)) * oh * ow;
         for (std::int64_t o = 0; o < no; ++o, y += oh * ow * (a.y_lanes ? V::width : 1)) {
           const float* const from = rows_across<V>(y, out * oh * ow, here, a.y_lanes, ow, y0, y1, places, staged);
           for (std::int64_t s = 0; s < rows; ++s)
-            transform_row<V, T::output, T>([](const V(&v)[T::output], V(&t)[T::input]) __attribute__((always_inline)) { T::signal(v, t); }, {}, from + s * ow * V::width, ow, 0,
-                                           tiles, signal + o * channel_step(rows) + s * tiles * V::width, signal_place);
+            transform_row<V, T::output, T>(
+                [](const V(&v)[T::output], V(&t)[T::input]) __attribute__((always_inline)) { T::signal(v, t); }, {},
+                from + s * ow * V::width, ow, 0, tiles, signal + o * channel_step(rows) + s * tiles * V::width,
+                signal_place);
         }
         for (std::int64_t place = 0; place < T::input; ++place) {
           const float* const under = data + place * data_place;
-          InnerProducts<V>::accumulate({1, channel_step(rows), 0, 0}, signal + place * signal_place, channel_step(rows), no, columns,
-                                       [&](std::int64_t j) { return under + j / kernel_h * channel_step(met) + j % kernel_h * tiles * V::width; }, sums + place * sums_place,
-                                       columns * V::width);
+          InnerProducts<V>::accumulate(
+              {1, channel_step(rows), 0, 0}, signal + place * signal_place, channel_step(rows), no, columns,
+              [&](std::int64_t j) {
+                return under + j / kernel_h * channel_step(met) + j % kernel_h * tiles * V::width;
+              },
+              sums + place * sums_place, columns * V::width);
         }
       }
     }

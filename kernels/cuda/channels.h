@@ -1,11 +1,13 @@
-// Sums over all images and pixels of each channel, which batch norm and biases need: a block sums a part of one channel.
+// Sums over all images and pixels of each channel, which batch norm and biases need: a block sums a part of one
+// channel.
 #pragma once
 
 #include "kernels/cuda/reduce.h"
 
 namespace vitrine::kernels::cuda {
 
-/// Channels [first, first + gridDim.x / splits) of images x channels x pixels: element q of a channel, in the order of memory.
+/// Channels [first, first + gridDim.x / splits) of images x channels x pixels: element q of a channel, in the order of
+/// memory.
 struct ChannelExtent {
   std::int64_t channels, pixels, count;  ///< count: images times pixels
   std::int32_t first, splits;
@@ -16,12 +18,15 @@ struct ChannelExtent {
   }
 };
 
-/// Terms: kValues, and add(channel, element, values). Block c * splits + s writes the sums of part s of channel first + c.
+/// Terms: kValues, and add(channel, element, values). Block c * splits + s writes the sums of part s of channel first +
+/// c.
 template <class Terms>
 __global__ void __launch_bounds__(kReduceBlock) channel_reduce_kernel(Terms terms, ChannelExtent e, double* out) {
-  const auto part = static_cast<std::int32_t>(blockIdx.x) % e.splits, channel = static_cast<std::int32_t>(blockIdx.x) / e.splits + e.first;
+  const auto part = static_cast<std::int32_t>(blockIdx.x) % e.splits,
+             channel = static_cast<std::int32_t>(blockIdx.x) / e.splits + e.first;
   double v[Terms::kValues] = {};
-  for (std::int64_t q = std::int64_t{part} * kReduceBlock + threadIdx.x; q < e.count; q += std::int64_t{e.splits} * kReduceBlock)
+  for (std::int64_t q = std::int64_t{part} * kReduceBlock + threadIdx.x; q < e.count;
+       q += std::int64_t{e.splits} * kReduceBlock)
     terms.add(channel, e.element(channel, q), v);
 #pragma unroll
   for (int k = 0; k < Terms::kValues; ++k) {
@@ -32,13 +37,20 @@ __global__ void __launch_bounds__(kReduceBlock) channel_reduce_kernel(Terms term
 
 class ChannelSplit {
  public:
-  ChannelSplit(std::int64_t images, std::int64_t channels, std::int64_t pixels, std::int64_t first, std::int64_t last) : blocks_(last - first) {
+  ChannelSplit(std::int64_t images, std::int64_t channels, std::int64_t pixels, std::int64_t first, std::int64_t last)
+      : blocks_(last - first) {
     const std::int64_t count = images * pixels;
-    e_ = {channels, pixels, count, static_cast<std::int32_t>(first), parts_for(count, 1024 / (blocks_ > 0 ? blocks_ : 1)), Divider(static_cast<std::int32_t>(pixels > 0 ? pixels : 1))};
+    e_ = {channels,
+          pixels,
+          count,
+          static_cast<std::int32_t>(first),
+          parts_for(count, 1024 / (blocks_ > 0 ? blocks_ : 1)),
+          Divider(static_cast<std::int32_t>(pixels > 0 ? pixels : 1))};
     blocks_ *= e_.splits;
   }
   int splits() const { return e_.splits; }
-  /// The sums, [channel - first][split][value], in the workspace, behind which `more` bytes are left. Null after a failure.
+  /// The sums, [channel - first][split][value], in the workspace, behind which `more` bytes are left. Null after a
+  /// failure.
   template <class Terms>
   double* reduce(const Terms& terms, std::size_t more) const noexcept {
     if (e_.count >= std::int64_t{1} << 31) fail("a channel has more than 2^31 elements");
@@ -48,7 +60,9 @@ class ChannelSplit {
     return memory;
   }
   template <class Terms>
-  std::size_t bytes() const { return static_cast<std::size_t>(blocks_) * Terms::kValues * sizeof(double); }
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(blocks_) * Terms::kValues * sizeof(double);
+  }
 
  private:
   ChannelExtent e_;

@@ -33,8 +33,8 @@ __device__ __forceinline__ void put4(float* to, float4 v, bool add, bool relu = 
   store4(to, v);
 }
 
-/// A grid that covers n elements with `block` threads each, capped: kernels stride over what is left. 32 blocks for each of
-/// some 132 multiprocessors keep any of today's chips busy.
+/// A grid that covers n elements with `block` threads each, capped: kernels stride over what is left. 32 blocks for
+/// each of some 132 multiprocessors keep any of today's chips busy.
 constexpr unsigned blocks_for(std::int64_t n, int block) {
   const std::int64_t blocks = (n + block - 1) / block;
   return static_cast<unsigned>(blocks < 4224 ? blocks : 4224);
@@ -55,15 +55,16 @@ void for_each(std::int64_t n, const F& f) noexcept {
   if (n > 0) launch(elementwise_kernel<F>, blocks_for(n, kElementwiseBlock), kElementwiseBlock, 0, f, n);
 }
 
-/// Quotient and remainder by a divisor that is fixed for a launch: a multiplication and a shift in the place of a division
-/// [Granlund & Montgomery 1994]. For 0 <= n < 2^31.
+/// Quotient and remainder by a divisor that is fixed for a launch: a multiplication and a shift in the place of a
+/// division [Granlund & Montgomery 1994]. For 0 <= n < 2^31.
 class Divider {
  public:
   Divider() = default;
   explicit constexpr Divider(std::int32_t divisor) : divisor_(static_cast<std::uint32_t>(divisor)) {
     while (shift_ < 31 && (std::uint32_t{1} << shift_) < divisor_) ++shift_;
     // ceil(2^(32 + shift) / divisor) - 2^32, which fits 32 bits.
-    multiplier_ = static_cast<std::uint32_t>(((std::uint64_t{1} << 32) * ((std::uint64_t{1} << shift_) - divisor_)) / divisor_ + 1);
+    multiplier_ = static_cast<std::uint32_t>(
+        ((std::uint64_t{1} << 32) * ((std::uint64_t{1} << shift_) - divisor_)) / divisor_ + 1);
   }
   __host__ __device__ std::int32_t divisor() const { return static_cast<std::int32_t>(divisor_); }
   __device__ __forceinline__ std::int32_t quotient(std::int32_t n) const {
@@ -75,7 +76,9 @@ class Divider {
 #endif
     return static_cast<std::int32_t>((high + u) >> shift_);
   }
-  __device__ __forceinline__ std::int32_t remainder(std::int32_t n, std::int32_t quotient) const { return n - quotient * divisor(); }
+  __device__ __forceinline__ std::int32_t remainder(std::int32_t n, std::int32_t quotient) const {
+    return n - quotient * divisor();
+  }
 
  private:
   std::uint32_t divisor_ = 1, multiplier_ = 1, shift_ = 0;
@@ -86,7 +89,9 @@ class PlaneIndex {
  public:
   PlaneIndex() = default;
   PlaneIndex(std::int64_t planes, std::int32_t height, std::int32_t width)
-      : row_(width), plane_(static_cast<std::int32_t>(std::int64_t{height} * width)), small_(planes * height * width < std::int64_t{1} << 31) {}
+      : row_(width),
+        plane_(static_cast<std::int32_t>(std::int64_t{height} * width)),
+        small_(planes * height * width < std::int64_t{1} << 31) {}
   struct At {
     std::int64_t plane;
     std::int32_t row, column;

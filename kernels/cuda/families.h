@@ -5,9 +5,9 @@
 
 namespace vitrine::kernels::cuda {
 
-/// How matrix products and convolutions multiply. `fma` is the default and exact up to float's roundoff. The others are the
-/// tensor cores' (sm_80 on): operands are rounded to the type, products and sums are float. With u = 2^-11 for tf32 and
-/// 2^-8 for bf16, a sum of k products errs by at most (2u + u^2 + (k + 6) 2^-24) times the sum of their magnitudes.
+/// How matrix products and convolutions multiply. `fma` is the default and exact up to float's roundoff. The others are
+/// the tensor cores' (sm_80 on): operands are rounded to the type, products and sums are float. With u = 2^-11 for tf32
+/// and 2^-8 for bf16, a sum of k products errs by at most (2u + u^2 + (k + 6) 2^-24) times the sum of their magnitudes.
 enum class Math : unsigned char { fma, tf32, bf16 };
 
 /// What is to be measured on a chip, and is settable for that.

@@ -1,5 +1,5 @@
-// The module that a program opens for a CUDA device (kernels/device.h). The same file stands above the CUDA runtime and above
-// the emulator.
+// The module that a program opens for a CUDA device (kernels/device.h). The same file stands above the CUDA runtime and
+// above the emulator.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -58,9 +58,10 @@ Tuning tuning;
 
 }  // namespace vitrine::kernels::cuda
 
-/// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply, VITRINE_CUDA_LARGE_FROM=N from how many blocks on
-/// they take the large tile (families.h).
-extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrine_open_device(int index, const char** why) noexcept {
+/// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply, VITRINE_CUDA_LARGE_FROM=N from how many blocks
+/// on they take the large tile (families.h).
+extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrine_open_device(
+    int index, const char** why) noexcept {
   using namespace vitrine::kernels;
   static Table<float> table;
   static Device device;
@@ -104,7 +105,8 @@ extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrin
     std::fprintf(stderr, "vitrine: cuDNN is not used: %s\n", without);
   }
 #endif
-  device = {name, &table, &cuda::free_bytes, &cuda::allocate, &cuda::release, &cuda::upload, &cuda::download, &cuda::zero, &cuda::synchronise, &cuda::failure,
-            &cuda::begin, &cuda::end, &cuda::again, &cuda::drop};
+  device = {name,          &table,          &cuda::free_bytes, &cuda::allocate,    &cuda::release,
+            &cuda::upload, &cuda::download, &cuda::zero,       &cuda::synchronise, &cuda::failure,
+            &cuda::begin,  &cuda::end,      &cuda::again,      &cuda::drop};
   return &device;
 }

@@ -1,20 +1,22 @@
-// The matrix product that GEMM and all implicit-GEMM convolutions are: C = A B^T, where an operand gives, for a row and a
-// depth, the address of an element, or null for a zero (padding, or outside). C's rows are A's, C's columns are B's rows.
+// The matrix product that GEMM and all implicit-GEMM convolutions are: C = A B^T, where an operand gives, for a row and
+// a depth, the address of an element, or null for a zero (padding, or outside). C's rows are A's, C's columns are B's
+// rows.
 //
 // product_kernel: float, by FMA. A block computes a tile of C, kM x kN; A and B pass through shared memory in slices of
-// kK along the depth, stored as [depth][row], two slices by turns: while one is multiplied, the next one is on its way, by
-// cp.async where elements go in as they are, through registers where they are substituted. A thread computes 4 x 4 elements
-// in each of HalvesM x HalvesN quarters of the tile, so that the threads of a warp read neighbouring float4 of a slice.
+// kK along the depth, stored as [depth][row], two slices by turns: while one is multiplied, the next one is on its way,
+// by cp.async where elements go in as they are, through registers where they are substituted. A thread computes 4 x 4
+// elements in each of HalvesM x HalvesN quarters of the tile, so that the threads of a warp read neighbouring float4 of
+// a slice.
 //
-// tensor_kernel: the same with operands rounded to tf32 or bf16 and mma.sync. The tile is 128 x 128; a slice holds 64 bytes of
-// depth for every row, as [row][depth], rows 80 bytes apart, so that the eight rows of a matrix of ldmatrix lie in different
-// banks. Eight warps, 2 x 4, compute 64 x 32 each.
+// tensor_kernel: the same with operands rounded to tf32 or bf16 and mma.sync. The tile is 128 x 128; a slice holds 64
+// bytes of depth for every row, as [row][depth], rows 80 bytes apart, so that the eight rows of a matrix of ldmatrix
+// lie in different banks. Eight warps, 2 x 4, compute 64 x 32 each.
 //
 // Sums run over the depth in order in one accumulator an element, whatever the tile: how a caller cuts C does not show.
 #pragma once
 
-#include "kernels/cuda/families.h"
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/families.h"
 
 namespace vitrine::kernels::cuda {
 
@@ -23,12 +25,13 @@ constexpr int kProductThreads = 256;
 /// ThreadsM x 256/ThreadsM threads, each with HalvesM x HalvesN times 4 x 4 elements; slices of `Depth`.
 template <int ThreadsM, int HalvesM, int HalvesN, int Depth>
 struct Tile {
-  static constexpr int kThreadsM = ThreadsM, kThreadsN = kProductThreads / ThreadsM, kHalvesM = HalvesM, kHalvesN = HalvesN;
+  static constexpr int kThreadsM = ThreadsM, kThreadsN = kProductThreads / ThreadsM, kHalvesM = HalvesM,
+                       kHalvesN = HalvesN;
   static constexpr int kM = kThreadsM * 4 * HalvesM, kN = kThreadsN * 4 * HalvesN, kK = Depth;
 };
-using LargeTile = Tile<16, 2, 2, 8>;   ///< 128 x 128
+using LargeTile = Tile<16, 2, 2, 8>;    ///< 128 x 128
 using MiddleTile = Tile<16, 1, 1, 16>;  ///< 64 x 64
-using WideTile = Tile<8, 1, 1, 16>;    ///< 32 x 128: few rows, as few filters or a small batch
+using WideTile = Tile<8, 1, 1, 16>;     ///< 32 x 128: few rows, as few filters or a small batch
 
 /// A dense matrix with any strides. DepthFirst: neighbours in memory along the depth, so threads load along it.
 template <bool DepthFirst>
@@ -54,17 +57,20 @@ struct Place {
 template <int M, int N>
 __device__ __forceinline__ Place place_of_block(int m, int n) {
   // Columns first: neighbouring blocks share A's rows.
-  const unsigned across = static_cast<unsigned>((n + N - 1) / N), down = static_cast<unsigned>((m + M - 1) / M), b = blockIdx.x;
-  return {static_cast<int>(b / across / down), static_cast<int>(b / across % down) * M, static_cast<int>(b % across) * N};
+  const unsigned across = static_cast<unsigned>((n + N - 1) / N), down = static_cast<unsigned>((m + M - 1) / M),
+                 b = blockIdx.x;
+  return {static_cast<int>(b / across / down), static_cast<int>(b / across % down) * M,
+          static_cast<int>(b % across) * N};
 }
 
-/// Brings slices of an operand, Rows x Depth, to shared memory. A thread's elements lie in one column of the slice and some
-/// rows (DepthFirst), or in one row and some columns; what belongs to the row is computed once.
+/// Brings slices of an operand, Rows x Depth, to shared memory. A thread's elements lie in one column of the slice and
+/// some rows (DepthFirst), or in one row and some columns; what belongs to the row is computed once.
 template <class Operand, int Rows, int Depth>
 class SliceLoader {
  public:
   static constexpr int kCount = Rows * Depth / kProductThreads;
-  static_assert(kCount * kProductThreads == Rows * Depth && (Operand::kDepthFirst ? kProductThreads % Depth == 0 : kProductThreads % Rows == 0));
+  static_assert(kCount * kProductThreads == Rows * Depth &&
+                (Operand::kDepthFirst ? kProductThreads % Depth == 0 : kProductThreads % Rows == 0));
   using Slice = float[Depth][Rows + 4];
 
   __device__ SliceLoader(const Operand& operand, int first_row) : operand_(operand) {
@@ -117,8 +123,8 @@ class SliceLoader {
 
 /// sum += the product of two slices, for this thread's elements.
 template <class T>
-__device__ __forceinline__ void multiply_slices(const float (&a)[T::kK][T::kM + 4], const float (&b)[T::kK][T::kN + 4], int tm, int tn,
-                                                float (&sum)[4 * T::kHalvesM][4 * T::kHalvesN]) {
+__device__ __forceinline__ void multiply_slices(const float (&a)[T::kK][T::kM + 4], const float (&b)[T::kK][T::kN + 4],
+                                                int tm, int tn, float (&sum)[4 * T::kHalvesM][4 * T::kHalvesN]) {
 #pragma unroll
   for (int k = 0; k < T::kK; ++k) {
     float x[4 * T::kHalvesM], y[4 * T::kHalvesN];
@@ -149,7 +155,8 @@ __device__ __forceinline__ void multiply_slices(const float (&a)[T::kK][T::kM + 
 ///   store(r, Column, v)     puts a sum into C
 ///   vectors(), store4(r, Column, v)   where true, stores four neighbouring columns from one that is a multiple of 4
 template <class T, class Problem, bool Raw>
-__global__ void __launch_bounds__(kProductThreads, std::is_same_v<T, LargeTile> ? Problem::kLargeBlocks : 2) product_kernel(Problem p) {
+__global__ void __launch_bounds__(kProductThreads, std::is_same_v<T, LargeTile> ? Problem::kLargeBlocks : 2)
+    product_kernel(Problem p) {
   VITRINE_SHARED(a_slices, float[2][T::kK][T::kM + 4]);
   VITRINE_SHARED(b_slices, float[2][T::kK][T::kN + 4]);
   const Place place = place_of_block<T::kM, T::kN>(p.max_m, p.max_n);
@@ -159,7 +166,8 @@ __global__ void __launch_bounds__(kProductThreads, std::is_same_v<T, LargeTile> 
   const SliceLoader<typename Problem::A, T::kM, T::kK> a(part.a(), place.row);
   const SliceLoader<typename Problem::B, T::kN, T::kK> b(part.b(), place.column);
   // A warp is 4 x 8 threads: it reads 4 float4 of A and 8 of B for each depth, one pass over the banks each.
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, across = T::kThreadsN / 8;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            across = T::kThreadsN / 8;
   const int tm = warp / across * 4 + lane / 8, tn = warp % across * 8 + lane % 8;
   const int first = part.first(), last = part.last();
   float sum[4 * T::kHalvesM][4 * T::kHalvesN] = {};
@@ -210,7 +218,9 @@ __global__ void __launch_bounds__(kProductThreads, std::is_same_v<T, LargeTile> 
 #pragma unroll
       for (int i = 0; i < 4 * T::kHalvesM; ++i) {
         const int r = place.row + (i / 4 * T::kThreadsM + tm) * 4 + i % 4;
-        if (r < m) part.store4(r, column, make_float4(sum[i][4 * hn], sum[i][4 * hn + 1], sum[i][4 * hn + 2], sum[i][4 * hn + 3]));
+        if (r < m)
+          part.store4(r, column,
+                      make_float4(sum[i][4 * hn], sum[i][4 * hn + 1], sum[i][4 * hn + 2], sum[i][4 * hn + 3]));
       }
       continue;
     }
@@ -247,15 +257,24 @@ __device__ __forceinline__ std::uint32_t tf32_bits(float v) {
 struct Tf32 {
   static constexpr int kPerWord = 1;
   static __device__ __forceinline__ std::uint32_t word(const float* v) { return tf32_bits(v[0]); }
-  static __device__ __forceinline__ void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) { multiply_tf32(d, a, b0, b1); }
+  static __device__ __forceinline__ void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                                  std::uint32_t b1) {
+    multiply_tf32(d, a, b0, b1);
+  }
 };
 struct Bf16 {
   static constexpr int kPerWord = 2;
-  static __device__ __forceinline__ std::uint32_t word(const float* v) { return bf16_bits(v[0]) | bf16_bits(v[1]) << 16; }
-  static __device__ __forceinline__ void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) { multiply_bf16(d, a, b0, b1); }
+  static __device__ __forceinline__ std::uint32_t word(const float* v) {
+    return bf16_bits(v[0]) | bf16_bits(v[1]) << 16;
+  }
+  static __device__ __forceinline__ void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                                  std::uint32_t b1) {
+    multiply_bf16(d, a, b0, b1);
+  }
 };
 
-constexpr int kTensorTile = 128, kWords = 16, kWordPitch = 20;  // words of depth in a row of a slice; distance of two rows
+constexpr int kTensorTile = 128, kWords = 16,
+              kWordPitch = 20;  // words of depth in a row of a slice; distance of two rows
 using TensorSlice = std::uint32_t[kTensorTile][kWordPitch];
 
 template <class Operand, class Element>
@@ -284,7 +303,8 @@ class TensorLoader {
   }
   __device__ void store(const float (&values)[kCount * kPer], TensorSlice& slice) const {
 #pragma unroll
-    for (int j = 0; j < kCount; ++j) slice[row_ + j * kRowStep][word_ + j * kWordStep] = Element::word(values + j * kPer);
+    for (int j = 0; j < kCount; ++j)
+      slice[row_ + j * kRowStep][word_ + j * kWordStep] = Element::word(values + j * kPer);
   }
 
  private:
@@ -330,13 +350,16 @@ __global__ void __launch_bounds__(kProductThreads, 1) tensor_kernel(Problem p) {
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      // The matrices of A: rows 0-7 and 8-15 of the first 16 bytes, then of the next; of B: 16 bytes twice, then 8 rows on.
+      // The matrices of A: rows 0-7 and 8-15 of the first 16 bytes, then of the next; of B: 16 bytes twice, then 8 rows
+      // on.
       std::uint32_t x[4][4], y[2][4];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) load_matrices(x[i], &a_slices[turn][warp_row + i * 16 + lane % 16][half * 8 + lane / 16 * 4]);
+      for (int i = 0; i < 4; ++i)
+        load_matrices(x[i], &a_slices[turn][warp_row + i * 16 + lane % 16][half * 8 + lane / 16 * 4]);
 #pragma unroll
       for (int j = 0; j < 2; ++j)
-        load_matrices(y[j], &b_slices[turn][warp_column + j * 16 + lane / 16 * 8 + lane % 8][half * 8 + lane / 8 % 2 * 4]);
+        load_matrices(y[j],
+                      &b_slices[turn][warp_column + j * 16 + lane / 16 * 8 + lane % 8][half * 8 + lane / 8 % 2 * 4]);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -374,18 +397,24 @@ void launch_product(const Problem& p, int count, bool raw, Math math) noexcept {
   const auto grid = [&](int rows, int columns) { return static_cast<unsigned>(tiles(rows, columns)); };
   if (p.max_m <= 0 || p.max_n <= 0 || count <= 0) return;
   if (tiles(32, 64) > 0x7fffffff) return fail("a matrix product has more tiles than a grid can have blocks");
-  if (math == Math::bf16) return launch(tensor_kernel<Bf16, Problem>, grid(kTensorTile, kTensorTile), kProductThreads, 0, p);
-  if (math == Math::tf32) return launch(tensor_kernel<Tf32, Problem>, grid(kTensorTile, kTensorTile), kProductThreads, 0, p);
+  if (math == Math::bf16)
+    return launch(tensor_kernel<Bf16, Problem>, grid(kTensorTile, kTensorTile), kProductThreads, 0, p);
+  if (math == Math::tf32)
+    return launch(tensor_kernel<Tf32, Problem>, grid(kTensorTile, kTensorTile), kProductThreads, 0, p);
   const auto with = [&](auto tile) {
     using T = decltype(tile);
     if (raw) return launch(product_kernel<T, Problem, true>, grid(T::kM, T::kN), kProductThreads, 0, p);
-    if constexpr (!std::is_same_v<T, LargeTile>) launch(product_kernel<T, Problem, false>, grid(T::kM, T::kN), kProductThreads, 0, p);
+    if constexpr (!std::is_same_v<T, LargeTile>)
+      launch(product_kernel<T, Problem, false>, grid(T::kM, T::kN), kProductThreads, 0, p);
   };
-  // The large tile reads least, but only pays where it makes blocks enough for a large chip. Substituted operands pass through
-  // registers, which the large tile has none left of.
-  if (raw && (p.max_m > 64 || tuning.large_from == 0) && tiles(LargeTile::kM, LargeTile::kN) >= tuning.large_from) with(LargeTile());
-  else if (p.max_m > 32) with(MiddleTile());
-  else with(WideTile());
+  // The large tile reads least, but only pays where it makes blocks enough for a large chip. Substituted operands pass
+  // through registers, which the large tile has none left of.
+  if (raw && (p.max_m > 64 || tuning.large_from == 0) && tiles(LargeTile::kM, LargeTile::kN) >= tuning.large_from)
+    with(LargeTile());
+  else if (p.max_m > 32)
+    with(MiddleTile());
+  else
+    with(WideTile());
 }
 
 }  // namespace vitrine::kernels::cuda

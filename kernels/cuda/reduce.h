@@ -1,5 +1,6 @@
-// Reductions in a fixed order: over the lanes of a warp by a butterfly of shuffles, over the warps of a block in their order,
-// over blocks by a second kernel. The number of blocks follows from the sizes alone, so results do not depend on the chip.
+// Reductions in a fixed order: over the lanes of a warp by a butterfly of shuffles, over the warps of a block in their
+// order, over blocks by a second kernel. The number of blocks follows from the sizes alone, so results do not depend on
+// the chip.
 #pragma once
 
 #include "kernels/cuda/elementwise.h"
@@ -8,11 +9,15 @@ namespace vitrine::kernels::cuda {
 
 struct Sum {
   template <class T>
-  __device__ T operator()(T a, T b) const { return a + b; }
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
 };
 struct Maximum {
   template <class T>
-  __device__ T operator()(T a, T b) const { return a < b ? b : a; }
+  __device__ T operator()(T a, T b) const {
+    return a < b ? b : a;
+  }
 };
 
 /// The result is in all lanes.

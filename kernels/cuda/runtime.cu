@@ -1,5 +1,5 @@
-// Memory and copies by the CUDA runtime. Everything happens in the order of one stream. Copies go through two pinned buffers,
-// so that one is filled while the other travels.
+// Memory and copies by the CUDA runtime. Everything happens in the order of one stream. Copies go through two pinned
+// buffers, so that one is filled while the other travels.
 #include <cstdio>
 #include <cstring>
 
@@ -39,25 +39,31 @@ bool open(int index, const char** why) noexcept {
   int count = 0;
   if (const cudaError_t e = cudaGetDeviceCount(&count); e != cudaSuccess) return no("cannot be used", e);
   if (index < 0 || index >= count) {
-    std::snprintf(reason, sizeof reason, "cuda:%d is not there: the machine has %d device%s", index, count, count == 1 ? "" : "s");
+    std::snprintf(reason, sizeof reason, "cuda:%d is not there: the machine has %d device%s", index, count,
+                  count == 1 ? "" : "s");
     *why = reason;
     return false;
   }
   if (const cudaError_t e = cudaSetDevice(index); e != cudaSuccess) return no("cannot be used", e);
   cudaDeviceProp properties;
-  if (const cudaError_t e = cudaGetDeviceProperties(&properties, index); e != cudaSuccess) return no("does not tell its properties", e);
+  if (const cudaError_t e = cudaGetDeviceProperties(&properties, index); e != cudaSuccess)
+    return no("does not tell its properties", e);
   if (properties.major * 10 + properties.minor < 75) {
-    std::snprintf(reason, sizeof reason, "cuda:%d, %s, has compute capability %d.%d; 7.5 is needed", index, properties.name, properties.major, properties.minor);
+    std::snprintf(reason, sizeof reason, "cuda:%d, %s, has compute capability %d.%d; 7.5 is needed", index,
+                  properties.name, properties.major, properties.minor);
     *why = reason;
     return false;
   }
   state.capability = properties.major * 10 + properties.minor;
   std::snprintf(state.name, sizeof state.name, "cuda:%d, %s", index, properties.name);
   if (!state.stream) {
-    if (const cudaError_t e = cudaStreamCreateWithFlags(&state.stream, cudaStreamNonBlocking); e != cudaSuccess) return no("gives no stream", e);
+    if (const cudaError_t e = cudaStreamCreateWithFlags(&state.stream, cudaStreamNonBlocking); e != cudaSuccess)
+      return no("gives no stream", e);
     for (int i = 0; i < 2; ++i) {
-      if (const cudaError_t e = cudaMallocHost(reinterpret_cast<void**>(&state.staging[i]), kStaging); e != cudaSuccess) return no("gives no pinned memory", e);
-      if (const cudaError_t e = cudaEventCreateWithFlags(&state.travelled[i], cudaEventDisableTiming); e != cudaSuccess) return no("gives no event", e);
+      if (const cudaError_t e = cudaMallocHost(reinterpret_cast<void**>(&state.staging[i]), kStaging); e != cudaSuccess)
+        return no("gives no pinned memory", e);
+      if (const cudaError_t e = cudaEventCreateWithFlags(&state.travelled[i], cudaEventDisableTiming); e != cudaSuccess)
+        return no("gives no event", e);
     }
   }
   return true;
@@ -91,7 +97,10 @@ void upload(void* to, const void* host, std::size_t bytes) noexcept {
     const std::size_t part = bytes - at < kStaging ? bytes - at : kStaging;
     if (!well(cudaEventSynchronize(state.travelled[i]), "an upload failed: ")) return;
     std::memcpy(state.staging[i], static_cast<const unsigned char*>(host) + at, part);
-    if (!well(cudaMemcpyAsync(static_cast<unsigned char*>(to) + at, state.staging[i], part, cudaMemcpyHostToDevice, state.stream), "an upload failed: ")) return;
+    if (!well(cudaMemcpyAsync(static_cast<unsigned char*>(to) + at, state.staging[i], part, cudaMemcpyHostToDevice,
+                              state.stream),
+              "an upload failed: "))
+      return;
     well(cudaEventRecord(state.travelled[i], state.stream), "an upload failed: ");
   }
 }
@@ -101,7 +110,9 @@ void download(void* host, const void* from, std::size_t bytes) noexcept {
   const auto start = [&](std::size_t at, std::size_t i) {
     if (at >= bytes) return;
     const std::size_t part = bytes - at < kStaging ? bytes - at : kStaging;
-    well(cudaMemcpyAsync(state.staging[i], static_cast<const unsigned char*>(from) + at, part, cudaMemcpyDeviceToHost, state.stream), "a download failed: ");
+    well(cudaMemcpyAsync(state.staging[i], static_cast<const unsigned char*>(from) + at, part, cudaMemcpyDeviceToHost,
+                         state.stream),
+         "a download failed: ");
     well(cudaEventRecord(state.travelled[i], state.stream), "a download failed: ");
   };
   start(0, 0);
@@ -130,14 +141,17 @@ bool begin_recording() noexcept {
 void* end_recording() noexcept {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t exec = nullptr;
-  const bool recorded = cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph && cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess;
+  const bool recorded = cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph &&
+                        cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess;
   if (graph) cudaGraphDestroy(graph);
   if (!recorded) cudaGetLastError();  // it is done without a recording then
   return recorded ? exec : nullptr;
 }
 
 void replay(void* recording) noexcept {
-  if (!failed()) well(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), state.stream), "recorded work could not be given to the device: ");
+  if (!failed())
+    well(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), state.stream),
+         "recorded work could not be given to the device: ");
 }
 
 void forget(void* recording) noexcept {

@@ -1,5 +1,5 @@
-// What the module of CUDA kernels needs of a runtime: memory, copies, one failure kept. runtime.cu implements it by the CUDA
-// runtime, emulator/heap.cpp in host memory.
+// What the module of CUDA kernels needs of a runtime: memory, copies, one failure kept. runtime.cu implements it by the
+// CUDA runtime, emulator/heap.cpp in host memory.
 #pragma once
 
 #include <cstddef>
@@ -32,12 +32,13 @@ const char* failure() noexcept;
 /// Keeps the sentence what + detail, unless there is one already.
 void fail(const char* what, const char* detail = "") noexcept;
 
-/// Device memory for partial results of one slot, kept by the module: its content lasts until the next call. Null, and a
-/// failure kept, where there is not enough.
+/// Device memory for partial results of one slot, kept by the module: its content lasts until the next call. Null, and
+/// a failure kept, where there is not enough.
 void* workspace(std::size_t bytes) noexcept;
 /// How often the workspace has moved.
 std::uint64_t workspace_moves() noexcept;
-/// By what steps it grows. 0: it is made anew, as large as asked for, each time, so that the emulator sees what is too small.
+/// By what steps it grows. 0: it is made anew, as large as asked for, each time, so that the emulator sees what is too
+/// small.
 std::size_t workspace_step() noexcept;
 
 }  // namespace vitrine::kernels::cuda

@@ -22,20 +22,45 @@ cudaStream_t stream() noexcept;  // kernels/cuda/runtime.cu
 
 namespace {
 
-#define VITRINE_CUDNN_FUNCTIONS(X)                                                                                       \
-  X(cudnnCreate) X(cudnnSetStream) X(cudnnGetVersion) X(cudnnGetErrorString)                                             \
-  X(cudnnCreateTensorDescriptor) X(cudnnSetTensor4dDescriptor) X(cudnnDestroyTensorDescriptor)                           \
-  X(cudnnCreateFilterDescriptor) X(cudnnSetFilter4dDescriptor) X(cudnnDestroyFilterDescriptor)                           \
-  X(cudnnCreateConvolutionDescriptor) X(cudnnSetConvolution2dDescriptor) X(cudnnSetConvolutionGroupCount)                \
-  X(cudnnSetConvolutionMathType) X(cudnnGetConvolution2dForwardOutputDim) X(cudnnDestroyConvolutionDescriptor)           \
-  X(cudnnCreateActivationDescriptor) X(cudnnSetActivationDescriptor) X(cudnnDestroyActivationDescriptor)                 \
-  X(cudnnCreatePoolingDescriptor) X(cudnnSetPooling2dDescriptor) X(cudnnDestroyPoolingDescriptor)                        \
-  X(cudnnGetConvolutionForwardAlgorithm_v7) X(cudnnGetConvolutionForwardWorkspaceSize) X(cudnnConvolutionForward)        \
-  X(cudnnConvolutionBiasActivationForward) X(cudnnAddTensor) X(cudnnActivationForward)                                                             \
-  X(cudnnGetConvolutionBackwardDataAlgorithm_v7) X(cudnnConvolutionBackwardData)                                         \
-  X(cudnnGetConvolutionBackwardFilterAlgorithm_v7) X(cudnnConvolutionBackwardFilter)                                     \
-  X(cudnnBatchNormalizationForwardTraining) X(cudnnBatchNormalizationBackward)                                           \
-  X(cudnnPoolingForward) X(cudnnPoolingBackward)
+// clang-format off
+#define VITRINE_CUDNN_FUNCTIONS(X) \
+  X(cudnnCreate) \
+  X(cudnnSetStream) \
+  X(cudnnGetVersion) \
+  X(cudnnGetErrorString) \
+  X(cudnnCreateTensorDescriptor) \
+  X(cudnnSetTensor4dDescriptor) \
+  X(cudnnDestroyTensorDescriptor) \
+  X(cudnnCreateFilterDescriptor) \
+  X(cudnnSetFilter4dDescriptor) \
+  X(cudnnDestroyFilterDescriptor) \
+  X(cudnnCreateConvolutionDescriptor) \
+  X(cudnnSetConvolution2dDescriptor) \
+  X(cudnnSetConvolutionGroupCount) \
+  X(cudnnSetConvolutionMathType) \
+  X(cudnnGetConvolution2dForwardOutputDim) \
+  X(cudnnDestroyConvolutionDescriptor) \
+  X(cudnnCreateActivationDescriptor) \
+  X(cudnnSetActivationDescriptor) \
+  X(cudnnDestroyActivationDescriptor) \
+  X(cudnnCreatePoolingDescriptor) \
+  X(cudnnSetPooling2dDescriptor) \
+  X(cudnnDestroyPoolingDescriptor) \
+  X(cudnnGetConvolutionForwardAlgorithm_v7) \
+  X(cudnnGetConvolutionForwardWorkspaceSize) \
+  X(cudnnConvolutionForward) \
+  X(cudnnConvolutionBiasActivationForward) \
+  X(cudnnAddTensor) \
+  X(cudnnActivationForward) \
+  X(cudnnGetConvolutionBackwardDataAlgorithm_v7) \
+  X(cudnnConvolutionBackwardData) \
+  X(cudnnGetConvolutionBackwardFilterAlgorithm_v7) \
+  X(cudnnConvolutionBackwardFilter) \
+  X(cudnnBatchNormalizationForwardTraining) \
+  X(cudnnBatchNormalizationBackward) \
+  X(cudnnPoolingForward) \
+  X(cudnnPoolingBackward)
+// clang-format on
 
 struct Library {
 #define VITRINE_MEMBER(f) decltype(&::f) f = nullptr;
@@ -44,7 +69,7 @@ struct Library {
 } lib;
 
 cudnnHandle_t handle = nullptr;
-Table<float> own;          // the slots as they were
+Table<float> own;  // the slots as they were
 Math math = Math::fma;
 bool deterministic = true, reporting = false;
 char version[32];
@@ -64,28 +89,40 @@ struct Descriptor {
   Descriptor(const Descriptor&) = delete;
   operator D() const noexcept { return d; }
 };
-struct Tensor : Descriptor<cudnnTensorDescriptor_t, &Library::cudnnCreateTensorDescriptor, &Library::cudnnDestroyTensorDescriptor> {
+struct Tensor : Descriptor<cudnnTensorDescriptor_t, &Library::cudnnCreateTensorDescriptor,
+                           &Library::cudnnDestroyTensorDescriptor> {
   Tensor(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w) noexcept {
-    must(lib.cudnnSetTensor4dDescriptor(d, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, static_cast<int>(n), static_cast<int>(c), static_cast<int>(h), static_cast<int>(w)));
+    must(lib.cudnnSetTensor4dDescriptor(d, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, static_cast<int>(n),
+                                        static_cast<int>(c), static_cast<int>(h), static_cast<int>(w)));
   }
 };
-struct Filter : Descriptor<cudnnFilterDescriptor_t, &Library::cudnnCreateFilterDescriptor, &Library::cudnnDestroyFilterDescriptor> {
-  explicit Filter(const ConvShape& s) noexcept { must(lib.cudnnSetFilter4dDescriptor(d, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW, s.oc, s.c / s.groups, s.kh, s.kw)); }
+struct Filter : Descriptor<cudnnFilterDescriptor_t, &Library::cudnnCreateFilterDescriptor,
+                           &Library::cudnnDestroyFilterDescriptor> {
+  explicit Filter(const ConvShape& s) noexcept {
+    must(lib.cudnnSetFilter4dDescriptor(d, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW, s.oc, s.c / s.groups, s.kh, s.kw));
+  }
 };
-struct Convolution : Descriptor<cudnnConvolutionDescriptor_t, &Library::cudnnCreateConvolutionDescriptor, &Library::cudnnDestroyConvolutionDescriptor> {
+struct Convolution : Descriptor<cudnnConvolutionDescriptor_t, &Library::cudnnCreateConvolutionDescriptor,
+                                &Library::cudnnDestroyConvolutionDescriptor> {
   explicit Convolution(const ConvShape& s) noexcept {
-    must(lib.cudnnSetConvolution2dDescriptor(d, s.pad_top, s.pad_left, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+    must(lib.cudnnSetConvolution2dDescriptor(d, s.pad_top, s.pad_left, s.stride_h, s.stride_w, s.dilation_h,
+                                             s.dilation_w, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
     must(lib.cudnnSetConvolutionGroupCount(d, s.groups));
     // FMA: no TF32 behind one's back. DEFAULT allows it.
     must(lib.cudnnSetConvolutionMathType(d, math == Math::tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
   }
 };
-struct Activation : Descriptor<cudnnActivationDescriptor_t, &Library::cudnnCreateActivationDescriptor, &Library::cudnnDestroyActivationDescriptor> {
-  explicit Activation(cudnnActivationMode_t mode) noexcept { must(lib.cudnnSetActivationDescriptor(d, mode, CUDNN_PROPAGATE_NAN, 0)); }
+struct Activation : Descriptor<cudnnActivationDescriptor_t, &Library::cudnnCreateActivationDescriptor,
+                               &Library::cudnnDestroyActivationDescriptor> {
+  explicit Activation(cudnnActivationMode_t mode) noexcept {
+    must(lib.cudnnSetActivationDescriptor(d, mode, CUDNN_PROPAGATE_NAN, 0));
+  }
 };
-struct Pooling : Descriptor<cudnnPoolingDescriptor_t, &Library::cudnnCreatePoolingDescriptor, &Library::cudnnDestroyPoolingDescriptor> {
+struct Pooling : Descriptor<cudnnPoolingDescriptor_t, &Library::cudnnCreatePoolingDescriptor,
+                            &Library::cudnnDestroyPoolingDescriptor> {
   Pooling(const PoolShape& p, cudnnPoolingMode_t mode) noexcept {
-    must(lib.cudnnSetPooling2dDescriptor(d, mode, CUDNN_PROPAGATE_NAN, p.kh, p.kw, p.pad_top, p.pad_left, p.stride_h, p.stride_w));
+    must(lib.cudnnSetPooling2dDescriptor(d, mode, CUDNN_PROPAGATE_NAN, p.kh, p.kw, p.pad_top, p.pad_left, p.stride_h,
+                                         p.stride_w));
   }
 };
 
@@ -97,7 +134,8 @@ struct Described {
   explicit Described(const ConvShape& s) noexcept : x(s.n, s.c, s.h, s.w), y(s.n, s.oc, s.oh, s.ow), w(s), conv(s) {}
 };
 
-// ---- candidates -------------------------------------------------------------------------------------------------------------
+// ---- candidates
+// -------------------------------------------------------------------------------------------------------------
 
 template <class Args, class Kernel>
 struct Candidate {
@@ -114,7 +152,8 @@ void report(const char* slot, const std::string& shape, const char* name, const 
 }
 
 template <class Args, class Kernel, std::size_t N>
-const Candidate<Args, Kernel>& choose(const char* slot, const std::array<Candidate<Args, Kernel>, N>& list, const Args& a, std::string (*shape)(const Args&)) noexcept {
+const Candidate<Args, Kernel>& choose(const char* slot, const std::array<Candidate<Args, Kernel>, N>& list,
+                                      const Args& a, std::string (*shape)(const Args&)) noexcept {
   std::string refusals;
   for (const auto& c : list) {
     const char* const why = c.refuses(a);
@@ -128,9 +167,12 @@ const Candidate<Args, Kernel>& choose(const char* slot, const std::array<Candida
 }
 
 template <class Args>
-const char* takes_all(const Args&) noexcept { return nullptr; }
+const char* takes_all(const Args&) noexcept {
+  return nullptr;
+}
 
-// ---- convolutions -----------------------------------------------------------------------------------------------------------
+// ---- convolutions
+// -----------------------------------------------------------------------------------------------------------
 
 using Conv = ConvArgs<float>;
 enum class Pass : std::uint8_t { forward, data, filter };
@@ -138,7 +180,8 @@ enum class Pass : std::uint8_t { forward, data, filter };
 std::string shape_of(const Conv& a) {
   char text[128];
   const ConvShape& s = a.s;
-  std::snprintf(text, sizeof text, "%dx%dx%dx%d -> %d, kernel %dx%d, stride %d, groups %d", s.n, s.c, s.h, s.w, s.oc, s.kh, s.kw, s.stride_h, s.groups);
+  std::snprintf(text, sizeof text, "%dx%dx%dx%d -> %d, kernel %dx%d, stride %d, groups %d", s.n, s.c, s.h, s.w, s.oc,
+                s.kh, s.kw, s.stride_h, s.groups);
   return text;
 }
 
@@ -151,14 +194,19 @@ struct Algorithm {
 template <class Perf>
 Algorithm first_fit(std::span<const Perf> found) noexcept {
   for (const Perf& p : found)
-    if (p.status == CUDNN_STATUS_SUCCESS && p.memory <= kWorkspaceLimit && (!deterministic || p.determinism == CUDNN_DETERMINISTIC)) return {static_cast<int>(p.algo), p.memory};
-  return {-1, 0, deterministic ? "has no deterministic algorithm within the workspace" : "has no algorithm within the workspace"};
+    if (p.status == CUDNN_STATUS_SUCCESS && p.memory <= kWorkspaceLimit &&
+        (!deterministic || p.determinism == CUDNN_DETERMINISTIC))
+      return {static_cast<int>(p.algo), p.memory};
+  return {
+      -1, 0,
+      deterministic ? "has no deterministic algorithm within the workspace" : "has no algorithm within the workspace"};
 }
 
 // What cuDNN says of a shape, asked once.
 bool makes_output(const Described& d, const ConvShape& s) noexcept {
   int n = 0, c = 0, h = 0, w = 0;
-  return lib.cudnnGetConvolution2dForwardOutputDim(d.conv, d.x, d.w, &n, &c, &h, &w) == CUDNN_STATUS_SUCCESS && n == s.n && c == s.oc && h == s.oh && w == s.ow;
+  return lib.cudnnGetConvolution2dForwardOutputDim(d.conv, d.x, d.w, &n, &c, &h, &w) == CUDNN_STATUS_SUCCESS &&
+         n == s.n && c == s.oc && h == s.oh && w == s.ow;
 }
 Algorithm algorithm(Pass pass, const ConvShape& s) noexcept {
   struct Known {
@@ -176,13 +224,19 @@ Algorithm algorithm(Pass pass, const ConvShape& s) noexcept {
     best.refusal = "padding differs between the sides, or is larger than it takes";
   } else if (pass == Pass::forward) {
     std::array<cudnnConvolutionFwdAlgoPerf_t, 8> found;
-    if (lib.cudnnGetConvolutionForwardAlgorithm_v7(handle, d.x, d.w, d.conv, d.y, 8, &n, found.data()) == CUDNN_STATUS_SUCCESS) best = first_fit<cudnnConvolutionFwdAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
+    if (lib.cudnnGetConvolutionForwardAlgorithm_v7(handle, d.x, d.w, d.conv, d.y, 8, &n, found.data()) ==
+        CUDNN_STATUS_SUCCESS)
+      best = first_fit<cudnnConvolutionFwdAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
   } else if (pass == Pass::data) {
     std::array<cudnnConvolutionBwdDataAlgoPerf_t, 8> found;
-    if (lib.cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, d.w, d.y, d.conv, d.x, 8, &n, found.data()) == CUDNN_STATUS_SUCCESS) best = first_fit<cudnnConvolutionBwdDataAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
+    if (lib.cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, d.w, d.y, d.conv, d.x, 8, &n, found.data()) ==
+        CUDNN_STATUS_SUCCESS)
+      best = first_fit<cudnnConvolutionBwdDataAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
   } else {
     std::array<cudnnConvolutionBwdFilterAlgoPerf_t, 8> found;
-    if (lib.cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, d.x, d.y, d.conv, d.w, 8, &n, found.data()) == CUDNN_STATUS_SUCCESS) best = first_fit<cudnnConvolutionBwdFilterAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
+    if (lib.cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, d.x, d.y, d.conv, d.w, 8, &n, found.data()) ==
+        CUDNN_STATUS_SUCCESS)
+      best = first_fit<cudnnConvolutionBwdFilterAlgoPerf_t>({found.data(), static_cast<std::size_t>(n)});
   }
   known.push_back({pass, s, best});
   return best;
@@ -195,7 +249,8 @@ std::int64_t sizes(const ConvShape& s, bool x) noexcept {
 const char* refuses_shape(Pass pass, const Conv& a) noexcept {
   const ConvShape& s = a.s;
   if (math == Math::bf16) return "multiplies no float tensors in bf16";
-  if (sizes(s, true) >= std::int64_t{1} << 31 || std::int64_t{s.n} * s.oc * s.oh * s.ow >= std::int64_t{1} << 31) return "has tensors of 2^31 elements";
+  if (sizes(s, true) >= std::int64_t{1} << 31 || std::int64_t{s.n} * s.oc * s.oh * s.ow >= std::int64_t{1} << 31)
+    return "has tensors of 2^31 elements";
   if (s.groups > 1 && s.groups == s.c) return "depthwise convolutions have a kernel of their own";
   // Substituted operands are written out first: that pays where an operand is read often.
   const bool x_mapped = pass != Pass::data && !a.x_sub.raw(), w_mapped = pass != Pass::filter && !a.w_sub.raw();
@@ -205,8 +260,8 @@ const char* refuses_shape(Pass pass, const Conv& a) noexcept {
   return algorithm(pass, s).refusal;
 }
 
-// Substituted weights are packed (and kept while parameters do not change). Scratch: substituted input and bias, then cuDNN's
-// workspace, each at a multiple of 256 bytes.
+// Substituted weights are packed (and kept while parameters do not change). Scratch: substituted input and bias, then
+// cuDNN's workspace, each at a multiple of 256 bytes.
 struct Scratch {
   std::size_t w = 0, bias = 0, workspace = 0, total = 0;  // w: bytes; the others are places
 };
@@ -215,7 +270,9 @@ Scratch scratch_of(Pass pass, const Conv& a, std::size_t workspace) noexcept {
   Scratch s;
   s.w = pass != Pass::filter && !a.w_sub.raw() ? static_cast<std::size_t>(sizes(a.s, false)) * sizeof(float) : 0;
   s.bias = (pass != Pass::data && !a.x_sub.raw() ? up(static_cast<std::size_t>(sizes(a.s, true)) * sizeof(float)) : 0);
-  s.workspace = s.bias + (pass == Pass::forward && a.bias != nullptr && !a.bias_sub.raw() ? up(static_cast<std::size_t>(a.s.oc) * sizeof(float)) : 0);
+  s.workspace = s.bias + (pass == Pass::forward && a.bias != nullptr && !a.bias_sub.raw()
+                              ? up(static_cast<std::size_t>(a.s.oc) * sizeof(float))
+                              : 0);
   s.total = s.workspace + workspace;
   return s;
 }
@@ -231,10 +288,14 @@ template <Pass pass>
 void pack(const Conv& a, std::byte* shared, std::int64_t) noexcept {
   if (pass != Pass::filter) mapped(a.w_sub, a.w, shared, sizes(a.s, false));
 }
-const float* weights(const Conv& a, const std::byte* shared) noexcept { return a.w_sub.raw() ? a.w : reinterpret_cast<const float*>(shared); }
+const float* weights(const Conv& a, const std::byte* shared) noexcept {
+  return a.w_sub.raw() ? a.w : reinterpret_cast<const float*>(shared);
+}
 
 template <Pass pass>
-const char* refuses(const Conv& a) noexcept { return refuses_shape(pass, a); }
+const char* refuses(const Conv& a) noexcept {
+  return refuses_shape(pass, a);
+}
 template <Pass pass>
 Work plan(const Conv& a) noexcept {
   const Scratch s = scratch_of(pass, a, algorithm(pass, a.s).bytes);
@@ -246,27 +307,38 @@ void forward(const Conv& a, const std::byte* shared, std::byte* scratch, std::in
   const Scratch at = scratch_of(Pass::forward, a, chosen.bytes);
   const Described d(a.s);
   const float* const x = mapped(a.x_sub, a.x, scratch, sizes(a.s, true));
-  must(lib.cudnnConvolutionForward(handle, &one, d.x, x, d.w, weights(a, shared), d.conv, static_cast<cudnnConvolutionFwdAlgo_t>(chosen.number), scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.y, a.y_out));
+  must(lib.cudnnConvolutionForward(handle, &one, d.x, x, d.w, weights(a, shared), d.conv,
+                                   static_cast<cudnnConvolutionFwdAlgo_t>(chosen.number), scratch + at.workspace,
+                                   chosen.bytes, a.add ? &one : &zero_factor, d.y, a.y_out));
   if (a.bias != nullptr && !a.bias_sub.zero()) {
     const Tensor b(1, a.s.oc, 1, 1);
-    must(lib.cudnnAddTensor(handle, &one, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), &one, d.y, a.y_out));
+    must(
+        lib.cudnnAddTensor(handle, &one, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), &one, d.y, a.y_out));
   }
-  if (a.relu) must(lib.cudnnActivationForward(handle, Activation(CUDNN_ACTIVATION_RELU), &one, d.y, a.y_out, &zero_factor, d.y, a.y_out));
+  if (a.relu)
+    must(lib.cudnnActivationForward(handle, Activation(CUDNN_ACTIVATION_RELU), &one, d.y, a.y_out, &zero_factor, d.y,
+                                    a.y_out));
 }
 
 // Convolution, what was there, bias and ReLU in one kernel. Without ReLU cuDNN has it for one algorithm.
 cudnnConvolutionFwdAlgo_t fused_algorithm(const Conv& a) noexcept {
-  return a.relu ? static_cast<cudnnConvolutionFwdAlgo_t>(algorithm(Pass::forward, a.s).number) : CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+  return a.relu ? static_cast<cudnnConvolutionFwdAlgo_t>(algorithm(Pass::forward, a.s).number)
+                : CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
 }
 std::size_t fused_bytes(const Conv& a) noexcept {
   const Described d(a.s);
   std::size_t bytes = 0;
-  return lib.cudnnGetConvolutionForwardWorkspaceSize(handle, d.x, d.w, d.conv, d.y, fused_algorithm(a), &bytes) == CUDNN_STATUS_SUCCESS ? bytes : ~std::size_t{0};
+  return lib.cudnnGetConvolutionForwardWorkspaceSize(handle, d.x, d.w, d.conv, d.y, fused_algorithm(a), &bytes) ==
+                 CUDNN_STATUS_SUCCESS
+             ? bytes
+             : ~std::size_t{0};
 }
 const char* refuses_fused(const Conv& a) noexcept {
   if (a.bias == nullptr || a.bias_sub.zero()) return "there is no bias";
   if (const char* const why = refuses_shape(Pass::forward, a)) return why;
-  return algorithm(Pass::forward, a.s).number == fused_algorithm(a) ? nullptr : "another algorithm is faster than the one that takes a bias";
+  return algorithm(Pass::forward, a.s).number == fused_algorithm(a)
+             ? nullptr
+             : "another algorithm is faster than the one that takes a bias";
 }
 Work plan_fused(const Conv& a) noexcept {
   const Scratch s = scratch_of(Pass::forward, a, fused_bytes(a));
@@ -278,24 +350,30 @@ void fused(const Conv& a, const std::byte* shared, std::byte* scratch, std::int6
   const Described d(a.s);
   const Tensor b(1, a.s.oc, 1, 1);
   const Activation activation(a.relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY);
-  must(lib.cudnnConvolutionBiasActivationForward(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.w, weights(a, shared), d.conv, fused_algorithm(a),
-                                                 scratch + at.workspace, bytes, a.add ? &one : &zero_factor, d.y, a.y_out, b, mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), activation, d.y, a.y_out));
+  must(lib.cudnnConvolutionBiasActivationForward(
+      handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.w, weights(a, shared), d.conv,
+      fused_algorithm(a), scratch + at.workspace, bytes, a.add ? &one : &zero_factor, d.y, a.y_out, b,
+      mapped(a.bias_sub, a.bias, scratch + at.bias, a.s.oc), activation, d.y, a.y_out));
 }
 
 void backward_data(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t) noexcept {
   const Algorithm chosen = algorithm(Pass::data, a.s);
   const Scratch at = scratch_of(Pass::data, a, chosen.bytes);
   const Described d(a.s);
-  must(lib.cudnnConvolutionBackwardData(handle, &one, d.w, weights(a, shared), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdDataAlgo_t>(chosen.number),
-                                        scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.x, a.x_out));
+  must(lib.cudnnConvolutionBackwardData(handle, &one, d.w, weights(a, shared), d.y, a.y, d.conv,
+                                        static_cast<cudnnConvolutionBwdDataAlgo_t>(chosen.number),
+                                        scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.x,
+                                        a.x_out));
 }
 
 void backward_filter(const Conv& a, const std::byte*, std::byte* scratch, std::int64_t) noexcept {
   const Algorithm chosen = algorithm(Pass::filter, a.s);
   const Scratch at = scratch_of(Pass::filter, a, chosen.bytes);
   const Described d(a.s);
-  must(lib.cudnnConvolutionBackwardFilter(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.y, a.y, d.conv, static_cast<cudnnConvolutionBwdFilterAlgo_t>(chosen.number),
-                                          scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.w, a.w_out));
+  must(lib.cudnnConvolutionBackwardFilter(handle, &one, d.x, mapped(a.x_sub, a.x, scratch, sizes(a.s, true)), d.y, a.y,
+                                          d.conv, static_cast<cudnnConvolutionBwdFilterAlgo_t>(chosen.number),
+                                          scratch + at.workspace, chosen.bytes, a.add ? &one : &zero_factor, d.w,
+                                          a.w_out));
 }
 
 using ConvCandidate = Candidate<Conv, Tiled<Conv>>;
@@ -309,17 +387,22 @@ struct Chosen {
   static const Tiled<Conv>& of(const Conv& a) noexcept { return choose(slot, list, a, &shape_of).kernel; }
   static Work plan(const Conv& a) noexcept { return of(a).plan(a); }
   static void pack(const Conv& a, std::byte* shared, std::int64_t part) noexcept { of(a).pack(a, shared, part); }
-  static void tile(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept { of(a).tile(a, shared, scratch, index); }
+  static void tile(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept {
+    of(a).tile(a, shared, scratch, index);
+  }
 };
 template <auto& list>
 const char* Chosen<list>::slot = "";
 
-// ---- batch norm -------------------------------------------------------------------------------------------------------------
+// ---- batch norm
+// -------------------------------------------------------------------------------------------------------------
 
 using Norm = BatchNormArgs<float>;
 using NormKernel = void (*)(const Norm&) noexcept;
 
-std::string shape_of(const Norm& a) { return std::to_string(a.images) + "x" + std::to_string(a.channels) + "x" + std::to_string(a.pixels); }
+std::string shape_of(const Norm& a) {
+  return std::to_string(a.images) + "x" + std::to_string(a.channels) + "x" + std::to_string(a.pixels);
+}
 
 const char* refuses_norm(const Norm& a) noexcept {
   if (a.first != 0 || a.last != a.channels) return "takes all channels or none";
@@ -329,7 +412,9 @@ const char* refuses_norm(const Norm& a) noexcept {
   return nullptr;
 }
 const char* refuses_norm_forward(const Norm& a) noexcept {
-  if (a.running_mean == nullptr || a.running_var == nullptr || a.gamma == nullptr || a.beta == nullptr || a.mean == nullptr || a.inv_std == nullptr) return "needs scale, shift and statistics";
+  if (a.running_mean == nullptr || a.running_var == nullptr || a.gamma == nullptr || a.beta == nullptr ||
+      a.mean == nullptr || a.inv_std == nullptr)
+    return "needs scale, shift and statistics";
   if (a.residual != nullptr || a.relu) return "does no sum and no ReLU";
   return refuses_norm(a);
 }
@@ -342,39 +427,49 @@ const char* refuses_norm_backward(const Norm& a) noexcept {
 }
 void norm_forward(const Norm& a) noexcept {
   const Tensor x(a.images, a.channels, a.pixels, 1), c(1, a.channels, 1, 1);
-  must(lib.cudnnBatchNormalizationForwardTraining(handle, CUDNN_BATCHNORM_SPATIAL, &one, &zero_factor, x, a.x, x, a.y, c, a.gamma, a.beta, static_cast<double>(a.momentum), a.running_mean, a.running_var,
-                                                  static_cast<double>(a.eps), a.mean, a.inv_std));
+  must(lib.cudnnBatchNormalizationForwardTraining(handle, CUDNN_BATCHNORM_SPATIAL, &one, &zero_factor, x, a.x, x, a.y,
+                                                  c, a.gamma, a.beta, static_cast<double>(a.momentum), a.running_mean,
+                                                  a.running_var, static_cast<double>(a.eps), a.mean, a.inv_std));
 }
 void norm_backward(const Norm& a) noexcept {
   const Tensor x(a.images, a.channels, a.pixels, 1), c(1, a.channels, 1, 1);
-  must(lib.cudnnBatchNormalizationBackward(handle, CUDNN_BATCHNORM_SPATIAL, &one, a.add_dx ? &one : &zero_factor, &one, a.add_dgamma ? &one : &zero_factor, x, a.x, x, a.dy, x, a.dx, c, a.gamma, a.dgamma,
-                                           a.dbeta, static_cast<double>(a.eps), a.mean, a.inv_std));
+  must(lib.cudnnBatchNormalizationBackward(handle, CUDNN_BATCHNORM_SPATIAL, &one, a.add_dx ? &one : &zero_factor, &one,
+                                           a.add_dgamma ? &one : &zero_factor, x, a.x, x, a.dy, x, a.dx, c, a.gamma,
+                                           a.dgamma, a.dbeta, static_cast<double>(a.eps), a.mean, a.inv_std));
 }
 std::array<Candidate<Norm, NormKernel>, 2> norm_forward_list, norm_backward_list;
 
-// ---- pools ------------------------------------------------------------------------------------------------------------------
+// ---- pools
+// ------------------------------------------------------------------------------------------------------------------
 
 std::string shape_of(const PoolShape& p) {
-  return std::to_string(p.planes) + " planes of " + std::to_string(p.h) + "x" + std::to_string(p.w) + ", window " + std::to_string(p.kh) + "x" + std::to_string(p.kw);
+  return std::to_string(p.planes) + " planes of " + std::to_string(p.h) + "x" + std::to_string(p.w) + ", window " +
+         std::to_string(p.kh) + "x" + std::to_string(p.kw);
 }
 
 const char* refuses_pool(const PoolShape& p) noexcept {
   if (p.adaptive) return "has no adaptive windows";
   if (p.dilation_h != 1 || p.dilation_w != 1) return "has no dilation";
   if (p.pad_top != p.pad_bottom || p.pad_left != p.pad_right) return "padding differs between the sides";
-  if ((p.h + 2 * p.pad_top - p.kh) / p.stride_h + 1 != p.oh || (p.w + 2 * p.pad_left - p.kw) / p.stride_w + 1 != p.ow) return "windows reach beyond the padding";
+  if ((p.h + 2 * p.pad_top - p.kh) / p.stride_h + 1 != p.oh || (p.w + 2 * p.pad_left - p.kw) / p.stride_w + 1 != p.ow)
+    return "windows reach beyond the padding";
   if (p.planes * p.h * p.w >= std::int64_t{1} << 31) return "has tensors of 2^31 elements";
   return nullptr;
 }
-cudnnPoolingMode_t average_mode(const PoolShape& p) noexcept { return p.count_padding ? CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING : CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING; }
+cudnnPoolingMode_t average_mode(const PoolShape& p) noexcept {
+  return p.count_padding ? CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING : CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING;
+}
 
 bool pool_by_cudnn(const char* slot, const PoolShape& p, const char* extra) noexcept {
   const char* const why = extra != nullptr ? extra : refuses_pool(p);
-  if (reporting) report(slot, shape_of(p), why == nullptr ? "cuDNN" : "own kernel", why == nullptr ? "" : std::string("; cuDNN: ") + why);
+  if (reporting)
+    report(slot, shape_of(p), why == nullptr ? "cuDNN" : "own kernel",
+           why == nullptr ? "" : std::string("; cuDNN: ") + why);
   return why == nullptr;
 }
 void max_pool(const PoolShape& p, const float* x, float* y, Switch* switches) noexcept {
-  if (!pool_by_cudnn("max_pool_forward", p, switches != nullptr ? "tells no switches" : nullptr)) return own.max_pool_forward(p, x, y, switches);
+  if (!pool_by_cudnn("max_pool_forward", p, switches != nullptr ? "tells no switches" : nullptr))
+    return own.max_pool_forward(p, x, y, switches);
   const Pooling pool(p, deterministic ? CUDNN_POOLING_MAX_DETERMINISTIC : CUDNN_POOLING_MAX);
   const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
   must(lib.cudnnPoolingForward(handle, pool, &one, dx, x, &zero_factor, dy, y));
@@ -398,14 +493,16 @@ bool open_library(const char** why) noexcept {
   const char* const file = named != nullptr && *named != '\0' ? named : "libcudnn.so.9";
   void* const opened = dlopen(file, RTLD_NOW | RTLD_LOCAL);
   if (opened == nullptr) return *why = "libcudnn.so.9 is not there", false;
-#define VITRINE_LOAD(f)                                                     \
-  lib.f = reinterpret_cast<decltype(lib.f)>(dlsym(opened, #f));             \
+#define VITRINE_LOAD(f)                                         \
+  lib.f = reinterpret_cast<decltype(lib.f)>(dlsym(opened, #f)); \
   if (lib.f == nullptr) return *why = "libcudnn.so.9 has no " #f, false;
   VITRINE_CUDNN_FUNCTIONS(VITRINE_LOAD)
 #undef VITRINE_LOAD
   if (lib.cudnnGetVersion() / 10000 != 9) return *why = "libcudnn is not of version 9", false;
-  if (const cudnnStatus_t s = lib.cudnnCreate(&handle); s != CUDNN_STATUS_SUCCESS) return *why = lib.cudnnGetErrorString(s), false;
-  if (const cudnnStatus_t s = lib.cudnnSetStream(handle, stream()); s != CUDNN_STATUS_SUCCESS) return *why = lib.cudnnGetErrorString(s), false;
+  if (const cudnnStatus_t s = lib.cudnnCreate(&handle); s != CUDNN_STATUS_SUCCESS)
+    return *why = lib.cudnnGetErrorString(s), false;
+  if (const cudnnStatus_t s = lib.cudnnSetStream(handle, stream()); s != CUDNN_STATUS_SUCCESS)
+    return *why = lib.cudnnGetErrorString(s), false;
   return true;
 }
 
@@ -415,7 +512,8 @@ const char* fill_cudnn(Table<float>& t, Math m, const char** why) noexcept {
   const char* const wanted = std::getenv("VITRINE_CUDNN");
   const std::string mode = wanted != nullptr && *wanted != '\0' ? wanted : "deterministic";
   if (mode == "off") return *why = "VITRINE_CUDNN=off", nullptr;
-  if (mode != "deterministic" && mode != "fast") return *why = "VITRINE_CUDNN is none of off, deterministic, fast", nullptr;
+  if (mode != "deterministic" && mode != "fast")
+    return *why = "VITRINE_CUDNN is none of off, deterministic, fast", nullptr;
   deterministic = mode == "deterministic";
   const char* const told = std::getenv("VITRINE_CUDA_REPORT");
   reporting = told != nullptr && *told == '1';
@@ -428,18 +526,26 @@ const char* fill_cudnn(Table<float>& t, Math m, const char** why) noexcept {
   forward_list = {{{"cuDNN with bias", &refuses_fused, {&plan_fused, &pack<Pass::forward>, &fused}},
                    {"cuDNN", &refuses<Pass::forward>, {&plan<Pass::forward>, &pack<Pass::forward>, &forward}},
                    {"own kernel", &takes_all<Conv>, own.conv_forward}}};
-  data_list = {{{"cuDNN", &refuses<Pass::data>, {&plan<Pass::data>, &pack<Pass::data>, &backward_data}}, {"own kernel", &takes_all<Conv>, own.conv_backward_data}}};
-  filter_list = {{{"cuDNN", &refuses<Pass::filter>, {&plan<Pass::filter>, &pack<Pass::filter>, &backward_filter}}, {"own kernel", &takes_all<Conv>, own.conv_backward_weights}}};
+  data_list = {{{"cuDNN", &refuses<Pass::data>, {&plan<Pass::data>, &pack<Pass::data>, &backward_data}},
+                {"own kernel", &takes_all<Conv>, own.conv_backward_data}}};
+  filter_list = {{{"cuDNN", &refuses<Pass::filter>, {&plan<Pass::filter>, &pack<Pass::filter>, &backward_filter}},
+                  {"own kernel", &takes_all<Conv>, own.conv_backward_weights}}};
   Chosen<forward_list>::slot = "conv_forward";
   Chosen<data_list>::slot = "conv_backward_data";
   Chosen<filter_list>::slot = "conv_backward_weights";
   t.conv_forward = {&Chosen<forward_list>::plan, &Chosen<forward_list>::pack, &Chosen<forward_list>::tile};
   t.conv_backward_data = {&Chosen<data_list>::plan, &Chosen<data_list>::pack, &Chosen<data_list>::tile};
   t.conv_backward_weights = {&Chosen<filter_list>::plan, &Chosen<filter_list>::pack, &Chosen<filter_list>::tile};
-  norm_forward_list = {{{"cuDNN", &refuses_norm_forward, &norm_forward}, {"own kernel", &takes_all<Norm>, own.batch_norm_forward}}};
-  norm_backward_list = {{{"cuDNN", &refuses_norm_backward, &norm_backward}, {"own kernel", &takes_all<Norm>, own.batch_norm_backward}}};
-  t.batch_norm_forward = [](const Norm& a) noexcept { choose("batch_norm_forward", norm_forward_list, a, &shape_of).kernel(a); };
-  t.batch_norm_backward = [](const Norm& a) noexcept { choose("batch_norm_backward", norm_backward_list, a, &shape_of).kernel(a); };
+  norm_forward_list = {
+      {{"cuDNN", &refuses_norm_forward, &norm_forward}, {"own kernel", &takes_all<Norm>, own.batch_norm_forward}}};
+  norm_backward_list = {
+      {{"cuDNN", &refuses_norm_backward, &norm_backward}, {"own kernel", &takes_all<Norm>, own.batch_norm_backward}}};
+  t.batch_norm_forward = [](const Norm& a) noexcept {
+    choose("batch_norm_forward", norm_forward_list, a, &shape_of).kernel(a);
+  };
+  t.batch_norm_backward = [](const Norm& a) noexcept {
+    choose("batch_norm_backward", norm_backward_list, a, &shape_of).kernel(a);
+  };
   t.max_pool_forward = &max_pool;
   t.avg_pool_forward = &average_pool;
   t.avg_pool_backward = &average_pool_back;

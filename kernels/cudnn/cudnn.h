@@ -1,6 +1,6 @@
-// cuDNN 9 behind the slots of the CUDA module: convolutions, batch norm, pools. It is loaded at run time where it is there;
-// nothing needs it. Each slot has an ordered list of candidates, the module's own kernels last; the first that does not
-// refuse takes the call, and every refusal has a reason (VITRINE_CUDA_REPORT=1 prints them, once a shape).
+// cuDNN 9 behind the slots of the CUDA module: convolutions, batch norm, pools. It is loaded at run time where it is
+// there; nothing needs it. Each slot has an ordered list of candidates, the module's own kernels last; the first that
+// does not refuse takes the call, and every refusal has a reason (VITRINE_CUDA_REPORT=1 prints them, once a shape).
 //
 //   VITRINE_CUDNN=deterministic   the default: only algorithms that give the same bits every time
 //   VITRINE_CUDNN=fast            any algorithm
@@ -12,8 +12,8 @@
 
 namespace vitrine::kernels::cuda {
 
-/// Puts cuDNN before the slots that the table already has. Its version ("9.19.0"), or null where it is not used; why then says
-/// the reason.
+/// Puts cuDNN before the slots that the table already has. Its version ("9.19.0"), or null where it is not used; why
+/// then says the reason.
 const char* fill_cudnn(Table<float>&, Math, const char** why) noexcept;
 
 }  // namespace vitrine::kernels::cuda

@@ -6,22 +6,34 @@ namespace vitrine::kernels::cuda {
 
 __device__ inline float map_value(Map map, MapParameters p, float v) {
   switch (map) {
-    case Map::relu: return v < 0 ? 0.0f : v;
-    case Map::leaky_relu: return v < 0 ? p.a * v : v;
-    case Map::tanh: return tanhf(v);
-    case Map::sigmoid: return 1.0f / (1.0f + expf(-v));
-    case Map::clip: return v < p.a ? p.a : v > p.b ? p.b : v;
-    case Map::elu: return v < 0 ? p.a * expm1f(v) : v;
-    case Map::gelu: return 0.5f * v * erfcf(-v * 0.70710678f);
-    case Map::gelu_tanh: return v / (1.0f + expf(-1.5957691f * v * (1.0f + 0.044715f * v * v)));
-    case Map::silu: return v / (1.0f + expf(-v));
+    case Map::relu:
+      return v < 0 ? 0.0f : v;
+    case Map::leaky_relu:
+      return v < 0 ? p.a * v : v;
+    case Map::tanh:
+      return tanhf(v);
+    case Map::sigmoid:
+      return 1.0f / (1.0f + expf(-v));
+    case Map::clip:
+      return v < p.a ? p.a : v > p.b ? p.b : v;
+    case Map::elu:
+      return v < 0 ? p.a * expm1f(v) : v;
+    case Map::gelu:
+      return 0.5f * v * erfcf(-v * 0.70710678f);
+    case Map::gelu_tanh:
+      return v / (1.0f + expf(-1.5957691f * v * (1.0f + 0.044715f * v * v)));
+    case Map::silu:
+      return v / (1.0f + expf(-v));
     case Map::hard_sigmoid: {
       const float u = p.a * v + p.b;
       return u < 0 ? 0.0f : u > 1 ? 1.0f : u;
     }
-    case Map::hard_swish: return v <= -3 ? 0.0f : v >= 3 ? v : v * (v + 3.0f) / 6.0f;
-    case Map::softplus: return (v > 0 ? v : 0.0f) + log1pf(expf(v > 0 ? -v : v));
-    case Map::count_: break;
+    case Map::hard_swish:
+      return v <= -3 ? 0.0f : v >= 3 ? v : v * (v + 3.0f) / 6.0f;
+    case Map::softplus:
+      return (v > 0 ? v : 0.0f) + log1pf(expf(v > 0 ? -v : v));
+    case Map::count_:
+      break;
   }
   return v;
 }
@@ -29,13 +41,20 @@ __device__ inline float map_value(Map map, MapParameters p, float v) {
 /// f'(x); by y = f(x) for the functions whose derivative is cheapest in it.
 __device__ inline float map_slope(Map map, MapParameters p, float x, float y) {
   switch (map) {
-    case Map::relu: return x > 0 ? 1.0f : 0.0f;
-    case Map::leaky_relu: return x > 0 ? 1.0f : p.a;
-    case Map::tanh: return 1.0f - y * y;
-    case Map::sigmoid: return y * (1.0f - y);
-    case Map::clip: return x > p.a && x < p.b ? 1.0f : 0.0f;
-    case Map::elu: return x > 0 ? 1.0f : p.a * expf(x);
-    case Map::gelu: return 0.5f * erfcf(-x * 0.70710678f) + x * 0.39894228f * expf(-0.5f * x * x);
+    case Map::relu:
+      return x > 0 ? 1.0f : 0.0f;
+    case Map::leaky_relu:
+      return x > 0 ? 1.0f : p.a;
+    case Map::tanh:
+      return 1.0f - y * y;
+    case Map::sigmoid:
+      return y * (1.0f - y);
+    case Map::clip:
+      return x > p.a && x < p.b ? 1.0f : 0.0f;
+    case Map::elu:
+      return x > 0 ? 1.0f : p.a * expf(x);
+    case Map::gelu:
+      return 0.5f * erfcf(-x * 0.70710678f) + x * 0.39894228f * expf(-0.5f * x * x);
     case Map::gelu_tanh: {
       const float g = 1.0f / (1.0f + expf(-1.5957691f * x * (1.0f + 0.044715f * x * x)));
       return g + x * g * (1.0f - g) * 1.5957691f * (1.0f + 0.134145f * x * x);
@@ -48,9 +67,12 @@ __device__ inline float map_slope(Map map, MapParameters p, float x, float y) {
       const float u = p.a * x + p.b;
       return u > 0 && u < 1 ? p.a : 0.0f;
     }
-    case Map::hard_swish: return x <= -3 ? 0.0f : x > 3 ? 1.0f : x / 3.0f + 0.5f;
-    case Map::softplus: return 1.0f / (1.0f + expf(-x));
-    case Map::count_: break;
+    case Map::hard_swish:
+      return x <= -3 ? 0.0f : x > 3 ? 1.0f : x / 3.0f + 0.5f;
+    case Map::softplus:
+      return 1.0f / (1.0f + expf(-x));
+    case Map::count_:
+      break;
   }
   return 0;
 }
@@ -171,9 +193,12 @@ struct Dropout {
 
 namespace {
 
-void map_forward(Map map, MapParameters p, const float* x, float* y, std::int64_t n) noexcept { for_each(n, MapForward{map, p, x, y}); }
+void map_forward(Map map, MapParameters p, const float* x, float* y, std::int64_t n) noexcept {
+  for_each(n, MapForward{map, p, x, y});
+}
 
-void map_backward(Map map, MapParameters p, const float* x, const float* y, const float* s, float* d, std::int64_t n, bool add) noexcept {
+void map_backward(Map map, MapParameters p, const float* x, const float* y, const float* s, float* d, std::int64_t n,
+                  bool add) noexcept {
   for_each(n, MapBackward{map, p, x, y, s, d, add});
 }
 
@@ -183,9 +208,15 @@ void rectify_backward(Rectify rule, const float* x, const float* s, float* d, st
 
 void fill(float value, float* y, std::int64_t n) noexcept { for_each(n, Fill{value, y}); }
 void scale(float a, const float* x, float* y, std::int64_t n, bool add) noexcept { for_each(n, Scale{a, x, y, add}); }
-void multiply(const float* x, const float* y, float* z, std::int64_t n, bool add) noexcept { for_each(n, Multiply{x, y, z, add}); }
-void combine(float a, const float* x, float b, const float* y, float* z, std::int64_t n) noexcept { for_each(n, Combine{a, x, b, y, z}); }
-void substitute(Substitute s, const float* x, float* y, std::int64_t n, bool add) noexcept { for_each(n, ApplySubstitute{s, x, y, add}); }
+void multiply(const float* x, const float* y, float* z, std::int64_t n, bool add) noexcept {
+  for_each(n, Multiply{x, y, z, add});
+}
+void combine(float a, const float* x, float b, const float* y, float* z, std::int64_t n) noexcept {
+  for_each(n, Combine{a, x, b, y, z});
+}
+void substitute(Substitute s, const float* x, float* y, std::int64_t n, bool add) noexcept {
+  for_each(n, ApplySubstitute{s, x, y, add});
+}
 
 void copy(const CopyArgs<float>& args) noexcept {
   CopyArgs<float> c = args;
@@ -197,11 +228,14 @@ void copy(const CopyArgs<float>& args) noexcept {
         std::swap(c.dst_stride[e - 1], c.dst_stride[e]);
       }
   const std::int64_t n = c.size[0] * c.size[1] * c.size[2] * c.size[3];
-  if (n < std::int64_t{1} << 32) for_each(n, StridedCopy<std::uint32_t>{c});
-  else for_each(n, StridedCopy<std::uint64_t>{c});
+  if (n < std::int64_t{1} << 32)
+    for_each(n, StridedCopy<std::uint32_t>{c});
+  else
+    for_each(n, StridedCopy<std::uint64_t>{c});
 }
 
-void dropout(float p, std::uint64_t key, std::uint64_t first, const float* x, float* y, std::int64_t n, bool add) noexcept {
+void dropout(float p, std::uint64_t key, std::uint64_t first, const float* x, float* y, std::int64_t n,
+             bool add) noexcept {
   if (n <= 0) return;
   const std::uint64_t last = first + static_cast<std::uint64_t>(n) - 1;
   for_each(static_cast<std::int64_t>(last / 4 - first / 4) + 1, Dropout{p, key, first, x, y, n, add});

@@ -94,7 +94,9 @@ void map_backward(Map map, MapParameters p, const float* x, const float* y, cons
   };
   const V a = V::set(p.a), b = V::set(p.b), zero = V::zero(), one = V::set(1), half = V::set(0.5f);
   // Where the slope is 0 nothing passes, infinities included.
-  const auto times = [&](V slope, V g) __attribute__((always_inline)) { return V::select(slope == zero, zero, slope * g); };
+  const auto times = [&](V slope, V g) __attribute__((always_inline)) {
+    return V::select(slope == zero, zero, slope * g);
+  };
   switch (map) {
     case Map::relu:
       each(x, [&](V v, V g) { return V::select(v > zero, g, zero); });

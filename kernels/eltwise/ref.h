@@ -9,19 +9,32 @@ namespace vitrine::kernels::ref {
 template <class T>
 T map_value(Map map, MapParameters p, T v) noexcept {
   switch (map) {
-    case Map::relu: return v < 0 ? T(0) : v;
-    case Map::leaky_relu: return v < 0 ? T(p.a) * v : v;
-    case Map::tanh: return std::tanh(v);
-    case Map::sigmoid: return T(1) / (T(1) + std::exp(-v));
-    case Map::clip: return v < T(p.a) ? T(p.a) : v > T(p.b) ? T(p.b) : v;
-    case Map::elu: return v < 0 ? T(p.a) * std::expm1(v) : v;
-    case Map::gelu: return T(0.5) * v * std::erfc(-v * T(0.70710678118654752));
-    case Map::gelu_tanh: return v / (T(1) + std::exp(T(-1.5957691216057308) * v * (T(1) + T(0.044715) * v * v)));
-    case Map::silu: return v / (T(1) + std::exp(-v));
-    case Map::hard_sigmoid: return map_value(Map::clip, {0, 1}, T(p.a) * v + T(p.b));
-    case Map::hard_swish: return v <= -3 ? T(0) : v >= 3 ? v : v * (v + T(3)) / T(6);
-    case Map::softplus: return (v > 0 ? v : T(0)) + std::log1p(std::exp(v > 0 ? -v : v));
-    case Map::count_: break;
+    case Map::relu:
+      return v < 0 ? T(0) : v;
+    case Map::leaky_relu:
+      return v < 0 ? T(p.a) * v : v;
+    case Map::tanh:
+      return std::tanh(v);
+    case Map::sigmoid:
+      return T(1) / (T(1) + std::exp(-v));
+    case Map::clip:
+      return v < T(p.a) ? T(p.a) : v > T(p.b) ? T(p.b) : v;
+    case Map::elu:
+      return v < 0 ? T(p.a) * std::expm1(v) : v;
+    case Map::gelu:
+      return T(0.5) * v * std::erfc(-v * T(0.70710678118654752));
+    case Map::gelu_tanh:
+      return v / (T(1) + std::exp(T(-1.5957691216057308) * v * (T(1) + T(0.044715) * v * v)));
+    case Map::silu:
+      return v / (T(1) + std::exp(-v));
+    case Map::hard_sigmoid:
+      return map_value(Map::clip, {0, 1}, T(p.a) * v + T(p.b));
+    case Map::hard_swish:
+      return v <= -3 ? T(0) : v >= 3 ? v : v * (v + T(3)) / T(6);
+    case Map::softplus:
+      return (v > 0 ? v : T(0)) + std::log1p(std::exp(v > 0 ? -v : v));
+    case Map::count_:
+      break;
   }
   return v;
 }
@@ -30,12 +43,18 @@ T map_value(Map map, MapParameters p, T v) noexcept {
 template <class T>
 T map_slope(Map map, MapParameters p, T x, T y) noexcept {
   switch (map) {
-    case Map::relu: return x > 0 ? T(1) : T(0);
-    case Map::leaky_relu: return x > 0 ? T(1) : T(p.a);
-    case Map::tanh: return T(1) - y * y;
-    case Map::sigmoid: return y * (T(1) - y);
-    case Map::clip: return x > T(p.a) && x < T(p.b) ? T(1) : T(0);
-    case Map::elu: return x > 0 ? T(1) : T(p.a) * std::exp(x);
+    case Map::relu:
+      return x > 0 ? T(1) : T(0);
+    case Map::leaky_relu:
+      return x > 0 ? T(1) : T(p.a);
+    case Map::tanh:
+      return T(1) - y * y;
+    case Map::sigmoid:
+      return y * (T(1) - y);
+    case Map::clip:
+      return x > T(p.a) && x < T(p.b) ? T(1) : T(0);
+    case Map::elu:
+      return x > 0 ? T(1) : T(p.a) * std::exp(x);
     case Map::gelu:
       return T(0.5) * std::erfc(-x * T(0.70710678118654752)) + x * T(0.39894228040143268) * std::exp(T(-0.5) * x * x);
     case Map::gelu_tanh: {
@@ -50,9 +69,12 @@ T map_slope(Map map, MapParameters p, T x, T y) noexcept {
       const T v = T(p.a) * x + T(p.b);
       return v > 0 && v < 1 ? T(p.a) : T(0);
     }
-    case Map::hard_swish: return x <= -3 ? T(0) : x > 3 ? T(1) : x / T(3) + T(0.5);
-    case Map::softplus: return T(1) / (T(1) + std::exp(-x));
-    case Map::count_: break;
+    case Map::hard_swish:
+      return x <= -3 ? T(0) : x > 3 ? T(1) : x / T(3) + T(0.5);
+    case Map::softplus:
+      return T(1) / (T(1) + std::exp(-x));
+    case Map::count_:
+      break;
   }
   return T(0);
 }
@@ -63,7 +85,8 @@ void map_forward(Map map, MapParameters p, const T* x, T* y, std::int64_t n) noe
 }
 
 template <class T>
-void map_backward(Map map, MapParameters p, const T* x, const T* y, const T* s, T* d, std::int64_t n, bool add) noexcept {
+void map_backward(Map map, MapParameters p, const T* x, const T* y, const T* s, T* d, std::int64_t n,
+                  bool add) noexcept {
   for (std::int64_t i = 0; i < n; ++i) {
     const T slope = map_slope(map, p, x[i], y[i]);
     // A closed gate stops infinities, too.

@@ -11,7 +11,8 @@ struct RelevanceQuotient {
   __device__ void operator()(std::int64_t i) const {
     const bool here = where == Where::always || (where == Where::positive ? out[i] > 0 : out[i] < 0);
     const float v = z[i], sign = v < 0 ? -1.0f : 1.0f, magnitude = sign * v;
-    const float stable = st.mode == Stabilise::offset ? v + st.eps * sign : sign * (magnitude < st.eps ? st.eps : magnitude);
+    const float stable =
+        st.mode == Stabilise::offset ? v + st.eps * sign : sign * (magnitude < st.eps ? st.eps : magnitude);
     s[i] = !here || (st.eps == 0 && v == 0) ? 0.0f : r[i] / stable;
   }
 };
@@ -49,7 +50,9 @@ struct SelectBySign {
   const float *d, *p, *q;
   float* z;
   bool add;
-  __device__ void operator()(std::int64_t i) const { put(z[i], d[i] > 0 ? p[i] : d[i] < 0 ? q[i] : (p[i] + q[i]) / 2, add); }
+  __device__ void operator()(std::int64_t i) const {
+    put(z[i], d[i] > 0 ? p[i] : d[i] < 0 ? q[i] : (p[i] + q[i]) / 2, add);
+  }
 };
 
 struct PseudoCount {
@@ -70,22 +73,30 @@ struct SafeDivide {
 
 namespace {
 
-void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s, std::int64_t n) noexcept {
+void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s,
+                        std::int64_t n) noexcept {
   for_each(n, RelevanceQuotient{st, where, r, z, out, s});
 }
 // The answer would have to be waited for.
 bool no_relevance(Where, const float*, const float*, std::int64_t) noexcept { return false; }
-void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n, bool add) noexcept {
+void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n,
+                       bool add) noexcept {
   for_each(n, RelevanceProduct{factor, sub, x, c, d, add});
 }
-void rescale_multiplier(const float* x, const float* x0, const float* y, const float* y0, const float* slope, const float* s, float* d, std::int64_t n,
-                        bool add) noexcept {
+void rescale_multiplier(const float* x, const float* x0, const float* y, const float* y0, const float* slope,
+                        const float* s, float* d, std::int64_t n, bool add) noexcept {
   for_each(n, RescaleMultiplier{x, x0, y, y0, slope, s, d, add});
 }
-void cross_max(const float* y, const float* y0, const float* s, float* a, float* b, std::int64_t n) noexcept { for_each(n, CrossMax{y, y0, s, a, b}); }
-void select_by_sign(const float* d, const float* p, const float* q, float* z, std::int64_t n, bool add) noexcept { for_each(n, SelectBySign{d, p, q, z, add}); }
+void cross_max(const float* y, const float* y0, const float* s, float* a, float* b, std::int64_t n) noexcept {
+  for_each(n, CrossMax{y, y0, s, a, b});
+}
+void select_by_sign(const float* d, const float* p, const float* q, float* z, std::int64_t n, bool add) noexcept {
+  for_each(n, SelectBySign{d, p, q, z, add});
+}
 void pseudo_count(const float* x, float* y, std::int64_t n) noexcept { for_each(n, PseudoCount{x, y}); }
-void safe_divide(const float* x, const float* y, float* z, std::int64_t n, bool add) noexcept { for_each(n, SafeDivide{x, y, z, add}); }
+void safe_divide(const float* x, const float* y, float* z, std::int64_t n, bool add) noexcept {
+  for_each(n, SafeDivide{x, y, z, add});
+}
 
 }  // namespace
 

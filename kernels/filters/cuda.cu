@@ -1,5 +1,5 @@
-// Interpretable filters and other gates that a map makes from itself, on a CUDA device. What is summed over a map is summed in
-// double; a block serves a map, a thread a filter, an element or a template.
+// Interpretable filters and other gates that a map makes from itself, on a CUDA device. What is summed over a map is
+// summed in double; a block serves a map, a thread a filter, an element or a template.
 #include "kernels/cuda/reduce.h"
 
 namespace vitrine::kernels::cuda {
@@ -33,8 +33,8 @@ __device__ __forceinline__ Candidate better(Candidate a, Candidate b) {
   return b.value > a.value || (b.value == a.value && b.place < a.place) ? b : a;
 }
 
-/// The place of a map's peak, to all threads of a block of kMapBlock: its first maximum, or the rounded centre of mass of its
-/// positive part (the first place where that is empty).
+/// The place of a map's peak, to all threads of a block of kMapBlock: its first maximum, or the rounded centre of mass
+/// of its positive part (the first place where that is empty).
 __device__ inline std::int32_t block_peak(const MapShape& shape, const float* x, bool centroid) {
   const auto t = static_cast<std::int32_t>(threadIdx.x);
   if (!centroid) {
@@ -42,7 +42,8 @@ __device__ inline std::int32_t block_peak(const MapShape& shape, const float* x,
     Candidate best = {x[0], 0};
     for (std::int32_t p = t; p < shape.places; p += kMapBlock) best = better(best, {x[p], p});
 #pragma unroll
-    for (int bits = 16; bits > 0; bits /= 2) best = better(best, {shuffle_xor(best.value, bits), shuffle_xor(best.place, bits)});
+    for (int bits = 16; bits > 0; bits /= 2)
+      best = better(best, {shuffle_xor(best.value, bits), shuffle_xor(best.place, bits)});
     if (t % 32 == 0) winners[t / 32] = best;
     sync_threads();
     best = winners[0];
@@ -70,7 +71,8 @@ __global__ void __launch_bounds__(kMapBlock) template_gate_kernel(TemplateArgs<f
   for (std::int64_t plane = a.first + blockIdx.x; plane < a.last; plane += gridDim.x) {
     const std::int64_t at = plane * shape.places;
     const std::int32_t peak = block_peak(shape, a.x + at, a.centroid);
-    const double steepness = static_cast<double>(a.beta) * static_cast<double>(a.slope[plane % a.channels]) / shape.side;
+    const double steepness =
+        static_cast<double>(a.beta) * static_cast<double>(a.slope[plane % a.channels]) / shape.side;
     for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += kMapBlock) {
       const double m = shape.at(p, peak, steepness);
       put(a.y[at + p], m > 0 ? static_cast<float>(m) * a.s[at + p] : 0.0f, a.add);
@@ -85,8 +87,10 @@ struct PeakGate {
     const auto at = index(i);
     const std::int64_t start = (a.first + at.plane) * a.h * a.w, own = start + at.row * a.w + at.column;
     const float here = a.x[own];
-    const std::int32_t top = at.row > a.radius ? at.row - a.radius : 0, left = at.column > a.radius ? at.column - a.radius : 0;
-    const std::int32_t bottom = a.radius < a.h - 1 - at.row ? at.row + a.radius : a.h - 1, right = a.radius < a.w - 1 - at.column ? at.column + a.radius : a.w - 1;
+    const std::int32_t top = at.row > a.radius ? at.row - a.radius : 0,
+                       left = at.column > a.radius ? at.column - a.radius : 0;
+    const std::int32_t bottom = a.radius < a.h - 1 - at.row ? at.row + a.radius : a.h - 1,
+                       right = a.radius < a.w - 1 - at.column ? at.column + a.radius : a.w - 1;
     bool first = true;
     for (std::int32_t u = top; u <= bottom; ++u) {
       for (std::int32_t v = left; v <= right; ++v) {
@@ -111,7 +115,8 @@ struct FilterMaps {
 };
 
 /// Each map's maximum or sum.
-__global__ void __launch_bounds__(kMapBlock) map_value_kernel(FilterMaps maps, MapShape shape, const float* x, bool by_sum, double* values) {
+__global__ void __launch_bounds__(kMapBlock)
+    map_value_kernel(FilterMaps maps, MapShape shape, const float* x, bool by_sum, double* values) {
   x += maps.plane() * shape.places;
   double v = by_sum ? 0.0 : static_cast<double>(x[0]);
   for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += kMapBlock) {
@@ -148,16 +153,19 @@ struct FilterStatistics {
 };
 
 /// For each map of the filter's own class: mass, mass times square distance from the peak, and the template's score.
-__global__ void __launch_bounds__(kMapBlock) map_spread_kernel(FilterMaps maps, MapShape shape, FilterStateArgs<float> a, double* spread) {
+__global__ void __launch_bounds__(kMapBlock)
+    map_spread_kernel(FilterMaps maps, MapShape shape, FilterStateArgs<float> a, double* spread) {
   const std::int64_t f = maps.filter();
   if (a.labels[maps.image()] != static_cast<std::int32_t>(a.category[f])) return;  // the whole block
   const float* const x = a.x + maps.plane() * shape.places;
-  const std::int32_t peak = block_peak(shape, x, true), peak_row = shape.by_width.quotient(peak), peak_column = shape.by_width.remainder(peak, peak_row);
+  const std::int32_t peak = block_peak(shape, x, true), peak_row = shape.by_width.quotient(peak),
+                     peak_column = shape.by_width.remainder(peak, peak_row);
   const double steepness = static_cast<double>(a.beta) * static_cast<double>(a.slope[f]) / shape.side;
   double mass = 0, square = 0, score = 0;
   for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += kMapBlock) {
     const std::int32_t row = shape.by_width.quotient(p);
-    const double v = static_cast<double>(x[p]), dy = row - peak_row, dx = shape.by_width.remainder(p, row) - peak_column;
+    const double v = static_cast<double>(x[p]), dy = row - peak_row,
+                 dx = shape.by_width.remainder(p, row) - peak_column;
     mass += v;
     square += v * (dy * dy + dx * dx);
     score += v * shape.at(p, peak, steepness);
@@ -189,7 +197,8 @@ struct FilterSlope {
     // w* = clip(3/sigma, 1.5, 3) in the coordinates -1 ... 1, which makes beta = 2 w n/(n-1).
     const double w = 3 * scores / weighted, clipped = w < 1.5 ? 1.5 : w > 3 ? 3.0 : w;
     const double goal = 2 * clipped * side / (side - 1) / static_cast<double>(a.beta);
-    a.slope[f] = static_cast<float>(static_cast<double>(a.slope[f]) + static_cast<double>(a.slope_rate) * (goal - static_cast<double>(a.slope[f])));
+    a.slope[f] = static_cast<float>(static_cast<double>(a.slope[f]) +
+                                    static_cast<double>(a.slope_rate) * (goal - static_cast<double>(a.slope[f])));
   }
 };
 
@@ -200,21 +209,25 @@ struct LossMemory {
   std::int32_t* labels;  ///< images
   std::int32_t* peaks;   ///< planes
   double* share;         ///< classes
-  double* sums;          ///< released: planes of own score, foreign score, mean (3 each); paper: [template][plane], then their weights
-  double* log_z;         ///< paper: [template][filter]
-  double* weight;        ///< released: planes; paper: information of each plane
+  double* sums;   ///< released: planes of own score, foreign score, mean (3 each); paper: [template][plane], then their
+                  ///< weights
+  double* log_z;  ///< paper: [template][filter]
+  double* weight;  ///< released: planes; paper: information of each plane
 };
 
-__global__ void __launch_bounds__(kMapBlock) map_peak_kernel(MapShape shape, const float* x, bool centroid, std::int32_t* peaks) {
+__global__ void __launch_bounds__(kMapBlock)
+    map_peak_kernel(MapShape shape, const float* x, bool centroid, std::int32_t* peaks) {
   const std::int32_t peak = block_peak(shape, x + std::int64_t{blockIdx.x} * shape.places, centroid);
   if (threadIdx.x == 0) peaks[blockIdx.x] = peak;
 }
 
-__device__ __forceinline__ double loss_steepness(const FilterLossArgs<float>& a, const MapShape& shape, std::int64_t f) {
+__device__ __forceinline__ double loss_steepness(const FilterLossArgs<float>& a, const MapShape& shape,
+                                                 std::int64_t f) {
   return static_cast<double>(a.beta) * static_cast<double>(a.slope[f]) / shape.side;
 }
 
-__global__ void __launch_bounds__(kMapBlock) released_scores_kernel(FilterLossArgs<float> a, MapShape shape, LossMemory m) {
+__global__ void __launch_bounds__(kMapBlock)
+    released_scores_kernel(FilterLossArgs<float> a, MapShape shape, LossMemory m) {
   const std::int64_t plane = blockIdx.x, n = plane / a.channels, f = plane % a.channels, other = a.channels - 1 - f;
   const float* const x = a.x + plane * shape.places;
   const std::int32_t mine = m.peaks[plane], theirs = m.peaks[(a.images - 1 - n) * a.channels + other];
@@ -236,15 +249,16 @@ __global__ void __launch_bounds__(kMapBlock) released_scores_kernel(FilterLossAr
 }
 
 /// log of the mean of e^(sign v / temperature) over the images, times the temperature. `v` steps by `stride`.
-__device__ inline double log_mean(const double* v, std::int64_t images, std::int64_t stride, double sign, double temperature) {
+__device__ inline double log_mean(const double* v, std::int64_t images, std::int64_t stride, double sign,
+                                  double temperature) {
   double top = sign * v[0], sum = 0;
   for (std::int64_t n = 1; n < images; ++n) top = sign * v[n * stride] > top ? sign * v[n * stride] : top;
   for (std::int64_t n = 0; n < images; ++n) sum += exp((sign * v[n * stride] - top) / temperature);
   return top + temperature * log(sum / static_cast<double>(images));
 }
 
-/// What every map's template is multiplied with: positive images are pulled up where their template is positive, negative ones
-/// down everywhere.
+/// What every map's template is multiplied with: positive images are pulled up where their template is positive,
+/// negative ones down everywhere.
 struct ReleasedWeights {
   FilterLossArgs<float> a;
   LossMemory m;
@@ -254,7 +268,8 @@ struct ReleasedWeights {
     const std::int64_t stride = 3 * a.channels;
     double* const s = m.sums + 3 * f;
     double* const mean = s + 2;
-    const double log_z = log_mean(s + 1, a.images, stride, 1, temperature), log_zn = log_mean(mean, a.images, stride, -1, temperature);
+    const double log_z = log_mean(s + 1, a.images, stride, 1, temperature),
+                 log_zn = log_mean(mean, a.images, stride, -1, temperature);
     // Weights over their mean: a common factor cancels, so the largest exponent is taken out.
     double top = -1e300, top_n = -1e300, sum = 0, sum_n = 0;
     std::int64_t count = 0;
@@ -267,11 +282,14 @@ struct ReleasedWeights {
     for (std::int64_t n = 0; n < a.images; ++n) {
       const double v = s[n * stride], u = -mean[n * stride];
       double& weight = m.weight[n * a.channels + f];
-      if (m.labels[n] == own) sum += weight = exp((v - top) / temperature) * (v - log_z + temperature);
-      else sum_n += weight = exp((u - top_n) / temperature) * (u - log_zn + temperature);
+      if (m.labels[n] == own)
+        sum += weight = exp((v - top) / temperature) * (v - log_z + temperature);
+      else
+        sum_n += weight = exp((u - top_n) / temperature) * (u - log_zn + temperature);
     }
     const double share = m.share[own], balance = a.classes < 2 ? 1.0 : 0.5;
-    const double up = a.classes < 2 ? 1.0 : balance / (share > 1e-6 ? share : 1e-6), down = a.classes < 2 ? 1.0 : balance / (1 - share > 1e-6 ? 1 - share : 1e-6);
+    const double up = a.classes < 2 ? 1.0 : balance / (share > 1e-6 ? share : 1e-6),
+                 down = a.classes < 2 ? 1.0 : balance / (1 - share > 1e-6 ? 1 - share : 1e-6);
     for (std::int64_t n = 0; n < a.images; ++n) {
       double& weight = m.weight[n * a.channels + f];
       double k = m.labels[n] == own ? (sum > 0 ? -up * weight * static_cast<double>(count) / sum : 0.0)
@@ -294,24 +312,28 @@ struct ReleasedGradient {
     const double k = m.weight[at.plane];
     const bool positive = m.labels[n] == static_cast<std::int32_t>(a.category[f]);
     const std::int32_t place = at.row * a.w + at.column;
-    a.gradient[i] = static_cast<float>(positive ? k * shape.at(place, m.peaks[at.plane], loss_steepness(a, shape, f)) : k);
+    a.gradient[i] =
+        static_cast<float>(positive ? k * shape.at(place, m.peaks[at.plane], loss_steepness(a, shape, f)) : k);
   }
 };
 
 /// T(place) of template t: the positive one around place t, or, at t = places, the negative one.
-__device__ __forceinline__ double paper_template(const MapShape& shape, std::int64_t t, std::int32_t place, double steepness) {
+__device__ __forceinline__ double paper_template(const MapShape& shape, std::int64_t t, std::int32_t place,
+                                                 double steepness) {
   const double tau = 0.5 / shape.places;
   return t < shape.places ? tau * shape.at(place, static_cast<std::int32_t>(t), steepness) : -tau;
 }
 
 /// A block a map, a thread a template.
-__global__ void __launch_bounds__(kMapBlock) paper_scores_kernel(FilterLossArgs<float> a, MapShape shape, LossMemory m) {
+__global__ void __launch_bounds__(kMapBlock)
+    paper_scores_kernel(FilterLossArgs<float> a, MapShape shape, LossMemory m) {
   const std::int64_t plane = blockIdx.x, planes = gridDim.x;
   const float* const x = a.x + plane * shape.places;
   const double steepness = loss_steepness(a, shape, plane % a.channels);
   for (std::int64_t t = threadIdx.x; t <= shape.places; t += kMapBlock) {
     double sum = 0;
-    for (std::int32_t p = 0; p < shape.places; ++p) sum += static_cast<double>(x[p]) * paper_template(shape, t, p, steepness);
+    for (std::int32_t p = 0; p < shape.places; ++p)
+      sum += static_cast<double>(x[p]) * paper_template(shape, t, p, steepness);
     m.sums[t * planes + plane] = sum;
   }
 }
@@ -375,12 +397,15 @@ struct PaperGradient {
     const double steepness = loss_steepness(a, shape, f);
     const std::int32_t place = at.row * a.w + at.column;
     if (!a.all_templates) {
-      const std::int64_t target = m.labels[n] == static_cast<std::int32_t>(a.category[f]) ? m.peaks[at.plane] : shape.places;
-      a.gradient[i] = static_cast<float>(m.sums[target * planes + at.plane] * paper_template(shape, target, place, steepness));
+      const std::int64_t target =
+          m.labels[n] == static_cast<std::int32_t>(a.category[f]) ? m.peaks[at.plane] : shape.places;
+      a.gradient[i] =
+          static_cast<float>(m.sums[target * planes + at.plane] * paper_template(shape, target, place, steepness));
       return;
     }
     float g = 0;
-    for (std::int64_t t = 0; t <= shape.places; ++t) g += static_cast<float>(m.sums[t * planes + at.plane] * paper_template(shape, t, place, steepness));
+    for (std::int64_t t = 0; t <= shape.places; ++t)
+      g += static_cast<float>(m.sums[t * planes + at.plane] * paper_template(shape, t, place, steepness));
     a.gradient[i] = g;
   }
 };
@@ -388,7 +413,8 @@ struct PaperGradient {
 namespace {
 
 void template_gate(const TemplateArgs<float>& a) noexcept {
-  if (a.last > a.first) launch(template_gate_kernel, blocks_for(a.last - a.first, 1), kMapBlock, 0, a, MapShape(a.h, a.w));
+  if (a.last > a.first)
+    launch(template_gate_kernel, blocks_for(a.last - a.first, 1), kMapBlock, 0, a, MapShape(a.h, a.w));
 }
 
 void peak_gate(const PeakArgs<float>& a) noexcept {
@@ -401,7 +427,8 @@ void filter_state(const FilterStateArgs<float>& args) noexcept {
   const std::int64_t filters = a.last - a.first, maps = a.images * filters;
   if (maps <= 0) return;
   const auto count = static_cast<std::size_t>(maps);
-  auto* const values = static_cast<double*>(workspace(count * 4 * sizeof(double) + static_cast<std::size_t>(a.images) * sizeof(std::int32_t)));
+  auto* const values = static_cast<double*>(
+      workspace(count * 4 * sizeof(double) + static_cast<std::size_t>(a.images) * sizeof(std::int32_t)));
   if (!values) return;
   double* const spread = values + maps;
   auto* const labels = reinterpret_cast<std::int32_t*>(spread + 3 * maps);
@@ -418,7 +445,8 @@ void filter_state(const FilterStateArgs<float>& args) noexcept {
 
 /// Lays out the memory of the loss from `scratch` on; the bytes are its size.
 LossMemory loss_memory(const FilterLossArgs<float>& a, std::byte* scratch, std::size_t* bytes) noexcept {
-  const std::size_t images = static_cast<std::size_t>(a.images), channels = static_cast<std::size_t>(a.channels), planes = images * channels;
+  const std::size_t images = static_cast<std::size_t>(a.images), channels = static_cast<std::size_t>(a.channels),
+                    planes = images * channels;
   const std::size_t templates = static_cast<std::size_t>(a.h) * static_cast<std::size_t>(a.w) + 1;
   std::size_t at = 0;
   const auto take = [&](std::size_t size) {

@@ -5,8 +5,8 @@
 
 namespace vitrine::kernels::ref {
 
-/// The place of a map's peak: its first maximum, or the rounded centre of mass of its positive part (the first place where
-/// that is empty).
+/// The place of a map's peak: its first maximum, or the rounded centre of mass of its positive part (the first place
+/// where that is empty).
 template <class T>
 std::int32_t map_peak(const T* x, std::int32_t h, std::int32_t w, bool centroid) noexcept {
   const std::int32_t n = h * w;
@@ -53,7 +53,9 @@ void template_gate(const TemplateArgs<T>& a) noexcept {
     const std::int64_t at = plane * pixels;
     const std::int32_t peak = map_peak(a.x + at, a.h, a.w, a.centroid);
     const double beta = static_cast<double>(a.beta) * static_cast<double>(a.slope[plane % a.channels]);
-    over_template(a.h, a.w, peak, beta / side, [&](std::int32_t p, double m) noexcept { put(a.y[at + p], m > 0 ? static_cast<T>(m) * a.s[at + p] : T(0), a.add); });
+    over_template(a.h, a.w, peak, beta / side, [&](std::int32_t p, double m) noexcept {
+      put(a.y[at + p], m > 0 ? static_cast<T>(m) * a.s[at + p] : T(0), a.add);
+    });
   }
 }
 
@@ -90,7 +92,8 @@ void filter_state(const FilterStateArgs<T>& a) noexcept {
         if (a.labels[n] != c) continue;
         const T* const x = a.x + (n * a.channels + f) * pixels;
         double v = a.by_sum ? 0 : static_cast<double>(x[0]);
-        for (std::int32_t p = 0; p < pixels; ++p) v = a.by_sum ? v + static_cast<double>(x[p]) : static_cast<double>(x[p]) > v ? static_cast<double>(x[p]) : v;
+        for (std::int32_t p = 0; p < pixels; ++p)
+          v = a.by_sum ? v + static_cast<double>(x[p]) : static_cast<double>(x[p]) > v ? static_cast<double>(x[p]) : v;
         sum += v;
         ++count;
       }
@@ -126,13 +129,15 @@ void filter_state(const FilterStateArgs<T>& a) noexcept {
     // w* = clip(3/sigma, 1.5, 3) in the coordinates -1 ... 1, which makes beta = 2 w n/(n-1).
     const double w = 3 * scores / weighted, clipped = w < 1.5 ? 1.5 : w > 3 ? 3 : w;
     const double goal = 2 * clipped * side / (side - 1) / static_cast<double>(a.beta);
-    a.slope[f] = static_cast<T>(static_cast<double>(a.slope[f]) + static_cast<double>(a.slope_rate) * (goal - static_cast<double>(a.slope[f])));
+    a.slope[f] = static_cast<T>(static_cast<double>(a.slope[f]) +
+                                static_cast<double>(a.slope_rate) * (goal - static_cast<double>(a.slope[f])));
   }
 }
 
 template <class T>
 Work filter_loss_plan(const FilterLossArgs<T>& a) noexcept {
-  const std::size_t images = static_cast<std::size_t>(a.images), places = static_cast<std::size_t>(a.h) * static_cast<std::size_t>(a.w);
+  const std::size_t images = static_cast<std::size_t>(a.images),
+                    places = static_cast<std::size_t>(a.h) * static_cast<std::size_t>(a.w);
   return {a.channels, images * static_cast<std::size_t>(a.channels) * sizeof(std::int32_t),
           (a.released ? 3 * images : (places + 1) * images + places + 1 + images) * sizeof(double)};
 }
@@ -141,20 +146,25 @@ Work filter_loss_plan(const FilterLossArgs<T>& a) noexcept {
 template <class T>
 void filter_loss_pack(const FilterLossArgs<T>& a, std::byte* shared, std::int64_t) noexcept {
   auto* const peaks = reinterpret_cast<std::int32_t*>(shared);
-  for (std::int64_t plane = 0; plane < a.images * a.channels; ++plane) peaks[plane] = map_peak(a.x + plane * a.h * a.w, a.h, a.w, a.centroid);
+  for (std::int64_t plane = 0; plane < a.images * a.channels; ++plane)
+    peaks[plane] = map_peak(a.x + plane * a.h * a.w, a.h, a.w, a.centroid);
 }
 
 /// C1.1: -MI between maps and templates and its gradient, sums over the batch standing for those over all maps.
 template <class T>
-void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, double* scratch, std::int64_t f) noexcept {
+void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, double* scratch,
+                       std::int64_t f) noexcept {
   const std::int32_t places = a.h * a.w, side = longer(a.h, a.w);
   const std::int64_t templates = std::int64_t{places} + 1, images = a.images;
-  const double beta = static_cast<double>(a.beta) * static_cast<double>(a.slope[f]), tau = 0.5 / places, prior = 1.0 / static_cast<double>(templates);
+  const double beta = static_cast<double>(a.beta) * static_cast<double>(a.slope[f]), tau = 0.5 / places,
+               prior = 1.0 / static_cast<double>(templates);
   double *const s = scratch, *const log_z = s + templates * images, *const log_p = log_z + templates;
   const auto map = [&](std::int64_t n) { return a.x + (n * a.channels + f) * places; };
   // body(place, T(place)): the positive template around place t, or, at t = places, the negative one.
   const auto over = [&](std::int64_t t, auto&& body) {
-    if (t < places) return over_template(a.h, a.w, static_cast<std::int32_t>(t), beta / side, [&](std::int32_t p, double m) noexcept { body(p, tau * m); });
+    if (t < places)
+      return over_template(a.h, a.w, static_cast<std::int32_t>(t), beta / side,
+                           [&](std::int32_t p, double m) noexcept { body(p, tau * m); });
     for (std::int32_t p = 0; p < places; ++p) body(p, -tau);
   };
   for (std::int64_t t = 0; t < templates; ++t) {
@@ -173,7 +183,8 @@ void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, do
   double information = 0;
   for (std::int64_t n = 0; n < images; ++n) {
     double top = s[n] - log_z[0], sum = 0;
-    for (std::int64_t t = 1; t < templates; ++t) top = s[t * images + n] - log_z[t] > top ? s[t * images + n] - log_z[t] : top;
+    for (std::int64_t t = 1; t < templates; ++t)
+      top = s[t * images + n] - log_z[t] > top ? s[t * images + n] - log_z[t] : top;
     for (std::int64_t t = 0; t < templates; ++t) sum += std::exp(s[t * images + n] - log_z[t] - top);
     log_p[n] = std::log(prior) + top + std::log(sum);
     for (std::int64_t t = 0; t < templates; ++t) {
@@ -191,7 +202,8 @@ void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, do
     T* const g = a.gradient + (n * a.channels + f) * places;
     for (std::int32_t p = 0; p < places; ++p) g[p] = T(0);
     if (!a.all_templates) {
-      const std::int64_t target = a.labels[n] == static_cast<std::int32_t>(a.category[f]) ? peaks[n * a.channels + f] : std::int64_t{places};
+      const std::int64_t target =
+          a.labels[n] == static_cast<std::int32_t>(a.category[f]) ? peaks[n * a.channels + f] : std::int64_t{places};
       const double k = weight(target, n);
       over(target, [&](std::int32_t p, double v) noexcept { g[p] = static_cast<T>(k * v); });
       continue;
@@ -205,7 +217,8 @@ void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, do
 
 /// C1.2, variant B: positive images are pulled up where their template is positive, negative ones down everywhere.
 template <class T>
-void filter_loss_released(const FilterLossArgs<T>& a, const std::int32_t* peaks, double* scratch, std::int64_t f) noexcept {
+void filter_loss_released(const FilterLossArgs<T>& a, const std::int32_t* peaks, double* scratch,
+                          std::int64_t f) noexcept {
   constexpr double temperature = 0.5;
   const std::int32_t places = a.h * a.w, side = longer(a.h, a.w), own = static_cast<std::int32_t>(a.category[f]);
   const std::int64_t images = a.images;
@@ -220,7 +233,8 @@ void filter_loss_released(const FilterLossArgs<T>& a, const std::int32_t* peaks,
       s[n] += static_cast<double>(x[p]) * m;
       mean[n] += static_cast<double>(x[p]);
     });
-    over_template(a.h, a.w, theirs, beta_of(other) / side, [&](std::int32_t p, double m) noexcept { foreign[n] += static_cast<double>(x[p]) * m; });
+    over_template(a.h, a.w, theirs, beta_of(other) / side,
+                  [&](std::int32_t p, double m) noexcept { foreign[n] += static_cast<double>(x[p]) * m; });
     s[n] /= places;
     foreign[n] /= places;
     mean[n] /= places;
@@ -232,7 +246,8 @@ void filter_loss_released(const FilterLossArgs<T>& a, const std::int32_t* peaks,
     return top + temperature * std::log(sum / static_cast<double>(images));
   };
   const double log_z = log_mean(foreign, 1), log_zn = log_mean(mean, -1);
-  // Weights over their mean: a common factor cancels, so the largest exponent is taken out. s and mean become the weights.
+  // Weights over their mean: a common factor cancels, so the largest exponent is taken out. s and mean become the
+  // weights.
   double top = -1e300, top_n = -1e300, sum = 0, sum_n = 0;
   std::int64_t count = 0;
   for (std::int64_t n = 0; n < images; ++n) {
@@ -242,29 +257,37 @@ void filter_loss_released(const FilterLossArgs<T>& a, const std::int32_t* peaks,
     if (!positive && -mean[n] > top_n) top_n = -mean[n];
   }
   for (std::int64_t n = 0; n < images; ++n) {
-    if (a.labels[n] == own) sum += s[n] = std::exp((s[n] - top) / temperature) * (s[n] - log_z + temperature);
-    else sum_n += mean[n] = std::exp((-mean[n] - top_n) / temperature) * (-mean[n] - log_zn + temperature);
+    if (a.labels[n] == own)
+      sum += s[n] = std::exp((s[n] - top) / temperature) * (s[n] - log_z + temperature);
+    else
+      sum_n += mean[n] = std::exp((-mean[n] - top_n) / temperature) * (-mean[n] - log_zn + temperature);
   }
   const double share = a.share[own], balance = a.classes < 2 ? 1 : 0.5;
-  const double up = a.classes < 2 ? 1 : balance / (share > 1e-6 ? share : 1e-6), down = a.classes < 2 ? 1 : balance / (1 - share > 1e-6 ? 1 - share : 1e-6);
+  const double up = a.classes < 2 ? 1 : balance / (share > 1e-6 ? share : 1e-6),
+               down = a.classes < 2 ? 1 : balance / (1 - share > 1e-6 ? 1 - share : 1e-6);
   const std::int64_t rest = images - count;
   if (a.loss) a.loss[f] = static_cast<T>(0);
   if (!a.gradient) return;
   for (std::int64_t n = 0; n < images; ++n) {
     T* const g = a.gradient + (n * a.channels + f) * places;
     const bool positive = a.labels[n] == own;
-    double k = positive ? (sum > 0 ? -up * s[n] * static_cast<double>(count) / sum : 0) : (sum_n > 0 ? down * mean[n] * static_cast<double>(rest) / sum_n : 0);
+    double k = positive ? (sum > 0 ? -up * s[n] * static_cast<double>(count) / sum : 0)
+                        : (sum_n > 0 ? down * mean[n] * static_cast<double>(rest) / sum_n : 0);
     if (!(k > -1e30 && k < 1e30)) k = 0;
-    over_template(a.h, a.w, peaks[n * a.channels + f], beta_of(f) / side, [&](std::int32_t p, double m) noexcept { g[p] = static_cast<T>(positive ? k * m : k); });
+    over_template(a.h, a.w, peaks[n * a.channels + f], beta_of(f) / side,
+                  [&](std::int32_t p, double m) noexcept { g[p] = static_cast<T>(positive ? k * m : k); });
   }
 }
 
 template <class T>
-void filter_loss_tile(const FilterLossArgs<T>& a, const std::byte* shared, std::byte* scratch, std::int64_t f) noexcept {
+void filter_loss_tile(const FilterLossArgs<T>& a, const std::byte* shared, std::byte* scratch,
+                      std::int64_t f) noexcept {
   const auto* const peaks = reinterpret_cast<const std::int32_t*>(shared);
   auto* const memory = reinterpret_cast<double*>(scratch);
-  if (a.released) filter_loss_released(a, peaks, memory, f);
-  else filter_loss_paper(a, peaks, memory, f);
+  if (a.released)
+    filter_loss_released(a, peaks, memory, f);
+  else
+    filter_loss_paper(a, peaks, memory, f);
 }
 
 }  // namespace vitrine::kernels::ref

@@ -32,7 +32,9 @@ struct GemmProblem {
   __device__ void store(int r, Column column, float v) const { put(c[r * ldc + column], biased(column, v), add); }
   __device__ bool vectors() const { return aligned; }
   __device__ void store4(int r, Column column, float4 v) const {
-    put4(c + r * ldc + column, make_float4(biased(column, v.x), biased(column + 1, v.y), biased(column + 2, v.z), biased(column + 3, v.w)), add);
+    put4(c + r * ldc + column,
+         make_float4(biased(column, v.x), biased(column + 1, v.y), biased(column + 2, v.z), biased(column + 3, v.w)),
+         add);
   }
 };
 
@@ -74,14 +76,19 @@ void product(const GemmArgs<float>& g, Math math) noexcept {
 
 template <Math math>
 void tile(const GemmArgs<float>& g, const std::byte*, std::byte*, std::int64_t) noexcept {
-  if (g.a_transposed) g.b_transposed ? product<false, true>(g, math) : product<false, false>(g, math);
-  else g.b_transposed ? product<true, true>(g, math) : product<true, false>(g, math);
+  if (g.a_transposed)
+    g.b_transposed ? product<false, true>(g, math) : product<false, false>(g, math);
+  else
+    g.b_transposed ? product<true, true>(g, math) : product<true, false>(g, math);
 }
 
 }  // namespace
 
 void fill_gemm(Table<float>& t, Math math) noexcept {
-  t.gemm = {&plan, &pack, math == Math::fma ? &tile<Math::fma> : math == Math::tf32 ? &tile<Math::tf32> : &tile<Math::bf16>};
+  t.gemm = {&plan, &pack,
+            math == Math::fma    ? &tile<Math::fma>
+            : math == Math::tf32 ? &tile<Math::tf32>
+                                 : &tile<Math::bf16>};
 }
 
 }  // namespace vitrine::kernels::cuda

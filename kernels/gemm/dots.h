@@ -1,6 +1,6 @@
-// Inner products of long rows: vectors run along the rows of both operands, each (row, row) pair of a register block keeps one
-// vector of partial sums, and lanes are added up once, at the end. Nothing is transposed. The weight gradient of
-// convolutions (conv/weights.h) is made of them, and the product of a small batch with a large matrix.
+// Inner products of long rows: vectors run along the rows of both operands, each (row, row) pair of a register block
+// keeps one vector of partial sums, and lanes are added up once, at the end. Nothing is transposed. The weight gradient
+// of convolutions (conv/weights.h) is made of them, and the product of a small batch with a large matrix.
 #pragma once
 
 #include "kernels/simd/common.h"
@@ -45,7 +45,8 @@ void weight_block(const Stretch& g, const float* y, std::int64_t ld_y, const flo
 template <class V>
 struct InnerProducts {
   static constexpr int kRows = V::registers == 32 ? 6 : 3, kColumns = V::registers == 32 ? 4 : 3;
-  static constexpr int kFew = kRows / 2, kMore = 2 * kColumns;  ///< so few rows take so many columns: enough sums to hide the latency
+  static constexpr int kFew = kRows / 2,
+                       kMore = 2 * kColumns;  ///< so few rows take so many columns: enough sums to hide the latency
   using Function = void (*)(const Stretch&, const float*, std::int64_t, const float* const*, float*, std::int64_t);
   struct Functions {
     Function f[kRows + 1][kMore + 1] = {};
@@ -57,15 +58,17 @@ struct InnerProducts {
   template <int... R>
   static constexpr Functions functions(std::integer_sequence<int, R...>) {
     Functions t;
-    (enter<R + 1>(t, std::make_integer_sequence<int, R + 1 <= kFew ? kMore : kColumns>{}), ...);
+    (enter<R + 1>(t, std::make_integer_sequence < int, R + 1 <= kFew ? kMore : kColumns > {}), ...);
     return t;
   }
 
   /// sums += y x^T, in register blocks; `x(j)` is where row j of the right operand lies.
   template <class X>
-  static void accumulate(const Stretch& stretch, const float* y, std::int64_t ld_y, std::int64_t nm, std::int64_t nj, X x, float* sums, std::int64_t ld_sums) {
+  static void accumulate(const Stretch& stretch, const float* y, std::int64_t ld_y, std::int64_t nm, std::int64_t nj,
+                         X x, float* sums, std::int64_t ld_sums) {
     static constexpr Functions table = functions(std::make_integer_sequence<int, kRows>{});
-    const std::int64_t m_steps = ceil_div(nm, kRows), most = nm <= kFew ? kMore : kColumns, j_steps = ceil_div(nj, most);
+    const std::int64_t m_steps = ceil_div(nm, kRows), most = nm <= kFew ? kMore : kColumns,
+                       j_steps = ceil_div(nj, most);
     for (std::int64_t mi = 0; mi < m_steps; ++mi) {
       const std::int64_t m = mi * nm / m_steps, rows = (mi + 1) * nm / m_steps - m;
       for (std::int64_t ji = 0; ji < j_steps; ++ji) {
@@ -88,7 +91,9 @@ struct Dots {
   std::int64_t depth;
 
   explicit Dots(const Args& g) : depth(smaller(g.k, kDepth)) {}
-  static VITRINE_INLINE bool suits(const Args& g) { return g.m <= 16 && g.k >= 512 && !g.a_transposed && g.b_transposed; }
+  static VITRINE_INLINE bool suits(const Args& g) {
+    return g.m <= 16 && g.k >= 512 && !g.a_transposed && g.b_transposed;
+  }
 
   Work work_of(const Args& g) const {
     const std::int64_t copies = (is_raw(g.a_sub) ? 0 : g.m * depth) + (is_raw(g.b_sub) ? 0 : kColumns * depth);
@@ -111,14 +116,16 @@ struct Dots {
         for (std::int64_t j = 0; j < nj; ++j) substitute_row<V>(g.b_sub, b + j * g.ldb, b_copy + j * depth, n);
         b = b_copy, ldb = depth;
       }
-      P::accumulate({1, n, 0, 0}, a, lda, g.m, nj, [&](std::int64_t j) { return b + j * ldb; }, sums, nj * V::width);
+      P::accumulate(
+          {1, n, 0, 0}, a, lda, g.m, nj, [&](std::int64_t j) { return b + j * ldb; }, sums, nj * V::width);
     }
     const Substitution<V> bias(g.bias_sub);
     for (std::int64_t i = 0; i < g.m; ++i) {
       for (std::int64_t j = 0; j < nj; j += V::width) {
         const Part part{smaller<std::int64_t>(V::width, nj - j)};
         V lanes[V::width];
-        for (std::int64_t l = 0; l < V::width; ++l) lanes[l] = V::load(sums + (i * nj + smaller(j + l, nj - 1)) * V::width);
+        for (std::int64_t l = 0; l < V::width; ++l)
+          lanes[l] = V::load(sums + (i * nj + smaller(j + l, nj - 1)) * V::width);
         V v = lane_sums(lanes);
         if (g.bias) v = v + bias(load<V>(g.bias + j0 + j, part));
         store(v, g.c + i * g.ldc + j0 + j, g.add, part);

@@ -22,8 +22,8 @@ struct Gemm {
     constexpr std::int64_t step_m = Blocking<V>::max_rows, step_n = 2 * V::width;
     Cut c{smaller(larger<std::int64_t>(g.m, 1), 20 * step_m), smaller(larger<std::int64_t>(g.n, 1), std::int64_t{2048}),
           0, 0};
-    // Halve while that leaves enough work in a tile to pay for packing and for the hand-over to a thread. An operand is packed
-    // once for each tile that reads it: the longer side is cut first, unless B has to be transposed.
+    // Halve while that leaves enough work in a tile to pay for packing and for the hand-over to a thread. An operand is
+    // packed once for each tile that reads it: the longer side is cut first, unless B has to be transposed.
     const std::int64_t least_rows = g.b_transposed ? 16 * step_m : 8 * step_m;
     for (;;) {
       c.row_tiles = ceil_div(g.m, c.rows);

@@ -31,8 +31,8 @@ struct Block {
   const float* bias;
   bool add;
   bool relu = false;
-  /// The sum is one of `pieces` of k rows each; between two of them `skip` rows of both operands are left out, and `group_skip` more
-  /// after every `group` pieces.
+  /// The sum is one of `pieces` of k rows each; between two of them `skip` rows of both operands are left out, and
+  /// `group_skip` more after every `group` pieces.
   std::int64_t pieces = 1, skip = 0, group = 1, group_skip = 0;
 };
 
@@ -61,7 +61,8 @@ void multiply_block(const Block<Rows>& g) {
   if constexpr (R >= 8) {
     if (depth >= 16)  // the lines of the results to the right are there when their sums are
       unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<NV>([&](auto v) __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc + NV * V::width, 1); });
+        unroll<NV>([&](auto v)
+                       __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc + NV * V::width, 1); });
       });
   }
   const auto step = [&](std::int64_t k) __attribute__((always_inline)) {
@@ -109,10 +110,12 @@ void multiply_block(const Block<Rows>& g) {
   });
 }
 
-/// Sums of P panels and C columns, with the rows of a panel in a vector: the way of columns that would leave a vector of them all but
-/// empty. Panel p is packed [k][rows[p]]; row k of the columns begins at b + k*stride. The same additions as those of a block.
+/// Sums of P panels and C columns, with the rows of a panel in a vector: the way of columns that would leave a vector
+/// of them all but empty. Panel p is packed [k][rows[p]]; row k of the columns begins at b + k*stride. The same
+/// additions as those of a block.
 template <class V, int P, int C>
-void multiply_columns(std::int64_t depth, const float* const* panels, const int* rows, const float* b, std::int64_t stride, float (*sums)[C][V::width]) {
+void multiply_columns(std::int64_t depth, const float* const* panels, const int* rows, const float* b,
+                      std::int64_t stride, float (*sums)[C][V::width]) {
   V acc[P][C];
   const float* a[P];
   unroll<P>([&](auto p) __attribute__((always_inline)) {

@@ -50,7 +50,8 @@ struct FinishMoments {
     const std::int64_t c = a.first + i;
     const double count = static_cast<double>(a.images * a.pixels), mean = sum / count, around = squares - sum * mean;
     const double deviations = around > 0 ? around : around < 0 ? 0.0 : around;  // NaN stays
-    const double var = deviations / count, unbiased = count > 1 ? deviations / (count - 1) : var, m = static_cast<double>(a.momentum);
+    const double var = deviations / count, unbiased = count > 1 ? deviations / (count - 1) : var,
+                 m = static_cast<double>(a.momentum);
     a.mean[c] = static_cast<float>(mean);
     a.inv_std[c] = static_cast<float>(1 / sqrt(var + static_cast<double>(a.eps)));
     a.running_mean[c] = static_cast<float>((1 - m) * static_cast<double>(a.running_mean[c]) + m * mean);
@@ -63,7 +64,11 @@ struct BatchNormIndex {
   std::int64_t channels, first, last, pixels;
   PlaneIndex index;
   explicit BatchNormIndex(const BatchNormArgs<float>& a)
-      : channels(a.channels), first(a.first), last(a.last), pixels(a.pixels), index(a.images * (a.last - a.first), 1, static_cast<std::int32_t>(a.pixels)) {}
+      : channels(a.channels),
+        first(a.first),
+        last(a.last),
+        pixels(a.pixels),
+        index(a.images * (a.last - a.first), 1, static_cast<std::int32_t>(a.pixels)) {}
   struct At {
     std::int64_t channel, element;
   };
@@ -161,8 +166,8 @@ struct LrnForward {
   }
 };
 
-/// A thread an element of d: it makes anew what reaches each q that the element takes part in, size times the work of one that
-/// would share them, and needs no memory between threads.
+/// A thread an element of d: it makes anew what reaches each q that the element takes part in, size times the work of
+/// one that would share them, and needs no memory between threads.
 struct LrnBackward {
   LrnArgs<float> a;
   PlaneIndex index;
@@ -178,7 +183,8 @@ struct LrnBackward {
       // Close together the quotient loses its digits; the slope between them has an error of the second order.
       const double slope = fabs(dq) > 1e-5 * middle ? (v - v0) / dq : -beta * pow(middle, -beta - 1);
       const double signal = static_cast<double>(s[k * a.pixels]);
-      sum += signal * 0.5 * (static_cast<double>(x[k * a.pixels]) + static_cast<double>(x0[k * a.pixels])) * slope * static_cast<double>(a.alpha) / a.size;
+      sum += signal * 0.5 * (static_cast<double>(x[k * a.pixels]) + static_cast<double>(x0[k * a.pixels])) * slope *
+             static_cast<double>(a.alpha) / a.size;
       if (k == c) own = signal * 0.5 * (v + v0);
     }
     const double both = static_cast<double>(x[c * a.pixels]) + static_cast<double>(x0[c * a.pixels]);
@@ -192,8 +198,8 @@ void channel_affine(const ChannelAffineArgs<float>& a) noexcept {
   for_each(a.planes * a.pixels, ChannelAffine{a, PlaneIndex(a.planes, 1, static_cast<std::int32_t>(a.pixels))});
 }
 
-void norm_coefficients(const float* gamma, const float* beta, const float* mean, const float* var, float eps, Substitute w, Substitute b,
-                       float* scale, float* shift, std::int64_t n) noexcept {
+void norm_coefficients(const float* gamma, const float* beta, const float* mean, const float* var, float eps,
+                       Substitute w, Substitute b, float* scale, float* shift, std::int64_t n) noexcept {
   for_each(n, NormCoefficients{gamma, beta, mean, var, eps, w, b, scale, shift});
 }
 
@@ -207,17 +213,24 @@ void batch_norm_forward(const BatchNormArgs<float>& a) noexcept {
 
 void batch_norm_backward(const BatchNormArgs<float>& a) noexcept {
   const ChannelSplit split(a.images, a.channels, a.pixels, a.first, a.last);
-  double* const parts = split.reduce(GradientTerms{a.x, a.dy, a.mean, a.inv_std}, static_cast<std::size_t>(a.last - a.first) * 2 * sizeof(float));
+  double* const parts = split.reduce(GradientTerms{a.x, a.dy, a.mean, a.inv_std},
+                                     static_cast<std::size_t>(a.last - a.first) * 2 * sizeof(float));
   if (!parts) return;
   auto* const means = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(parts) + split.bytes<GradientTerms>());
   for_each(a.last - a.first, FinishGradients{a, parts, split.splits(), means});
   if (a.dx) for_each(a.images * (a.last - a.first) * a.pixels, BatchNormBackward{a, BatchNormIndex(a), means});
 }
 
-PlaneIndex lrn_index(const LrnArgs<float>& a) { return PlaneIndex(a.images * a.channels, 1, static_cast<std::int32_t>(a.pixels)); }
+PlaneIndex lrn_index(const LrnArgs<float>& a) {
+  return PlaneIndex(a.images * a.channels, 1, static_cast<std::int32_t>(a.pixels));
+}
 
-void lrn_forward(const LrnArgs<float>& a) noexcept { for_each(a.images * a.channels * a.pixels, LrnForward{a, lrn_index(a)}); }
-void lrn_backward(const LrnArgs<float>& a) noexcept { for_each(a.images * a.channels * a.pixels, LrnBackward{a, lrn_index(a)}); }
+void lrn_forward(const LrnArgs<float>& a) noexcept {
+  for_each(a.images * a.channels * a.pixels, LrnForward{a, lrn_index(a)});
+}
+void lrn_backward(const LrnArgs<float>& a) noexcept {
+  for_each(a.images * a.channels * a.pixels, LrnBackward{a, lrn_index(a)});
+}
 
 }  // namespace
 

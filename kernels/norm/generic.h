@@ -18,9 +18,12 @@ void channel_affine(const ChannelAffineArgs<float>& a) noexcept {
         store(V::fma(scale, f(load<V>(a.x + at + i, step)), shift), a.y + at + i, a.add, step);
       });
     };
-    if (!a.x) stream<V>(a.pixels, [&](std::int64_t i, auto step) { store(shift, a.y + at + i, a.add, step); });
-    else if (raw) each([](V v) { return v; });
-    else each([&](V v) { return sub(v); });
+    if (!a.x)
+      stream<V>(a.pixels, [&](std::int64_t i, auto step) { store(shift, a.y + at + i, a.add, step); });
+    else if (raw)
+      each([](V v) { return v; });
+    else
+      each([&](V v) { return sub(v); });
   }
 }
 
@@ -100,7 +103,8 @@ void batch_norm_backward(const BatchNormArgs<float>& a) noexcept {
     // dx = scale dy - scale mean(dy) - (x - mean) inv scale mean(dy x^)
     const V f = V::set(static_cast<float>(scale));
     const V constant = V::set(a.constant ? 0 : static_cast<float>(scale * sum / count));
-    const V slope = V::set(a.constant ? 0 : static_cast<float>(scale * product / count * static_cast<double>(a.inv_std[c])));
+    const V slope =
+        V::set(a.constant ? 0 : static_cast<float>(scale * product / count * static_cast<double>(a.inv_std[c])));
     for (std::int64_t n = 0; n < a.images; ++n) {
       const std::int64_t at = (n * a.channels + c) * a.pixels;
       stream<V>(a.pixels, [&](std::int64_t i, auto step) {

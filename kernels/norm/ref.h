@@ -18,8 +18,8 @@ void channel_affine(const ChannelAffineArgs<T>& a) noexcept {
 }
 
 template <class T>
-void norm_coefficients(const T* gamma, const T* beta, const T* mean, const T* var, float eps, Substitute w, Substitute b,
-                       T* scale, T* shift, std::int64_t n) noexcept {
+void norm_coefficients(const T* gamma, const T* beta, const T* mean, const T* var, float eps, Substitute w,
+                       Substitute b, T* scale, T* shift, std::int64_t n) noexcept {
   for (std::int64_t c = 0; c < n; ++c) {
     const T s = gamma[c] / std::sqrt(var[c] + T(eps));
     if (scale) scale[c] = substituted(w, s);
@@ -38,7 +38,9 @@ void batch_norm_forward(const BatchNormArgs<T>& a) noexcept {
     };
     each([&](std::int64_t i) { sum += static_cast<double>(a.x[i]); });
     const double mean = sum / count;
-    each([&](std::int64_t i) { squares += (static_cast<double>(a.x[i]) - mean) * (static_cast<double>(a.x[i]) - mean); });
+    each([&](std::int64_t i) {
+      squares += (static_cast<double>(a.x[i]) - mean) * (static_cast<double>(a.x[i]) - mean);
+    });
     const double var = squares / count, inv = 1 / std::sqrt(var + static_cast<double>(a.eps));
     a.mean[c] = static_cast<T>(mean);
     a.inv_std[c] = static_cast<T>(inv);
@@ -47,7 +49,8 @@ void batch_norm_forward(const BatchNormArgs<T>& a) noexcept {
     a.running_var[c] = static_cast<T>((1 - m) * static_cast<double>(a.running_var[c]) + m * unbiased);
     const double scale = static_cast<double>(a.gamma[c]) * inv, beta = static_cast<double>(a.beta[c]);
     each([&](std::int64_t i) {
-      const T v = static_cast<T>(scale * (static_cast<double>(a.x[i]) - mean) + beta + (a.residual ? static_cast<double>(a.residual[i]) : 0));
+      const T v = static_cast<T>(scale * (static_cast<double>(a.x[i]) - mean) + beta +
+                                 (a.residual ? static_cast<double>(a.residual[i]) : 0));
       a.y[i] = a.relu && v < 0 ? T(0) : v;
     });
   }
@@ -74,7 +77,8 @@ void batch_norm_backward(const BatchNormArgs<T>& a) noexcept {
     const double scale = static_cast<double>(a.gamma[c]) * inv;
     const double mean_dy = a.constant ? 0 : sum / count, mean_product = a.constant ? 0 : product / count;
     each([&](std::int64_t i) {
-      put(a.dx[i], static_cast<T>(scale * (static_cast<double>(a.dy[i]) - mean_dy - normalised(i) * mean_product)), a.add_dx);
+      put(a.dx[i], static_cast<T>(scale * (static_cast<double>(a.dy[i]) - mean_dy - normalised(i) * mean_product)),
+          a.add_dx);
     });
   }
 }
@@ -98,7 +102,8 @@ void lrn_forward(const LrnArgs<T>& a) noexcept {
       const std::int64_t at = n * a.channels * a.pixels + p;
       for (std::int64_t c = 0; c < a.channels; ++c) {
         const double q = lrn_sum(a, a.x + at, c);
-        a.y[at + c * a.pixels] = static_cast<T>(static_cast<double>(a.x[at + c * a.pixels]) * std::pow(q, -static_cast<double>(a.beta)));
+        a.y[at + c * a.pixels] =
+            static_cast<T>(static_cast<double>(a.x[at + c * a.pixels]) * std::pow(q, -static_cast<double>(a.beta)));
       }
     }
 }
@@ -125,8 +130,10 @@ void lrn_backward(const LrnArgs<T>& a) noexcept {
       }
       for (std::int64_t c = 0; c < a.channels; ++c) {
         double sum = 0;
-        for (std::int64_t k = c > after ? c - after : 0; k <= c + before && k < a.channels; ++k) sum += static_cast<double>(a.scratch[k]);
-        a.d[at + c * a.pixels] += static_cast<T>(sum * (static_cast<double>(x[c * a.pixels]) + static_cast<double>(x0[c * a.pixels])));
+        for (std::int64_t k = c > after ? c - after : 0; k <= c + before && k < a.channels; ++k)
+          sum += static_cast<double>(a.scratch[k]);
+        a.d[at + c * a.pixels] +=
+            static_cast<T>(sum * (static_cast<double>(x[c * a.pixels]) + static_cast<double>(x0[c * a.pixels])));
       }
     }
 }

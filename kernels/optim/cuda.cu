@@ -1,4 +1,5 @@
-// Optimiser steps on a CUDA device, one pass over a flat block. The factors that hold for the whole block are made in double.
+// Optimiser steps on a CUDA device, one pass over a flat block. The factors that hold for the whole block are made in
+// double.
 #include <cmath>
 
 #include "kernels/cuda/elementwise.h"
@@ -40,7 +41,8 @@ void adam(const AdamArgs<float>& o) noexcept {
   const double c1 = 1 - std::pow(static_cast<double>(o.beta1), static_cast<double>(o.step));
   const double c2 = 1 - std::pow(static_cast<double>(o.beta2), static_cast<double>(o.step));
   const double lr = static_cast<double>(o.lr);
-  for_each(o.n, Adam{o, static_cast<float>(lr / c1), static_cast<float>(1 / std::sqrt(c2)), static_cast<float>(1 - lr * static_cast<double>(o.weight_decay))});
+  for_each(o.n, Adam{o, static_cast<float>(lr / c1), static_cast<float>(1 / std::sqrt(c2)),
+                     static_cast<float>(1 - lr * static_cast<double>(o.weight_decay))});
 }
 
 }  // namespace

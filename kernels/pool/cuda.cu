@@ -1,5 +1,5 @@
-// Pools on a CUDA device. The ways back are in gather form: a thread an input, which visits the windows that hold it in their
-// order, so that no two threads add to one place and sums are the same every time.
+// Pools on a CUDA device. The ways back are in gather form: a thread an input, which visits the windows that hold it in
+// their order, so that no two threads add to one place and sums are the same every time.
 #include "kernels/cuda/elementwise.h"
 
 namespace vitrine::kernels::cuda {
@@ -9,8 +9,8 @@ struct PoolAxis {
   std::int32_t in, out, kernel, stride, pad, dilation, pad_after;
   bool adaptive;
 
-  /// The window of output i: taps first <= t < last lie in the input, at begin + t * dilation; `counted` lie in the input or in
-  /// the declared padding. A switch counts `span` taps to a row.
+  /// The window of output i: taps first <= t < last lie in the input, at begin + t * dilation; `counted` lie in the
+  /// input or in the declared padding. A switch counts `span` taps to a row.
   struct Window {
     std::int32_t begin, first, last, counted, span;
   };
@@ -23,7 +23,11 @@ struct PoolAxis {
     const std::int32_t begin = i * stride - pad;
     const std::int32_t first = begin < 0 ? (-begin + dilation - 1) / dilation : 0;
     const std::int32_t last = taps_before(begin, in), counted = taps_before(begin, in + pad_after);
-    return {begin, first < kernel ? first : kernel, last > first ? last : first < kernel ? first : kernel, counted, kernel};
+    return {begin, first < kernel ? first : kernel,
+            last > first     ? last
+            : first < kernel ? first
+                             : kernel,
+            counted, kernel};
   }
 
   /// The windows from .. to that can hold input p; one that does has it as tap (p - begin) / dilation.
@@ -31,8 +35,11 @@ struct PoolAxis {
     std::int32_t from, to;
   };
   __device__ Windows windows(std::int32_t p) const {
-    if (adaptive) return {static_cast<std::int32_t>(std::int64_t{p} * out / in), static_cast<std::int32_t>(((std::int64_t{p} + 1) * out - 1) / in)};
-    const std::int32_t reach = p + pad - (kernel - 1) * dilation, from = reach > 0 ? (reach + stride - 1) / stride : 0, to = (p + pad) / stride;
+    if (adaptive)
+      return {static_cast<std::int32_t>(std::int64_t{p} * out / in),
+              static_cast<std::int32_t>(((std::int64_t{p} + 1) * out - 1) / in)};
+    const std::int32_t reach = p + pad - (kernel - 1) * dilation, from = reach > 0 ? (reach + stride - 1) / stride : 0,
+                       to = (p + pad) / stride;
     return {from, to < out ? to : out - 1};
   }
   /// The tap of window w, which starts at `begin`, that reads input p; -1 where none does.
@@ -40,7 +47,9 @@ struct PoolAxis {
     const std::int32_t step = adaptive ? 1 : dilation, offset = p - w.begin, t = offset / step;
     return offset >= 0 && t * step == offset && t >= w.first && t < w.last ? t : -1;
   }
-  __device__ std::int32_t place(const Window& w, std::int32_t tap) const { return w.begin + tap * (adaptive ? 1 : dilation); }
+  __device__ std::int32_t place(const Window& w, std::int32_t tap) const {
+    return w.begin + tap * (adaptive ? 1 : dilation);
+  }
 
  private:
   /// How many taps of the kernel lie before `end`.
@@ -61,8 +70,12 @@ struct Pool {
   __device__ std::int32_t divisor(const PoolAxis::Window& a, const PoolAxis::Window& b) const {
     return count_padding ? a.counted * b.counted : (a.last - a.first) * (b.last - b.first);
   }
-  __device__ std::int64_t input(std::int64_t plane, std::int32_t row, std::int32_t column) const { return (plane * y.in + row) * x.in + column; }
-  __device__ std::int64_t output(std::int64_t plane, std::int32_t row, std::int32_t column) const { return (plane * y.out + row) * x.out + column; }
+  __device__ std::int64_t input(std::int64_t plane, std::int32_t row, std::int32_t column) const {
+    return (plane * y.in + row) * x.in + column;
+  }
+  __device__ std::int64_t output(std::int64_t plane, std::int32_t row, std::int32_t column) const {
+    return (plane * y.out + row) * x.out + column;
+  }
 };
 
 struct MaxPoolForward {
@@ -144,7 +157,8 @@ struct AvgPoolForward {
     const auto a = pool.y.window(at.row), b = pool.x.window(at.column);
     float sum = 0;
     for (std::int32_t ty = a.first; ty < a.last; ++ty)
-      for (std::int32_t tx = b.first; tx < b.last; ++tx) sum += x[pool.input(at.plane, pool.y.place(a, ty), pool.x.place(b, tx))];
+      for (std::int32_t tx = b.first; tx < b.last; ++tx)
+        sum += x[pool.input(at.plane, pool.y.place(a, ty), pool.x.place(b, tx))];
     const std::int32_t count = pool.divisor(a, b);
     y[i] = count ? sum / static_cast<float>(count) : 0.0f;
   }
@@ -190,7 +204,9 @@ void max_pool_gather(const PoolShape& s, const float* x, const Switch* switches,
 void max_pool_scatter(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) noexcept {
   for_each(input_count(s), MaxPoolScatter{Pool(s), inputs(s), y, switches, x, add});
 }
-void avg_pool_forward(const PoolShape& s, const float* x, float* y) noexcept { for_each(output_count(s), AvgPoolForward{Pool(s), outputs(s), x, y}); }
+void avg_pool_forward(const PoolShape& s, const float* x, float* y) noexcept {
+  for_each(output_count(s), AvgPoolForward{Pool(s), outputs(s), x, y});
+}
 void avg_pool_backward(const PoolShape& s, const float* y, float* x, bool add) noexcept {
   for_each(input_count(s), AvgPoolBackward{Pool(s), inputs(s), y, x, add});
 }

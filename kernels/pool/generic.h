@@ -91,8 +91,8 @@ VITRINE_INLINE void max_of_window(const PoolShape& s, const float* x, const Wind
   if (to) *to = at;
 }
 
-/// Images innermost: every vector is one place of as many images. Calls body(window along y, along x) for every output of every plane,
-/// with x moved to the plane.
+/// Images innermost: every vector is one place of as many images. Calls body(window along y, along x) for every output
+/// of every plane, with x moved to the plane.
 template <class V, class X, class F>
 VITRINE_INLINE void over_windows(const PoolShape& s, X* x, F&& body) {
   for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w * V::width)
@@ -116,7 +116,9 @@ void max_pool_lanes(const PoolShape& s, const float* x, float* y, Switch* switch
       for (std::int64_t i = 0; i < s.oh; ++i) {
         const float *top = x + 2 * i * s.w * V::width, *bottom = top + s.w * V::width;
         for (std::int64_t j = 0; j < s.ow && !switches; ++j, top += 2 * V::width, bottom += 2 * V::width, y += V::width)
-          larger_of(larger_of(V::load(top), V::load(top + V::width)), larger_of(V::load(bottom), V::load(bottom + V::width))).store(y);
+          larger_of(larger_of(V::load(top), V::load(top + V::width)),
+                    larger_of(V::load(bottom), V::load(bottom + V::width)))
+              .store(y);
         for (std::int64_t j = 0; j < s.ow && switches; ++j, top += 2 * V::width, bottom += 2 * V::width) {
           V best = V::load(top), at = V::zero();
           take_larger(V::load(top + V::width), V::set(1), best, at);
@@ -127,22 +129,23 @@ void max_pool_lanes(const PoolShape& s, const float* x, float* y, Switch* switch
       }
     return;
   }
-  over_windows<V>(s, x, [&](const float* plane, const Window& a, const Window& b) __attribute__((always_inline)) {
-    V best = V::zero(), at = V::zero();
-    for (std::int64_t ty = a.first; ty < a.last; ++ty) {
-      const float* const row = plane + ((a.begin + ty * a.dilation) * s.w + b.begin) * V::width;
-      for (std::int64_t tx = b.first; tx < b.last; ++tx) {
-        const V v = V::load(row + tx * b.dilation * V::width), tap = V::set(static_cast<float>(ty * b.span + tx));
-        if (ty == a.first && tx == b.first) {
-          best = v;
-          at = tap;
-        } else {
-          take_larger(v, tap, best, at);
+  over_windows<V>(
+      s, x, [&](const float* plane, const Window& a, const Window& b) __attribute__((always_inline)) {
+        V best = V::zero(), at = V::zero();
+        for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+          const float* const row = plane + ((a.begin + ty * a.dilation) * s.w + b.begin) * V::width;
+          for (std::int64_t tx = b.first; tx < b.last; ++tx) {
+            const V v = V::load(row + tx * b.dilation * V::width), tap = V::set(static_cast<float>(ty * b.span + tx));
+            if (ty == a.first && tx == b.first) {
+              best = v;
+              at = tap;
+            } else {
+              take_larger(v, tap, best, at);
+            }
+          }
         }
-      }
-    }
-    finish(best, at);
-  });
+        finish(best, at);
+      });
 }
 
 template <class V>
@@ -155,7 +158,8 @@ void max_pool_scatter_lanes(const PoolShape& s, const float* y, const Switch* sw
     for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w * V::width)
       for (std::int64_t i = 0; i < s.oh; ++i) {
         float *top = x + 2 * i * s.w * V::width, *bottom = top + s.w * V::width;
-        for (std::int64_t j = 0; j < s.ow; ++j, y += V::width, switches += V::width, top += 2 * V::width, bottom += 2 * V::width) {
+        for (std::int64_t j = 0; j < s.ow;
+             ++j, y += V::width, switches += V::width, top += 2 * V::width, bottom += 2 * V::width) {
           const V v = V::load(y), at = V::load_u16_n(switches, V::width), z = V::zero();
           store(V::select(at == z, v, z), top, add, Whole{});
           store(V::select(at == V::set(1), v, z), top + V::width, add, Whole{});
@@ -165,16 +169,18 @@ void max_pool_scatter_lanes(const PoolShape& s, const float* y, const Switch* sw
       }
     return;
   }
-  over_windows<V>(s, x, [&](float* plane, const Window& a, const Window& b) __attribute__((always_inline)) {
-    const V v = V::load(y), at = V::load_u16_n(switches, V::width);
-    y += V::width;
-    switches += V::width;
-    for (std::int64_t ty = a.first; ty < a.last; ++ty) {
-      float* const row = plane + ((a.begin + ty * a.dilation) * s.w + b.begin) * V::width;
-      for (std::int64_t tx = b.first; tx < b.last; ++tx)
-        store(V::select(at == V::set(static_cast<float>(ty * b.span + tx)), v, V::zero()), row + tx * b.dilation * V::width, true, Whole{});
-    }
-  });
+  over_windows<V>(
+      s, x, [&](float* plane, const Window& a, const Window& b) __attribute__((always_inline)) {
+        const V v = V::load(y), at = V::load_u16_n(switches, V::width);
+        y += V::width;
+        switches += V::width;
+        for (std::int64_t ty = a.first; ty < a.last; ++ty) {
+          float* const row = plane + ((a.begin + ty * a.dilation) * s.w + b.begin) * V::width;
+          for (std::int64_t tx = b.first; tx < b.last; ++tx)
+            store(V::select(at == V::set(static_cast<float>(ty * b.span + tx)), v, V::zero()),
+                  row + tx * b.dilation * V::width, true, Whole{});
+        }
+      });
 }
 
 template <class V>

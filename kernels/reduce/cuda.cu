@@ -24,7 +24,9 @@ struct StatsTerms {
 struct DotTerms {
   static constexpr int kValues = 1;
   const float *x, *y;
-  __device__ void add(std::int64_t i, double (&v)[kValues]) const { v[0] += static_cast<double>(x[i]) * static_cast<double>(y[i]); }
+  __device__ void add(std::int64_t i, double (&v)[kValues]) const {
+    v[0] += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+  }
   static __device__ double join(int, double a, double b) { return a + b; }
 };
 
@@ -103,7 +105,8 @@ double dot(const float* x, const float* y, std::int64_t n) noexcept {
   return v[0];
 }
 
-void channel_sum(const float* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, float* y, bool add) noexcept {
+void channel_sum(const float* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, float* y,
+                 bool add) noexcept {
   const ChannelSplit split(images, channels, pixels, 0, channels);
   double* const parts = split.reduce(ChannelSumTerms{x}, 0);
   if (parts) for_each(channels, StoreChannelSum{parts, split.splits(), y, add});

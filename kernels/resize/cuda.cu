@@ -35,8 +35,10 @@ struct ResizeAxis {
     std::int32_t low = 0, high = out;
     while (low < high) {
       const std::int32_t middle = low + (high - low) / 2;
-      if (tap(middle).at[1] < p) low = middle + 1;
-      else high = middle;
+      if (tap(middle).at[1] < p)
+        low = middle + 1;
+      else
+        high = middle;
     }
     return low;
   }
@@ -45,7 +47,8 @@ struct ResizeAxis {
 struct Resize {
   ResizeAxis y, x;
   explicit Resize(const ResizeShape& s)
-      : y{s.h, s.oh, s.step_h, s.bilinear, s.align_corners, s.half_pixel}, x{s.w, s.ow, s.step_w, s.bilinear, s.align_corners, s.half_pixel} {}
+      : y{s.h, s.oh, s.step_h, s.bilinear, s.align_corners, s.half_pixel},
+        x{s.w, s.ow, s.step_w, s.bilinear, s.align_corners, s.half_pixel} {}
 };
 
 struct ResizeForward {
@@ -86,13 +89,16 @@ struct ResizeBackward {
         const auto b = shape.x.tap(c);
         if (b.at[0] > at.column) break;
         const double w = weight(a, at.row) * weight(b, at.column);
-        if (w != 0) sum += static_cast<float>(w * static_cast<double>(y[(at.plane * shape.y.out + r) * shape.x.out + c]));
+        if (w != 0)
+          sum += static_cast<float>(w * static_cast<double>(y[(at.plane * shape.y.out + r) * shape.x.out + c]));
       }
     }
     put(x[i], sum, add);
   }
   /// What of a tap falls on input p, both its places being possibly the same.
-  static __device__ double weight(const ResizeAxis::Tap& t, std::int32_t p) { return (t.at[0] == p ? 1 - t.weight : 0.0) + (t.at[1] == p ? t.weight : 0.0); }
+  static __device__ double weight(const ResizeAxis::Tap& t, std::int32_t p) {
+    return (t.at[0] == p ? 1 - t.weight : 0.0) + (t.at[1] == p ? t.weight : 0.0);
+  }
 };
 
 namespace {

@@ -14,7 +14,8 @@ struct Tap {
 inline Tap resize_tap(const ResizeShape& s, std::int64_t o, std::int64_t in, std::int64_t out, float given) noexcept {
   const double step = given > 0 ? static_cast<double>(given) : static_cast<double>(in) / static_cast<double>(out);
   double x = s.half_pixel ? (static_cast<double>(o) + 0.5) * step - 0.5 : static_cast<double>(o) * step;
-  if (s.align_corners) x = out > 1 ? static_cast<double>(o) * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
+  if (s.align_corners)
+    x = out > 1 ? static_cast<double>(o) * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
   const double last = static_cast<double>(in - 1);
   Tap t;
   if (!s.bilinear) {

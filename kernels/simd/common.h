@@ -151,7 +151,8 @@ void transpose(const Substitute& s, const float* src, std::int64_t ld_src, std::
   // Fours of rows times vectors of columns; the last ones reach back over what has been written, with the same numbers.
   if (rows < 4 || n < V::width) {
     for (std::int64_t k = 0; k < n; ++k)
-      for (std::int64_t r = 0; r < rows; ++r) dst[k * ld_dst + r] = raw ? src[r * ld_src + k] : substituted(s, src[r * ld_src + k]);
+      for (std::int64_t r = 0; r < rows; ++r)
+        dst[k * ld_dst + r] = raw ? src[r * ld_src + k] : substituted(s, src[r * ld_src + k]);
     return;
   }
   for (std::int64_t r_next = 0; r_next < rows; r_next += 4) {

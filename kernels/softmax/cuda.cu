@@ -1,5 +1,6 @@
-// Softmax and cross-entropy on a CUDA device: a warp a row, its lanes side by side along the row. A row that holds NaN or
-// +inf, or nothing but -inf, gives NaN throughout: the largest element ignores NaN, the sum of exponentials does not.
+// Softmax and cross-entropy on a CUDA device: a warp a row, its lanes side by side along the row. A row that holds NaN
+// or +inf, or nothing but -inf, gives NaN throughout: the largest element ignores NaN, the sum of exponentials does
+// not.
 #include "kernels/cuda/reduce.h"
 
 namespace vitrine::kernels::cuda {
@@ -10,7 +11,9 @@ constexpr int kSoftmaxBlock = 128, kSoftmaxRows = kSoftmaxBlock / 32;
 template <class Body>
 __device__ __forceinline__ void for_rows(std::int64_t n, Body body) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (std::int64_t row = std::int64_t{blockIdx.x} * kSoftmaxRows + threadIdx.x / 32; row < n; row += std::int64_t{gridDim.x} * kSoftmaxRows) body(row, lane);
+  for (std::int64_t row = std::int64_t{blockIdx.x} * kSoftmaxRows + threadIdx.x / 32; row < n;
+       row += std::int64_t{gridDim.x} * kSoftmaxRows)
+    body(row, lane);
 }
 
 __device__ __forceinline__ float row_max(const float* x, std::int64_t k, int lane) {
@@ -19,7 +22,8 @@ __device__ __forceinline__ float row_max(const float* x, std::int64_t k, int lan
   return warp_reduce(m, Maximum());
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock) softmax_forward_kernel(const float* x, std::int64_t n, std::int64_t k, float* y) {
+__global__ void __launch_bounds__(kSoftmaxBlock)
+    softmax_forward_kernel(const float* x, std::int64_t n, std::int64_t k, float* y) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const float* const from = x + row * k;
     float* const to = y + row * k;
@@ -35,7 +39,8 @@ __global__ void __launch_bounds__(kSoftmaxBlock) softmax_forward_kernel(const fl
   });
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock) softmax_backward_kernel(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) {
+__global__ void __launch_bounds__(kSoftmaxBlock)
+    softmax_backward_kernel(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const std::int64_t at = row * k;
     float sum = 0;
@@ -52,28 +57,33 @@ __device__ __forceinline__ double log_sum_above(const float* x, std::int64_t k, 
   return log(warp_reduce(sum, Sum()));
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock) log_softmax_forward_kernel(const float* x, std::int64_t n, std::int64_t k, float* y) {
+__global__ void __launch_bounds__(kSoftmaxBlock)
+    log_softmax_forward_kernel(const float* x, std::int64_t n, std::int64_t k, float* y) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const float* const from = x + row * k;
     const double m = static_cast<double>(row_max(from, k, lane)), log_sum = m + log_sum_above(from, k, lane, m);
-    for (std::int64_t j = lane; j < k; j += 32) y[row * k + j] = static_cast<float>(static_cast<double>(from[j]) - log_sum);
+    for (std::int64_t j = lane; j < k; j += 32)
+      y[row * k + j] = static_cast<float>(static_cast<double>(from[j]) - log_sum);
   });
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock) log_softmax_backward_kernel(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) {
+__global__ void __launch_bounds__(kSoftmaxBlock)
+    log_softmax_backward_kernel(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const std::int64_t at = row * k;
     double sum = 0;
     for (std::int64_t j = lane; j < k; j += 32) sum += static_cast<double>(s[at + j]);
     sum = warp_reduce(sum, Sum());
     for (std::int64_t j = lane; j < k; j += 32)
-      put(d[at + j], static_cast<float>(static_cast<double>(s[at + j]) - exp(static_cast<double>(y[at + j])) * sum), add);
+      put(d[at + j], static_cast<float>(static_cast<double>(s[at + j]) - exp(static_cast<double>(y[at + j])) * sum),
+          add);
   });
 }
 
 /// One pass for the loss and one for its gradient, while the row is in the cache. loss: of the device.
-__global__ void __launch_bounds__(kSoftmaxBlock) cross_entropy_kernel(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale,
-                                                                      double* loss, float* d) {
+__global__ void __launch_bounds__(kSoftmaxBlock)
+    cross_entropy_kernel(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale, double* loss,
+                         float* d) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const float *const from = x + row * k, *const goal = target + row * k;
     const double m = static_cast<double>(row_max(from, k, lane)), log_sum = log_sum_above(from, k, lane, m);
@@ -89,7 +99,8 @@ __global__ void __launch_bounds__(kSoftmaxBlock) cross_entropy_kernel(const floa
     if (lane == 0) loss[row] = k > 0 ? l : 0.0;
     if (!d) return;
     for (std::int64_t j = lane; j < k; j += 32)
-      d[row * k + j] = scale * static_cast<float>(t * exp(static_cast<double>(from[j]) - m - log_sum) - static_cast<double>(goal[j]));
+      d[row * k + j] = scale * static_cast<float>(t * exp(static_cast<double>(from[j]) - m - log_sum) -
+                                                  static_cast<double>(goal[j]));
   });
 }
 
@@ -100,16 +111,21 @@ void launch_rows(void (*kernel)(P...), std::int64_t n, A... args) noexcept {
   if (n > 0) launch(kernel, blocks_for(n, kSoftmaxRows), kSoftmaxBlock, 0, args...);
 }
 
-void softmax_forward(const float* x, std::int64_t n, std::int64_t k, float* y) noexcept { launch_rows(softmax_forward_kernel, n, x, n, k, y); }
+void softmax_forward(const float* x, std::int64_t n, std::int64_t k, float* y) noexcept {
+  launch_rows(softmax_forward_kernel, n, x, n, k, y);
+}
 void softmax_backward(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) noexcept {
   launch_rows(softmax_backward_kernel, n, y, s, n, k, d, add);
 }
-void log_softmax_forward(const float* x, std::int64_t n, std::int64_t k, float* y) noexcept { launch_rows(log_softmax_forward_kernel, n, x, n, k, y); }
+void log_softmax_forward(const float* x, std::int64_t n, std::int64_t k, float* y) noexcept {
+  launch_rows(log_softmax_forward_kernel, n, x, n, k, y);
+}
 void log_softmax_backward(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) noexcept {
   launch_rows(log_softmax_backward_kernel, n, y, s, n, k, d, add);
 }
 
-void cross_entropy(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale, double* loss, float* d) noexcept {
+void cross_entropy(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale, double* loss,
+                   float* d) noexcept {
   if (n <= 0) return;
   const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(double);
   auto* const rows = static_cast<double*>(workspace(bytes));

@@ -48,7 +48,8 @@ void log_softmax_backward(const T* y, const T* s, std::int64_t n, std::int64_t k
   for (std::int64_t i = 0; i < n; ++i, y += k, s += k, d += k) {
     double sum = 0;
     for (std::int64_t j = 0; j < k; ++j) sum += static_cast<double>(s[j]);
-    for (std::int64_t j = 0; j < k; ++j) put(d[j], static_cast<T>(static_cast<double>(s[j]) - std::exp(static_cast<double>(y[j])) * sum), add);
+    for (std::int64_t j = 0; j < k; ++j)
+      put(d[j], static_cast<T>(static_cast<double>(s[j]) - std::exp(static_cast<double>(y[j])) * sum), add);
   }
 }
 

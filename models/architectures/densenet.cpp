@@ -37,7 +37,8 @@ Id densenet(Network& net, Id x, std::span<const int> blocks, std::int32_t growth
     h = conv2d(g, x, {.out = first, .kernel = 3, .padding = 1, .bias = false}, "features.conv0");
   } else {
     h = conv2d(g, x, {.out = first, .kernel = 7, .stride = 2, .padding = 3, .bias = false}, "features.conv0");
-    h = max_pool(g, norm_relu(g, h, "features.norm0", "features.relu0"), {.kernel = 3, .stride = 2, .padding = 1}, "features.pool0");
+    h = max_pool(g, norm_relu(g, h, "features.norm0", "features.relu0"), {.kernel = 3, .stride = 2, .padding = 1},
+                 "features.pool0");
   }
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const std::string number = std::to_string(b + 1);

@@ -16,7 +16,8 @@ Id alexnet(Network&, Id input);
 /// `layout`: channels of the convolutions, 0 for a max pool [Simonyan & Zisserman 2015, table 1].
 Id vgg(Network&, Id input, std::span<const std::int32_t> layout, bool batch_norm, bool cifar);
 
-/// Blocks in the four stages; bottleneck: 1x1, 3x3, 1x1 [He et al. 2016, table 1], the stride at the 3x3 as in torchvision.
+/// Blocks in the four stages; bottleneck: 1x1, 3x3, 1x1 [He et al. 2016, table 1], the stride at the 3x3 as in
+/// torchvision.
 Id resnet(Network&, Id input, const std::array<int, 4>& blocks, bool bottleneck);
 /// 6n+2 layers for small pictures [He et al. 2016, section 4.2], shortcuts without parameters (option A).
 Id resnet_cifar(Network&, Id input, int n);

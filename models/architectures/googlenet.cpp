@@ -24,11 +24,14 @@ struct Widths {
 
 Id inception(GraphBuilder& g, Id x, const Widths& w) {
   const std::string name = w.name;
-  const Id pooled = max_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1, .ceil_mode = true}, (name + ".branch4.0").c_str());
+  const Id pooled =
+      max_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1, .ceil_mode = true}, (name + ".branch4.0").c_str());
   const Id parts[] = {
       basic(g, x, {.out = w.one, .kernel = 1}, name + ".branch1"),
-      basic(g, basic(g, x, {.out = w.reduce3, .kernel = 1}, name + ".branch2.0"), {.out = w.three, .kernel = 3, .padding = 1}, name + ".branch2.1"),
-      basic(g, basic(g, x, {.out = w.reduce5, .kernel = 1}, name + ".branch3.0"), {.out = w.five, .kernel = 3, .padding = 1}, name + ".branch3.1"),
+      basic(g, basic(g, x, {.out = w.reduce3, .kernel = 1}, name + ".branch2.0"),
+            {.out = w.three, .kernel = 3, .padding = 1}, name + ".branch2.1"),
+      basic(g, basic(g, x, {.out = w.reduce5, .kernel = 1}, name + ".branch3.0"),
+            {.out = w.five, .kernel = 3, .padding = 1}, name + ".branch3.1"),
       basic(g, pooled, {.out = w.pool, .kernel = 1}, name + ".branch4.1"),
   };
   return concat(g, parts, (name + ".concat").c_str());
@@ -37,8 +40,10 @@ Id inception(GraphBuilder& g, Id x, const Widths& w) {
 void auxiliary(Network& net, Id x, const std::string& name) {
   if (!net.with_auxiliary) return;
   GraphBuilder& g = net.g;
-  Id h = basic(g, adaptive_avg_pool(g, x, 4, 4, (name + ".avgpool").c_str()), {.out = 128, .kernel = 1}, name + ".conv");
-  h = relu(g, linear(g, flatten(g, h, (name + ".flatten").c_str()), 1024, (name + ".fc1").c_str()), (name + ".relu").c_str());
+  Id h =
+      basic(g, adaptive_avg_pool(g, x, 4, 4, (name + ".avgpool").c_str()), {.out = 128, .kernel = 1}, name + ".conv");
+  h = relu(g, linear(g, flatten(g, h, (name + ".flatten").c_str()), 1024, (name + ".fc1").c_str()),
+           (name + ".relu").c_str());
   linear(g, dropout(g, h, 0.7f, (name + ".dropout").c_str()), net.classes, (name + ".fc2").c_str());
   net.auxiliary.push_back({name + ".fc2", 0.3f});
 }
@@ -47,7 +52,9 @@ void auxiliary(Network& net, Id x, const std::string& name) {
 
 Id googlenet(Network& net, Id x) {
   GraphBuilder& g = net.g;
-  const auto pool = [&](Id in, std::int32_t kernel, const char* name) { return max_pool(g, in, {.kernel = kernel, .stride = 2, .ceil_mode = true}, name); };
+  const auto pool = [&](Id in, std::int32_t kernel, const char* name) {
+    return max_pool(g, in, {.kernel = kernel, .stride = 2, .ceil_mode = true}, name);
+  };
   Id h = basic(g, x, {.out = 64, .kernel = 7, .stride = 2, .padding = 3}, "conv1");
   h = basic(g, pool(h, 3, "maxpool1"), {.out = 64, .kernel = 1}, "conv2");
   h = pool(basic(g, h, {.out = 192, .kernel = 3, .padding = 1}, "conv3"), 3, "maxpool2");

@@ -41,10 +41,14 @@ Id resnet(Network& net, Id x, const std::array<int, 4>& blocks, bool bottleneck)
   for (std::size_t stage = 0; stage < 4; ++stage)
     for (int b = 0; b < blocks[stage]; ++b) {
       const std::string name = "layer" + std::to_string(stage + 1) + "." + std::to_string(b);
-      const std::int32_t planes = 64 << stage, out = bottleneck ? 4 * planes : planes, stride = stage > 0 && b == 0 ? 2 : 1;
-      const Id branch = bottleneck ? bottleneck_block(g, h, planes, stride, name) : basic_block(g, h, planes, stride, name);
+      const std::int32_t planes = 64 << stage, out = bottleneck ? 4 * planes : planes,
+                         stride = stage > 0 && b == 0 ? 2 : 1;
+      const Id branch =
+          bottleneck ? bottleneck_block(g, h, planes, stride, name) : basic_block(g, h, planes, stride, name);
       const bool fits = stride == 1 && g.shape(h).c() == out;
-      const Id skip = fits ? h : conv_bn(g, h, {.out = out, .kernel = 1, .stride = stride}, name + ".downsample.0", name + ".downsample.1");
+      const Id skip = fits ? h
+                           : conv_bn(g, h, {.out = out, .kernel = 1, .stride = stride}, name + ".downsample.0",
+                                     name + ".downsample.1");
       h = relu(g, add(g, branch, skip, (name + ".add").c_str()), (name + ".relu").c_str());
     }
   return linear(g, flatten(g, global_avg_pool(g, h, "avgpool"), "flatten"), net.classes, "fc");
@@ -74,13 +78,17 @@ Id resnet_cifar(Network& net, Id x, int n) {
 Id resnet8(Network& net, Id x) {
   GraphBuilder& g = net.g;
   int convolutions = 0, norms = 0, activations = 0;
-  const auto numbered = [](const char* base, int k) { return k == 0 ? std::string(base) : std::string(base) + "_" + std::to_string(k); };
+  const auto numbered = [](const char* base, int k) {
+    return k == 0 ? std::string(base) : std::string(base) + "_" + std::to_string(k);
+  };
   const auto conv = [&](Id in, std::int32_t out, std::int32_t kernel, std::int32_t stride) {
     // TensorFlow's "same": what is missing of an even size lies at the bottom and right.
     const Shape s = g.shape(in);
     Conv2d* const op = g.make<Conv2d>();
     if (op == nullptr) return no_id;
-    const auto missing = [&](std::int32_t size) { return std::max(0, ((size + stride - 1) / stride - 1) * stride + kernel - size); };
+    const auto missing = [&](std::int32_t size) {
+      return std::max(0, ((size + stride - 1) / stride - 1) * stride + kernel - size);
+    };
     op->out = out;
     op->kernel_h = op->kernel_w = kernel;
     op->stride_h = op->stride_w = stride;
@@ -88,11 +96,14 @@ Id resnet8(Network& net, Id x) {
     op->pad_bottom = missing(s.h()) - op->pad_top;
     op->pad_left = missing(s.w()) / 2;
     op->pad_right = missing(s.w()) - op->pad_left;
-    const GraphBuilder::Parameter parameters[] = {{"weight", {out, s.c(), kernel, kernel}, 4, Init::weight}, {"bias", {out, 1}, 1, Init::zero}};
+    const GraphBuilder::Parameter parameters[] = {{"weight", {out, s.c(), kernel, kernel}, 4, Init::weight},
+                                                  {"bias", {out, 1}, 1, Init::zero}};
     const Id inputs[] = {in};
     return g.add(op, inputs, parameters, numbered("conv2d", convolutions++).c_str());
   };
-  const auto norm = [&](Id in) { return batch_norm(g, in, numbered("batch_normalization", norms++).c_str(), 1e-3f, 0.01f); };
+  const auto norm = [&](Id in) {
+    return batch_norm(g, in, numbered("batch_normalization", norms++).c_str(), 1e-3f, 0.01f);
+  };
   const auto active = [&](Id in) { return relu(g, in, numbered("activation", activations++).c_str()); };
   Id h = active(norm(conv(x, 16, 3, 1)));
   int sums = 0;

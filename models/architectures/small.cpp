@@ -11,7 +11,8 @@
 namespace vitrine::families {
 namespace {
 
-// 5x5 convolutions keep 28x28 digits at 28 (padding 2 stands for LeCun's 32x32 frame) and leave larger frames to shrink.
+// 5x5 convolutions keep 28x28 digits at 28 (padding 2 stands for LeCun's 32x32 frame) and leave larger frames to
+// shrink.
 std::int32_t first_padding(const GraphBuilder& g, Id x) { return g.shape(x).h() < 32 ? 2 : 0; }
 
 }  // namespace
@@ -56,11 +57,16 @@ Id cnn6(Network& net, Id x) {
   return linear(g, dropout(g, h, 0.25f, "dropout"), net.classes, "fc2");
 }
 
-// A small network in the manner of VGG [Simonyan & Zisserman 2015] with batch norm: the one of model specification C1.10.
+// A small network in the manner of VGG [Simonyan & Zisserman 2015] with batch norm: the one of model specification
+// C1.10.
 Id vgg_mini(Network& net, Id x) {
   GraphBuilder& g = net.g;
   const auto conv = [&](Id in, std::int32_t out, const std::string& n) {
-    return relu(g, batch_norm(g, conv2d(g, in, {.out = out, .kernel = 3, .padding = 1, .bias = false}, ("conv" + n).c_str()), ("bn" + n).c_str()), ("relu" + n).c_str());
+    return relu(
+        g,
+        batch_norm(g, conv2d(g, in, {.out = out, .kernel = 3, .padding = 1, .bias = false}, ("conv" + n).c_str()),
+                   ("bn" + n).c_str()),
+        ("relu" + n).c_str());
   };
   Id h = conv(conv(x, 24, "1"), 24, "2");
   h = max_pool(g, h, {.kernel = 2}, "pool1");
@@ -76,9 +82,11 @@ Id vgg_mini(Network& net, Id x) {
 Id resnet_mini(Network& net, Id x) {
   GraphBuilder& g = net.g;
   const auto block = [&](Id in, std::int32_t out, std::int32_t stride, const std::string& name) {
-    Id h = relu(g, conv2d(g, in, {.out = out, .kernel = 3, .stride = stride, .padding = 1}, (name + ".conv1").c_str()), (name + ".relu1").c_str());
+    Id h = relu(g, conv2d(g, in, {.out = out, .kernel = 3, .stride = stride, .padding = 1}, (name + ".conv1").c_str()),
+                (name + ".relu1").c_str());
     h = conv2d(g, h, {.out = out, .kernel = 3, .padding = 1}, (name + ".conv2").c_str());
-    const Id skip = stride == 1 ? in : conv2d(g, in, {.out = out, .kernel = 1, .stride = stride}, (name + ".downsample").c_str());
+    const Id skip =
+        stride == 1 ? in : conv2d(g, in, {.out = out, .kernel = 1, .stride = stride}, (name + ".downsample").c_str());
     return relu(g, add(g, h, skip, (name + ".add").c_str()), (name + ".relu2").c_str());
   };
   Id h = relu(g, conv2d(g, x, {.out = 16, .kernel = 3, .padding = 1}, "conv1"), "relu");

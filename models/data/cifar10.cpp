@@ -9,7 +9,8 @@ namespace vitrine::data {
 std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Part part) {
   constexpr std::size_t record = 1 + 3 * 32 * 32;
   std::vector<std::string> names = {"test_batch.bin"};
-  if (part == Part::train) names = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
+  if (part == Part::train)
+    names = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
   ByteImages d;
   d.shape = {1, 3, 32, 32};
   d.classes = 10;
@@ -23,10 +24,14 @@ std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Part part) {
       if (!std::filesystem::exists(path, ignored)) continue;
       found = true;
       const std::vector<std::byte> raw = io::read_maybe_gzip(path);
-      if (raw.empty() || raw.size() % record != 0) throw Error(path + ": has " + std::to_string(raw.size()) + " bytes, expected a multiple of " + std::to_string(record));
+      if (raw.empty() || raw.size() % record != 0)
+        throw Error(path + ": has " + std::to_string(raw.size()) + " bytes, expected a multiple of " +
+                    std::to_string(record));
       for (std::size_t at = 0; at < raw.size(); at += record) {
         d.labels.push_back(std::to_integer<int>(raw[at]));
-        if (d.labels.back() > 9) throw Error(path + ": record " + std::to_string(at / record) + " has label " + std::to_string(d.labels.back()) + ", expected 0 to 9");
+        if (d.labels.back() > 9)
+          throw Error(path + ": record " + std::to_string(at / record) + " has label " +
+                      std::to_string(d.labels.back()) + ", expected 0 to 9");
         for (std::size_t k = 1; k < record; ++k) d.pixels.push_back(std::to_integer<std::uint8_t>(raw[at + k]));
       }
       break;

@@ -7,11 +7,14 @@
 namespace vitrine::data {
 namespace {
 
-constexpr const char* known = "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y, relations[:variant,...] or partshapes[:variant,...]";
+constexpr const char* known =
+    "mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y, relations[:variant,...] or "
+    "partshapes[:variant,...]";
 
 class Subset final : public Dataset {
  public:
-  Subset(std::shared_ptr<const Dataset> of, std::vector<std::int64_t> indices) : of_(std::move(of)), indices_(std::move(indices)) {}
+  Subset(std::shared_ptr<const Dataset> of, std::vector<std::int64_t> indices)
+      : of_(std::move(of)), indices_(std::move(indices)) {}
   std::int64_t size() const override { return static_cast<std::int64_t>(indices_.size()); }
   Shape image_shape() const override { return of_->image_shape(); }
   int classes() const override { return of_->classes(); }
@@ -19,7 +22,9 @@ class Subset final : public Dataset {
   int label(std::int64_t i) const override { return of_->label(at(i)); }
   void image(std::int64_t i, float* chw) const override { of_->image(at(i), chw); }
   void target(std::int64_t i, float* t) const override { of_->target(at(i), t); }
-  bool masks(std::int64_t i, std::uint8_t* object, std::uint8_t* parts) const override { return of_->masks(at(i), object, parts); }
+  bool masks(std::int64_t i, std::uint8_t* object, std::uint8_t* parts) const override {
+    return of_->masks(at(i), object, parts);
+  }
   std::vector<std::string> part_names() const override { return of_->part_names(); }
   std::vector<std::string> point_names() const override { return of_->point_names(); }
   std::vector<PointLabel> points(std::int64_t i) const override { return of_->points(at(i)); }
@@ -106,8 +111,11 @@ TrainTest open_for_training(const std::string& spec) {
     out.test = tenth(all, true);
     out.note = spec + ": has no split of its own, so every tenth image of each class is kept for testing";
   }
-  if (out.train->size() == 0 || out.test->size() == 0) throw Error(spec + ": has " + std::to_string(out.train->size()) + " training and " + std::to_string(out.test->size()) + " test images, expected at least one of each");
-  if (out.train->image_shape() != out.test->image_shape()) throw Error(spec + ": its training and test images differ in shape");
+  if (out.train->size() == 0 || out.test->size() == 0)
+    throw Error(spec + ": has " + std::to_string(out.train->size()) + " training and " +
+                std::to_string(out.test->size()) + " test images, expected at least one of each");
+  if (out.train->image_shape() != out.test->image_shape())
+    throw Error(spec + ": its training and test images differ in shape");
   return out;
 }
 

@@ -1,5 +1,5 @@
-// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y and the built-in relations and
-// partshapes.
+// Data sets by name: mnist:DIR, fashion:DIR, cifar10:DIR, folder:DIR, list:FILE.csv, npy:X,Y and the built-in relations
+// and partshapes.
 #pragma once
 
 #include <memory>
@@ -39,7 +39,8 @@ class Dataset {
   virtual bool masks(std::int64_t, std::uint8_t* /*object*/, std::uint8_t* /*parts*/) const { return false; }
   /// Names of the part ids in `masks`; empty where the set has none.
   virtual std::vector<std::string> part_names() const { return {}; }
-  /// Names of the places that `points` tells: parts ("head") and parts of a kind ("head.square"); empty where it tells none.
+  /// Names of the places that `points` tells: parts ("head") and parts of a kind ("head.square"); empty where it tells
+  /// none.
   virtual std::vector<std::string> point_names() const { return {}; }
   virtual std::vector<PointLabel> points(std::int64_t) const { return {}; }
   virtual Preprocessing suggested() const { return {}; }
@@ -50,8 +51,8 @@ struct TrainTest {
   std::string note;  ///< what a user should know of the split; may be empty
 };
 
-/// Both parts of a data set. A set without a split of its own gives every tenth image of each class to the test part, and
-/// says so in `note`. A usage Error lists the known kinds.
+/// Both parts of a data set. A set without a split of its own gives every tenth image of each class to the test part,
+/// and says so in `note`. A usage Error lists the known kinds.
 TrainTest open_for_training(const std::string& spec);
 
 /// How sets of picture files bring them to one extent, unless their spec says otherwise.

@@ -19,7 +19,8 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, bool folders) {
   std::vector<fs::path> out;
   std::error_code error, ignored;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    if (folders ? it->is_directory(ignored) : it->is_regular_file(ignored) && is_picture(it->path())) out.push_back(it->path());
+    if (folders ? it->is_directory(ignored) : it->is_regular_file(ignored) && is_picture(it->path()))
+      out.push_back(it->path());
   if (error) throw Error(folder.string() + ": cannot be read: " + error.message());
   std::sort(out.begin(), out.end());
   return out;
@@ -36,11 +37,14 @@ std::unique_ptr<Dataset> open_folder(const std::string& spec, Part part, bool& h
 
   ByteImages d;
   const std::vector<fs::path> classes = sorted_entries(base, true);
-  if (classes.size() < 2) throw Error(base.string() + ": has " + std::to_string(classes.size()) + " subfolders, expected one a class and at least two");
+  if (classes.size() < 2)
+    throw Error(base.string() + ": has " + std::to_string(classes.size()) +
+                " subfolders, expected one a class and at least two");
   d.classes = static_cast<int>(classes.size());
   for (std::size_t k = 0; k < classes.size(); ++k) {
     d.names.push_back(classes[k].filename().string());
-    for (const fs::path& file : sorted_entries(classes[k], false)) append_picture(d, fit, file.string(), static_cast<int>(k));
+    for (const fs::path& file : sorted_entries(classes[k], false))
+      append_picture(d, fit, file.string(), static_cast<int>(k));
   }
   if (d.labels.empty()) throw Error(base.string() + ": has no .png, .jpg or .jpeg file in its subfolders");
   finish_pictures(d, fit);

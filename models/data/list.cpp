@@ -1,4 +1,5 @@
-// Pictures listed in a table: a header with the columns "file" and "class_index" (or "label"), values separated by commas.
+// Pictures listed in a table: a header with the columns "file" and "class_index" (or "label"), values separated by
+// commas.
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -13,9 +14,12 @@ std::vector<std::string> split_line(const std::string& line) {
   std::vector<std::string> fields(1);
   bool quoted = false;
   for (const char c : line) {
-    if (c == '"') quoted = !quoted;
-    else if (c == ',' && !quoted) fields.emplace_back();
-    else fields.back() += c;
+    if (c == '"')
+      quoted = !quoted;
+    else if (c == ',' && !quoted)
+      fields.emplace_back();
+    else
+      fields.back() += c;
   }
   return fields;
 }
@@ -38,14 +42,19 @@ std::unique_ptr<Dataset> open_list(const std::string& spec, PictureFit fit) {
       };
       file = column("file");
       label = column("class_index") >= 0 ? column("class_index") : column("label");
-      if (file < 0 || label < 0) throw Error(path + ": its first line is '" + line + "', expected the columns 'file' and 'class_index' (or 'label')");
+      if (file < 0 || label < 0)
+        throw Error(path + ": its first line is '" + line +
+                    "', expected the columns 'file' and 'class_index' (or 'label')");
     } else if (!line.empty()) {
       const std::vector<std::string> fields = split_line(line);
-      if (static_cast<std::ptrdiff_t>(fields.size()) <= std::max(file, label)) throw Error(path + ": line " + std::to_string(number) + " has " + std::to_string(fields.size()) + " fields");
+      if (static_cast<std::ptrdiff_t>(fields.size()) <= std::max(file, label))
+        throw Error(path + ": line " + std::to_string(number) + " has " + std::to_string(fields.size()) + " fields");
       const std::string& text = fields[static_cast<std::size_t>(label)];
       int k = -1;
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), k);
-      if (error != std::errc{} || end != text.data() + text.size() || k < 0 || k >= (1 << 20)) throw Error(path + ": line " + std::to_string(number) + " has a class of '" + text + "', expected a number of at least 0");
+      if (error != std::errc{} || end != text.data() + text.size() || k < 0 || k >= (1 << 20))
+        throw Error(path + ": line " + std::to_string(number) + " has a class of '" + text +
+                    "', expected a number of at least 0");
       // Beside the table, or in its folder "images".
       const std::string& name = fields[static_cast<std::size_t>(file)];
       std::error_code ignored;

@@ -46,10 +46,10 @@ struct Loader::State {
   std::condition_variable work, ready;
   std::shared_ptr<const std::vector<std::int64_t>> order;
   int epoch = 0;
-  std::uint64_t generation = 0;               // of the epoch: late batches of a given-up one are thrown away
-  std::int64_t to_make = 0, to_give = 0;      // next batch that a thread takes, next that is asked for
+  std::uint64_t generation = 0;           // of the epoch: late batches of a given-up one are thrown away
+  std::int64_t to_make = 0, to_give = 0;  // next batch that a thread takes, next that is asked for
   std::map<std::int64_t, Batch> done;
-  std::exception_ptr failure;                 // of the first batch that met one
+  std::exception_ptr failure;  // of the first batch that met one
   std::int64_t failed_at = 0;
   bool quit = false;
   std::vector<std::thread> threads;
@@ -77,9 +77,14 @@ struct Loader::State {
       float* const out = b.images.data() + k * s.per_image();
       data.image(i, augmented ? raw.data() : out);
       if (augmented) {
-        const std::uint64_t key = derive_key(derive_key(o.seed, 1 + static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(i));
+        const std::uint64_t key =
+            derive_key(derive_key(o.seed, 1 + static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(i));
         const int reach = o.augment.shift + o.augment.crop_padding;
-        const auto offset = [&](std::uint64_t draw) { return reach == 0 ? 0 : static_cast<int>(philox_word(key, draw) % static_cast<std::uint32_t>(2 * reach + 1)) - reach; };
+        const auto offset = [&](std::uint64_t draw) {
+          return reach == 0
+                     ? 0
+                     : static_cast<int>(philox_word(key, draw) % static_cast<std::uint32_t>(2 * reach + 1)) - reach;
+        };
         const int dy = offset(0), dx = offset(1);
         const bool flip = o.augment.flip && (philox_word(key, 2) & 1) != 0;
         for (std::int32_t c = 0; c < s.c(); ++c)
@@ -87,28 +92,36 @@ struct Loader::State {
             for (std::int32_t x = 0; x < s.w(); ++x) {
               const std::int32_t from_y = y + dy, from_x = (flip ? s.w() - 1 - x : x) + dx;
               const bool inside = from_y >= 0 && from_y < s.h() && from_x >= 0 && from_x < s.w();
-              out[c * pixels + y * s.w() + x] = inside ? raw[static_cast<std::size_t>(c * pixels + from_y * s.w() + from_x)] : 0;
+              out[c * pixels + y * s.w() + x] =
+                  inside ? raw[static_cast<std::size_t>(c * pixels + from_y * s.w() + from_x)] : 0;
             }
       }
       prepare(o.preparation, s, out);
       if (o.augment.cutout > 0) {
-        const std::uint64_t key = derive_key(derive_key(o.seed, 1 + static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(i));
-        const auto centre = [&](std::uint64_t draw, std::int32_t size) { return static_cast<int>(philox_word(key, draw) % static_cast<std::uint32_t>(size)); };
+        const std::uint64_t key =
+            derive_key(derive_key(o.seed, 1 + static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(i));
+        const auto centre = [&](std::uint64_t draw, std::int32_t size) {
+          return static_cast<int>(philox_word(key, draw) % static_cast<std::uint32_t>(size));
+        };
         const int top = centre(4, s.h()) - o.augment.cutout / 2, left = centre(5, s.w()) - o.augment.cutout / 2;
         for (std::int32_t c = 0; c < s.c(); ++c)
           for (int y = std::max(0, top); y < std::min(s.h(), top + o.augment.cutout); ++y)
-            for (int x = std::max(0, left); x < std::min(s.w(), left + o.augment.cutout); ++x) out[c * pixels + y * s.w() + x] = 0;
+            for (int x = std::max(0, left); x < std::min(s.w(), left + o.augment.cutout); ++x)
+              out[c * pixels + y * s.w() + x] = 0;
       }
     }
     const auto classes = static_cast<std::size_t>(data.classes());
     if (o.augment.label_smoothing > 0)
-      for (float& t : b.targets) t = static_cast<float>((1 - o.augment.label_smoothing) * static_cast<double>(t) + o.augment.label_smoothing / static_cast<double>(classes));
+      for (float& t : b.targets)
+        t = static_cast<float>((1 - o.augment.label_smoothing) * static_cast<double>(t) +
+                               o.augment.label_smoothing / static_cast<double>(classes));
     if (o.augment.mixup > 0) mix(b, index, of_epoch);
   }
 
   // Each image with its partner from the other end of the (shuffled) batch.
   void mix(Batch& b, std::int64_t index, int of_epoch) const {
-    const std::uint64_t key = derive_key(derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(of_epoch)), static_cast<std::uint64_t>(index));
+    const std::uint64_t key = derive_key(derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(of_epoch)),
+                                         static_cast<std::uint64_t>(index));
     const auto share = static_cast<float>(beta_draw(key, o.augment.mixup));
     const auto blend = [&](std::vector<float>& v) {
       const std::size_t each = v.size() / static_cast<std::size_t>(b.count);
@@ -202,7 +215,8 @@ bool Loader::next(Batch& out) {
   return true;
 }
 
-void over_batches(const Dataset& data, const InputPreparation& preparation, int batch, const std::function<bool(Batch&)>& body) {
+void over_batches(const Dataset& data, const InputPreparation& preparation, int batch,
+                  const std::function<bool(Batch&)>& body) {
   LoaderOptions o;
   o.batch = batch;
   o.preparation = preparation;

@@ -1,7 +1,7 @@
 // Batches, made in the background while the network works on the last one.
 //
-// Everything is a pure function of (seed, epoch, position): the order comes from a counter-based stream, and so does each
-// image's augmentation. Threads and interruptions change nothing.
+// Everything is a pure function of (seed, epoch, position): the order comes from a counter-based stream, and so does
+// each image's augmentation. Threads and interruptions change nothing.
 #pragma once
 
 #include <functional>
@@ -16,9 +16,11 @@ struct Augment {
   int shift = 0;         ///< up to this many pixels in both axes, black moving in
   bool flip = false;     ///< left and right, with probability 1/2
   int crop_padding = 0;  ///< pad by this and crop the old size at random: a shift, by the name CIFAR recipes know
-  int cutout = 0;        ///< a square of this side, its centre anywhere in the image, is set to 0 after preparation [DeVries & Taylor 2017]
+  int cutout = 0;  ///< a square of this side, its centre anywhere in the image, is set to 0 after preparation [DeVries
+                   ///< & Taylor 2017]
   double label_smoothing = 0;  ///< targets are (1-s) t + s/classes [Szegedy et al. 2016]
-  double mixup = 0;      ///< images and targets are mixed with another of the batch, share ~ Beta(a,a) a batch [Zhang et al. 2018]
+  double mixup =
+      0;  ///< images and targets are mixed with another of the batch, share ~ Beta(a,a) a batch [Zhang et al. 2018]
 };
 
 struct LoaderOptions {

@@ -191,7 +191,8 @@ void paint_critter(scene::Canvas& canvas, const Frame& frame, const Draws& d, co
       canvas.paint(moved(legs), Figure::box({centres[value][i], middle}, {half_widths[value], half}),
                    {scene::grey(p.attr[legc] == 0 ? .05 : .97)}, part_id::legs, owner);
   }
-  canvas.paint(frame, Figure::ellipse({.48, .52}, {.27, .19}), {scene::object_grey(p.attr[bodyg])}, part_id::body, owner);
+  canvas.paint(frame, Figure::ellipse({.48, .52}, {.27, .19}), {scene::object_grey(p.attr[bodyg])}, part_id::body,
+               owner);
   if (visible[wing])
     canvas.paint(moved(wing), Figure::ellipse({.40, .37}, {.20, .15}),
                  {scene::colour(3 + p.attr[wingc]), p.attr[wing], frame.a, .115 * frame.a}, part_id::wing, owner);
@@ -424,7 +425,8 @@ DetectionSample render_detection(std::uint64_t master, int split, std::int64_t n
       const double tu = stream.u(), tv = stream.u();
       const Square q{1 + tu * (size - 2 - a), 1 + tv * (size - 2 - a), a};
       const bool free = std::ranges::all_of(placed, [&](const Square& o) {
-        const double w = std::min(q.x + q.a, o.x + o.a) - std::max(q.x, o.x), h = std::min(q.y + q.a, o.y + o.a) - std::max(q.y, o.y);
+        const double w = std::min(q.x + q.a, o.x + o.a) - std::max(q.x, o.x),
+                     h = std::min(q.y + q.a, o.y + o.a) - std::max(q.y, o.y);
         const double smaller = std::min(q.a, o.a);
         return w <= 0 || h <= 0 || w * h <= .05 * smaller * smaller;
       });
@@ -460,7 +462,8 @@ DetectionSample render_detection(std::uint64_t master, int split, std::int64_t n
     DetectionSample::Object& o = s.objects[s.instance[at] - 1u];
     const int x = static_cast<int>(at) % size, y = static_cast<int>(at) / size;
     o.box = o.box[2] == 0 ? std::array{x, y, x + 1, y + 1}
-                          : std::array{std::min(o.box[0], x), std::min(o.box[1], y), std::max(o.box[2], x + 1), std::max(o.box[3], y + 1)};
+                          : std::array{std::min(o.box[0], x), std::min(o.box[1], y), std::max(o.box[2], x + 1),
+                                       std::max(o.box[3], y + 1)};
   }
   s.image = finish(rgb, ground.noise, 0, 1, size);
   return s;

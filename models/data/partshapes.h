@@ -223,9 +223,9 @@ Sample render(const TaskSpec&, std::uint64_t master, int split, std::int64_t n, 
 /// An image of PartShapes-det (C12.5): one to three objects of any kind, each with a box, no distractors.
 struct DetectionSample {
   struct Object {
-    int kind = 0;                   ///< 0 critter, 1 house, 2 cart
-    std::array<int, 4> box{};       ///< of its visible pixels: x1, y1 inclusive, x2, y2 exclusive; all 0 if none is visible
-    Attributes attr{};              ///< free values; of critters only the picture tells them
+    int kind = 0;              ///< 0 critter, 1 house, 2 cart
+    std::array<int, 4> box{};  ///< of its visible pixels: x1, y1 inclusive, x2, y2 exclusive; all 0 if none is visible
+    Attributes attr{};         ///< free values; of critters only the picture tells them
     std::array<std::array<float, 2>, 4> landmarks{};  ///< (x,y), as in Sample
   };
   int size = 0;

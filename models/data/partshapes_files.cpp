@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 class Sha256 {
  public:
   Sha256() : context_(::EVP_MD_CTX_new()) {
-    if (!context_ || ::EVP_DigestInit_ex(context_.get(), ::EVP_sha256(), nullptr) != 1) throw Error("libcrypto gives no SHA-256");
+    if (!context_ || ::EVP_DigestInit_ex(context_.get(), ::EVP_sha256(), nullptr) != 1)
+      throw Error("libcrypto gives no SHA-256");
   }
   void add(const void* data, std::size_t n) {
     if (::EVP_DigestUpdate(context_.get(), data, n) != 1) throw Error("libcrypto: SHA-256 failed");
@@ -49,7 +50,8 @@ class Sha256 {
 // The files of one folder, written as NAME.part until all of them are complete.
 class Files {
  public:
-  Files(fs::path root, const fs::path& folder, std::map<std::string, std::string>& digests) : root_(std::move(root)), folder_(root_ / folder), digests_(digests) {
+  Files(fs::path root, const fs::path& folder, std::map<std::string, std::string>& digests)
+      : root_(std::move(root)), folder_(root_ / folder), digests_(digests) {
     std::error_code error;
     fs::create_directories(folder_, error);
     if (error) throw Error(folder_.string() + ": cannot be made: " + error.message());
@@ -113,7 +115,8 @@ bool all_critters(Task t) {
 }
 
 std::string table_header() {
-  constexpr std::pair<const char*, int> columns[] = {{"head", 3}, {"wing", 3}, {"tail", 3}, {"legs", 3}, {"headc", 3}, {"wingc", 3}, {"tails", 3}, {"bodyg", 3}};
+  constexpr std::pair<const char*, int> columns[] = {{"head", 3},  {"wing", 3},  {"tail", 3},  {"legs", 3},
+                                                     {"headc", 3}, {"wingc", 3}, {"tails", 3}, {"bodyg", 3}};
   std::string line;
   for (const auto& [name, values] : columns)
     for (int v = 0; v < values; ++v) line += std::string(name) + std::to_string(v) + ",";
@@ -125,7 +128,8 @@ std::string table_row(const Sample& s) {
   std::string line;
   for (const int a : {at::head, at::wing, at::tail, at::legs, at::headc, at::wingc, at::tails, at::bodyg})
     for (int v = 0; v < 3; ++v) line += s.attr[static_cast<std::size_t>(a)] == v ? "1," : "0,";
-  return line + std::to_string(s.attr[at::legc]) + "," + std::to_string(s.attr[at::flip]) + "," + std::to_string(s.label) + "\n";
+  return line + std::to_string(s.attr[at::legc]) + "," + std::to_string(s.attr[at::flip]) + "," +
+         std::to_string(s.label) + "\n";
 }
 
 void begin(Files& files, const PartShapesOptions& o, std::int64_t n) {
@@ -192,7 +196,8 @@ std::size_t write_partshapes(const std::string& spec, const std::string& folder,
     files.commit();
   }
   if (o.interventions > 0) {
-    if (o.detection || !all_critters(o.task.task)) throw Error("partshapes: interventions are written for tasks of critters alone", Error::usage);
+    if (o.detection || !all_critters(o.task.task))
+      throw Error("partshapes: interventions are written for tasks of critters alone", Error::usage);
     const std::int64_t count = std::min(o.interventions, o.test);
     for (const bool parts : {true, false}) {
       const char* const kind = parts ? "remove" : "distractor";
@@ -204,7 +209,8 @@ std::size_t write_partshapes(const std::string& spec, const std::string& folder,
         if (parts)
           for (unsigned set = 0; set < 16; ++set) rows.emplace_back(n, set);
         else
-          for (const Sample::Placed& p : render(o.task, o.master, 2, n, o.size, 1).placed) rows.emplace_back(n, static_cast<unsigned>(p.number));
+          for (const Sample::Placed& p : render(o.task, o.master, 2, n, o.size, 1).placed)
+            rows.emplace_back(n, static_cast<unsigned>(p.number));
       }
       begin(files, o, static_cast<std::int64_t>(rows.size()));
       files.text("index.csv", "row,n,kind,argument\n");
@@ -212,17 +218,22 @@ std::size_t write_partshapes(const std::string& spec, const std::string& folder,
         go_on();
         const auto [n, argument] = rows[r];
         Interventions change;
-        if (parts) change.remove = argument;
-        else change.remove_distractors = 1u << argument;
+        if (parts)
+          change.remove = argument;
+        else
+          change.remove_distractors = 1u << argument;
         append(files, o, render(o.task, o.master, 2, n, o.size, o.samples, change), 2, n);
-        files.text("index.csv", std::to_string(r) + "," + std::to_string(n) + "," + kind + "," + std::to_string(argument) + "\n");
+        files.text("index.csv",
+                   std::to_string(r) + "," + std::to_string(n) + "," + kind + "," + std::to_string(argument) + "\n");
       }
       files.commit();
       sets.push_back({{"task", task}, {"split", std::string("interventions/") + kind}, {"images", rows.size()}});
     }
   }
   const std::size_t written = digests.size();
-  const nlohmann::ordered_json manifest{{"schema", "partshapes/1"}, {"generator_version", 1}, {"master", o.master}, {"size", o.size}, {"samples", o.samples}, {"sets", sets}, {"files", digests}};
+  const nlohmann::ordered_json manifest{{"schema", "partshapes/1"}, {"generator_version", 1}, {"master", o.master},
+                                        {"size", o.size},           {"samples", o.samples},   {"sets", sets},
+                                        {"files", digests}};
   std::map<std::string, std::string> ignored;
   Files files(folder, "", ignored);
   files.text("manifest.json", manifest.dump(2) + "\n");

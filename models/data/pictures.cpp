@@ -17,12 +17,15 @@ std::string take_picture_options(const std::string& kind, const std::string& spe
     } else if (option.starts_with("size=")) {
       const auto h = std::from_chars(option.data() + 5, end, fit.height);
       const auto w = h.ptr != end && *h.ptr == 'x' ? std::from_chars(h.ptr + 1, end, fit.width) : h;
-      if (h.ec != std::errc{} || w.ec != std::errc{} || w.ptr != end || fit.height < 1 || fit.width < 1 || fit.height > 4096 || fit.width > 4096)
-        throw Error("data set " + kind + ": option '" + option + "': expected size=HxW with 1 to 4096 pixels a side", Error::usage);
+      if (h.ec != std::errc{} || w.ec != std::errc{} || w.ptr != end || fit.height < 1 || fit.width < 1 ||
+          fit.height > 4096 || fit.width > 4096)
+        throw Error("data set " + kind + ": option '" + option + "': expected size=HxW with 1 to 4096 pixels a side",
+                    Error::usage);
     } else if (option.starts_with("shorter=")) {
       const auto s = std::from_chars(option.data() + 8, end, fit.shorter);
       if (s.ec != std::errc{} || s.ptr != end || fit.shorter < 0 || fit.shorter > 4096)
-        throw Error("data set " + kind + ": option '" + option + "': expected shorter=N with 0 to 4096 pixels", Error::usage);
+        throw Error("data set " + kind + ": option '" + option + "': expected shorter=N with 0 to 4096 pixels",
+                    Error::usage);
     } else {
       break;  // a comma of the name's own
     }
@@ -35,7 +38,8 @@ void append_picture(ByteImages& d, PictureFit& fit, const std::string& path, int
   io::Image image = io::read_image(path, fit.channels);
   if (fit.height == 0) fit.height = image.h, fit.width = image.w;
   image = vitrine::fit(image, fit.width, fit.height, fit.shorter);
-  const std::size_t plane = static_cast<std::size_t>(fit.height) * static_cast<std::size_t>(fit.width), c = static_cast<std::size_t>(fit.channels);
+  const std::size_t plane = static_cast<std::size_t>(fit.height) * static_cast<std::size_t>(fit.width),
+                    c = static_cast<std::size_t>(fit.channels);
   for (std::size_t channel = 0; channel < c; ++channel)
     for (std::size_t p = 0; p < plane; ++p) d.pixels.push_back(image.pixels[p * c + channel]);
   d.labels.push_back(label);
@@ -43,7 +47,8 @@ void append_picture(ByteImages& d, PictureFit& fit, const std::string& path, int
 
 void finish_pictures(ByteImages& d, const PictureFit& fit) {
   d.shape = {1, fit.channels, fit.height, fit.width};
-  d.suggested = {std::vector<float>(static_cast<std::size_t>(fit.channels), 0.5f), std::vector<float>(static_cast<std::size_t>(fit.channels), 0.25f)};
+  d.suggested = {std::vector<float>(static_cast<std::size_t>(fit.channels), 0.5f),
+                 std::vector<float>(static_cast<std::size_t>(fit.channels), 0.25f)};
 }
 
 }  // namespace vitrine::data

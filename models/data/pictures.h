@@ -7,7 +7,8 @@
 
 namespace vitrine::data {
 
-/// Takes "[,size=HxW][,shorter=N][,grey]" off the end of a spec; a usage Error names `kind`. Given values win over `fit`.
+/// Takes "[,size=HxW][,shorter=N][,grey]" off the end of a spec; a usage Error names `kind`. Given values win over
+/// `fit`.
 std::string take_picture_options(const std::string& kind, const std::string& spec, PictureFit& fit);
 
 /// Reads a picture, brings it to the fit's extent (the first one's, where that is open) and appends it with its label.

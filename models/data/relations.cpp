@@ -1,8 +1,8 @@
-// Relations: small worlds in which the class depends only on where patterns lie to each other, never on how one looks [data
-// specification 4.2, planted tests 1 to 3]. relations[:TASK,train=N,test=N,master=M]:
-//   order   64 x 64, one disk and one square at least 30 pixels apart (8 across); class 1: the disk is left of the square
-//   count   64 x 64, one to five disks; class 1: exactly three
-//   pulses  1 x 256, equal pulses a second (32 samples) apart by N(1, 0.02); class 1: one comes after 0.6, and the next waits for it
+// Relations: small worlds in which the class depends only on where patterns lie to each other, never on how one looks
+// [data specification 4.2, planted tests 1 to 3]. relations[:TASK,train=N,test=N,master=M]:
+//   order   64 x 64, one disk and one square at least 30 pixels apart (8 across); class 1: the disk is left of the
+//   square count   64 x 64, one to five disks; class 1: exactly three pulses  1 x 256, equal pulses a second (32
+//   samples) apart by N(1, 0.02); class 1: one comes after 0.6, and the next waits for it
 #include <charconv>
 #include <cmath>
 
@@ -32,25 +32,35 @@ Options parse(const std::string& spec) {
       const auto [stop, error] = std::from_chars(w.data() + key.size() + 1, w.data() + w.size(), v);
       if (error != std::errc{} || stop != w.data() + w.size()) v = -1;
     }
-    if (w == "order") o.world = World::order;
-    else if (w == "count") o.world = World::count;
-    else if (w == "pulses") o.world = World::pulses;
-    else if (key == "train" && v >= 1 && v <= 10000000) o.train = v;
-    else if (key == "test" && v >= 1 && v <= 10000000) o.test = v;
-    else if (key == "master" && v >= 0) o.master = static_cast<std::uint64_t>(v);
-    else throw Error("relations: unknown variant '" + w + "': expected order, count, pulses, train=N, test=N or master=M", Error::usage);
+    if (w == "order")
+      o.world = World::order;
+    else if (w == "count")
+      o.world = World::count;
+    else if (w == "pulses")
+      o.world = World::pulses;
+    else if (key == "train" && v >= 1 && v <= 10000000)
+      o.train = v;
+    else if (key == "test" && v >= 1 && v <= 10000000)
+      o.test = v;
+    else if (key == "master" && v >= 0)
+      o.master = static_cast<std::uint64_t>(v);
+    else
+      throw Error("relations: unknown variant '" + w + "': expected order, count, pulses, train=N, test=N or master=M",
+                  Error::usage);
   }
   return o;
 }
 
 class Relations final : public Dataset {
  public:
-  Relations(const Options& o, bool train) : o_(o), count_(train ? o.train : o.test), key_(derive_key(derive_key(o.master, 0x52454c), train ? 0 : 1)) {}
+  Relations(const Options& o, bool train)
+      : o_(o), count_(train ? o.train : o.test), key_(derive_key(derive_key(o.master, 0x52454c), train ? 0 : 1)) {}
   std::int64_t size() const override { return count_; }
   Shape image_shape() const override { return o_.world == World::pulses ? Shape{1, 1, 1, 256} : Shape{1, 1, 64, 64}; }
   int classes() const override { return 2; }
   std::string class_name(int k) const override {
-    constexpr const char* names[3][2] = {{"square left", "disk left"}, {"not three", "three"}, {"regular", "premature"}};
+    constexpr const char* names[3][2] = {
+        {"square left", "disk left"}, {"not three", "three"}, {"regular", "premature"}};
     return names[static_cast<std::size_t>(o_.world)][k];
   }
   int label(std::int64_t i) const override { return scene(i).label; }
@@ -66,11 +76,13 @@ class Relations final : public Dataset {
         double v = 0.2;
         for (const PointLabel& p : s.points) {
           const double dx = x + 0.5 - static_cast<double>(p.x), dy = y + 0.5 - static_cast<double>(p.y);
-          if (p.name == 0 && dx * dx + dy * dy <= 30) v = 0.8;                         // area 94
-          if (p.name == 1 && std::abs(dx) <= 4.8 && std::abs(dy) <= 4.8) v = 0.8;      // area 92
+          if (p.name == 0 && dx * dx + dy * dy <= 30) v = 0.8;                     // area 94
+          if (p.name == 1 && std::abs(dx) <= 4.8 && std::abs(dy) <= 4.8) v = 0.8;  // area 92
           if (p.name == 2) v += 0.6 * std::exp(-0.5 * dx * dx / 2.25) - 0.15 * std::exp(-0.5 * (dx - 5) * (dx - 5) / 4);
         }
-        const double noise = static_cast<double>(philox_uniform(derive_key(s.key, 1), static_cast<std::uint64_t>(y * shape.w() + x))) - 0.5;
+        const double noise =
+            static_cast<double>(philox_uniform(derive_key(s.key, 1), static_cast<std::uint64_t>(y * shape.w() + x))) -
+            0.5;
         pixels[y * shape.w() + x] = static_cast<float>(v + 0.2 * noise);
       }
   }
@@ -131,6 +143,8 @@ class Relations final : public Dataset {
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_relations(const std::string& spec, Part part) { return std::make_unique<Relations>(parse(spec), part == Part::train); }
+std::unique_ptr<Dataset> open_relations(const std::string& spec, Part part) {
+  return std::make_unique<Relations>(parse(spec), part == Part::train);
+}
 
 }  // namespace vitrine::data

@@ -10,10 +10,10 @@ enum class Part { train, test, all };
 
 /// Images held in memory as bytes: what most file formats become.
 struct ByteImages {
-  Shape shape{};                       ///< (1,C,H,W)
-  std::vector<std::uint8_t> pixels;    ///< N x C x H x W
+  Shape shape{};                     ///< (1,C,H,W)
+  std::vector<std::uint8_t> pixels;  ///< N x C x H x W
   std::vector<int> labels;
-  std::vector<std::string> names;      ///< of the classes
+  std::vector<std::string> names;  ///< of the classes
   int classes = 0;
   Preprocessing suggested;
 };
@@ -26,8 +26,8 @@ struct Idx {
 };
 Idx parse_idx(std::vector<std::byte> raw, const std::string& path, std::size_t dimensions);
 
-/// MNIST's IDX files (plain or .gz) in a folder: train-images-idx3-ubyte, ..., t10k-labels-idx1-ubyte. Fashion-MNIST has
-/// the same layout; of a first part only (train10k-...), that is taken.
+/// MNIST's IDX files (plain or .gz) in a folder: train-images-idx3-ubyte, ..., t10k-labels-idx1-ubyte. Fashion-MNIST
+/// has the same layout; of a first part only (train10k-...), that is taken.
 std::unique_ptr<Dataset> open_idx(const std::string& folder, Part, bool fashion);
 /// CIFAR-10's binary batches (plain or .gz): those of data_batch_1 ... 5 that are there, and test_batch.
 std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Part);
@@ -37,8 +37,8 @@ std::unique_ptr<Dataset> open_folder(const std::string& spec, Part, bool& has_sp
 std::unique_ptr<Dataset> open_list(const std::string& spec, PictureFit);
 /// "X,Y[,XTEST,YTEST]": arrays (N,C,H,W) and (N).
 std::unique_ptr<Dataset> open_npy(const std::string& spec, Part, bool& has_split);
-/// What "[TASK|det][,removal,size=S,train=N,validation=N,test=N,interventions=N,master=M,samples=K]" asks for; a usage Error says
-/// what is wrong with it. Sizes default to those of C12.8.
+/// What "[TASK|det][,removal,size=S,train=N,validation=N,test=N,interventions=N,master=M,samples=K]" asks for; a usage
+/// Error says what is wrong with it. Sizes default to those of C12.8.
 struct PartShapesOptions {
   TaskSpec task;
   bool detection = false, removal = false;

@@ -11,7 +11,9 @@ namespace {
 }  // namespace
 
 Model import_file(const std::string& path, const ImportOptions&) { absent(path); }
-Model import_bytes(std::span<const std::byte>, const std::string& path, const std::string&, const ImportOptions&) { absent(path); }
+Model import_bytes(std::span<const std::byte>, const std::string& path, const std::string&, const ImportOptions&) {
+  absent(path);
+}
 void export_file(const Model&, const std::string& path) { absent(path); }
 
 }  // namespace vitrine::onnx

@@ -31,14 +31,16 @@ const Known known[] = {
 };
 
 bool elementwise(const std::string& op) {
-  for (const char* known_op : {"Add", "Sub", "Mul", "Div", "Pow", "Erf", "Tanh", "Sigmoid", "HardSigmoid", "Clip", "Neg", "Softplus"})
+  for (const char* known_op :
+       {"Add", "Sub", "Mul", "Div", "Pow", "Erf", "Tanh", "Sigmoid", "HardSigmoid", "Clip", "Neg", "Softplus"})
     if (op == known_op) return true;
   return false;
 }
 
 class Region {
  public:
-  Region(const std::vector<Node>& nodes, const std::map<std::string, std::size_t>& producer, const std::map<std::string, Constant>& scalars)
+  Region(const std::vector<Node>& nodes, const std::map<std::string, std::size_t>& producer,
+         const std::map<std::string, Constant>& scalars)
       : nodes_(nodes), producer_(producer), scalars_(scalars) {}
 
   // The nodes between one tensor and node `last`, and the function they compute, if it is known.
@@ -58,7 +60,9 @@ class Region {
       // Take in the latest producer: a tensor that several nodes read is reached only when all its readers are inside.
       std::optional<std::size_t> next;
       for (const std::string& name : frontier)
-        if (const auto p = producer_.find(name); p != producer_.end() && elementwise(nodes_[p->second].op) && (!next || p->second > *next)) next = p->second;
+        if (const auto p = producer_.find(name);
+            p != producer_.end() && elementwise(nodes_[p->second].op) && (!next || p->second > *next))
+          next = p->second;
       if (!next) return std::nullopt;
       inside_.insert(*next);
     }
@@ -89,17 +93,29 @@ class Region {
         };
         const std::string& op = node.op;
         const double x = in(0);
-        out[k] = op == "Add" ? x + in(1) : op == "Sub" ? x - in(1) : op == "Mul" ? x * in(1) : op == "Div" ? x / in(1)
-               : op == "Pow" ? std::pow(x, in(1)) : op == "Erf" ? std::erf(x) : op == "Tanh" ? std::tanh(x) : op == "Sigmoid" ? sigmoid(x)
-               : op == "Neg" ? -x : op == "Softplus" ? std::log1p(std::exp(x))
-               : op == "HardSigmoid" ? std::clamp(static_cast<double>(node.number("alpha", 0.2f)) * x + static_cast<double>(node.number("beta", 0.5f)), 0.0, 1.0)
-               : std::clamp(x, node.has(1) ? in(1) : static_cast<double>(node.number("min", -3.4e38f)), node.has(2) ? in(2) : static_cast<double>(node.number("max", 3.4e38f)));
+        out[k] = op == "Add"        ? x + in(1)
+                 : op == "Sub"      ? x - in(1)
+                 : op == "Mul"      ? x * in(1)
+                 : op == "Div"      ? x / in(1)
+                 : op == "Pow"      ? std::pow(x, in(1))
+                 : op == "Erf"      ? std::erf(x)
+                 : op == "Tanh"     ? std::tanh(x)
+                 : op == "Sigmoid"  ? sigmoid(x)
+                 : op == "Neg"      ? -x
+                 : op == "Softplus" ? std::log1p(std::exp(x))
+                 : op == "HardSigmoid"
+                     ? std::clamp(static_cast<double>(node.number("alpha", 0.2f)) * x +
+                                      static_cast<double>(node.number("beta", 0.5f)),
+                                  0.0, 1.0)
+                     : std::clamp(x, node.has(1) ? in(1) : static_cast<double>(node.number("min", -3.4e38f)),
+                                  node.has(2) ? in(2) : static_cast<double>(node.number("max", 3.4e38f)));
       }
     }
     const Values& y = values.at(nodes_[last].out[0]);
     for (const Known& candidate : known) {
       bool same = true;
-      for (std::size_t k = 0; k < grid_size && same; k += step) same = std::abs(y[k] - candidate.f(grid(k))) < 2e-5 * (1 + std::abs(grid(k)));
+      for (std::size_t k = 0; k < grid_size && same; k += step)
+        same = std::abs(y[k] - candidate.f(grid(k))) < 2e-5 * (1 + std::abs(grid(k)));
       if (same) return candidate.activation;
     }
     return std::nullopt;
@@ -114,7 +130,8 @@ class Region {
 
 }  // namespace
 
-void recognise_activations(std::vector<Node>& nodes, const std::map<std::string, Constant>& scalars, const std::set<std::string>& outputs) {
+void recognise_activations(std::vector<Node>& nodes, const std::map<std::string, Constant>& scalars,
+                           const std::set<std::string>& outputs) {
   std::map<std::string, std::size_t> producer;
   for (std::size_t i = 0; i < nodes.size(); ++i)
     for (const std::string& out : nodes[i].out)
@@ -134,7 +151,8 @@ void recognise_activations(std::vector<Node>& nodes, const std::map<std::string,
   std::vector<Node> kept;
   for (std::size_t i = nodes.size(); i-- > 0;) {
     const Node& node = nodes[i];
-    if (std::none_of(node.out.begin(), node.out.end(), [&](const std::string& o) { return read.contains(o); })) continue;
+    if (std::none_of(node.out.begin(), node.out.end(), [&](const std::string& o) { return read.contains(o); }))
+      continue;
     read.insert(node.in.begin(), node.in.end());
     kept.push_back(std::move(nodes[i]));
   }

@@ -1,4 +1,5 @@
-// Values of nodes that read constants alone: weights that are reshaped, and the chains by which exporters compute shapes.
+// Values of nodes that read constants alone: weights that are reshaped, and the chains by which exporters compute
+// shapes.
 #include <algorithm>
 #include <cmath>
 
@@ -13,7 +14,8 @@ std::int64_t count(const Dims& d, std::int64_t limit) {
   std::int64_t n = 1;
   limit = std::min(limit, computed_limit);
   for (const std::int64_t v : d) {
-    if (v < 0 || v > computed_limit || (n *= v) > computed_limit) throw Unsupported("computes a constant of an impossible shape");
+    if (v < 0 || v > computed_limit || (n *= v) > computed_limit)
+      throw Unsupported("computes a constant of an impossible shape");
   }
   if (n > limit) throw Unsupported("makes more constants than a file of this size should");
   return n;
@@ -21,7 +23,9 @@ std::int64_t count(const Dims& d, std::int64_t limit) {
 
 std::int64_t axis_of(std::int64_t axis, std::size_t rank) {
   const auto r = static_cast<std::int64_t>(rank);
-  if (axis < -r || axis >= r) throw Unsupported("has an axis of " + std::to_string(axis) + " for a tensor of " + std::to_string(rank) + " dimensions");
+  if (axis < -r || axis >= r)
+    throw Unsupported("has an axis of " + std::to_string(axis) + " for a tensor of " + std::to_string(rank) +
+                      " dimensions");
   return axis < 0 ? axis + r : axis;
 }
 
@@ -33,12 +37,15 @@ Constant like(const Constant& c, Dims dims) {
 }
 
 void push(Constant& to, const Constant& from, std::size_t k) {
-  if (from.is_float) to.f.push_back(from.f.at(k));
-  else to.i.push_back(from.i.at(k));
+  if (from.is_float)
+    to.f.push_back(from.f.at(k));
+  else
+    to.i.push_back(from.i.at(k));
 }
 
 // Elements of `c` at multi-indices of `dims`, through strides.
-Constant gather_strided(const Constant& c, const Dims& dims, const Dims& strides, std::int64_t start, std::int64_t limit) {
+Constant gather_strided(const Constant& c, const Dims& dims, const Dims& strides, std::int64_t start,
+                        std::int64_t limit) {
   Constant out = like(c, dims);
   const std::int64_t n = count(dims, limit);
   Dims at(dims.size(), 0);
@@ -77,7 +84,8 @@ Dims squeezed(const Dims& dims, Dims axes) {
   for (std::int64_t& a : axes) a = axis_of(a, dims.size());
   Dims out;
   for (std::size_t k = 0; k < dims.size(); ++k) {
-    const bool listed = axes.empty() ? dims[k] == 1 : std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(k)) != axes.end();
+    const bool listed =
+        axes.empty() ? dims[k] == 1 : std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(k)) != axes.end();
     if (listed && dims[k] != 1) throw Unsupported("squeezes dimension " + std::to_string(k) + " of " + text(dims));
     if (!listed) out.push_back(dims[k]);
   }
@@ -89,7 +97,8 @@ Range slice_range(std::int64_t n, std::int64_t start, std::int64_t end, std::int
   if (n == 0) return {};
   step = std::clamp(step, -n, n);
   const std::int64_t from = std::clamp<std::int64_t>(start < 0 ? start + n : start, 0, step > 0 ? n : n - 1);
-  const std::int64_t to = std::clamp<std::int64_t>(end < 0 ? std::max<std::int64_t>(end, -n - 1) + n : end, step > 0 ? 0 : -1, n);
+  const std::int64_t to =
+      std::clamp<std::int64_t>(end < 0 ? std::max<std::int64_t>(end, -n - 1) + n : end, step > 0 ? 0 : -1, n);
   const std::int64_t count = step > 0 ? (to - from + step - 1) / step : (from - to - step - 1) / -step;
   return {from, std::max<std::int64_t>(count, 0), step};
 }
@@ -103,7 +112,8 @@ Constant binary(const Node& node, const Constant& a, const Constant& b, std::int
   for (std::size_t k = 0; k < rank; ++k) {
     const bool in_a = k + a.dims.size() >= rank, in_b = k + b.dims.size() >= rank;
     const std::int64_t x = in_a ? a.dims[k + a.dims.size() - rank] : 1, y = in_b ? b.dims[k + b.dims.size() - rank] : 1;
-    if (x != y && x != 1 && y != 1) throw Unsupported("combines constants of shapes " + text(a.dims) + " and " + text(b.dims));
+    if (x != y && x != 1 && y != 1)
+      throw Unsupported("combines constants of shapes " + text(a.dims) + " and " + text(b.dims));
     dims[k] = x == 1 ? y : x;
     if (in_a && x != 1) sa[k] = da[k + a.dims.size() - rank];
     if (in_b && y != 1) sb[k] = db[k + b.dims.size() - rank];
@@ -116,16 +126,23 @@ Constant binary(const Node& node, const Constant& a, const Constant& b, std::int
       const std::int64_t p = x.i[k], q = y.i[k];
       if (p == batch_marker || q == batch_marker) {
         const std::int64_t other = p == batch_marker ? q : p;
-        if ((node.op == "Mul" || node.op == "Div") && other == 1) out.i.push_back(batch_marker);
-        else throw Unsupported("computes with the batch size");
+        if ((node.op == "Mul" || node.op == "Div") && other == 1)
+          out.i.push_back(batch_marker);
+        else
+          throw Unsupported("computes with the batch size");
         continue;
       }
-      if (std::abs(p) > (std::int64_t{1} << 31) || std::abs(q) > (std::int64_t{1} << 31)) throw Unsupported("computes with whole numbers that are too large");
+      if (std::abs(p) > (std::int64_t{1} << 31) || std::abs(q) > (std::int64_t{1} << 31))
+        throw Unsupported("computes with whole numbers that are too large");
       if (node.op == "Div" && q == 0) throw Unsupported("divides by 0");
       out.i.push_back(node.op == "Add" ? p + q : node.op == "Sub" ? p - q : node.op == "Mul" ? p * q : p / q);
     } else {
       const double p = x.at(k), q = y.at(k);
-      out.f.push_back(static_cast<float>(node.op == "Add" ? p + q : node.op == "Sub" ? p - q : node.op == "Mul" ? p * q : node.op == "Div" ? p / q : std::pow(p, q)));
+      out.f.push_back(static_cast<float>(node.op == "Add"   ? p + q
+                                         : node.op == "Sub" ? p - q
+                                         : node.op == "Mul" ? p * q
+                                         : node.op == "Div" ? p / q
+                                                            : std::pow(p, q)));
     }
   }
   return out;
@@ -140,7 +157,8 @@ Constant slice(const Node& node, const std::vector<const Constant*>& in, std::in
   Dims axes = list(3, "axes"), steps = node.has(4) && in[4] != nullptr ? in[4]->i : Dims(starts.size(), 1);
   if (axes.empty())
     for (std::size_t k = 0; k < starts.size(); ++k) axes.push_back(static_cast<std::int64_t>(k));
-  if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size()) throw Unsupported("slices with lists of unequal lengths");
+  if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size())
+    throw Unsupported("slices with lists of unequal lengths");
   Dims dims = c.dims, strides = dense_strides(c.dims);
   std::int64_t first = 0;
   for (std::size_t k = 0; k < starts.size(); ++k) {
@@ -165,7 +183,8 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
   if (op == "Cast") {
     Constant out = input(0);
     const std::int64_t to = node.integer("to", pb::TensorProto::FLOAT);
-    const bool floating = to == pb::TensorProto::FLOAT || to == pb::TensorProto::DOUBLE || to == pb::TensorProto::FLOAT16 || to == pb::TensorProto::BFLOAT16;
+    const bool floating = to == pb::TensorProto::FLOAT || to == pb::TensorProto::DOUBLE ||
+                          to == pb::TensorProto::FLOAT16 || to == pb::TensorProto::BFLOAT16;
     if (floating && !out.is_float) {
       for (const std::int64_t v : out.i) {
         if (v == batch_marker) throw Unsupported("computes with the batch size");
@@ -173,17 +192,25 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
       }
       out.i.clear();
     } else if (!floating && out.is_float) {
-      for (const float v : out.f) out.i.push_back(std::isfinite(v) && std::abs(v) < 1e15f ? static_cast<std::int64_t>(v) : 0);
+      for (const float v : out.f)
+        out.i.push_back(std::isfinite(v) && std::abs(v) < 1e15f ? static_cast<std::int64_t>(v) : 0);
       out.f.clear();
     }
     out.is_float = floating;
     return out;
   }
-  if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div" || op == "Pow") return binary(node, input(0), input(1), limit);
+  if (op == "Add" || op == "Sub" || op == "Mul" || op == "Div" || op == "Pow")
+    return binary(node, input(0), input(1), limit);
   if (op == "Neg" || op == "Sqrt" || op == "Exp" || op == "Floor" || op == "Ceil" || op == "Reciprocal") {
     Constant out = input(0);
     if (!out.is_float && op != "Neg") throw Unsupported("computes with whole numbers");
-    for (float& v : out.f) v = op == "Neg" ? -v : op == "Sqrt" ? std::sqrt(v) : op == "Exp" ? std::exp(v) : op == "Floor" ? std::floor(v) : op == "Ceil" ? std::ceil(v) : 1 / v;
+    for (float& v : out.f)
+      v = op == "Neg"     ? -v
+          : op == "Sqrt"  ? std::sqrt(v)
+          : op == "Exp"   ? std::exp(v)
+          : op == "Floor" ? std::floor(v)
+          : op == "Ceil"  ? std::ceil(v)
+                          : 1 / v;
     for (std::int64_t& v : out.i) {
       if (v == batch_marker) throw Unsupported("computes with the batch size");
       v = -v;
@@ -205,8 +232,10 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
     for (std::int64_t o = 0; o < outer; ++o)
       for (const std::int64_t given : index.i) {
         const std::int64_t k = given < 0 ? given + c.dims[axis] : given;
-        if (k < 0 || k >= c.dims[axis]) throw Unsupported("gathers element " + std::to_string(given) + " of " + std::to_string(c.dims[axis]));
-        for (std::int64_t i = 0; i < inner; ++i) push(out, c, static_cast<std::size_t>((o * c.dims[axis] + k) * inner + i));
+        if (k < 0 || k >= c.dims[axis])
+          throw Unsupported("gathers element " + std::to_string(given) + " of " + std::to_string(c.dims[axis]));
+        for (std::int64_t i = 0; i < inner; ++i)
+          push(out, c, static_cast<std::size_t>((o * c.dims[axis] + k) * inner + i));
       }
     return out;
   }
@@ -218,7 +247,8 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
     std::int64_t outer = 1;
     for (std::size_t k = 0; k < axis; ++k) outer *= first.dims[k];
     for (std::size_t k = 0; k < in.size(); ++k) {
-      if (input(k).is_float != first.is_float || input(k).dims.size() != first.dims.size()) throw Unsupported("joins constants of different kinds");
+      if (input(k).is_float != first.is_float || input(k).dims.size() != first.dims.size())
+        throw Unsupported("joins constants of different kinds");
       out.dims[axis] += input(k).dims[axis];
     }
     (void)count(out.dims, limit);
@@ -241,7 +271,8 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
     if (op == "Flatten") {
       const std::int64_t axis = node.integer("axis", 1);
       std::int64_t rows = 1;
-      for (std::int64_t k = 0; k < axis && k < static_cast<std::int64_t>(out.dims.size()); ++k) rows *= out.dims[static_cast<std::size_t>(k)];
+      for (std::int64_t k = 0; k < axis && k < static_cast<std::int64_t>(out.dims.size()); ++k)
+        rows *= out.dims[static_cast<std::size_t>(k)];
       to = {rows, -1};
     } else {
       to = input(1).i;
@@ -249,11 +280,14 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
     std::int64_t known = 1, open = -1;
     for (std::size_t k = 0; k < to.size(); ++k) {
       if (to[k] == 0 && k < out.dims.size()) to[k] = out.dims[k];
-      if (to[k] == -1) open = static_cast<std::int64_t>(k);
-      else known *= to[k] >= 0 && to[k] < computed_limit ? to[k] : 0;
+      if (to[k] == -1)
+        open = static_cast<std::int64_t>(k);
+      else
+        known *= to[k] >= 0 && to[k] < computed_limit ? to[k] : 0;
     }
     if (open >= 0) to[static_cast<std::size_t>(open)] = known > 0 ? out.size() / known : 0;
-    if (count(to, limit) != out.size()) throw Unsupported("reshapes a constant of shape " + text(out.dims) + " to " + text(to));
+    if (count(to, limit) != out.size())
+      throw Unsupported("reshapes a constant of shape " + text(out.dims) + " to " + text(to));
     out.dims = to;
     return out;
   }
@@ -283,8 +317,10 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
       out.is_float = value.is_float;
       v = value.size() > 0 ? static_cast<float>(value.at(0)) : 0;
     }
-    if (out.is_float) out.f.assign(static_cast<std::size_t>(n), v);
-    else out.i.assign(static_cast<std::size_t>(n), static_cast<std::int64_t>(v));
+    if (out.is_float)
+      out.f.assign(static_cast<std::size_t>(n), v);
+    else
+      out.i.assign(static_cast<std::size_t>(n), static_cast<std::int64_t>(v));
     return out;
   }
   throw Unsupported("is of an operator that is not supported on constants");
@@ -295,7 +331,8 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
 Constant evaluate(const Node& node, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit) {
   Constant c = value_of(node, in, opset, limit);
   // Everything behind trusts this, and files say what they like.
-  if (count(c.dims, limit) != c.size()) throw Unsupported("makes " + std::to_string(c.size()) + " elements for a constant of shape " + text(c.dims));
+  if (count(c.dims, limit) != c.size())
+    throw Unsupported("makes " + std::to_string(c.size()) + " elements for a constant of shape " + text(c.dims));
   return c;
 }
 

@@ -62,7 +62,8 @@ class Exporter {
         initializer(v.name, dims, model_.parameters.data() + v.offset);
       }
     std::string bytes;
-    if (proto_.ByteSizeLong() > std::size_t{0x7fffffff} || !proto_.SerializeToString(&bytes)) throw Error("the network has more than 2 GiB of weights, which no single ONNX file holds");
+    if (proto_.ByteSizeLong() > std::size_t{0x7fffffff} || !proto_.SerializeToString(&bytes))
+      throw Error("the network has more than 2 GiB of weights, which no single ONNX file holds");
     return bytes;
   }
 
@@ -83,7 +84,8 @@ class Exporter {
 
   std::string name_of(Id v) const { return v == g_.input ? input_ : g_.values[v].name; }
 
-  pb::NodeProto& add(const std::string& op, const std::string& name, const std::vector<std::string>& in, const std::string& out) {
+  pb::NodeProto& add(const std::string& op, const std::string& name, const std::vector<std::string>& in,
+                     const std::string& out) {
     pb::NodeProto& n = *out_->add_node();
     n.set_op_type(op);
     n.set_name(name);
@@ -160,7 +162,9 @@ class Exporter {
     const std::string name = name_of(v);
     if (rank_.at(v) == rank) return name;
     std::string& other = other_rank_[v];
-    if (other.empty()) other = rank == 2 ? step("Flatten", name + ".vector", {name}) : step("Reshape", name + ".map", {name, whole(name + ".map.shape", {0, -1, 1, 1})});
+    if (other.empty())
+      other = rank == 2 ? step("Flatten", name + ".vector", {name})
+                        : step("Reshape", name + ".map", {name, whole(name + ".map.shape", {0, -1, 1, 1})});
     return other;
   }
 
@@ -192,7 +196,9 @@ class Exporter {
     const bool vector = op == "linear";
     if (vector) rank = 2;
     // Ops that take maps, whatever their input is.
-    for (const char* maps : {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "transpose", "slice", "pad", "local_response_norm", "interpretable_filters", "local_maximum"})
+    for (const char* maps :
+         {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "transpose", "slice",
+          "pad", "local_response_norm", "interpretable_filters", "local_maximum"})
       if (op == maps) rank = 4;
     if (op == "concat" && static_cast<const Concat&>(*node.op).axis != 1) rank = 4;
     for (const Id v : node.in) in.push_back(as_rank(v, rank));
@@ -223,7 +229,8 @@ class Exporter {
       set(n, "epsilon", o.eps);
       set(n, "momentum", 1 - o.momentum);
     } else if (op == "scale") {
-      add("Add", name, {step("Mul", name + ".scaled", {in[0], spread(node.par[0], rank)}), spread(node.par[1], rank)}, out);
+      add("Add", name, {step("Mul", name + ".scaled", {in[0], spread(node.par[0], rank)}), spread(node.par[1], rank)},
+          out);
     } else if (op == "local_response_norm") {
       const auto& o = static_cast<const LocalResponseNorm&>(*node.op);
       pb::NodeProto* const n = plain("LRN");
@@ -250,15 +257,19 @@ class Exporter {
       set(*n, "alpha", parameter(node).a);
       set(*n, "beta", parameter(node).b);
     } else if (op == "clip") {
-      add("Clip", name, {in[0], number(name + ".low", parameter(node).a), number(name + ".high", parameter(node).b)}, out);
+      add("Clip", name, {in[0], number(name + ".low", parameter(node).a), number(name + ".high", parameter(node).b)},
+          out);
     } else if (op == "silu") {
       add("Mul", name, {in[0], step("Sigmoid", name + ".gate", in)}, out);
     } else if (op == "gelu") {
       const std::string inner = step("Mul", name + ".inner", {in[0], number(name + ".root", std::sqrt(0.5f))});
-      const std::string plus = step("Add", name + ".plus", {step("Erf", name + ".erf", {inner}), number(name + ".one", 1)});
+      const std::string plus =
+          step("Add", name + ".plus", {step("Erf", name + ".erf", {inner}), number(name + ".one", 1)});
       add("Mul", name, {step("Mul", name + ".product", {in[0], plus}), number(name + ".half", 0.5f)}, out);
     } else if (op == "gelu_tanh") {
-      const std::string bent = step("Mul", name + ".bent", {step("Mul", name + ".square", {in[0], in[0]}), number(name + ".a", 1.5957691f * 0.044715f)});
+      const std::string bent =
+          step("Mul", name + ".bent",
+               {step("Mul", name + ".square", {in[0], in[0]}), number(name + ".a", 1.5957691f * 0.044715f)});
       const std::string slope = step("Add", name + ".slope", {bent, number(name + ".b", 1.5957691f)});
       add("Mul", name, {in[0], step("Sigmoid", name + ".gate", {step("Mul", name + ".inner", {in[0], slope})})}, out);
     } else if (op == "max_pool") {
@@ -296,7 +307,9 @@ class Exporter {
       std::vector<std::string> all = {in[0], ""};
       if (from_sizes) {
         // Sizes hold the batch, which is not known: shape arithmetic keeps it.
-        const std::string front = step("Slice", name + ".front", {step("Shape", name + ".of", {in[0]}), whole(name + ".zero", {0}), whole(name + ".two", {2})});
+        const std::string front =
+            step("Slice", name + ".front",
+                 {step("Shape", name + ".of", {in[0]}), whole(name + ".zero", {0}), whole(name + ".two", {2})});
         all.emplace_back("");
         all.push_back(step("Concat", name + ".all", {front, whole(name + ".extent", {o.out_h, o.out_w})}));
         set(*out_->mutable_node(out_->node_size() - 1), "axis", std::int64_t{0});
@@ -313,7 +326,10 @@ class Exporter {
       }
       pb::NodeProto& n = add("Resize", name, all, out);
       set(n, "mode", o.bilinear ? "linear" : "nearest");
-      set(n, "coordinate_transformation_mode", o.align_corners ? "align_corners" : o.half_pixel ? "half_pixel" : "asymmetric");
+      set(n, "coordinate_transformation_mode",
+          o.align_corners ? "align_corners"
+          : o.half_pixel  ? "half_pixel"
+                          : "asymmetric");
       if (!o.bilinear) set(n, "nearest_mode", o.half_pixel && !o.align_corners ? "round_prefer_floor" : "floor");
     } else if (op == "concat") {
       set(*plain("Concat"), "axis", std::int64_t{static_cast<const Concat&>(*node.op).axis});
@@ -331,7 +347,10 @@ class Exporter {
       const auto& o = static_cast<const Slice&>(*node.op);
       std::int64_t end = o.start + std::int64_t{o.count} * o.step;
       if (end < 0) end = -(std::int64_t{1} << 31);  // backwards past the first element
-      add("Slice", name, {in[0], whole(name + ".start", {o.start}), whole(name + ".end", {end}), whole(name + ".axis", {o.axis}), whole(name + ".step", {o.step})}, out);
+      add("Slice", name,
+          {in[0], whole(name + ".start", {o.start}), whole(name + ".end", {end}), whole(name + ".axis", {o.axis}),
+           whole(name + ".step", {o.step})},
+          out);
     } else if (op == "pad") {
       const auto& o = static_cast<const Pad&>(*node.op);
       add("Pad", name, {in[0], whole(name + ".pads", {0, o.front, o.top, o.left, 0, o.back, o.bottom, o.right})}, out);
@@ -339,7 +358,10 @@ class Exporter {
       add("Dropout", name, {in[0], number(name + ".ratio", static_cast<const Dropout&>(*node.op).p)}, out);
     } else if (op == "affine_map") {
       const auto& o = static_cast<const AffineMap&>(*node.op);
-      add("Add", name, {step("Mul", name + ".product", {in[0], number(name + ".factor", o.factor)}), number(name + ".shift", o.shift)}, out);
+      add("Add", name,
+          {step("Mul", name + ".product", {in[0], number(name + ".factor", o.factor)}),
+           number(name + ".shift", o.shift)},
+          out);
     } else if (op == "local_maximum") {
       const std::int32_t r = static_cast<const LocalMaximum&>(*node.op).radius;
       const std::string highest = step("MaxPool", name + ".highest", in);
@@ -369,24 +391,34 @@ class Exporter {
     const auto pixels = static_cast<std::int32_t>(s.pixels());
     std::vector<real> table;
     for (std::int32_t p = 0; p < pixels; ++p)
-      for (std::int32_t q = 0; q < pixels; ++q) table.push_back(static_cast<real>(std::abs(p / s.w() - q / s.w()) + std::abs(p % s.w() - q % s.w())));
+      for (std::int32_t q = 0; q < pixels; ++q)
+        table.push_back(static_cast<real>(std::abs(p / s.w() - q / s.w()) + std::abs(p % s.w() - q % s.w())));
     initializer(distances, {pixels, pixels}, table.data());
     const Value& slope = g_.values[node.par[InterpretableFilters::steepness]];
     std::vector<real> fall;
-    for (std::int32_t c = 0; c < s.c(); ++c) fall.push_back(static_cast<real>(o.beta) * model_.parameters[static_cast<std::size_t>(slope.offset + c)] / static_cast<real>(std::max(s.h(), s.w())));
+    for (std::int32_t c = 0; c < s.c(); ++c)
+      fall.push_back(static_cast<real>(o.beta) * model_.parameters[static_cast<std::size_t>(slope.offset + c)] /
+                     static_cast<real>(std::max(s.h(), s.w())));
     initializer(steepness, {s.c(), 1}, fall.data());
     for (const Id p : node.par) spread_[g_.values[p].name];  // its state is in the table and the steepness
-    const std::string peak = step("ArgMax", name + ".peak", {step("Reshape", name + ".flat", {x, whole(name + ".rows", {0, 0, -1})})});
+    const std::string peak =
+        step("ArgMax", name + ".peak", {step("Reshape", name + ".flat", {x, whole(name + ".rows", {0, 0, -1})})});
     set(last(), "axis", std::int64_t{2});
     set(last(), "keepdims", std::int64_t{0});
-    const std::string scaled = step("Mul", name + ".fall", {step("Gather", name + ".distance", {distances, peak}), steepness});
-    const std::string gate = step("Relu", name + ".gate", {step("Sub", name + ".template", {number(name + ".one", 1), scaled})});
+    const std::string scaled =
+        step("Mul", name + ".fall", {step("Gather", name + ".distance", {distances, peak}), steepness});
+    const std::string gate =
+        step("Relu", name + ".gate", {step("Sub", name + ".template", {number(name + ".one", 1), scaled})});
     add("Mul", name, {x, step("Reshape", name + ".mask", {gate, whole(name + ".map", {0, 0, s.h(), s.w()})})}, name);
   }
 
-  static kernels::MapParameters parameter(const Node& node) { return static_cast<const Activation&>(*node.op).parameters; }
+  static kernels::MapParameters parameter(const Node& node) {
+    return static_cast<const Activation&>(*node.op).parameters;
+  }
 
-  [[noreturn]] static void refuse(const Node& node, const char* why) { throw Error("node '" + std::string(node.name) + "' (" + node.op->name() + ") " + why); }
+  [[noreturn]] static void refuse(const Node& node, const char* why) {
+    throw Error("node '" + std::string(node.name) + "' (" + node.op->name() + ") " + why);
+  }
 
   const Model& model_;
   const Graph& g_;
@@ -394,9 +426,9 @@ class Exporter {
   pb::GraphProto* out_ = nullptr;
   std::string input_;
   std::set<std::string> taken_;
-  std::map<Id, int> rank_;                                   // of values as ONNX has them
-  std::map<Id, std::string> other_rank_;                     // their names in the other rank
-  std::map<std::string, std::map<int, std::string>> spread_; // parameters in shapes of their own: name by rank
+  std::map<Id, int> rank_;                                    // of values as ONNX has them
+  std::map<Id, std::string> other_rank_;                      // their names in the other rank
+  std::map<std::string, std::map<int, std::string>> spread_;  // parameters in shapes of their own: name by rank
 };
 
 }  // namespace

@@ -12,7 +12,9 @@ namespace {
 constexpr std::int64_t element_limit = std::int64_t{1} << 31;  // of one image of a tensor
 
 // Whether one image has too many elements; the product of its sizes may not even fit into 64 bits.
-bool is_huge(const Shape& s) { return std::int64_t{s.c()} * s.h() > element_limit || std::int64_t{s.c()} * s.h() * s.w() > element_limit; }
+bool is_huge(const Shape& s) {
+  return std::int64_t{s.c()} * s.h() > element_limit || std::int64_t{s.c()} * s.h() * s.w() > element_limit;
+}
 
 // What can be a name in messages and JSON: UTF-8 without a 0.
 bool is_text(const std::string& s) {
@@ -26,7 +28,9 @@ bool is_text(const std::string& s) {
       code = code << 6 | (at(k) & 0x3f);
     }
     constexpr std::uint32_t smallest[] = {1, 0x80, 0x800, 0x10000};
-    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || code < smallest[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || code < smallest[more] || code > 0x10ffff ||
+        (code >= 0xd800 && code < 0xe000))
+      return false;
     i += more + 1;
   }
   return true;
@@ -46,7 +50,8 @@ std::int64_t product(const Dims& d) {
 }
 
 Shape shape_of(const Dims& d) {
-  if (d.empty() || d.size() > 3) throw Unsupported("makes a tensor of " + std::to_string(d.size() + 1) + " dimensions, expected 2 to 4");
+  if (d.empty() || d.size() > 3)
+    throw Unsupported("makes a tensor of " + std::to_string(d.size() + 1) + " dimensions, expected 2 to 4");
   Shape s;
   for (std::size_t k = 0; k < d.size(); ++k) s.d[k + 1] = narrow(d[k], "a size");
   return s;
@@ -63,7 +68,8 @@ Importer::Importer(const pb::ModelProto& model, std::string path, std::string fo
   opset_ = 0;
   for (const auto& o : model_.opset_import())
     if (o.domain().empty() || o.domain() == "ai.onnx") opset_ = o.version();
-  if (opset_ < 7 || opset_ > 25) fail("is of opset " + std::to_string(opset_) + ", expected 7 to 18 (newer ones are tried)");
+  if (opset_ < 7 || opset_ > 25)
+    fail("is of opset " + std::to_string(opset_) + ", expected 7 to 18 (newer ones are tried)");
   if (!is_text(graph_.name())) fail("has a name that is no text (UTF-8)");
   allowance_ += 4 * static_cast<std::int64_t>(model_.ByteSizeLong());
   read_initializers();
@@ -92,7 +98,8 @@ Model Importer::run() {
     if (!tensors_.contains(output)) fail("has an output '" + output + "' that does not depend on its input");
     Id out = tensors_.at(output).id;
     const Shape s = g.shape(out);
-    if (g.ok() && s.pixels() != 1) fail("has an output of shape (N," + vitrine::text(s).substr(3) + ", expected a vector of classes");
+    if (g.ok() && s.pixels() != 1)
+      fail("has an output of shape (N," + vitrine::text(s).substr(3) + ", expected a vector of classes");
     if (g.ok() && out == x) fail("has an output that is its input");
     return out;
   });
@@ -100,15 +107,19 @@ Model Importer::run() {
   for (const Value& v : model.graph().values) {
     if (v.kind != ValueKind::parameter) continue;
     const std::vector<float>& w = weights_.at(v.name);
-    if (static_cast<std::int64_t>(w.size()) != v.shape.size()) fail("tensor for '" + std::string(v.name) + "' has " + std::to_string(w.size()) + " elements, expected " + std::to_string(v.shape.size()));
+    if (static_cast<std::int64_t>(w.size()) != v.shape.size())
+      fail("tensor for '" + std::string(v.name) + "' has " + std::to_string(w.size()) + " elements, expected " +
+           std::to_string(v.shape.size()));
     for (std::size_t k = 0; k < w.size(); ++k) {
-      if (!std::isfinite(w[k])) fail("weight '" + std::string(v.name) + "' is not finite at element " + std::to_string(k));
+      if (!std::isfinite(w[k]))
+        fail("weight '" + std::string(v.name) + "' is not finite at element " + std::to_string(k));
       model.parameters[static_cast<std::size_t>(v.offset) + k] = static_cast<real>(w[k]);
     }
   }
   model.preparation.nhwc = nhwc;
   for (const auto& [tensor, node] : aliases_)
-    if (tensor != node && model.graph().find(node.c_str()) != no_id && model.graph().find(tensor.c_str()) == no_id) model.aliases.emplace_back(tensor, node);
+    if (tensor != node && model.graph().find(node.c_str()) != no_id && model.graph().find(tensor.c_str()) == no_id)
+      model.aliases.emplace_back(tensor, node);
   for (const auto& property : model_.metadata_props())
     if (property.key() == "vitrine") model_baggage_from_json(model, property.value(), path_);
   return model;
@@ -143,7 +154,8 @@ void Importer::read_nodes() {
   for (const pb::NodeProto& proto : graph_.node()) {
     Node node;
     node.proto = &proto;
-    node.op = proto.domain().empty() || proto.domain() == "ai.onnx" ? proto.op_type() : proto.domain() + "." + proto.op_type();
+    node.op = proto.domain().empty() || proto.domain() == "ai.onnx" ? proto.op_type()
+                                                                    : proto.domain() + "." + proto.op_type();
     node.in.assign(proto.input().begin(), proto.input().end());
     node.out.assign(proto.output().begin(), proto.output().end());
     if (node.out.empty() || node.out[0].empty()) fail("has a node '" + proto.name() + "' without an output");
@@ -152,17 +164,21 @@ void Importer::read_nodes() {
       for (const std::string& tensor : *list)
         if (!is_text(tensor)) fail("has a tensor whose name is no text (UTF-8)");
     if (!is_text(node.name) || !is_text(node.op)) fail("has a node whose name is no text (UTF-8)");
-    // Values of a network share one set of names: its input and the parameters, called NODE.weight and so on, have theirs.
+    // Values of a network share one set of names: its input and the parameters, called NODE.weight and so on, have
+    // theirs.
     const auto reserved = [](const std::string& name) {
-      return name == "input" || name.ends_with(".weight") || name.ends_with(".bias") || name.ends_with(".running_mean") || name.ends_with(".running_var");
+      return name == "input" || name.ends_with(".weight") || name.ends_with(".bias") ||
+             name.ends_with(".running_mean") || name.ends_with(".running_var");
     };
     const std::string given = node.name;
     while (reserved(node.name) || !names.insert(node.name).second) node.name += "_";
     if (node.name != given) aliases_[given] = node.name;
     for (const std::string& in : node.in)
-      if (!in.empty() && !known.contains(in)) fail("node '" + node.name + "' reads '" + in + "', which no earlier node makes");
+      if (!in.empty() && !known.contains(in))
+        fail("node '" + node.name + "' reads '" + in + "', which no earlier node makes");
     for (const std::string& out : node.out)
-      if (!out.empty() && !known.insert(out).second) fail("node '" + node.name + "' makes '" + out + "', which is there already");
+      if (!out.empty() && !known.insert(out).second)
+        fail("node '" + node.name + "' makes '" + out + "', which is there already");
     if (node.op == "Constant") {
       read_constant(node);
       continue;
@@ -186,8 +202,10 @@ void Importer::read_constant(const Node& node) {
     c.dims = {static_cast<std::int64_t>(c.f.size())};
   } else if (a->name() == "value_int" || a->name() == "value_ints") {
     c.is_float = false;
-    if (a->name() == "value_int") c.i = {a->i()};
-    else c.i.assign(a->ints().begin(), a->ints().end());
+    if (a->name() == "value_int")
+      c.i = {a->i()};
+    else
+      c.i.assign(a->ints().begin(), a->ints().end());
     if (a->name() == "value_ints") c.dims = {static_cast<std::int64_t>(c.i.size())};
   } else {
     fail("node '" + node.name + "' (Constant) has a value of an unsupported kind");
@@ -212,21 +230,33 @@ std::string Importer::the_output() const {
 }
 
 Shape Importer::image_of(const pb::ValueInfoProto& input, bool nhwc) {
-  if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape()) fail("has an input '" + input.name() + "' without a shape");
+  if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape())
+    fail("has an input '" + input.name() + "' without a shape");
   const auto& shape = input.type().tensor_type().shape();
-  if (shape.dim_size() < 2 || shape.dim_size() > 4) fail("has an input of " + std::to_string(shape.dim_size()) + " dimensions, expected 2 to 4 with the batch first");
+  if (shape.dim_size() < 2 || shape.dim_size() > 4)
+    fail("has an input of " + std::to_string(shape.dim_size()) + " dimensions, expected 2 to 4 with the batch first");
   rank_ = static_cast<std::size_t>(shape.dim_size()) - 1;
   if (shape.dim(0).has_dim_value() && shape.dim(0).dim_value() > 0) fixed_batch_ = shape.dim(0).dim_value();
-  if (nhwc && rank_ != 3) fail("has an input of " + std::to_string(rank_ + 1) + " dimensions, which its first node transposes as if they were 4");
+  if (nhwc && rank_ != 3)
+    fail("has an input of " + std::to_string(rank_ + 1) +
+         " dimensions, which its first node transposes as if they were 4");
   Shape s, wanted{0, 0, 0, 0};
-  if (options_.image) wanted = nhwc ? Shape{1, options_.image->h(), options_.image->w(), options_.image->c()} : *options_.image;
+  if (options_.image)
+    wanted = nhwc ? Shape{1, options_.image->h(), options_.image->w(), options_.image->c()} : *options_.image;
   for (int k = 1; k < shape.dim_size(); ++k) {
-    const std::int64_t fixed = shape.dim(k).has_dim_value() && shape.dim(k).dim_value() > 0 ? shape.dim(k).dim_value() : 0;
+    const std::int64_t fixed =
+        shape.dim(k).has_dim_value() && shape.dim(k).dim_value() > 0 ? shape.dim(k).dim_value() : 0;
     const std::int64_t given = wanted.d[static_cast<std::size_t>(k)];
-    if (fixed > 0 && given > 0 && fixed != given) fail("has an input of size " + std::to_string(fixed) + " in dimension " + std::to_string(k) + ", but " + std::to_string(given) + " was given");
+    if (fixed > 0 && given > 0 && fixed != given)
+      fail("has an input of size " + std::to_string(fixed) + " in dimension " + std::to_string(k) + ", but " +
+           std::to_string(given) + " was given");
     const std::int64_t d = fixed > 0 ? fixed : given;
-    if (d < 1) fail("has an input whose dimension " + std::to_string(k) + " is dynamic: give its size (vitrine import --input C,H,W)");
-    if (d > (1 << 20)) fail("has an input of size " + std::to_string(d) + " in dimension " + std::to_string(k) + ", expected at most 1048576");
+    if (d < 1)
+      fail("has an input whose dimension " + std::to_string(k) +
+           " is dynamic: give its size (vitrine import --input C,H,W)");
+    if (d > (1 << 20))
+      fail("has an input of size " + std::to_string(d) + " in dimension " + std::to_string(k) +
+           ", expected at most 1048576");
     s.d[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(d);
   }
   if (is_huge(s)) fail("has an input of shape " + vitrine::text(s) + ", which is too large");
@@ -242,7 +272,8 @@ void Importer::count_readers(const std::string& output) {
 
 bool Importer::starts_with_transpose(const std::string& input) const {
   const Node* first = only_reader(input);
-  return first != nullptr && first == nodes_.data() && first->op == "Transpose" && first->integers("perm") == Dims{0, 3, 1, 2};
+  return first != nullptr && first == nodes_.data() && first->op == "Transpose" &&
+         first->integers("perm") == Dims{0, 3, 1, 2};
 }
 
 const Node* Importer::only_reader(const std::string& tensor) const {
@@ -282,7 +313,8 @@ const Tensor& Importer::viewed(const Node& node, std::size_t k) {
 
 const Tensor& Importer::tensor(const Node& node, std::size_t k) {
   const Tensor& t = viewed(node, k);
-  if (t.dims.size() > 3) throw Unsupported("reads a tensor of " + std::to_string(t.dims.size() + 1) + " dimensions, expected 2 to 4");
+  if (t.dims.size() > 3)
+    throw Unsupported("reads a tensor of " + std::to_string(t.dims.size() + 1) + " dimensions, expected 2 to 4");
   return t;
 }
 
@@ -292,7 +324,8 @@ void Importer::set(const Node& node, Id id, std::size_t rank) {
     f.node = "";
     throw Error(path_ + ": node '" + node.name + "' (" + node.op + ") " + sentence(f));
   }
-  if (is_huge(builder_->shape(id))) throw Unsupported("makes a tensor of shape " + vitrine::text(builder_->shape(id)) + ", which is too large");
+  if (is_huge(builder_->shape(id)))
+    throw Unsupported("makes a tensor of shape " + vitrine::text(builder_->shape(id)) + ", which is too large");
   tensors_[node.out[0]] = {id, dims_of(builder_->shape(id), rank)};
   aliases_[node.out[0]] = node.name;
 }
@@ -402,10 +435,13 @@ const std::vector<std::pair<const char*, Importer::Member>>& Importer::converter
   return list;
 }
 
-Model import_bytes(std::span<const std::byte> bytes, const std::string& path, const std::string& folder, const ImportOptions& options) {
+Model import_bytes(std::span<const std::byte> bytes, const std::string& path, const std::string& folder,
+                   const ImportOptions& options) {
   pb::ModelProto model;
-  if (bytes.size() > std::size_t{1} << 31) throw Error(path + ": has more than 2 GiB, which no ONNX file can have without external data");
-  if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || !model.has_graph()) throw Error(path + ": is no ONNX model (its protobuf message is damaged or of another kind)");
+  if (bytes.size() > std::size_t{1} << 31)
+    throw Error(path + ": has more than 2 GiB, which no ONNX file can have without external data");
+  if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || !model.has_graph())
+    throw Error(path + ": is no ONNX model (its protobuf message is damaged or of another kind)");
   return Importer(model, path, folder, options).run();
 }
 

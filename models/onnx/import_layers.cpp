@@ -36,8 +36,10 @@ Importer::Spatial Importer::spatial(const Node& node, const Tensor& x, Dims kern
   const std::size_t n = x.dims.size() - 1;
   if (x.dims.size() < 2) throw Unsupported("reads a tensor without height and width");
   if (kernel.empty()) kernel = node.integers("kernel_shape");
-  const Dims strides = node.integers("strides", Dims(n, 1)), dilations = node.integers("dilations", Dims(n, 1)), pads = node.integers("pads", Dims(2 * n, 0));
-  if (kernel.size() != n || strides.size() != n || dilations.size() != n || pads.size() != 2 * n) throw Unsupported("has attributes for another number of dimensions than its input's");
+  const Dims strides = node.integers("strides", Dims(n, 1)), dilations = node.integers("dilations", Dims(n, 1)),
+             pads = node.integers("pads", Dims(2 * n, 0));
+  if (kernel.size() != n || strides.size() != n || dilations.size() != n || pads.size() != 2 * n)
+    throw Unsupported("has attributes for another number of dimensions than its input's");
   const std::string automatic = node.text("auto_pad", "NOTSET");
   Spatial s;
   for (std::size_t k = 0; k < n; ++k) {
@@ -46,11 +48,13 @@ Importer::Spatial Importer::spatial(const Node& node, const Tensor& x, Dims kern
     s.dilation[k] = narrow(dilations[k], "a dilation");
     s.begin[k] = narrow(pads[k], "padding");
     s.end[k] = narrow(pads[n + k], "padding");
-    if (s.kernel[k] < 1 || s.stride[k] < 1 || s.dilation[k] < 1) throw Unsupported("has a kernel, stride or dilation below 1");
+    if (s.kernel[k] < 1 || s.stride[k] < 1 || s.dilation[k] < 1)
+      throw Unsupported("has a kernel, stride or dilation below 1");
     if (automatic == "VALID") s.begin[k] = s.end[k] = 0;
     if (automatic == "SAME_UPPER" || automatic == "SAME_LOWER") {
       const std::int64_t in = x.dims[k + 1], out = (in + s.stride[k] - 1) / s.stride[k];
-      const std::int64_t all = std::max<std::int64_t>(0, (out - 1) * s.stride[k] + std::int64_t{s.dilation[k]} * (s.kernel[k] - 1) + 1 - in);
+      const std::int64_t all =
+          std::max<std::int64_t>(0, (out - 1) * s.stride[k] + std::int64_t{s.dilation[k]} * (s.kernel[k] - 1) + 1 - in);
       const std::int64_t less = all / 2, more = all - less;
       s.begin[k] = narrow(automatic == "SAME_UPPER" ? less : more, "padding");
       s.end[k] = narrow(automatic == "SAME_UPPER" ? more : less, "padding");
@@ -103,9 +107,13 @@ void Importer::conv(const Node& node) {
   append(node, op, x, ws, 4, w.f, bias, x.dims.size());
 }
 
-void Importer::append(const Node& node, Op* op, const Tensor& x, const Shape& weight_shape, std::uint8_t rank, std::vector<float> w, const Constant* bias, std::size_t out_rank) {
-  if (bias != nullptr && (!bias->is_float || bias->size() < 1)) throw Unsupported("has a bias that is no list of floats");
-  const GraphBuilder::Parameter parameters[] = {{"weight", weight_shape, rank, Init::weight}, {"bias", {bias != nullptr ? narrow(bias->size(), "biases") : 1, 1}, 1, Init::zero}};
+void Importer::append(const Node& node, Op* op, const Tensor& x, const Shape& weight_shape, std::uint8_t rank,
+                      std::vector<float> w, const Constant* bias, std::size_t out_rank) {
+  if (bias != nullptr && (!bias->is_float || bias->size() < 1))
+    throw Unsupported("has a bias that is no list of floats");
+  const GraphBuilder::Parameter parameters[] = {
+      {"weight", weight_shape, rank, Init::weight},
+      {"bias", {bias != nullptr ? narrow(bias->size(), "biases") : 1, 1}, 1, Init::zero}};
   const Id in[] = {x.id};
   const Id id = builder_->add(op, in, {parameters, bias != nullptr ? 2u : 1u}, node.name.c_str());
   weight(node, "weight", std::move(w));
@@ -122,11 +130,13 @@ void Importer::conv_transpose(const Node& node) {
   const Dims size = node.integers("output_shape");
   Dims extra = node.integers("output_padding", Dims(x.dims.size() - 1, 0));
   const std::string automatic = node.text("auto_pad", "NOTSET");
-  if (extra.size() != x.dims.size() - 1 || (!size.empty() && size.size() != extra.size())) throw Unsupported("has attributes for another number of dimensions than its input's");
+  if (extra.size() != x.dims.size() - 1 || (!size.empty() && size.size() != extra.size()))
+    throw Unsupported("has attributes for another number of dimensions than its input's");
   if (!size.empty() || automatic.starts_with("SAME"))
     for (std::size_t k = 0; k < extra.size(); ++k) {
       const std::int64_t out = size.empty() ? x.dims[k + 1] * s.stride[k] : narrow(size[k], "a size");
-      const std::int64_t all = (x.dims[k + 1] - 1) * s.stride[k] + narrow(extra[k], "output padding") + std::int64_t{s.dilation[k]} * (s.kernel[k] - 1) + 1 - out;
+      const std::int64_t all = (x.dims[k + 1] - 1) * s.stride[k] + narrow(extra[k], "output padding") +
+                               std::int64_t{s.dilation[k]} * (s.kernel[k] - 1) + 1 - out;
       // What is too much is cut off on both sides; what is missing is added behind.
       const std::int64_t cut = std::max<std::int64_t>(all, 0), less = cut / 2;
       s.begin[k] = narrow(automatic == "SAME_UPPER" ? less : cut - less, "padding");
@@ -154,8 +164,10 @@ std::vector<float> Importer::transposed(const Constant& c) {
   return out;
 }
 
-void Importer::linear_layer(const Node& node, const Tensor& x, std::int64_t outputs, std::int64_t inputs, std::vector<float> w, const Constant* bias) {
-  if (x.dims.size() != 1) throw Unsupported("multiplies a tensor of " + std::to_string(x.dims.size() + 1) + " dimensions, expected (N,K)");
+void Importer::linear_layer(const Node& node, const Tensor& x, std::int64_t outputs, std::int64_t inputs,
+                            std::vector<float> w, const Constant* bias) {
+  if (x.dims.size() != 1)
+    throw Unsupported("multiplies a tensor of " + std::to_string(x.dims.size() + 1) + " dimensions, expected (N,K)");
   Linear* op = builder_->make<Linear>();
   if (op == nullptr) return set(node, no_id, 1);
   op->out = narrow(outputs, "outputs");
@@ -177,8 +189,10 @@ void Importer::gemm(const Node& node) {
   const Constant* bias = nullptr;
   if (node.has(2)) {
     const Constant& c = constant(node, 2, "bias");
-    if (!c.is_float || c.dims.size() > 2 || !is_per_channel(c, 1, outputs)) throw Unsupported("has a bias of shape " + text(c.dims));
-    for (std::int64_t k = 0; k < outputs; ++k) scaled.f.push_back(beta * c.f[static_cast<std::size_t>(c.size() == 1 ? 0 : k)]);
+    if (!c.is_float || c.dims.size() > 2 || !is_per_channel(c, 1, outputs))
+      throw Unsupported("has a bias of shape " + text(c.dims));
+    for (std::int64_t k = 0; k < outputs; ++k)
+      scaled.f.push_back(beta * c.f[static_cast<std::size_t>(c.size() == 1 ? 0 : k)]);
     bias = &scaled;
   } else {
     bias = take_bias(node, outputs, 1);
@@ -195,9 +209,11 @@ void Importer::matmul(const Node& node) {
 
 void Importer::batch_normalization(const Node& node) {
   const Tensor x = tensor(node, 0);
-  if (node.integer("spatial", 1) != 1) throw Unsupported("normalises each place by itself (spatial 0); one mean a channel is supported");
+  if (node.integer("spatial", 1) != 1)
+    throw Unsupported("normalises each place by itself (spatial 0); one mean a channel is supported");
   const auto made = std::count_if(node.out.begin(), node.out.end(), [](const std::string& o) { return !o.empty(); });
-  if (node.integer("training_mode", 0) != 0 || (opset_ < 14 && made > 1)) throw Unsupported("is in training mode: export the model in evaluation mode");
+  if (node.integer("training_mode", 0) != 0 || (opset_ < 14 && made > 1))
+    throw Unsupported("is in training mode: export the model in evaluation mode");
   BatchNorm* op = builder_->make<BatchNorm>();
   if (op == nullptr) return set(node, no_id, 1);
   op->eps = node.number("epsilon", 1e-5f);
@@ -207,8 +223,10 @@ void Importer::batch_normalization(const Node& node) {
   GraphBuilder::Parameter parameters[4];
   for (std::size_t k = 0; k < 4; ++k) {
     const Constant& c = constant(node, k + 1, names[k]);
-    if (!c.is_float || c.size() != each.n()) throw Unsupported(std::string("has a ") + names[k] + " of shape " + text(c.dims));
-    if (k == 3 && std::any_of(c.f.begin(), c.f.end(), [](float v) { return !(v >= 0); })) throw Unsupported("has a negative variance");
+    if (!c.is_float || c.size() != each.n())
+      throw Unsupported(std::string("has a ") + names[k] + " of shape " + text(c.dims));
+    if (k == 3 && std::any_of(c.f.begin(), c.f.end(), [](float v) { return !(v >= 0); }))
+      throw Unsupported("has a negative variance");
     parameters[k] = {names[k], each, 1, k == 0 || k == 3 ? Init::one : Init::zero, k < 2};
     weight(node, names[k], c.f);
   }
@@ -218,7 +236,10 @@ void Importer::batch_normalization(const Node& node) {
 
 void Importer::lrn(const Node& node) {
   const Tensor x = tensor(node, 0);
-  set(node, local_response_norm(*builder_, x.id, narrow(node.integer("size", 1), "a size"), node.name.c_str(), node.number("alpha", 1e-4f), node.number("beta", 0.75f), node.number("bias", 1)), x.dims.size());
+  set(node,
+      local_response_norm(*builder_, x.id, narrow(node.integer("size", 1), "a size"), node.name.c_str(),
+                          node.number("alpha", 1e-4f), node.number("beta", 0.75f), node.number("bias", 1)),
+      x.dims.size());
 }
 
 void Importer::activation(const Node& node) {
@@ -227,28 +248,45 @@ void Importer::activation(const Node& node) {
   const char* const name = node.name.c_str();
   const std::string& op = node.op;
   Id id = no_id;
-  if (op == "Relu") id = relu(g, x.id, name);
-  else if (op == "LeakyRelu") id = leaky_relu(g, x.id, node.number("alpha", 0.01f), name);
-  else if (op == "Elu") id = elu(g, x.id, node.number("alpha", 1), name);
-  else if (op == "Sigmoid") id = sigmoid(g, x.id, name);
-  else if (op == "Tanh") id = tanh(g, x.id, name);
-  else if (op == "HardSigmoid") id = hard_sigmoid(g, x.id, node.number("alpha", 0.2f), node.number("beta", 0.5f), name);
-  else if (op == "HardSwish" || op == "vitrine.hard_swish") id = hard_swish(g, x.id, name);
-  else if (op == "Softplus") id = softplus(g, x.id, name);
-  else if (op == "Mish") id = multiply(g, x.id, tanh(g, softplus(g, x.id, (node.name + ".softplus").c_str()), (node.name + ".tanh").c_str()), -1, name);
-  else if (op == "Gelu") id = node.text("approximate", "none") == "tanh" ? gelu_tanh(g, x.id, name) : gelu(g, x.id, name);
-  else if (op == "vitrine.gelu") id = gelu(g, x.id, name);
-  else if (op == "vitrine.gelu_tanh") id = gelu_tanh(g, x.id, name);
-  else if (op == "vitrine.silu") id = silu(g, x.id, name);
-  else if (op == "vitrine.hard_sigmoid") id = hard_sigmoid(g, x.id, 1.0f / 6, 0.5f, name);
-  else throw Unsupported("is of an operator that is not supported");
+  if (op == "Relu")
+    id = relu(g, x.id, name);
+  else if (op == "LeakyRelu")
+    id = leaky_relu(g, x.id, node.number("alpha", 0.01f), name);
+  else if (op == "Elu")
+    id = elu(g, x.id, node.number("alpha", 1), name);
+  else if (op == "Sigmoid")
+    id = sigmoid(g, x.id, name);
+  else if (op == "Tanh")
+    id = tanh(g, x.id, name);
+  else if (op == "HardSigmoid")
+    id = hard_sigmoid(g, x.id, node.number("alpha", 0.2f), node.number("beta", 0.5f), name);
+  else if (op == "HardSwish" || op == "vitrine.hard_swish")
+    id = hard_swish(g, x.id, name);
+  else if (op == "Softplus")
+    id = softplus(g, x.id, name);
+  else if (op == "Mish")
+    id = multiply(g, x.id, tanh(g, softplus(g, x.id, (node.name + ".softplus").c_str()), (node.name + ".tanh").c_str()),
+                  -1, name);
+  else if (op == "Gelu")
+    id = node.text("approximate", "none") == "tanh" ? gelu_tanh(g, x.id, name) : gelu(g, x.id, name);
+  else if (op == "vitrine.gelu")
+    id = gelu(g, x.id, name);
+  else if (op == "vitrine.gelu_tanh")
+    id = gelu_tanh(g, x.id, name);
+  else if (op == "vitrine.silu")
+    id = silu(g, x.id, name);
+  else if (op == "vitrine.hard_sigmoid")
+    id = hard_sigmoid(g, x.id, 1.0f / 6, 0.5f, name);
+  else
+    throw Unsupported("is of an operator that is not supported");
   set(node, id, x.dims.size());
 }
 
 void Importer::prelu(const Node& node) {
   const Tensor x = tensor(node, 0);
   const Constant& slope = constant(node, 1, "slope");
-  if (!slope.is_float || slope.size() < 1 || std::any_of(slope.f.begin(), slope.f.end(), [&](float v) { return v != slope.f[0]; }))
+  if (!slope.is_float || slope.size() < 1 ||
+      std::any_of(slope.f.begin(), slope.f.end(), [&](float v) { return v != slope.f[0]; }))
     throw Unsupported("has a slope a channel; one for all is supported");
   set(node, leaky_relu(*builder_, x.id, slope.f[0], node.name.c_str()), x.dims.size());
 }
@@ -269,9 +307,12 @@ void Importer::clip_node(const Node& node) {
     if (node.in.size() != 2) throw Unsupported("compares other than a tensor with a scalar");
     (node.op == "Max" ? low : high) = bound(tensors_.contains(node.in[0]) ? 1 : 0);
   }
-  if (low == -largest && high == largest) pass(node, x);
-  else if (low == 0 && high == largest) set(node, relu(*builder_, x.id, node.name.c_str()), x.dims.size());
-  else set(node, clip(*builder_, x.id, low, high, node.name.c_str()), x.dims.size());
+  if (low == -largest && high == largest)
+    pass(node, x);
+  else if (low == 0 && high == largest)
+    set(node, relu(*builder_, x.id, node.name.c_str()), x.dims.size());
+  else
+    set(node, clip(*builder_, x.id, low, high, node.name.c_str()), x.dims.size());
 }
 
 void Importer::softmax_node(const Node& node) {
@@ -280,14 +321,16 @@ void Importer::softmax_node(const Node& node) {
   std::int64_t axis = node.integer("axis", opset_ >= 13 ? -1 : 1);
   if (axis < 0) axis += rank;
   // Before opset 13 all dimensions from the axis on are one; where only channels are more than 1, that is the same.
-  if (builder_->shape(x.id).pixels() != 1 || axis != 1) throw Unsupported("normalises over other dimensions than the classes of a vector");
+  if (builder_->shape(x.id).pixels() != 1 || axis != 1)
+    throw Unsupported("normalises over other dimensions than the classes of a vector");
   const char* const name = node.name.c_str();
   set(node, node.op == "Softmax" ? softmax(*builder_, x.id, name) : log_softmax(*builder_, x.id, name), x.dims.size());
 }
 
 void Importer::pool(const Node& node) {
   const Tensor x = tensor(node, 0);
-  if (node.out.size() > 1 && !node.out[1].empty() && readers_.contains(node.out[1])) throw Unsupported("hands out its indices, which are not supported");
+  if (node.out.size() > 1 && !node.out[1].empty() && readers_.contains(node.out[1]))
+    throw Unsupported("hands out its indices, which are not supported");
   const Spatial s = spatial(node, x, {});
   const auto fill = [&](Window& w) {
     set_window(w, s);
@@ -310,7 +353,10 @@ void Importer::pool(const Node& node) {
 void Importer::global_pool(const Node& node) {
   const Tensor x = tensor(node, 0);
   if (x.dims.size() < 2) throw Unsupported("reads a tensor without height and width");
-  set(node, node.op == "GlobalMaxPool" ? global_max_pool(*builder_, x.id, node.name.c_str()) : global_avg_pool(*builder_, x.id, node.name.c_str()), x.dims.size());
+  set(node,
+      node.op == "GlobalMaxPool" ? global_max_pool(*builder_, x.id, node.name.c_str())
+                                 : global_avg_pool(*builder_, x.id, node.name.c_str()),
+      x.dims.size());
 }
 
 void Importer::reduce(const Node& node) {
@@ -319,18 +365,23 @@ void Importer::reduce(const Node& node) {
   const auto rank = static_cast<std::int64_t>(x.dims.size()) + 1;
   for (std::int64_t& a : axes) a = a < 0 ? a + rank : a;
   std::sort(axes.begin(), axes.end());
-  if (axes.empty() || axes.back() >= rank) throw Unsupported("takes in the batch, or a dimension that its input does not have");
+  if (axes.empty() || axes.back() >= rank)
+    throw Unsupported("takes in the batch, or a dimension that its input does not have");
   GraphBuilder& g = *builder_;
   Id id = x.id;
   // Pools work on the last two dimensions. The first two of (H,W,C), or channels, are brought there first.
-  if (axes == Dims{1, 2}) id = transpose(g, id, 3, 1, 2, (node.name + ".moved").c_str());
-  else if (axes == Dims{1}) id = transpose(g, id, 2, 1, 3, (node.name + ".moved").c_str());
-  else if (axes != Dims{2, 3} && axes != Dims{2} && axes != Dims{3}) throw Unsupported("takes in the batch, or channels with one of height and width");
+  if (axes == Dims{1, 2})
+    id = transpose(g, id, 3, 1, 2, (node.name + ".moved").c_str());
+  else if (axes == Dims{1})
+    id = transpose(g, id, 2, 1, 3, (node.name + ".moved").c_str());
+  else if (axes != Dims{2, 3} && axes != Dims{2} && axes != Dims{3})
+    throw Unsupported("takes in the batch, or channels with one of height and width");
   if (axes.size() == 2 || rank < 4) {
     id = node.op == "ReduceMax" ? global_max_pool(g, id, node.name.c_str()) : global_avg_pool(g, id, node.name.c_str());
   } else {
     Window window;
-    (axes[0] == 3 ? window.kernel_w : window.kernel_h) = narrow(x.dims[static_cast<std::size_t>(axes[0] - 1)], "a size");
+    (axes[0] == 3 ? window.kernel_w : window.kernel_h) =
+        narrow(x.dims[static_cast<std::size_t>(axes[0] - 1)], "a size");
     const Id in[] = {id};
     if (node.op == "ReduceMax") {
       MaxPool* op = g.make<MaxPool>();
@@ -363,7 +414,8 @@ void Importer::reduce(const Node& node) {
   }
   // A pool keeps channels in front and dimensions in their places; what the file says may be another shape.
   const Shape shape = shape_of(dims);
-  if (shape != g.shape(id)) set(node, reshape(g, id, shape.c(), shape.h(), shape.w(), (node.name + ".kept").c_str()), 3);
+  if (shape != g.shape(id))
+    set(node, reshape(g, id, shape.c(), shape.h(), shape.w(), (node.name + ".kept").c_str()), 3);
   tensors_[node.out[0]].dims = dims;
 }
 

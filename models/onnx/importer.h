@@ -1,5 +1,5 @@
-// The inside of the importer: from a file's nodes to a graph, one converter an operator. Definitions by what operators do:
-// import.cpp (the file, the graph), import_layers.cpp, import_arithmetic.cpp, import_views.cpp.
+// The inside of the importer: from a file's nodes to a graph, one converter an operator. Definitions by what operators
+// do: import.cpp (the file, the graph), import_layers.cpp, import_arithmetic.cpp, import_views.cpp.
 #pragma once
 
 #include <array>
@@ -15,8 +15,8 @@
 
 namespace vitrine::onnx {
 
-/// A tensor of the network: its value and its dimensions beyond the batch. Where those are more than three, they are but a way
-/// to see the value that only views understand.
+/// A tensor of the network: its value and its dimensions beyond the batch. Where those are more than three, they are
+/// but a way to see the value that only views understand.
 struct Tensor {
   Id id = no_id;
   Dims dims;
@@ -82,11 +82,13 @@ class Importer {
   void alias_output(const Node& node);
   void conv(const Node& node);
   /// An op with a weight and perhaps a bias.
-  void append(const Node& node, Op* op, const Tensor& x, const Shape& weight_shape, std::uint8_t rank, std::vector<float> w, const Constant* bias, std::size_t out_rank);
+  void append(const Node& node, Op* op, const Tensor& x, const Shape& weight_shape, std::uint8_t rank,
+              std::vector<float> w, const Constant* bias, std::size_t out_rank);
   void conv_transpose(const Node& node);
   /// Rows of a linear layer's weight are outputs.
   static std::vector<float> transposed(const Constant& c);
-  void linear_layer(const Node& node, const Tensor& x, std::int64_t outputs, std::int64_t inputs, std::vector<float> w, const Constant* bias);
+  void linear_layer(const Node& node, const Tensor& x, std::int64_t outputs, std::int64_t inputs, std::vector<float> w,
+                    const Constant* bias);
   void gemm(const Node& node);
   void matmul(const Node& node);
   void batch_normalization(const Node& node);
@@ -145,7 +147,8 @@ class Importer {
   GraphBuilder* builder_ = nullptr;
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, Dims> expanded_;  // factors as Expand nodes make them
-  std::map<std::string, std::array<std::int32_t, 4>> pending_pads_;  // of Pad nodes that a convolution takes: top, left, bottom, right
+  std::map<std::string, std::array<std::int32_t, 4>>
+      pending_pads_;  // of Pad nodes that a convolution takes: top, left, bottom, right
   std::map<std::string, std::vector<float>> weights_;
   std::map<std::string, std::string> aliases_;
   std::set<std::string> unknown_;

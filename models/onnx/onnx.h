@@ -1,5 +1,5 @@
-// ONNX files in and out: what classifiers use of opsets 7 to 18. Inference semantics: dropout is the identity, batch norms
-// use their running statistics. Importing a training graph is refused.
+// ONNX files in and out: what classifiers use of opsets 7 to 18. Inference semantics: dropout is the identity, batch
+// norms use their running statistics. Importing a training graph is refused.
 #pragma once
 
 #include <cstddef>
@@ -12,20 +12,22 @@
 namespace vitrine::onnx {
 
 struct ImportOptions {
-  std::optional<Shape> image;  ///< (1,C,H,W) for files whose height and width are dynamic; must agree with what is fixed
+  std::optional<Shape>
+      image;  ///< (1,C,H,W) for files whose height and width are dynamic; must agree with what is fixed
 };
 
-/// Reads an .onnx file. Nodes keep their ONNX names (or their first output's, where they have none); other tensors' names are
-/// aliases of the nodes that make them. A graph that takes NHWC and transposes first becomes an NCHW network whose
-/// preparation says nhwc. An Error lists everything that is not supported, with node names; sizes are checked before anything
-/// is allocated, and external data is read only from beside the file.
+/// Reads an .onnx file. Nodes keep their ONNX names (or their first output's, where they have none); other tensors'
+/// names are aliases of the nodes that make them. A graph that takes NHWC and transposes first becomes an NCHW network
+/// whose preparation says nhwc. An Error lists everything that is not supported, with node names; sizes are checked
+/// before anything is allocated, and external data is read only from beside the file.
 Model import_file(const std::string& path, const ImportOptions& = {});
 /// Likewise from memory; external data is looked for in `folder` ("": none is allowed).
-Model import_bytes(std::span<const std::byte> bytes, const std::string& path, const std::string& folder, const ImportOptions& = {});
+Model import_bytes(std::span<const std::byte> bytes, const std::string& path, const std::string& folder,
+                   const ImportOptions& = {});
 
 /// Writes any network as ONNX (opset 17, batch size dynamic), with what travels with the model in its metadata, so that
-/// import_file gives it back. Interpretable filters and local maxima (of which ONNX keeps all where several are equal) become
-/// sub-graphs for other runtimes, which import_file does not know.
+/// import_file gives it back. Interpretable filters and local maxima (of which ONNX keeps all where several are equal)
+/// become sub-graphs for other runtimes, which import_file does not know.
 void export_file(const Model&, const std::string& path);
 
 }  // namespace vitrine::onnx

@@ -61,11 +61,13 @@ struct Activation {
 };
 
 /// Replaces sub-graphs that compute a known activation of one tensor (x*sigmoid(x), GELU by Erf or Tanh, hard-swish by
-/// parts, ...) by one node of op "vitrine.ACTIVATION". They are recognised by their values on a grid, not by their form.
-void recognise_activations(std::vector<Node>&, const std::map<std::string, Constant>& scalars, const std::set<std::string>& outputs);
+/// parts, ...) by one node of op "vitrine.ACTIVATION". They are recognised by their values on a grid, not by their
+/// form.
+void recognise_activations(std::vector<Node>&, const std::map<std::string, Constant>& scalars,
+                           const std::set<std::string>& outputs);
 
-/// Dimensions with ones put in at `axes` of the result, or without the ones at `axes` (none named: without all); negative axes count
-/// from the end.
+/// Dimensions with ones put in at `axes` of the result, or without the ones at `axes` (none named: without all);
+/// negative axes count from the end.
 Dims unsqueezed(const Dims&, Dims axes);
 Dims squeezed(const Dims&, Dims axes);
 

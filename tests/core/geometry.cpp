@@ -42,7 +42,15 @@ TEST_CASE("geometry of AlexNet and LeNet") {
     h = max_pool(g, h, {.kernel = 3, .stride = 2}, "pool5");
     return flatten(g, h, "flatten");
   });
-  for (const Row& row : {Row{"conv1", 11, 4}, {"relu1", 11, 4}, {"pool1", 19, 8}, {"conv2", 51, 8}, {"pool2", 67, 16}, {"conv3", 99, 16}, {"conv4", 131, 16}, {"conv5", 163, 16}, {"pool5", 195, 32}}) {
+  for (const Row& row : {Row{"conv1", 11, 4},
+                         {"relu1", 11, 4},
+                         {"pool1", 19, 8},
+                         {"conv2", 51, 8},
+                         {"pool2", 67, 16},
+                         {"conv3", 99, 16},
+                         {"conv4", 131, 16},
+                         {"conv5", 163, 16},
+                         {"pool5", 195, 32}}) {
     CAPTURE(std::string(row.node));
     Geometry geometry;
     REQUIRE(find(alex, alex.graph.nodes[alex.node(row.node)].out, geometry) == Status::ok);
@@ -71,10 +79,27 @@ TEST_CASE("geometry is the support of a unit's gradient") {
     Id (*body)(GraphBuilder&, Id);
   };
   const Case cases[] = {
-      {"convolutions and pools", [](GraphBuilder& g, Id x) { return avg_pool(g, conv2d(g, avg_pool(g, conv2d(g, x, {.out = 1, .kernel = 3, .stride = 2, .padding = 1}), {.kernel = 2}), {.out = 1, .kernel = 3, .padding = 2, .dilation = 2}), {.kernel = 3, .stride = 1, .padding = 1}); }},
-      {"pad, crop, slice", [](GraphBuilder& g, Id x) { return slice(g, conv2d(g, pad(g, x, 2, -1, 3, -2), {.out = 1, .kernel = 3}), 2, 1, 16, 2); }},
-      {"residual sum", [](GraphBuilder& g, Id x) { const Id h = conv2d(g, x, {.out = 1, .kernel = 3, .padding = 1}); return add(g, conv2d(g, h, {.out = 1, .kernel = 5, .padding = 2}), h); }},
-      {"up again", [](GraphBuilder& g, Id x) { return conv_transpose2d(g, avg_pool(g, x, {.kernel = 2}), {.out = 1, .kernel = 2, .stride = 2}); }},
+      {"convolutions and pools",
+       [](GraphBuilder& g, Id x) {
+         return avg_pool(
+             g,
+             conv2d(g, avg_pool(g, conv2d(g, x, {.out = 1, .kernel = 3, .stride = 2, .padding = 1}), {.kernel = 2}),
+                    {.out = 1, .kernel = 3, .padding = 2, .dilation = 2}),
+             {.kernel = 3, .stride = 1, .padding = 1});
+       }},
+      {"pad, crop, slice",
+       [](GraphBuilder& g, Id x) {
+         return slice(g, conv2d(g, pad(g, x, 2, -1, 3, -2), {.out = 1, .kernel = 3}), 2, 1, 16, 2);
+       }},
+      {"residual sum",
+       [](GraphBuilder& g, Id x) {
+         const Id h = conv2d(g, x, {.out = 1, .kernel = 3, .padding = 1});
+         return add(g, conv2d(g, h, {.out = 1, .kernel = 5, .padding = 2}), h);
+       }},
+      {"up again",
+       [](GraphBuilder& g, Id x) {
+         return conv_transpose2d(g, avg_pool(g, x, {.kernel = 2}), {.out = 1, .kernel = 2, .stride = 2});
+       }},
   };
   for (const Case& c : cases) {
     CAPTURE(std::string(c.name));
@@ -92,7 +117,9 @@ TEST_CASE("geometry is the support of a unit's gradient") {
     const Values d = walked.back(seed);
     int top = 48, bottom = -1, left = 48, right = -1;
     for (int p = 0; p < 48 * 48; ++p)
-      if (d[static_cast<std::size_t>(p)] != 0) top = std::min(top, p / 48), bottom = std::max(bottom, p / 48), left = std::min(left, p % 48), right = std::max(right, p % 48);
+      if (d[static_cast<std::size_t>(p)] != 0)
+        top = std::min(top, p / 48), bottom = std::max(bottom, p / 48), left = std::min(left, p % 48),
+        right = std::max(right, p % 48);
     // Enlarging ops see as much on average: the outermost place may fall in between.
     const float slack = std::string(c.name) == "up again" ? 1.0f : 0.0f;
     CHECK(std::abs(static_cast<float>(top) - (geometry.h.centre(i) - geometry.h.size / 2)) <= slack);
@@ -103,7 +130,9 @@ TEST_CASE("geometry is the support of a unit's gradient") {
 }
 
 TEST_CASE("geometry refuses maps of different strides in one place") {
-  Net net({1, 1, 8, 8}, [](GraphBuilder& g, Id x) { return add(g, max_pool(g, x, {.kernel = 2}, "halved"), pad(g, x, 0, 0, -4, -4, "cropped"), "sum"); });
+  Net net({1, 1, 8, 8}, [](GraphBuilder& g, Id x) {
+    return add(g, max_pool(g, x, {.kernel = 2}, "halved"), pad(g, x, 0, 0, -4, -4, "cropped"), "sum");
+  });
   Geometry geometry;
   Failure failure;
   CHECK(find(net, net.graph.output, geometry, &failure) == Status::bad_argument);

@@ -15,7 +15,8 @@ struct Attempt {
   std::string node, what;
 };
 
-Attempt build(Shape image, const std::function<Id(GraphBuilder&, Id)>& body, std::size_t bytes = std::size_t{1} << 20, std::size_t nodes = 64, std::size_t values = 256) {
+Attempt build(Shape image, const std::function<Id(GraphBuilder&, Id)>& body, std::size_t bytes = std::size_t{1} << 20,
+              std::size_t nodes = 64, std::size_t values = 256) {
   std::vector<std::byte> memory(bytes);
   Arena arena(memory.data(), memory.size());
   GraphBuilder g(arena, nodes, values);
@@ -31,18 +32,25 @@ Attempt build(Shape image, const std::function<Id(GraphBuilder&, Id)>& body, std
 TEST_CASE("a builder keeps its first mistake and reports it at build") {
   const auto wrong = [](const std::function<Id(GraphBuilder&, Id)>& body) { return build({1, 3, 8, 8}, body); };
   CHECK(wrong([](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 11}, "big"); }).node == "big");
-  CHECK(wrong([](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .stride = 0}, "s"); }).status == Status::bad_argument);
-  CHECK(wrong([](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .groups = 2}, "g"); }).status == Status::bad_shape);
+  CHECK(wrong([](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .stride = 0}, "s"); }).status ==
+        Status::bad_argument);
+  CHECK(wrong([](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .groups = 2}, "g"); }).status ==
+        Status::bad_shape);
   CHECK(wrong([](GraphBuilder& g, Id x) { return linear(g, x, 5, "fc"); }).status == Status::bad_shape);
-  CHECK(wrong([](GraphBuilder& g, Id x) { return add(g, x, conv2d(g, x, {.out = 4, .kernel = 1}, "c"), "sum"); }).node == "sum");
-  CHECK(wrong([](GraphBuilder& g, Id x) { return max_pool(g, x, {.kernel = 2, .padding = 2}, "p"); }).status == Status::bad_argument);
+  CHECK(wrong([](GraphBuilder& g, Id x) {
+          return add(g, x, conv2d(g, x, {.out = 4, .kernel = 1}, "c"), "sum");
+        }).node == "sum");
+  CHECK(wrong([](GraphBuilder& g, Id x) { return max_pool(g, x, {.kernel = 2, .padding = 2}, "p"); }).status ==
+        Status::bad_argument);
   CHECK(wrong([](GraphBuilder& g, Id x) { return dropout(g, x, 1.0f, "d"); }).status == Status::bad_argument);
   CHECK(wrong([](GraphBuilder& g, Id x) { return relu(g, relu(g, x, "same"), "same"); }).node == "same");
   CHECK(wrong([](GraphBuilder& g, Id) { return relu(g, 17, "late"); }).status == Status::bad_graph);
   CHECK(wrong([](GraphBuilder&, Id x) { return x; }).status == Status::bad_graph);
   CHECK(wrong([](GraphBuilder&, Id) { return no_id; }).status == Status::bad_graph);
   // The first mistake is the one that is reported.
-  CHECK(wrong([](GraphBuilder& g, Id x) { return linear(g, conv2d(g, x, {.out = 0, .kernel = 3}, "first"), 5, "second"); }).node == "first");
+  CHECK(wrong([](GraphBuilder& g, Id x) {
+          return linear(g, conv2d(g, x, {.out = 0, .kernel = 3}, "first"), 5, "second");
+        }).node == "first");
   CHECK(build({1, 0, 8, 8}, [](GraphBuilder& g, Id x) { return relu(g, x); }).status == Status::bad_shape);
 }
 
@@ -54,8 +62,10 @@ TEST_CASE("a graph's arena that is too small at any point is a status, never a c
     fits += a.status == Status::ok;
   }
   CHECK(fits > 0);
-  for (std::size_t nodes = 0; nodes < 9; ++nodes) CHECK(build({1, 2, 9, 8}, plain_net, 1 << 20, nodes).status == Status::out_of_arena);
-  for (std::size_t values = 0; values < 18; ++values) CHECK(build({1, 2, 9, 8}, plain_net, 1 << 20, 64, values).status == Status::out_of_arena);
+  for (std::size_t nodes = 0; nodes < 9; ++nodes)
+    CHECK(build({1, 2, 9, 8}, plain_net, 1 << 20, nodes).status == Status::out_of_arena);
+  for (std::size_t values = 0; values < 18; ++values)
+    CHECK(build({1, 2, 9, 8}, plain_net, 1 << 20, 64, values).status == Status::out_of_arena);
 }
 
 TEST_CASE("name patterns") {
@@ -81,7 +91,8 @@ TEST_CASE("parameters are named NODE.suffix and lie apart in one block") {
     end = v.offset + v.shape.size();
   }
   CHECK(end <= net.graph.parameter_size);
-  CHECK(names == std::vector<std::string>{"conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"});
+  CHECK(names == std::vector<std::string>{"conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.weight",
+                                          "fc1.bias", "fc2.weight", "fc2.bias"});
   CHECK(net.graph.only_reader(net.graph.nodes[0].out) == 1);
   CHECK(net.graph.only_reader(net.graph.output) == no_id);
 }

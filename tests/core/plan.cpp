@@ -23,7 +23,8 @@ TEST_CASE("sharing memory changes no result: every value kept equals nothing kep
     CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
     const Values x = random_values(net.image(2).size(), 1), seed = random_values(net.result(2).size(), 2);
     // A residual that is added within a convolution is added first, not last; where there is none, no bit differs.
-    const bool reordered = std::any_of(tight.plan.fused.begin(), tight.plan.fused.end(), [](const Fusion& f) { return f.residual != no_id; });
+    const bool reordered = std::any_of(tight.plan.fused.begin(), tight.plan.fused.end(),
+                                       [](const Fusion& f) { return f.residual != no_id; });
     const double most = reordered ? tolerance(1e-13, 1e-6) : 0;
     CHECK(difference(tight.forward(x, 2), loose.forward(x, 2)) <= most);
     const Values a = tight.back(seed), b = loose.back(seed);
@@ -65,13 +66,16 @@ TEST_CASE("a convolution does the sum and the ReLU behind it where nobody else r
   Walked inference(net, {}, {.batch = 3}), kept(net, {}, {.batch = 3, .keep = all});
   for (const Fusion& f : kept.plan.fused) CHECK((f.result == no_id && !f.absorbed));
   const auto& fused = inference.plan.fused;
-  CHECK((fused[at("conv1")].relu && fused[at("conv1")].result == value("relu1") && fused[at("conv1")].residual == no_id));
-  CHECK((fused[at("conv3")].relu && fused[at("conv3")].result == value("relu3") && fused[at("conv3")].residual == value("relu1")));
+  CHECK(
+      (fused[at("conv1")].relu && fused[at("conv1")].result == value("relu1") && fused[at("conv1")].residual == no_id));
+  CHECK((fused[at("conv3")].relu && fused[at("conv3")].result == value("relu3") &&
+         fused[at("conv3")].residual == value("relu1")));
   CHECK((fused[at("add1")].absorbed && fused[at("relu3")].absorbed));
   CHECK(fused[at("conv4")].result == no_id);  // its partner is not there yet
   CHECK((fused[at("shortcut")].relu && fused[at("shortcut")].residual == value("conv4")));
   CHECK((!fused[at("conv6")].relu && fused[at("conv6")].residual == value("add3")));
-  // A residual that nobody reads later gives its memory to the sum; conv5 reads its residual itself, add5 reads d once more.
+  // A residual that nobody reads later gives its memory to the sum; conv5 reads its residual itself, add5 reads d once
+  // more.
   CHECK(inference.plan.values[value("relu3")] == inference.plan.values[value("relu1")]);
   CHECK(inference.plan.values[value("add3")] != inference.plan.values[value("relu4")]);
   CHECK(inference.plan.values[value("add4")] != inference.plan.values[value("add3")]);
@@ -84,7 +88,8 @@ TEST_CASE("a convolution does the sum and the ReLU behind it where nobody else r
   // A walk that reads the sum's operands keeps them; the gradient reads ReLU's results alone.
   const GradientRule rule;
   Walked gradient(net, everywhere(net, rule), {.batch = 3});
-  CHECK((gradient.plan.fused[at("conv3")].relu && gradient.plan.values[value("relu3")] != gradient.plan.values[value("relu1")]));
+  CHECK((gradient.plan.fused[at("conv3")].relu &&
+         gradient.plan.values[value("relu3")] != gradient.plan.values[value("relu1")]));
   Composed lrp(net, {Composite::epsilon_plus, {}});
   Walked relevance(net, lrp.rules, {.batch = 3});
   CHECK(!relevance.plan.fused[at("conv3")].relu);
@@ -99,8 +104,13 @@ namespace {
 Id deep_net(GraphBuilder& g, Id x) {
   Id h = relu(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "stem"), "relu");
   for (int i = 0; i < 8; ++i) {
-    const Id inner = relu(g, batch_norm(g, conv2d(g, h, {.out = 6, .kernel = 3, .padding = 1, .bias = false}, nullptr), nullptr), nullptr);
-    h = relu(g, add(g, dropout(g, conv2d(g, inner, {.out = 6, .kernel = 3, .padding = 1}, nullptr), 0.2f, nullptr), h, nullptr), nullptr);
+    const Id inner =
+        relu(g, batch_norm(g, conv2d(g, h, {.out = 6, .kernel = 3, .padding = 1, .bias = false}, nullptr), nullptr),
+             nullptr);
+    h = relu(
+        g,
+        add(g, dropout(g, conv2d(g, inner, {.out = 6, .kernel = 3, .padding = 1}, nullptr), 0.2f, nullptr), h, nullptr),
+        nullptr);
     if (i == 3) h = max_pool(g, h, {.kernel = 2}, nullptr);
   }
   return linear(g, flatten(g, h, "flatten"), 4, "fc");
@@ -108,7 +118,9 @@ Id deep_net(GraphBuilder& g, Id x) {
 
 }  // namespace
 
-TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes but the order of sums, in evaluation and in training") {
+TEST_CASE(
+    "images innermost, sum and ReLU within a batch norm: nothing changes but the order of sums, in evaluation and in "
+    "training") {
   const auto body = [](GraphBuilder& g, Id x) {
     Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "bn1"), "relu1");
     h = max_pool(g, h, {.kernel = 2}, "pool1");
@@ -116,9 +128,11 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
     h = batch_norm(g, conv2d(g, a, {.out = 9, .kernel = 3, .padding = 1, .bias = false}, "conv3"), "bn3");
     h = max_pool(g, relu(g, add(g, h, a, "add3"), "relu3"), {.kernel = 3, .stride = 1, .padding = 1}, "pool3");
     const Id whole = linear(g, flatten(g, h, "flatten"), 5, "fc");
-    const Id mean = global_avg_pool(g, conv2d(g, h, {.out = 5, .kernel = 1}, "conv4"), "mean");  // takes images outermost alone
+    const Id mean =
+        global_avg_pool(g, conv2d(g, h, {.out = 5, .kernel = 1}, "conv4"), "mean");  // takes images outermost alone
     // A sum whose other term has images outermost.
-    const Id mixed = add(g, relu(g, conv2d(g, x, {.out = 2, .kernel = 3, .padding = 1}, "side"), "side_relu"), avg_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1}, "smooth"), "mixed");
+    const Id mixed = add(g, relu(g, conv2d(g, x, {.out = 2, .kernel = 3, .padding = 1}, "side"), "side_relu"),
+                         avg_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1}, "smooth"), "mixed");
     const Id side = linear(g, flatten(g, max_pool(g, mixed, {.kernel = 2}, "mixed_pool"), "mixed_flat"), 5, "mixed_fc");
     const Id terms[] = {whole, flatten(g, mean, "flat"), side};
     return add(g, terms, "sum");
@@ -130,11 +144,16 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
   for (const bool training : {false, true}) {
     CAPTURE(training);
     Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .training = training});
-    Walked loose(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all, .training = training});
+    Walked loose(net, everywhere(net, rule),
+                 {.batch = 32, .parameter_gradients = true, .keep = all, .training = training});
     for (const bool innermost : loose.plan.innermost) CHECK(!innermost);
     if (kernel_table().takes_lanes != nullptr) {
-      for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3", "pool3", "flatten", "mixed_flat"}) CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
-      for (const char* name : {"conv4", "mean", "flat", "fc", "sum", "side", "side_relu", "smooth", "mixed", "mixed_pool"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
+      for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3",
+                               "pool3", "flatten", "mixed_flat"})
+        CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
+      for (const char* name :
+           {"conv4", "mean", "flat", "fc", "sum", "side", "side_relu", "smooth", "mixed", "mixed_pool"})
+        CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
     }
     const Fusion& fused = tight.plan.fused[net.node("bn3")];
     CHECK((fused.result == value("relu3") && fused.residual == value("relu2") && fused.relu));
@@ -145,8 +164,10 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
       CHECK(difference(tight.back(seed), loose.back(seed)) <= tolerance(1e-12, 2e-6));
       for (const Value& v : net.graph.values)
         if (v.kind == ValueKind::parameter && v.trainable)
-          for (auto k = static_cast<std::size_t>(v.offset); k < static_cast<std::size_t>(v.offset + v.shape.size()); ++k)
-            CHECK(std::abs(tight.gradients[k] - loose.gradients[k]) <= tolerance(1e-11, 2e-5) * (1 + std::abs(loose.gradients[k])));
+          for (auto k = static_cast<std::size_t>(v.offset); k < static_cast<std::size_t>(v.offset + v.shape.size());
+               ++k)
+            CHECK(std::abs(tight.gradients[k] - loose.gradients[k]) <=
+                  tolerance(1e-11, 2e-5) * (1 + std::abs(loose.gradients[k])));
     }
   }
 }
@@ -154,15 +175,18 @@ TEST_CASE("images innermost, sum and ReLU within a batch norm: nothing changes b
 TEST_CASE("images innermost pass through what moves elements, as far as they are taken") {
   const auto body = [](GraphBuilder& g, Id x) {
     const Id h = relu(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "relu1");
-    const Id rows = slice(g, h, 2, 1, 6, 2, "rows"), columns = slice(g, rows, 3, 11, 5, -2, "columns"), channels = slice(g, columns, 1, 1, 4, 1, "channels");
-    const Id padded = pad(g, pad_channels(g, channels, 2, 1, "deep"), 1, -1, 2, 3, "padded");  // top and bottom wider, left cut
+    const Id rows = slice(g, h, 2, 1, 6, 2, "rows"), columns = slice(g, rows, 3, 11, 5, -2, "columns"),
+             channels = slice(g, columns, 1, 1, 4, 1, "channels");
+    const Id padded =
+        pad(g, pad_channels(g, channels, 2, 1, "deep"), 1, -1, 2, 3, "padded");  // top and bottom wider, left cut
     const Id two[] = {conv2d(g, padded, {.out = 3, .kernel = 3, .padding = 1}, "conv2"), padded};
     const Id joint = concat(g, two, "joint");
     const Id wide[] = {joint, conv2d(g, joint, {.out = 10, .kernel = 1}, "conv3"), joint};
     const Id across = concat(g, wide, "across", 3), tall[] = {across, across};
     const Id both = concat(g, tall, "both", 2);
     // The average pool takes images outermost alone, and so does the sum.
-    const Id sum = add(g, pad(g, rows, 4, 1, 4, -1, "turned"), avg_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1}, "smooth"), "sum");
+    const Id sum = add(g, pad(g, rows, 4, 1, 4, -1, "turned"),
+                       avg_pool(g, x, {.kernel = 3, .stride = 1, .padding = 1}, "smooth"), "sum");
     const Id terms[] = {linear(g, flatten(g, both, "flatten"), 4, "fc"), linear(g, flatten(g, sum, "flat"), 4, "fc2")};
     return add(g, terms, "total");
   };
@@ -173,7 +197,9 @@ TEST_CASE("images innermost pass through what moves elements, as far as they are
   Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true});
   Walked loose(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all});
   if (kernel_table().takes_lanes != nullptr) {
-    for (const char* name : {"relu1", "rows", "columns", "channels", "deep", "padded", "conv2", "joint", "conv3", "across", "both", "flatten"}) CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
+    for (const char* name : {"relu1", "rows", "columns", "channels", "deep", "padded", "conv2", "joint", "conv3",
+                             "across", "both", "flatten"})
+      CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
     for (const char* name : {"turned", "smooth", "sum"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
   }
   for (const int batch : {32, 16, 20, 1}) {
@@ -203,7 +229,9 @@ TEST_CASE("an updater gets every parameter's gradient, once, with the bits of a 
     copies.block = &taken;
     copies.seen.resize(net.graph.values.size(), 0);
     Walked whole(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .training = true});
-    Walked within(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .training = true, .recompute = recompute, .updater = &copies});
+    Walked within(
+        net, everywhere(net, rule),
+        {.batch = 3, .parameter_gradients = true, .training = true, .recompute = recompute, .updater = &copies});
     REQUIRE(within.status == Status::ok);
     const Values x = random_values(net.image(3).size(), 1), seed = random_values(net.result(3).size(), 2);
     whole.forward(x, 3), within.forward(x, 3);
@@ -214,7 +242,9 @@ TEST_CASE("an updater gets every parameter's gradient, once, with the bits of a 
       const Value& v = net.graph.values[p];
       if (v.kind != ValueKind::parameter) continue;
       CHECK(copies.seen[p] == (v.trainable ? 1 : 0));
-      for (auto k = static_cast<std::size_t>(v.offset); v.trainable && k < static_cast<std::size_t>(v.offset + v.shape.size()); ++k) CHECK(taken[k] == whole.gradients[k]);
+      for (auto k = static_cast<std::size_t>(v.offset);
+           v.trainable && k < static_cast<std::size_t>(v.offset + v.shape.size()); ++k)
+        CHECK(taken[k] == whole.gradients[k]);
     }
   }
   // Tied weights.
@@ -233,7 +263,8 @@ TEST_CASE("an updater gets every parameter's gradient, once, with the bits of a 
 
 TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bits, and the larger map is not kept") {
   const auto body = [](GraphBuilder& g, Id x) {
-    Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 3, .stride = 2, .padding = 1}, "pool1");
+    Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"),
+                    {.kernel = 3, .stride = 2, .padding = 1}, "pool1");
     const Id both = relu(g, conv2d(g, h, {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "relu2");  // read twice
     const Id first = conv2d(g, both, {.out = 4, .kernel = 1}, "first");
     h = add(g, first, max_pool(g, both, {.kernel = 3, .stride = 1, .padding = 1}, "pool2"), "sum");
@@ -245,7 +276,8 @@ TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bit
   // Whose signal is asked for, that ReLU is walked by itself.
   std::vector<Id> signals;
   for (const char* name : {"relu1", "relu2", "relu3"}) signals.push_back(net.graph.nodes[node(name)].out);
-  Walked tight(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true}), loose(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .keep = signals});
+  Walked tight(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true}),
+      loose(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .keep = signals});
   CHECK((tight.plan.rectifier[node("pool1")] == node("relu1") && tight.plan.rectifier[node("pool3")] == node("relu3")));
   CHECK((tight.plan.rectifier[node("pool2")] == no_id && tight.plan.walked[node("relu2")]));
   CHECK((!tight.plan.walked[node("relu1")] && !tight.plan.walked[node("relu3")]));
@@ -260,25 +292,39 @@ TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bit
   CHECK(Walked(net, lrp.rules, {.batch = 3}).plan.rectifier[node("pool1")] == no_id);
   // Without the ReLU's result, the first pool's input need not outlive the forward run.
   Net plain({1, 2, 12, 12}, [](GraphBuilder& g, Id in) {
-    const Id h = max_pool(g, relu(g, conv2d(g, in, {.out = 16, .kernel = 3, .padding = 1}, "conv"), "relu"), {.kernel = 4}, "pool");
-    return linear(g, flatten(g, max_pool(g, relu(g, conv2d(g, h, {.out = 512, .kernel = 1}, "wide"), "relu4"), {.kernel = 3}, "pool4"), "flatten"), 3, "fc");
+    const Id h = max_pool(g, relu(g, conv2d(g, in, {.out = 16, .kernel = 3, .padding = 1}, "conv"), "relu"),
+                          {.kernel = 4}, "pool");
+    return linear(
+        g,
+        flatten(g,
+                max_pool(g, relu(g, conv2d(g, h, {.out = 512, .kernel = 1}, "wide"), "relu4"), {.kernel = 3}, "pool4"),
+                "flatten"),
+        3, "fc");
   });
-  Walked less(plain, everywhere(plain, rule), {.batch = 4, .parameter_gradients = true}), more(plain, everywhere(plain, rule), {.batch = 4, .parameter_gradients = true, .ledger = true});
+  Walked less(plain, everywhere(plain, rule), {.batch = 4, .parameter_gradients = true}),
+      more(plain, everywhere(plain, rule), {.batch = 4, .parameter_gradients = true, .ledger = true});
   CHECK(less.plan.planned_bytes < more.plan.planned_bytes);
 }
 
 TEST_CASE("gradients in the place of those they are made of: the same bits from less memory") {
   Net net({1, 2, 12, 12}, [](GraphBuilder& g, Id x) {
-    const Id stem = relu(g, batch_norm(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv0"), "bn0"), "relu0");
+    const Id stem =
+        relu(g, batch_norm(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv0"), "bn0"), "relu0");
     // The identity: read by the sum, and before it by a convolution.
-    Id h = batch_norm(g, conv2d(g, relu(g, batch_norm(g, conv2d(g, stem, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "bn1"), "relu1"), {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "bn2");
+    Id h = batch_norm(
+        g,
+        conv2d(g,
+               relu(g, batch_norm(g, conv2d(g, stem, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "bn1"), "relu1"),
+               {.out = 4, .kernel = 3, .padding = 1}, "conv2"),
+        "bn2");
     const Id block = relu(g, add(g, h, stem, "sum1"), "relu2");
     // Two terms of their own.
     h = batch_norm(g, conv2d(g, block, {.out = 4, .kernel = 3, .padding = 1}, "conv3"), "bn3");
     const Id down = batch_norm(g, conv2d(g, block, {.out = 4, .kernel = 1}, "conv4"), "bn4");
     const Id two = relu(g, add(g, h, down, "sum2"), "relu3");
     // The term that is walked first masks its signal: it needs one of its own.
-    const Id pooled = max_pool(g, relu(g, conv2d(g, two, {.out = 4, .kernel = 3, .padding = 1}, "conv5"), "relu4"), {.kernel = 3, .stride = 1, .padding = 1}, "pool");
+    const Id pooled = max_pool(g, relu(g, conv2d(g, two, {.out = 4, .kernel = 3, .padding = 1}, "conv5"), "relu4"),
+                               {.kernel = 3, .stride = 1, .padding = 1}, "pool");
     const Id three = add(g, two, pooled, "sum3");
     // The identity is read again after the term was made; a sum of one value with itself.
     const Id late = tanh(g, three, "tanh"), read = conv2d(g, three, {.out = 4, .kernel = 1}, "conv6");
@@ -293,20 +339,22 @@ TEST_CASE("gradients in the place of those they are made of: the same bits from 
   for (const bool training : {false, true}) {
     Walked tight(net, everywhere(net, rule), {.batch = 4, .parameter_gradients = true, .training = training});
     // A ledger looks at what arrived after the step.
-    Walked loose(net, everywhere(net, rule), {.batch = 4, .parameter_gradients = true, .ledger = true, .training = training});
-    const Walked kept(net, everywhere(net, rule), {.batch = 4, .parameter_gradients = true, .keep = all, .training = training});
+    Walked loose(net, everywhere(net, rule),
+                 {.batch = 4, .parameter_gradients = true, .ledger = true, .training = training});
+    const Walked kept(net, everywhere(net, rule),
+                      {.batch = 4, .parameter_gradients = true, .keep = all, .training = training});
     const auto& shares = tight.plan.shares;
     for (const Id v : all) CHECK((loose.plan.shares[v] == v && kept.plan.shares[v] == v));
-    CHECK(shares[value("bn0")] == shares[value("relu0")]);   // a chain
+    CHECK(shares[value("bn0")] == shares[value("relu0")]);  // a chain
     CHECK(shares[value("conv0")] == shares[value("relu0")]);
     CHECK(shares[value("relu0")] == shares[value("sum1")]);  // the identity, to which conv1 adds later
-    CHECK(shares[value("bn2")] == shares[value("sum1")]);    // and the term, whose norm therefore does not work in place
+    CHECK(shares[value("bn2")] == shares[value("sum1")]);  // and the term, whose norm therefore does not work in place
     CHECK(shares[value("conv2")] == value("conv2"));
     CHECK((shares[value("bn3")] == shares[value("sum2")] && shares[value("bn4")] == shares[value("sum2")]));
     CHECK((shares[value("conv4")] == value("conv4") && shares[value("conv3")] == shares[value("sum2")]));
     CHECK((shares[value("pool")] == value("pool") && shares[value("relu3")] == shares[value("sum3")]));
-    CHECK(shares[value("sum3")] == value("sum3"));           // sum4 is not the last to read it
-    CHECK(shares[value("sum5")] == value("sum5"));           // read twice by one node
+    CHECK(shares[value("sum3")] == value("sum3"));  // sum4 is not the last to read it
+    CHECK(shares[value("sum5")] == value("sum5"));  // read twice by one node
     CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
     CHECK(tight.forward(x, 4) == loose.forward(x, 4));
     CHECK(tight.back(seed) == loose.back(seed));
@@ -314,10 +362,14 @@ TEST_CASE("gradients in the place of those they are made of: the same bits from 
   }
 }
 
-TEST_CASE("where relevance is a share of the value, a ReLU passes it without a step, and its result serves the layer before it") {
+TEST_CASE(
+    "where relevance is a share of the value, a ReLU passes it without a step, and its result serves the layer before "
+    "it") {
   Net net({1, 2, 12, 12}, [](GraphBuilder& g, Id x) {
-    Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 2}, "pool1");
-    const Id inner = conv2d(g, relu(g, conv2d(g, h, {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "relu2"), {.out = 4, .kernel = 1}, "conv3");
+    Id h = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"), {.kernel = 2},
+                    "pool1");
+    const Id inner = conv2d(g, relu(g, conv2d(g, h, {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "relu2"),
+                            {.out = 4, .kernel = 1}, "conv3");
     h = relu(g, add(g, inner, h, "sum"), "relu3");
     const Id twice = conv2d(g, h, {.out = 4, .kernel = 3}, "conv4");
     h = add(g, relu(g, twice, "relu4"), tanh(g, twice, "tanh"), "both");
@@ -326,25 +378,31 @@ TEST_CASE("where relevance is a share of the value, a ReLU passes it without a s
   const auto node = [&](const char* name) { return net.node(name); };
   const std::vector<Id> all = results(net);
   const Values x = random_values(net.image(3).size(), 5), seed = random_values(net.result(3).size(), 6);
-  const LrpRule epsilon({.kind = LrpKind::epsilon}, false), flat({.kind = LrpKind::flat}, false), z_plus({.kind = LrpKind::z_plus}, false),
-      gamma({.kind = LrpKind::gamma}, false), spread({.kind = LrpKind::epsilon, .bias = BiasMode::shared}, false);
+  const LrpRule epsilon({.kind = LrpKind::epsilon}, false), flat({.kind = LrpKind::flat}, false),
+      z_plus({.kind = LrpKind::z_plus}, false), gamma({.kind = LrpKind::gamma}, false),
+      spread({.kind = LrpKind::epsilon, .bias = BiasMode::shared}, false);
   const auto check = [&](const std::vector<const Rule*>& rules, std::initializer_list<const char*> served) {
-    Walked tight(net, rules, {.batch = 3}), loose(net, rules, {.batch = 3, .keep = all}), told(net, rules, {.batch = 3, .ledger = true});
+    Walked tight(net, rules, {.batch = 3}), loose(net, rules, {.batch = 3, .keep = all}),
+        told(net, rules, {.batch = 3, .ledger = true});
     tight.forward(x, 3), loose.forward(x, 3), told.forward(x, 3);
     const Values found = tight.back(seed);
     CHECK(difference(found, loose.back(seed)) <= tolerance(1e-12, 2e-6));
     CHECK(difference(found, told.back(seed)) <= tolerance(1e-12, 2e-6));
     for (const Node& n : net.graph.nodes) {
-      const bool other = std::any_of(served.begin(), served.end(), [&](const char* name) { return std::strcmp(name, n.name) == 0; });
+      const bool other =
+          std::any_of(served.begin(), served.end(), [&](const char* name) { return std::strcmp(name, n.name) == 0; });
       CHECK_MESSAGE((tight.plan.shown[node(n.name)] != n.out) == other, n.name);
       if (n.op->klass() != OpClass::pointwise) continue;
-      CHECK_MESSAGE((!tight.plan.walked[node(n.name)] && loose.plan.walked[node(n.name)] && told.plan.walked[node(n.name)]), n.name);
+      CHECK_MESSAGE(
+          (!tight.plan.walked[node(n.name)] && loose.plan.walked[node(n.name)] && told.plan.walked[node(n.name)]),
+          n.name);
     }
     CHECK(tight.plan.planned_bytes < told.plan.planned_bytes);
   };
   // Not of `conv4`, which a tanh reads too.
   const std::initializer_list<const char*> usual = {"conv1", "conv2", "sum", "fc1"};
-  for (const Rule* rule : std::initializer_list<const Rule*>{&epsilon, &z_plus, &gamma}) check(everywhere(net, *rule), usual);
+  for (const Rule* rule : std::initializer_list<const Rule*>{&epsilon, &z_plus, &gamma})
+    check(everywhere(net, *rule), usual);
   // Relevance that comes without regard to the value also comes where the ReLU has cut.
   std::vector<const Rule*> rules = everywhere(net, epsilon);
   rules[node("conv3")] = &flat;
@@ -354,7 +412,8 @@ TEST_CASE("where relevance is a share of the value, a ReLU passes it without a s
   check(rules, {"conv1", "conv2", "sum"});
   // Nor does it pass the ReLU where it starts before it.
   const auto value = [&](const char* name) { return net.graph.nodes[node(name)].out; };
-  const Walked started(net, everywhere(net, epsilon), {.batch = 3, .keep = {net.graph.output}, .seeds = {net.graph.output, value("conv2")}});
+  const Walked started(net, everywhere(net, epsilon),
+                       {.batch = 3, .keep = {net.graph.output}, .seeds = {net.graph.output, value("conv2")}});
   CHECK((started.plan.shown[node("conv2")] == value("conv2") && started.plan.shown[node("conv1")] == value("relu1")));
 }
 
@@ -363,15 +422,20 @@ TEST_CASE("values dropped and computed again: the same bits from less memory") {
   const auto same = [](Net& net, Net& other, const Walked& a, const Walked& b) {
     for (const Value& v : net.graph.values)
       if (v.kind == ValueKind::parameter && v.trainable)
-        CHECK(std::memcmp(a.gradients.data() + v.offset, b.gradients.data() + v.offset, static_cast<std::size_t>(v.shape.size()) * sizeof(real)) == 0);
+        CHECK(std::memcmp(a.gradients.data() + v.offset, b.gradients.data() + v.offset,
+                          static_cast<std::size_t>(v.shape.size()) * sizeof(real)) == 0);
     CHECK(net.parameters == other.parameters);  // running statistics move once
   };
-  for (const NamedNet& n : {all_nets[0], all_nets[1], all_nets[2], all_nets[4], all_nets[5], NamedNet{"deep", {1, 2, 16, 14}, deep_net, true}, NamedNet{"residual", {1, 2, 9, 8}, residual_net, true}}) {
+  for (const NamedNet& n :
+       {all_nets[0], all_nets[1], all_nets[2], all_nets[4], all_nets[5],
+        NamedNet{"deep", {1, 2, 16, 14}, deep_net, true}, NamedNet{"residual", {1, 2, 9, 8}, residual_net, true}}) {
     CAPTURE(std::string(n.name));
     Net net(n.image, n.body), again_net(n.image, n.body);
-    const Values x = random_values(net.image(3).size(), 1), seed = random_values(net.result(3).size(), 2), before = net.parameters;
+    const Values x = random_values(net.image(3).size(), 1), seed = random_values(net.result(3).size(), 2),
+                 before = net.parameters;
     Walked whole(net, everywhere(net, training), {.batch = 3, .parameter_gradients = true, .training = true});
-    Walked again(again_net, everywhere(again_net, training), {.batch = 3, .parameter_gradients = true, .training = true, .recompute = true});
+    Walked again(again_net, everywhere(again_net, training),
+                 {.batch = 3, .parameter_gradients = true, .training = true, .recompute = true});
     REQUIRE(again.status == Status::ok);
     for (int step = 0; step < 2; ++step) {
       CHECK(whole.forward(x, 3) == again.forward(x, 3));
@@ -379,7 +443,8 @@ TEST_CASE("values dropped and computed again: the same bits from less memory") {
       same(net, again_net, whole, again);
     }
     // A batch smaller than planned, and a walk by other rules.
-    CHECK(whole.forward(random_values(net.image(2).size(), 3), 2) == again.forward(random_values(net.image(2).size(), 3), 2));
+    CHECK(whole.forward(random_values(net.image(2).size(), 3), 2) ==
+          again.forward(random_values(net.image(2).size(), 3), 2));
     const Values small = random_values(net.result(2).size(), 4);
     CHECK(whole.back(small) == again.back(small));
     if (n.rectified) {
@@ -392,7 +457,8 @@ TEST_CASE("values dropped and computed again: the same bits from less memory") {
     CHECK(net.parameters != before);
     CHECK(again.plan.planned_bytes < whole.plan.planned_bytes * 6 / 10);
     CHECK(std::count(again.plan.again.begin(), again.plan.again.end(), true) > 10);
-    CHECK(std::count(again.plan.again.begin(), again.plan.again.end(), true) < static_cast<std::ptrdiff_t>(net.graph.nodes.size()));
+    CHECK(std::count(again.plan.again.begin(), again.plan.again.end(), true) <
+          static_cast<std::ptrdiff_t>(net.graph.nodes.size()));
   }
   // Without a walk, beside a reference run or under an observer there is nothing to drop.
   Net net({1, 2, 9, 8}, plain_net);
@@ -416,7 +482,8 @@ TEST_CASE("inference needs less memory than explanation, and both less than one 
   CHECK(inference.planned_bytes < explanation.planned_bytes);
   std::size_t sum = 0;
   for (const Value& v : net.graph.values)
-    if (v.kind != ValueKind::parameter) sum += static_cast<std::size_t>(v.shape.size()) * 4 * sizeof(real) + Arena::alignment;
+    if (v.kind != ValueKind::parameter)
+      sum += static_cast<std::size_t>(v.shape.size()) * 4 * sizeof(real) + Arena::alignment;
   CHECK(explanation.planned_bytes < 2 * sum);
 }
 
@@ -493,7 +560,8 @@ TEST_CASE("the number of threads changes no bit") {
     CHECK(one.back(seed) == three.back(seed));
     for (const Value& v : net.graph.values)
       if (v.kind == ValueKind::parameter && v.trainable)
-        CHECK(std::memcmp(one.gradients.data() + v.offset, three.gradients.data() + v.offset, static_cast<std::size_t>(v.shape.size()) * sizeof(real)) == 0);
+        CHECK(std::memcmp(one.gradients.data() + v.offset, three.gradients.data() + v.offset,
+                          static_cast<std::size_t>(v.shape.size()) * sizeof(real)) == 0);
   }
 }
 
@@ -515,8 +583,8 @@ TEST_CASE("a thread pool runs every tile once, also under contention") {
 }
 
 TEST_CASE("counter-based random numbers: Philox's known answers, and uniform means") {
-  // Known-answer vectors of the Random123 distribution for philox4x32-10 (counter and key all zero, all ones in the words
-  // that this interface has).
+  // Known-answer vectors of the Random123 distribution for philox4x32-10 (counter and key all zero, all ones in the
+  // words that this interface has).
   CHECK(philox(0, 0) == std::array<std::uint32_t, 4>{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u});
   double mean = 0, square = 0;
   for (std::uint64_t i = 0; i < 20000; ++i) {

@@ -1,7 +1,7 @@
 // PartShapes: the specification's goldens (C12.2, C12.3), agreement with the independent reference in Python, the
 // code's algebra, interventions, uniform and independent draws, the ideal observer (C12.9).
-#include "models/data/dataset.h"
 #include "models/data/partshapes.h"
+#include "models/data/dataset.h"
 
 #include <doctest/doctest.h>
 
@@ -683,7 +683,8 @@ TEST_CASE("as a data set: sizes, masks, and options that are refused") {
     CHECK((object[i] == 1) == part_id::of_object(parts[i]));
   }
   CHECK(inside > 50);
-  for (const char* bad : {"partshapes:code8", "partshapes:kind3,removal", "partshapes:size=9", "partshapes:size=40", "partshapes:train=x", "partshapes:code9c(2)"}) {
+  for (const char* bad : {"partshapes:code8", "partshapes:kind3,removal", "partshapes:size=9", "partshapes:size=40",
+                          "partshapes:train=x", "partshapes:code9c(2)"}) {
     CAPTURE(std::string(bad));
     CHECK_THROWS_AS(open_for_training(bad), vitrine::Error);
   }
@@ -700,7 +701,8 @@ TEST_CASE("PartShapes-det: goldens, boxes, sharing of room") {
   CHECK(one.objects[1].kind == 2);
   CHECK(one.objects[1].box == std::array{82, 38, 121, 72});
 
-  // Statistics of the specification: 1, 2, 3 objects in 83, 54, 13 of 150 images; box sides (root area) 32 to 70, median 48.
+  // Statistics of the specification: 1, 2, 3 objects in 83, 54, 13 of 150 images; box sides (root area) 32 to 70,
+  // median 48.
   std::array<int, 4> counts{};
   std::vector<double> sides;
   for (int n = 0; n < 150; ++n) {
@@ -740,22 +742,29 @@ std::string read(const std::filesystem::path& path) {
 TEST_CASE("files: every part is what the generator renders, and the manifest knows each") {
   const auto folder = std::filesystem::temp_directory_path() / "vitrine-partshapes-files";
   std::filesystem::remove_all(folder);
-  const std::size_t count = write_partshapes("code9,size=32,samples=1,train=3,validation=0,test=2,interventions=2", folder.string());
+  const std::size_t count =
+      write_partshapes("code9,size=32,samples=1,train=3,validation=0,test=2,interventions=2", folder.string());
   CHECK(count == 2 * 10 + 2 * 11);
   const auto manifest = nlohmann::json::parse(read(folder / "manifest.json"));
   CHECK(manifest.at("schema") == "partshapes/1");
   CHECK(manifest.at("files").size() == count);
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) CHECK(entry.path().extension() != ".part");
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    CHECK(entry.path().extension() != ".part");
 
-  const std::string images = read(folder / "code9/train/images.bin"), parts = read(folder / "code9/train/parts.bin"), labels = read(folder / "code9/train/labels.i32");
-  const std::string attributes = read(folder / "code9/train/attr.i32"), marks = read(folder / "code9/train/landmarks.f32"), sentences = read(folder / "code9/train/captions.txt");
+  const std::string images = read(folder / "code9/train/images.bin"), parts = read(folder / "code9/train/parts.bin"),
+                    labels = read(folder / "code9/train/labels.i32");
+  const std::string attributes = read(folder / "code9/train/attr.i32"),
+                    marks = read(folder / "code9/train/landmarks.f32"),
+                    sentences = read(folder / "code9/train/captions.txt");
   REQUIRE(images.size() == 20 + 3 * 3 * 32 * 32);
   CHECK(images.substr(0, 8) == std::string("PSH1\3\0\0\0", 8));
   CHECK(marks.size() == 3 * 8 * 4);
   for (int n = 0; n < 3; ++n) {
     const Sample s = render(task("code9"), 1, 0, n, 32, 1);
-    CHECK(std::equal(s.image.begin(), s.image.end(), images.begin() + 20 + n * 3072, [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
-    CHECK(std::equal(s.parts.begin(), s.parts.end(), parts.begin() + 20 + n * 1024, [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
+    CHECK(std::equal(s.image.begin(), s.image.end(), images.begin() + 20 + n * 3072,
+                     [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
+    CHECK(std::equal(s.parts.begin(), s.parts.end(), parts.begin() + 20 + n * 1024,
+                     [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
     CHECK(labels[static_cast<std::size_t>(4 * n)] == s.label);
     for (std::size_t a = 0; a < 10; ++a) CHECK(attributes[static_cast<std::size_t>(40 * n) + 4 * a] == s.attr[a]);
     CHECK(sentences.find(caption(s.attr, 1, 0, n, 3).text + "\n") != std::string::npos);
@@ -765,7 +774,8 @@ TEST_CASE("files: every part is what the generator renders, and the manifest kno
   Interventions all;
   all.remove = 15;
   const Sample bare = render(task("code9"), 1, 2, 1, 32, 1, all);
-  CHECK(std::equal(bare.image.begin(), bare.image.end(), removed.begin() + 20 + 31 * 3072, [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
+  CHECK(std::equal(bare.image.begin(), bare.image.end(), removed.begin() + 20 + 31 * 3072,
+                   [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
   CHECK(read(folder / "code9/interventions/remove/index.csv").ends_with("31,1,remove,15\n"));
   const std::string table = read(folder / "code9/test/table.csv");
   CHECK(std::ranges::count(table, '\n') == 3);
@@ -795,7 +805,8 @@ TEST_CASE("as a data set PartShapes tells parts and places; detection does not p
       CHECK(points[k].x == s.landmarks[k][0]);
     }
     if (s.kind != 0) continue;
-    const std::string heads[] = {"head.circle", "head.square", "head.triangle"}, tails[] = {"tail.bar", "tail.wedge", "tail.ellipse"};
+    const std::string heads[] = {"head.circle", "head.square", "head.triangle"},
+                      tails[] = {"tail.bar", "tail.wedge", "tail.ellipse"};
     std::set<std::string> said;
     for (const auto& p : points) said.insert(names[static_cast<std::size_t>(p.name)]);
     CHECK(said.size() == 12);

@@ -1,7 +1,7 @@
-// A network and its explanation as firmware has them: all memory is one static block, no heap, no exceptions, no streams,
-// nothing runs before main. Built with the embedded library's flags and linked without the C++ library.
-#include "interp/rules/composite.h"
+// A network and its explanation as firmware has them: all memory is one static block, no heap, no exceptions, no
+// streams, nothing runs before main. Built with the embedded library's flags and linked without the C++ library.
 #include "core/run.h"
+#include "interp/rules/composite.h"
 #include "layers/activation.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
@@ -52,7 +52,8 @@ int main() {
   ctx.kernels = &kernels::table(kernels::Isa::reference);
   ctx.failure = &failure;
   const Rule* rules[16];
-  if (compose(graph, {Composite::epsilon_plus, {}}, book, {rules, graph.nodes.size()}, &failure) != Status::ok) return fail(failure.what);
+  if (compose(graph, {Composite::epsilon_plus, {}}, book, {rules, graph.nodes.size()}, &failure) != Status::ok)
+    return fail(failure.what);
   PlanRequest request;
   request.graph = &graph;
   request.rules = {rules, graph.nodes.size()};

@@ -1,5 +1,6 @@
-// Readers of foreign files under random bytes: a sentence (Error) or a result, never a crash. VITRINE_FUZZ chooses the reader.
-// With clang and -Dfuzzing=true these are libFuzzer programs; everywhere, replay.cpp runs them over the kept corpus.
+// Readers of foreign files under random bytes: a sentence (Error) or a result, never a crash. VITRINE_FUZZ chooses the
+// reader. With clang and -Dfuzzing=true these are libFuzzer programs; everywhere, replay.cpp runs them over the kept
+// corpus.
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -34,10 +35,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (image.w < 1024 && image.h < 1024) (void)io::resize(image, 7, 5);
 #elif VITRINE_FUZZ == VITRINE_MODEL
     // The graph alone; every tensor that it asks for is there, with a shape that the name's length decides.
-    (void)model_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz.json", [](const std::string& name, std::vector<std::int64_t>& shape) {
-      shape.assign(1 + name.size() % 4, 1 + static_cast<std::int64_t>(name.size() % 7));
-      return true;
-    });
+    (void)model_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz.json",
+                          [](const std::string& name, std::vector<std::int64_t>& shape) {
+                            shape.assign(1 + name.size() % 4, 1 + static_cast<std::int64_t>(name.size() % 7));
+                            return true;
+                          });
 #elif VITRINE_FUZZ == VITRINE_ONNX
     (void)model_to_json(onnx::import_bytes(std::span(bytes, size), "fuzz.onnx", ""));
 #elif VITRINE_FUZZ == VITRINE_IDX

@@ -1,4 +1,5 @@
-// Interpretable filters in a model: where the layer goes, training with the filter loss, and metrics on planted filters.
+// Interpretable filters in a model: where the layer goes, training with the filter loss, and metrics on planted
+// filters.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -37,11 +38,14 @@ class Squares final : public data::Dataset {
   std::vector<std::string> part_names() const override { return {"background", "red", "green"}; }
   std::vector<std::string> point_names() const override { return {"red", "green", "red.corner"}; }
   std::vector<data::PointLabel> points(std::int64_t i) const override {
-    return {{label(i), static_cast<float>(x(i)) + 4, static_cast<float>(y(i)) + 4}, {2, static_cast<float>(x(i)), static_cast<float>(y(i))}};
+    return {{label(i), static_cast<float>(x(i)) + 4, static_cast<float>(y(i)) + 4},
+            {2, static_cast<float>(x(i)), static_cast<float>(y(i))}};
   }
   void image(std::int64_t i, float* chw) const override {
     for (int c = 0; c < 3; ++c)
-      for (int p = 0; p < 1024; ++p) chw[c * 1024 + p] = (c == label(i) && inside(i, p)) || (c == 2 && p / 32 < 4 && p % 32 < (i % 7) * 4) ? 1.0f : 0.0f;
+      for (int p = 0; p < 1024; ++p)
+        chw[c * 1024 + p] =
+            (c == label(i) && inside(i, p)) || (c == 2 && p / 32 < 4 && p % 32 < (i % 7) * 4) ? 1.0f : 0.0f;
   }
   bool masks(std::int64_t i, std::uint8_t* object, std::uint8_t* parts) const override {
     for (int p = 0; p < 1024; ++p) {
@@ -54,7 +58,9 @@ class Squares final : public data::Dataset {
  private:
   static int x(std::int64_t i) { return static_cast<int>(2 + 4 * (i * 5 % 6)); }
   static int y(std::int64_t i) { return static_cast<int>(10 + 4 * (i * 7 % 4)); }
-  static bool inside(std::int64_t i, int p) { return p % 32 >= x(i) && p % 32 < x(i) + 8 && p / 32 >= y(i) && p / 32 < y(i) + 8; }
+  static bool inside(std::int64_t i, int p) {
+    return p % 32 >= x(i) && p % 32 < x(i) + 8 && p / 32 >= y(i) && p / 32 < y(i) + 8;
+  }
 };
 
 // Filters that see red, green, blue, and one that sees nothing, on an 8 x 8 grid.
@@ -66,7 +72,8 @@ Model colour_net() {
   for (const Value& v : m.graph().values)
     if (std::string(v.name) == "conv.weight")
       for (int f = 0; f < 3; ++f)
-        for (int p = 0; p < 64; ++p) m.parameters[static_cast<std::size_t>(v.offset + (f * 3 + f) * 64 + p)] = real{1} / 64;
+        for (int p = 0; p < 64; ++p)
+          m.parameters[static_cast<std::size_t>(v.offset + (f * 3 + f) * 64 + p)] = real{1} / 64;
   return m;
 }
 
@@ -84,7 +91,8 @@ class Parts final : public data::Dataset {  // the same images, of which nothing
 
 }  // namespace
 
-TEST_CASE("a layer is put between a node and all its readers, and nothing else changes" * doctest::test_suite("models")) {
+TEST_CASE("a layer is put between a node and all its readers, and nothing else changes" *
+          doctest::test_suite("models")) {
   for (const char* name : {"lenet5", "cnn6", "resnet-mini"}) {
     const Shape image = std::string(name) == "lenet5" ? Shape{1, 1, 28, 28} : Shape{1, 3, 32, 32};
     const Model model = make_model(name, image, 4, 1);
@@ -93,16 +101,19 @@ TEST_CASE("a layer is put between a node and all its readers, and nothing else c
       CAPTURE(std::string(node.name));
       const Model same = insert_after(model, node.name, 5, [](GraphBuilder& g, Id x) { return relu(g, x, "again"); });
       CHECK(same.graph().nodes.size() == model.graph().nodes.size() + 1);
-      CHECK(predict(same, Engine(1), images(image.with_batch(2))) == predict(model, Engine(1), images(image.with_batch(2))));
+      CHECK(predict(same, Engine(1), images(image.with_batch(2))) ==
+            predict(model, Engine(1), images(image.with_batch(2))));
       if (model.graph().shape(node.out).pixels() == 1) continue;
       InterpretableOptions o;
       o.nodes = {node.name};
       const Model gated = with_interpretable_filters(model, o, 1);
-      CHECK(predict(gated, Engine(1), images(image.with_batch(2))) != predict(model, Engine(1), images(image.with_batch(2))));
+      CHECK(predict(gated, Engine(1), images(image.with_batch(2))) !=
+            predict(model, Engine(1), images(image.with_batch(2))));
     }
     // At the output, and by names that are not there.
     const std::string last = model.graph().nodes.back().name;
-    CHECK(insert_after(model, last, 1, [](GraphBuilder& g, Id x) { return relu(g, x, "end"); }).graph().nodes.size() == model.graph().nodes.size() + 1);
+    CHECK(insert_after(model, last, 1, [](GraphBuilder& g, Id x) { return relu(g, x, "end"); }).graph().nodes.size() ==
+          model.graph().nodes.size() + 1);
     test::refused([&] { insert_after(model, "nowhere", 1, [](GraphBuilder&, Id x) { return x; }); }, "nowhere");
     InterpretableOptions vector;
     vector.nodes = {last};
@@ -110,10 +121,13 @@ TEST_CASE("a layer is put between a node and all its readers, and nothing else c
   }
 }
 
-TEST_CASE("networks with interpretable filters train, resume, save and explain like any other" * doctest::test_suite("training")) {
+TEST_CASE("networks with interpretable filters train, resume, save and explain like any other" *
+          doctest::test_suite("training")) {
   const test::Folder folder;
   const auto data = data::open_for_training("partshapes:kind3,size=32,train=30,test=12,samples=1");
-  const auto make = [&](const InterpretableOptions& o) { return with_interpretable_filters(make_model("cnn6", data.train->image_shape(), 3, 1), o, 1); };
+  const auto make = [&](const InterpretableOptions& o) {
+    return with_interpretable_filters(make_model("cnn6", data.train->image_shape(), 3, 1), o, 1);
+  };
   for (const bool paper : {false, true}) {
     CAPTURE(paper);
     InterpretableOptions o;
@@ -135,7 +149,8 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     // The state moved, and is in the file.
     const auto state = [](const Model& m, const char* name) {
       for (const Value& v : m.graph().values)
-        if (std::string(v.name) == name) return std::vector<real>(m.parameters.begin() + v.offset, m.parameters.begin() + v.offset + v.shape.size());
+        if (std::string(v.name) == name)
+          return std::vector<real>(m.parameters.begin() + v.offset, m.parameters.begin() + v.offset + v.shape.size());
       return std::vector<real>();
     };
     const Model loaded = Model::load(t.out);
@@ -162,7 +177,8 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     t.out = folder / "part.safetensors";
     std::atomic<bool> stop{false};
     int steps = 0;
-    train(part, Engine(2), data, t, [&](const TrainProgress&) { stop = ++steps == 6; }, stop);
+    train(
+        part, Engine(2), data, t, [&](const TrainProgress&) { stop = ++steps == 6; }, stop);
     Model again = make(o);
     FilterTraining second(Engine(1), again, *data.train, o, t.batch);
     t.hook = &second;

@@ -1,6 +1,6 @@
-// Maps of Zennit, Captum and SHAP on four small networks (tests/golden/make.py made them), of the DeepLIFT authors' code on a
-// fifth (make_deeplift.py), and of all peers on eight networks of real kinds that come as ONNX files (make_networks.py): every
-// method that a peer has, wherever the peer is right.
+// Maps of Zennit, Captum and SHAP on four small networks (tests/golden/make.py made them), of the DeepLIFT authors'
+// code on a fifth (make_deeplift.py), and of all peers on eight networks of real kinds that come as ONNX files
+// (make_networks.py): every method that a peer has, wherever the peer is right.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -32,7 +32,8 @@ void compare_with_peers(const std::string& folder, const Model& model) {
   const Engine engine(1);
   const Images x = read_images(folder + "input.npy");
   const nlohmann::json index = nlohmann::json::parse(std::ifstream(folder + "index.json"));
-  const std::vector<float> maps = io::read_npy(folder + "maps.npy").floats(), logits = io::read_npy(folder + "logits.npy").floats();
+  const std::vector<float> maps = io::read_npy(folder + "maps.npy").floats(),
+                           logits = io::read_npy(folder + "logits.npy").floats();
 
   const std::vector<real> y = predict(model, engine, x);
   REQUIRE(y.size() == logits.size());
@@ -49,10 +50,14 @@ void compare_with_peers(const std::string& folder, const Model& model) {
     // Targets differ from image to image.
     for (std::int32_t n = 0; n < x.shape.n(); ++n) {
       Images one{x.shape.with_batch(1), {}};
-      one.data.assign(x.data.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(n) * each), x.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each));
+      one.data.assign(x.data.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(n) * each),
+                      x.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each));
       if (entry.contains("baseline")) {
         const Images other = read_images(folder + entry.at("baseline").get<std::string>());
-        request.baseline_images = Images{one.shape, {other.data.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(n) * each), other.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each)}};
+        request.baseline_images =
+            Images{one.shape,
+                   {other.data.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(n) * each),
+                    other.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each)}};
       }
       request.target = index.at("targets").at(static_cast<std::size_t>(n)).get<int>();
       const Explanation e = explain(model, engine, one, request);
@@ -83,7 +88,8 @@ TEST_CASE("maps equal those of Zennit, Captum, SHAP and DeepLIFT") {
 
 #ifdef VITRINE_HAVE_ONNX
 TEST_CASE("maps of networks from ONNX files equal those of the peers") {
-  for (const char* name : {"vgg-bn", "resnet-basic", "resnet-bottleneck", "inception-like", "densenet-like", "mobile", "alexnet-lrn", "nhwc"}) {
+  for (const char* name : {"vgg-bn", "resnet-basic", "resnet-bottleneck", "inception-like", "densenet-like", "mobile",
+                           "alexnet-lrn", "nhwc"}) {
     CAPTURE(std::string(name));
     const std::string folder = VITRINE_SOURCE_ROOT "/tests/golden/networks/" + std::string(name) + "/";
     compare_with_peers(folder, Model::load(folder + "model.onnx"));

@@ -33,7 +33,8 @@ void set(Model& m, const std::string& name, const std::vector<real>& values) {
 
 // f(x) = w2 relu(W1 x + b1) + b2 of attribution spec 2.4; the second output is its negative.
 Model golden_net() {
-  Model m("golden", {1, 2, 1, 1}, [](GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 2, "a"), "relu"), 2, "b"); });
+  Model m("golden", {1, 2, 1, 1},
+          [](GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 2, "a"), "relu"), 2, "b"); });
   set(m, "a.weight", {1, -1, 2, 1});
   set(m, "a.bias", {0, -1});
   set(m, "b.weight", {1, -1, -1, 1});
@@ -63,11 +64,13 @@ Model conv_net() {
 
 Images images(Shape shape, double phase = 0) {
   Images x{shape, std::vector<real>(static_cast<std::size_t>(shape.size()))};
-  for (std::size_t i = 0; i < x.data.size(); ++i) x.data[i] = static_cast<real>(std::sin(0.7 * static_cast<double>(i) + phase));
+  for (std::size_t i = 0; i < x.data.size(); ++i)
+    x.data[i] = static_cast<real>(std::sin(0.7 * static_cast<double>(i) + phase));
   return x;
 }
 
-Explanation by(const Model& m, const Images& x, const std::string& method, const std::map<std::string, std::string>& settings = {}, std::optional<int> target = 0) {
+Explanation by(const Model& m, const Images& x, const std::string& method,
+               const std::map<std::string, std::string>& settings = {}, std::optional<int> target = 0) {
   ExplainRequest request;
   request.method = method;
   request.settings = settings;
@@ -84,7 +87,8 @@ TEST_CASE("integrated gradients: golden values of every quadrature") {
   const Images x{{1, 2, 1, 1}, {2, 1}};
   const auto check = [&](const char* quadrature, int steps, double a, double b) {
     CAPTURE(std::string(quadrature));
-    const Explanation e = by(m, x, "integrated-gradients", {{"quadrature", quadrature}, {"steps", std::to_string(steps)}});
+    const Explanation e =
+        by(m, x, "integrated-gradients", {{"quadrature", quadrature}, {"steps", std::to_string(steps)}});
     CHECK(e.relevance[0] == doctest::Approx(a).epsilon(2e-6));
     CHECK(e.relevance[1] == doctest::Approx(b).epsilon(2e-6));
     CHECK(e.score[0] == doctest::Approx(-2.75));
@@ -119,7 +123,8 @@ TEST_CASE("a linear model: every method gives what theory says") {
   const Model m = linear_image_net();
   const Images x = images({2, 2, 4, 4});
   const auto w = [](std::size_t i) { return 2 + static_cast<double>(i % 32) / 10; };
-  const auto check = [&](const Explanation& e, const std::function<double(std::size_t)>& expected, double bound = 1e-4) {
+  const auto check = [&](const Explanation& e, const std::function<double(std::size_t)>& expected,
+                         double bound = 1e-4) {
     for (std::size_t i = 0; i < e.relevance.size(); ++i) CHECK(std::abs(e.relevance[i] - expected(i)) < bound);
   };
   check(by(m, x, "gradient", {}, 2), w);
@@ -128,37 +133,44 @@ TEST_CASE("a linear model: every method gives what theory says") {
   check(by(m, x, "integrated-gradients", {{"steps", "3"}}, 2), [&](std::size_t i) { return w(i) * x.data[i]; });
   check(by(m, x, "deeplift", {}, 2), [&](std::size_t i) { return w(i) * x.data[i]; });
   check(by(m, x, "smoothgrad", {{"samples", "7"}}, 2), w);
-  check(by(m, x, "smoothgrad", {{"samples", "7"}, {"statistic", "square"}}, 2), [&](std::size_t i) { return w(i) * w(i); });
+  check(by(m, x, "smoothgrad", {{"samples", "7"}, {"statistic", "square"}}, 2),
+        [&](std::size_t i) { return w(i) * w(i); });
   check(by(m, x, "smoothgrad", {{"samples", "7"}, {"statistic", "variance"}}, 2), [](std::size_t) { return 0.0; });
   // Windows of one pixel: the fall is w (x - fill) summed over channels, at every channel.
   check(by(m, x, "occlusion", {{"window", "1"}, {"stride", "1"}, {"fill", "0.5;-1"}}, 2), [&](std::size_t i) {
     const std::size_t n = i / 32 * 32, p = i % 16;
     return w(p) * (x.data[n + p] - 0.5) + w(16 + p) * (x.data[n + 16 + p] + 1);
   });
-  CHECK(by(m, x, "occlusion", {{"window", "2,3"}, {"stride", "1,2"}}, 1).relevance == by(m, x, "occlusion", {{"window", "2x3"}, {"stride", "1x2"}}, 1).relevance);
+  CHECK(by(m, x, "occlusion", {{"window", "2,3"}, {"stride", "1,2"}}, 1).relevance ==
+        by(m, x, "occlusion", {{"window", "2x3"}, {"stride", "1x2"}}, 1).relevance);
   // A window over everything: the same fall everywhere.
   const Explanation whole = by(m, x, "occlusion", {{"window", "4"}, {"stride", "4"}}, 2);
   CHECK(whole.relevance[0] == doctest::Approx(whole.score[0] - 3).epsilon(1e-5));
   CHECK(whole.relevance[31] == doctest::Approx(whole.relevance[0]));
 }
 
-TEST_CASE("targets and scores are the prediction's, however a method comes by them and however images are cut into batches") {
+TEST_CASE(
+    "targets and scores are the prediction's, however a method comes by them and however images are cut into batches") {
   const Model m = conv_net();
   Images x = images({7, 1, 8, 8});
-  for (std::size_t i = 0; i < x.data.size(); ++i) x.data[i] += static_cast<real>(0.2 * static_cast<double>(i / 64) - 0.6);
+  for (std::size_t i = 0; i < x.data.size(); ++i)
+    x.data[i] += static_cast<real>(0.2 * static_cast<double>(i / 64) - 0.6);
   const Images dark{x.shape, std::vector<real>(x.data.size())};
   Images means = dark;
   for (auto image = means.data.begin(); image != means.data.end(); image += 64) {
     const auto from = x.data.begin() + (image - means.data.begin());
     std::fill(image, image + 64, std::accumulate(from, from + 64, real{0}) / 64);
   }
-  const std::vector<real> at = predict(m, Engine(1), x), at_dark = predict(m, Engine(1), dark), at_means = predict(m, Engine(1), means);
+  const std::vector<real> at = predict(m, Engine(1), x), at_dark = predict(m, Engine(1), dark),
+                          at_means = predict(m, Engine(1), means);
   bool differ = false;
-  for (const std::string method : {"gradient", "lrp", "deeplift", "deeplift mean", "integrated-gradients", "integrated-gradients mean", "smoothgrad", "grad-cam", "occlusion"})
+  for (const std::string method : {"gradient", "lrp", "deeplift", "deeplift mean", "integrated-gradients",
+                                   "integrated-gradients mean", "smoothgrad", "grad-cam", "occlusion"})
     for (const std::size_t budget : {std::size_t{1} << 14, std::size_t{512} << 20}) {
       CAPTURE(method);
       CAPTURE(budget);
-      const bool mean = method.ends_with(" mean"), has_baseline = mean || method == "deeplift" || method == "integrated-gradients";
+      const bool mean = method.ends_with(" mean"),
+                 has_baseline = mean || method == "deeplift" || method == "integrated-gradients";
       const std::vector<real>& at_baseline = mean ? at_means : at_dark;
       ExplainRequest request;
       request.method = method.substr(0, method.find(' '));
@@ -171,7 +183,9 @@ TEST_CASE("targets and scores are the prediction's, however a method comes by th
         CHECK(e.target[n] == best - row);
         CHECK(e.score[n] == doctest::Approx(*best).epsilon(1e-5));
         differ = differ || e.target[n] != e.target[0];
-        if (!e.baseline_score.empty()) CHECK(e.baseline_score[n] == doctest::Approx(at_baseline[3 * n + static_cast<std::size_t>(best - row)]).epsilon(1e-5));
+        if (!e.baseline_score.empty())
+          CHECK(e.baseline_score[n] ==
+                doctest::Approx(at_baseline[3 * n + static_cast<std::size_t>(best - row)]).epsilon(1e-5));
       }
       CHECK(e.baseline_score.size() == (has_baseline ? 7 : 0));
     }
@@ -223,7 +237,8 @@ TEST_CASE("Grad-CAM on a network that ends in a global average is CAM") {
         double z = b[k];
         for (int i = 0; i < 3; ++i)
           for (int j = 0; j < 3; ++j)
-            if (y + i - 1 >= 0 && y + i - 1 < 8 && xx + j - 1 >= 0 && xx + j - 1 < 8) z += w[k * 9 + i * 3 + j] * x.data[static_cast<std::size_t>((y + i - 1) * 8 + xx + j - 1)];
+            if (y + i - 1 >= 0 && y + i - 1 < 8 && xx + j - 1 >= 0 && xx + j - 1 < 8)
+              z += w[k * 9 + i * 3 + j] * x.data[static_cast<std::size_t>((y + i - 1) * 8 + xx + j - 1)];
         cam += fc[4 + k] * std::max(z, 0.0) / 64;
       }
       CHECK(e.relevance[static_cast<std::size_t>(y * 8 + xx)] == doctest::Approx(std::max(cam, 0.0)).epsilon(1e-4));
@@ -249,7 +264,8 @@ TEST_CASE("a network that ends in a softmax is explained at its logits") {
     };
   };
   Model plain("plain", {1, 4, 1, 1}, body(false)), with("softmax", {1, 4, 1, 1}, body(true));
-  for (std::size_t i = 0; i < plain.parameters.size(); ++i) plain.parameters[i] = with.parameters[i] = std::sin(static_cast<real>(3 * i + 1));
+  for (std::size_t i = 0; i < plain.parameters.size(); ++i)
+    plain.parameters[i] = with.parameters[i] = std::sin(static_cast<real>(3 * i + 1));
   const Images x = images({2, 4, 1, 1});
   for (const char* method : {"gradient", "lrp", "deeplift", "guided-backprop", "integrated-gradients"}) {
     CAPTURE(std::string(method));
@@ -263,7 +279,12 @@ TEST_CASE("images explained together equal images explained alone, whatever the 
   const Model m = conv_net();
   const Images x = images({5, 1, 8, 8});
   const std::vector<std::pair<std::string, std::map<std::string, std::string>>> cases = {
-           {"lrp", {}}, {"deeplift", {{"rule", "reveal-cancel"}}}, {"integrated-gradients", {{"steps", "5"}}}, {"smoothgrad", {{"samples", "3"}, {"of", "lrp"}, {"of.composite", "uniform-epsilon"}}}, {"grad-cam", {}}, {"occlusion", {}}};
+      {"lrp", {}},
+      {"deeplift", {{"rule", "reveal-cancel"}}},
+      {"integrated-gradients", {{"steps", "5"}}},
+      {"smoothgrad", {{"samples", "3"}, {"of", "lrp"}, {"of.composite", "uniform-epsilon"}}},
+      {"grad-cam", {}},
+      {"occlusion", {}}};
   for (const auto& c : cases) {
     CAPTURE(c.first);
     ExplainRequest request;
@@ -274,7 +295,9 @@ TEST_CASE("images explained together equal images explained alone, whatever the 
     const Explanation tight = explain(m, Engine(1), x, request);
     CHECK(tight.relevance.size() == all.relevance.size());
     for (std::size_t n = 0; n < 5; ++n) {
-      const Images one{{1, 1, 8, 8}, {x.data.begin() + static_cast<std::ptrdiff_t>(64 * n), x.data.begin() + static_cast<std::ptrdiff_t>(64 * (n + 1))}};
+      const Images one{{1, 1, 8, 8},
+                       {x.data.begin() + static_cast<std::ptrdiff_t>(64 * n),
+                        x.data.begin() + static_cast<std::ptrdiff_t>(64 * (n + 1))}};
       const Explanation alone = explain(m, Engine(1), one, request);
       for (std::size_t i = 0; i < 64; ++i) {
         CHECK(std::abs(alone.relevance[i] - all.relevance[64 * n + i]) < 1e-5);
@@ -302,7 +325,9 @@ TEST_CASE("weights are kept prepared where that fits and pays, and batches are n
     return f;
   };
   constexpr std::size_t plenty = std::size_t{4} << 30, some = std::size_t{24} << 20;
-  const Fit unknown = choose("resnet18", plenty, {}), path = choose("resnet18", plenty, {50, true}), few = choose("resnet18", plenty, {3}), tight = choose("resnet18", some, {}), none = choose("resnet18", 1, {});
+  const Fit unknown = choose("resnet18", plenty, {}), path = choose("resnet18", plenty, {50, true}),
+            few = choose("resnet18", plenty, {3}), tight = choose("resnet18", some, {}),
+            none = choose("resnet18", 1, {});
   const Fit call = choose("resnet18", plenty, {16}), single = choose("resnet18", plenty, {1});
   CHECK((unknown.prepare && unknown.batch >= 4 && unknown.batch <= 64));
   // The reference kernels prepare nothing, which always fits.
@@ -369,7 +394,11 @@ TEST_CASE("what has no meaning is refused with a sentence, before anything runs"
   test::refused([&] { by(m, x, "lrp", {{"epsilon", "-1"}}); }, "epsilon=-1");
   test::refused([&] { by(m, x, "lrp", {{"epsilon", "nan"}}); }, "epsilon=nan");
   test::refused([&] { by(m, x, "lrp", {{"composite", "best"}}); }, "composite=best");
-  test::refused([&] { by(m, x, "lrp", {{"composite", "uniform-alpha-beta"}, {"alpha", "2"}, {"beta", "2"}}); }, "alpha - beta = 1");
+  test::refused(
+      [&] {
+        by(m, x, "lrp", {{"composite", "uniform-alpha-beta"}, {"alpha", "2"}, {"beta", "2"}});
+      },
+      "alpha - beta = 1");
   test::refused([&] { by(m, x, "lrp", {{"composite", "epsilon-gamma-box"}, {"low", "0;1"}}); }, "low=0;1");
   test::refused([&] { by(m, x, "integrated-gradients", {{"steps", "0"}}); }, "steps=0");
   test::refused([&] { by(m, x, "integrated-gradients", {{"steps", "2.5"}}); }, "steps=2.5");
@@ -398,7 +427,8 @@ TEST_CASE("what has no meaning is refused with a sentence, before anything runs"
   test::refused([&] { with_rule("gap=flat"); }, "gap");
   test::refused([&] { with_rule("relu=rescale"); }, "deeplift");
   test::refused([&] { with_rule("conv=gamma:gamma=-2"); }, "gamma=-2");
-  Model smooth("smooth", {1, 4, 1, 1}, [](GraphBuilder& g, Id in) { return linear(g, tanh(g, linear(g, in, 3, "a"), "tanh"), 2, "b"); });
+  Model smooth("smooth", {1, 4, 1, 1},
+               [](GraphBuilder& g, Id in) { return linear(g, tanh(g, linear(g, in, 3, "a"), "tanh"), 2, "b"); });
   test::refused([&] { by(smooth, images({1, 4, 1, 1}), "guided-backprop"); }, "tanh");
   CHECK_NOTHROW(by(smooth, images({1, 4, 1, 1}), "guided-backprop", {{"other", "gradient"}}));
 }

@@ -1,12 +1,13 @@
-// Rules over detections: the language against an evaluator of its own, ReNN on planted worlds, and what its reports say.
+// Rules over detections: the language against an evaluator of its own, ReNN on planted worlds, and what its reports
+// say.
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <filesystem>
 #include <functional>
 
-#include "kernels/normal.h"
 #include "interp/model/rule_report.h"
+#include "kernels/normal.h"
 #include "layers/pool.h"
 #include "layers/view.h"
 #include "tests/support/files.h"
@@ -23,8 +24,11 @@ constexpr const char* header = "pattern a\npattern b\npattern c\n";
 struct World {
   int h = 6, w = 7;
   std::vector<double> p;  // 3 x h x w
-  double at(int q, int y, int x) const { return y < 0 || y >= h || x < 0 || x >= w ? 0 : p[static_cast<std::size_t>((q * h + y) * w + x)]; }
-  double exists(int q, int y, int x, int top, int bottom, int left, int right, const std::function<double(int, int)>& where = {}) const {
+  double at(int q, int y, int x) const {
+    return y < 0 || y >= h || x < 0 || x >= w ? 0 : p[static_cast<std::size_t>((q * h + y) * w + x)];
+  }
+  double exists(int q, int y, int x, int top, int bottom, int left, int right,
+                const std::function<double(int, int)>& where = {}) const {
     double best = 0;
     for (int v = y + top; v <= y + bottom; ++v)
       for (int u = x + left; u <= x + right; ++u)
@@ -60,7 +64,8 @@ std::vector<real> rule_maps(const RuleBase& base, const World& world) {
 
 World random_world(std::uint64_t seed) {
   World world;
-  for (int i = 0; i < 3 * world.h * world.w; ++i) world.p.push_back(static_cast<double>(philox_uniform(seed, static_cast<std::uint64_t>(i))));
+  for (int i = 0; i < 3 * world.h * world.w; ++i)
+    world.p.push_back(static_cast<double>(philox_uniform(seed, static_cast<std::uint64_t>(i))));
   return world;
 }
 
@@ -73,31 +78,44 @@ class Dots final : public data::Dataset {
   int classes() const override { return 2; }
   int label(std::int64_t i) const override { return x(i, 0) < x(i, 1); }
   std::vector<std::string> point_names() const override { return {"red", "green"}; }
-  std::vector<data::PointLabel> points(std::int64_t i) const override { return {{0, x(i, 0), y(i, 0)}, {1, x(i, 1), y(i, 1)}}; }
+  std::vector<data::PointLabel> points(std::int64_t i) const override {
+    return {{0, x(i, 0), y(i, 0)}, {1, x(i, 1), y(i, 1)}};
+  }
   void image(std::int64_t i, float* chw) const override {
     for (int c = 0; c < 3; ++c)
       for (int v = 0; v < 24; ++v)
         for (int u = 0; u < 32; ++u) {
-          float value = 0.1f * philox_uniform(derive_key(seed_, static_cast<std::uint64_t>(i)), static_cast<std::uint64_t>(100 + (c * 24 + v) * 32 + u));
+          float value = 0.1f * philox_uniform(derive_key(seed_, static_cast<std::uint64_t>(i)),
+                                              static_cast<std::uint64_t>(100 + (c * 24 + v) * 32 + u));
           for (int q = 0; q < 2; ++q)
-            if (std::hypot(static_cast<float>(u) + 0.5f - x(i, q), static_cast<float>(v) + 0.5f - y(i, q)) < 4 && c == q) value = 1;
+            if (std::hypot(static_cast<float>(u) + 0.5f - x(i, q), static_cast<float>(v) + 0.5f - y(i, q)) < 4 &&
+                c == q)
+              value = 1;
           chw[(c * 24 + v) * 32 + u] = value;
         }
   }
 
  private:
   float x(std::int64_t i, int q) const {
-    const bool left = (philox_word(derive_key(seed_, static_cast<std::uint64_t>(i)), 0) & 1) == static_cast<std::uint32_t>(q);
-    return (left ? 5.0f : 21.0f) + 6 * philox_uniform(derive_key(seed_, static_cast<std::uint64_t>(i)), static_cast<std::uint64_t>(1 + q));
+    const bool left =
+        (philox_word(derive_key(seed_, static_cast<std::uint64_t>(i)), 0) & 1) == static_cast<std::uint32_t>(q);
+    return (left ? 5.0f : 21.0f) +
+           6 * philox_uniform(derive_key(seed_, static_cast<std::uint64_t>(i)), static_cast<std::uint64_t>(1 + q));
   }
-  float y(std::int64_t i, int q) const { return 5 + 14 * philox_uniform(derive_key(seed_, static_cast<std::uint64_t>(i)), static_cast<std::uint64_t>(3 + q)); }
+  float y(std::int64_t i, int q) const {
+    return 5 + 14 * philox_uniform(derive_key(seed_, static_cast<std::uint64_t>(i)), static_cast<std::uint64_t>(3 + q));
+  }
   std::int64_t size_;
   std::uint64_t seed_;
 };
 
-data::TrainTest dots(std::int64_t train) { return {std::make_unique<Dots>(train, 1), std::make_unique<Dots>(200, 2), ""}; }
+data::TrainTest dots(std::int64_t train) {
+  return {std::make_unique<Dots>(train, 1), std::make_unique<Dots>(200, 2), ""};
+}
 
-RuleBase order_rules() { return RuleBase::parse("pattern red\npattern green\nrule order: red if exists green right_of\n", "order.rules"); }
+RuleBase order_rules() {
+  return RuleBase::parse("pattern red\npattern green\nrule order: red if exists green right_of\n", "order.rules");
+}
 
 TrainOptions options(const std::string& out, int batch) {
   TrainOptions o;
@@ -182,7 +200,8 @@ TEST_CASE("rules mean what the definitions say") {
     const auto all = 9;  // farther than the map is wide
     for (int y = 0; y < o.h; ++y)
       for (int x = 0; x < o.w; ++x) {
-        const double a = o.at(0, y, x), left_b = o.exists(1, y, x, -all, all, -all, -1), left_c = o.exists(2, y, x, -all, all, -all, -1), c = o.at(2, y, x);
+        const double a = o.at(0, y, x), left_b = o.exists(1, y, x, -all, all, -all, -1),
+                     left_c = o.exists(2, y, x, -all, all, -all, -1), c = o.at(2, y, x);
         const double right_b = o.exists(1, y, x, -all, all, 1, all), right_c = o.exists(2, y, x, -all, all, 1, all);
         const auto either = [](double p, double q) { return p + q - p * q; };
         const double expected[] = {
@@ -220,7 +239,8 @@ TEST_CASE("rule maps move with the detections; names do not matter; a tautology 
   const std::vector<real> here = rule_maps(base, world), there = rule_maps(base, moved);
   CHECK(here[2 * 7 + 2] == doctest::Approx(0.72));
   CHECK(there[3 * 7 + 1] == here[2 * 7 + 2]);
-  const auto renamed = RuleBase::parse("pattern x\npattern y\npattern z\nrule s: x if exists y right_of(4..8) and not exists z within(4)\n", "r");
+  const auto renamed = RuleBase::parse(
+      "pattern x\npattern y\npattern z\nrule s: x if exists y right_of(4..8) and not exists z within(4)\n", "r");
   CHECK(rule_maps(renamed, world) == here);
   const auto truism = RuleBase::parse(std::string(header) + "rule t: a if b implies b or count c >= 0\n", "r");
   const World random = random_world(5);
@@ -228,7 +248,8 @@ TEST_CASE("rule maps move with the detections; names do not matter; a tautology 
   for (std::size_t i = 0; i < 42; ++i) CHECK(same[i] >= random.p[i] * 0.99);
 }
 
-TEST_CASE("ReNN: the planted rule decides, where detections alone do not; reports and proofs say so" * doctest::test_suite("training")) {
+TEST_CASE("ReNN: the planted rule decides, where detections alone do not; reports and proofs say so" *
+          doctest::test_suite("training")) {
   const test::Folder folder;
   const RuleBase rules = order_rules();
   const std::atomic<bool> stop{false};
@@ -253,7 +274,8 @@ TEST_CASE("ReNN: the planted rule decides, where detections alone do not; report
 
   // Without a bias, the score is all relevance, and the rule's and the detections' sum up to it.
   for (const Value& v : model.graph().values)
-    if (std::string(v.name) == "global.fc.bias") std::fill_n(model.parameters.begin() + v.offset, v.shape.size(), real{0});
+    if (std::string(v.name) == "global.fc.bias")
+      std::fill_n(model.parameters.begin() + v.offset, v.shape.size(), real{0});
   const RuleReport report = report_rules(model, Engine(1), *data.test, rules);
   REQUIRE(report.evidence.size() == 3);
   CHECK(report.evidence[0].name == "rule.order");
@@ -308,7 +330,8 @@ TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads" * 
     o = options(folder / "part.safetensors", 6);
     std::atomic<bool> stop{false};
     int seen = 0;
-    train_renn(part, Engine(2), data, rules, o, {2, 2, 1}, [&](int, const TrainProgress&) { stop = ++seen >= steps; }, stop);
+    train_renn(
+        part, Engine(2), data, rules, o, {2, 2, 1}, [&](int, const TrainProgress&) { stop = ++seen >= steps; }, stop);
     Model again = fresh();
     o.resume = true;
     train_renn(again, Engine(2), data, rules, o, {2, 2, 1}, {}, never);
@@ -331,7 +354,11 @@ TEST_CASE("ReNN refuses what it cannot learn") {
   test::refused([&] { train_renn(m, Engine(1), data, rules, o, {0, 0, 0}, {}, stop); }, "at least one epoch");
   const RuleBase other = RuleBase::parse("pattern blue\n", "r");
   test::refused([&] { pattern_names(*data.train, other); }, "expected one of red, green");
-  test::refused([&] { rules_of(Model("plain", {1, 1, 4, 4}, [](GraphBuilder& g, Id x) { return flatten(g, x, "f"); })); }, "carries no rules");
+  test::refused(
+      [&] {
+        rules_of(Model("plain", {1, 1, 4, 4}, [](GraphBuilder& g, Id x) { return flatten(g, x, "f"); }));
+      },
+      "carries no rules");
 }
 
 TEST_SUITE_END();

@@ -56,17 +56,25 @@ TEST_CASE("npy: round trip, other types, and every way to be wrong") {
     write(path, npy_file(dictionary, data));
     return io::read_npy(path);
   };
-  CHECK(parse("{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", "\x01\xff\x80").floats() == std::vector<float>{1, 255, 128});
-  CHECK(parse("{'descr': '<i2', 'fortran_order': False, 'shape': (2,), }", std::string("\xff\xff\x02\x01", 4)).integers() == std::vector<std::int64_t>{-1, 258});
-  CHECK(parse("{'descr': '<f2', 'fortran_order': False, 'shape': (4,), }", std::string("\x00\x3c\x00\xc0\x01\x00\x00\x7c", 8)).floats() == std::vector<float>{1, -2, 0x1p-24f, INFINITY});
-  CHECK(parse("{'shape': (), 'fortran_order': False, 'descr': '<f8'}", std::string("\0\0\0\0\0\0\xf8\x3f", 8)).floats() == std::vector<float>{1.5f});
+  CHECK(parse("{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", "\x01\xff\x80").floats() ==
+        std::vector<float>{1, 255, 128});
+  CHECK(parse("{'descr': '<i2', 'fortran_order': False, 'shape': (2,), }", std::string("\xff\xff\x02\x01", 4))
+            .integers() == std::vector<std::int64_t>{-1, 258});
+  CHECK(parse("{'descr': '<f2', 'fortran_order': False, 'shape': (4,), }",
+              std::string("\x00\x3c\x00\xc0\x01\x00\x00\x7c", 8))
+            .floats() == std::vector<float>{1, -2, 0x1p-24f, INFINITY});
+  CHECK(
+      parse("{'shape': (), 'fortran_order': False, 'descr': '<f8'}", std::string("\0\0\0\0\0\0\xf8\x3f", 8)).floats() ==
+      std::vector<float>{1.5f});
   refused([&] { parse("{'descr': '<f4', 'fortran_order': True, 'shape': (1,), }", "abcd"); }, "Fortran");
   refused([&] { parse("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", "abcd"); }, "'>f4'");
   refused([&] { parse("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "abcd"); }, "'|O'");
-  refused([&] { parse("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }", "abcd"); }, "memory");
+  refused([&] { parse("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }", "abcd"); },
+          "memory");
   refused([&] { parse("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", "abcd"); }, "no number");
   refused([&] { parse("{'descr': '<f4', 'fortran_order': False}", "abcd"); }, "lacks");
-  refused([&] { parse("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", "abcd"); }, "repeated");
+  refused([&] { parse("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", "abcd"); },
+          "repeated");
   refused([&] { io::read_npy(folder / "missing.npy"); }, "missing.npy");
   refused([&] { io::read_npy(folder.path.string()); }, "folder");
 }
@@ -108,9 +116,12 @@ TEST_CASE("safetensors: round trip and every way to be wrong") {
   bad(R"({"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}})", "abcd", "F33");
   bad(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "abcd", "no size");
   bad(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}})", "abcd", "memory");
-  bad(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})", "abcd", "overlap");
-  bad(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})", "abcd", "gap");
-  bad(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", "abcd", "twice");
+  bad(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})",
+      "abcd", "overlap");
+  bad(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})",
+      "abcd", "gap");
+  bad(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})",
+      "abcd", "twice");
   bad(R"({"__metadata__":{"k":1}})", "", "malformed");
   bad(R"({"a":)" + std::string(100, '[') + std::string(100, ']') + "}", "", "nests");
   bad("{", "", "no JSON");
@@ -118,7 +129,10 @@ TEST_CASE("safetensors: round trip and every way to be wrong") {
   write(path, std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10));
   refused([&] { io::Safetensors file(path); }, "header has");
   // Halves, brain floats and bytes are widened.
-  write(path, header(R"({"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},"b":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]},"u":{"dtype":"U8","shape":[2],"data_offsets":[4,6]}})") + std::string("\x00\x3e\xc0\x3f\x07\xff", 6));
+  write(path, header(R"({"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
+                     R"("b":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]},)"
+                     R"("u":{"dtype":"U8","shape":[2],"data_offsets":[4,6]}})") +
+                  std::string("\x00\x3e\xc0\x3f\x07\xff", 6));
   const io::Safetensors halves(path);
   CHECK(halves.tensor("h").floats() == std::vector<float>{1.5f});
   CHECK(halves.tensor("b").floats() == std::vector<float>{1.5f});
@@ -144,7 +158,8 @@ TEST_CASE("files appear whole or not at all") {
   refused([&] { io::AtomicFile file(folder.path.string()); }, "is a folder");
   refused([&] { io::read_file(path, 3); }, "at most 3");
   // gzip of "hello", cut at every length.
-  const std::string gz("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x07\x00\x86\xa6\x10\x36\x05\x00\x00\x00", 25);
+  const std::string gz(
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x07\x00\x86\xa6\x10\x36\x05\x00\x00\x00", 25);
   write(path, gz);
   CHECK(io::read_maybe_gzip(path).size() == 5);
   refused([&] { io::read_maybe_gzip(path, 4); }, "at most 4");
@@ -183,12 +198,14 @@ TEST_CASE("pictures: round trip, damage, resizing") {
   const io::Image flat = io::resize({7, 5, 1, std::vector<std::uint8_t>(35, 77)}, 13, 3);
   CHECK(flat.pixels == std::vector<std::uint8_t>(39, 77));
   // Halving weighs four neighbours 1 3 3 1, as Pillow's BILINEAR does when it shrinks.
-  CHECK(io::resize({8, 1, 1, {0, 0, 80, 80, 160, 160, 240, 240}}, 4, 1).pixels == std::vector<std::uint8_t>{11, 80, 160, 229});
+  CHECK(io::resize({8, 1, 1, {0, 0, 80, 80, 160, 160, 240, 240}}, 4, 1).pixels ==
+        std::vector<std::uint8_t>{11, 80, 160, 229});
 }
 
 TEST_CASE("model files: round trip and hostile metadata") {
   const Folder folder;
-  const std::string source = VITRINE_SOURCE_ROOT "/tests/golden/maps/residual/model.safetensors", path = folder / "m.safetensors";
+  const std::string source = VITRINE_SOURCE_ROOT "/tests/golden/maps/residual/model.safetensors",
+                    path = folder / "m.safetensors";
   Model m = Model::load(source);
   m.class_names = {"a", "b", "c", "d"};
   m.preparation = {{0.1f, 0.2f, 0.3f}, {1, 2, 3}};
@@ -236,7 +253,8 @@ TEST_CASE("IDX, CIFAR, folders and arrays as data sets") {
     return s;
   };
   for (const char* stem : {"train", "t10k"}) {
-    write(folder / (std::string(stem) + "-images-idx3-ubyte"), big({0x803, 2, 2, 3}) + std::string("\x00\x33\x66\x99\xcc\xff\x01\x02\x03\x04\x05\x06", 12));
+    write(folder / (std::string(stem) + "-images-idx3-ubyte"),
+          big({0x803, 2, 2, 3}) + std::string("\x00\x33\x66\x99\xcc\xff\x01\x02\x03\x04\x05\x06", 12));
     write(folder / (std::string(stem) + "-labels-idx1-ubyte"), big({0x801, 2}) + "\x07\x03");
   }
   const std::string spec = "mnist:" + folder.path.string();
@@ -274,7 +292,9 @@ TEST_CASE("IDX, CIFAR, folders and arrays as data sets") {
 
   for (const char* name : {"zebra", "ant"}) {
     std::filesystem::create_directories(folder / (std::string("set/") + name));
-    for (int i = 0; i < 10; ++i) io::write_png(folder / (std::string("set/") + name + "/" + std::to_string(i) + ".png"), {4, 4, 3, std::vector<std::uint8_t>(48, name[0] == 'z' ? 255 : 0)});
+    for (int i = 0; i < 10; ++i)
+      io::write_png(folder / (std::string("set/") + name + "/" + std::to_string(i) + ".png"),
+                    {4, 4, 3, std::vector<std::uint8_t>(48, name[0] == 'z' ? 255 : 0)});
   }
   const auto pictures = data::open_for_training("folder:" + (folder / "set") + ",size=6x5");
   CHECK(pictures.train->size() == 18);
@@ -302,11 +322,12 @@ TEST_CASE("IDX, CIFAR, folders and arrays as data sets") {
 }
 
 TEST_CASE("pictures for networks: the shorter side, the centre, the order of channels; lists of pictures") {
-  // 6 x 3 pixels whose red is the column: the shorter side is 3 already, so the centre 2 x 2 starts at column 2 and row 0
-  // (half a row goes to the even one).
+  // 6 x 3 pixels whose red is the column: the shorter side is 3 already, so the centre 2 x 2 starts at column 2 and row
+  // 0 (half a row goes to the even one).
   io::Image wide{6, 3, 3, {}};
   for (int y = 0; y < 3; ++y)
-    for (int x = 0; x < 6; ++x) wide.pixels.insert(wide.pixels.end(), {static_cast<std::uint8_t>(10 * x), static_cast<std::uint8_t>(y), 51});
+    for (int x = 0; x < 6; ++x)
+      wide.pixels.insert(wide.pixels.end(), {static_cast<std::uint8_t>(10 * x), static_cast<std::uint8_t>(y), 51});
   const io::Image centre = fit(wide, 2, 2, 3);
   REQUIRE(centre.pixels.size() == 12);
   CHECK(centre.pixels[0] == 20);
@@ -322,8 +343,8 @@ TEST_CASE("pictures for networks: the shorter side, the centre, the order of cha
   p.bgr = true;
   float chw[12];
   prepare(p, centre, chw);
-  CHECK(chw[0] == doctest::Approx(51.0 / 255 - 0.1));          // blue first
-  CHECK(chw[8] == doctest::Approx((20.0 / 255 - 0.3) / 4));    // red last
+  CHECK(chw[0] == doctest::Approx(51.0 / 255 - 0.1));        // blue first
+  CHECK(chw[8] == doctest::Approx((20.0 / 255 - 0.3) / 4));  // red last
   CHECK(chw[9] == doctest::Approx((30.0 / 255 - 0.3) / 4));
 
   const Folder folder;
@@ -339,7 +360,8 @@ TEST_CASE("pictures for networks: the shorter side, the centre, the order of cha
   float pixels[12];
   set->image(1, pixels);
   CHECK(pixels[0] == doctest::Approx(20.0 / 255));
-  CHECK(data::open_for_evaluation("list:" + (folder / "list.csv") + ",size=3x5,grey")->image_shape() == Shape{1, 1, 3, 5});
+  CHECK(data::open_for_evaluation("list:" + (folder / "list.csv") + ",size=3x5,grey")->image_shape() ==
+        Shape{1, 1, 3, 5});
   const auto bad = [&](const std::string& text, const std::string& word) {
     write(folder / "bad.csv", text);
     refused([&] { data::open_for_evaluation("list:" + (folder / "bad.csv")); }, word);
@@ -403,7 +425,8 @@ TEST_CASE("loaders: every image once, the same for any number of threads, from a
             for (int y = 0; y < 3; ++y)
               for (int x = 0; x < 4; ++x) {
                 const int fy = y + dy, fx = (flip ? 3 - x : x) + dx;
-                const float expected = fy < 0 || fy > 2 || fx < 0 || fx > 3 ? 0 : static_cast<float>(i * 100 + fy * 4 + fx);
+                const float expected =
+                    fy < 0 || fy > 2 || fx < 0 || fx > 3 ? 0 : static_cast<float>(i * 100 + fy * 4 + fx);
                 equal = equal && b.images[static_cast<std::size_t>(k * 12 + y * 4 + x)] == expected;
               }
             explained = explained || equal;
@@ -452,9 +475,11 @@ TEST_CASE("loaders: every image once, the same for any number of threads, from a
   CHECK(share < 1);
   for (std::size_t e = 0; e < 12; ++e) {
     CHECK(mixed[0].images[e] == doctest::Approx(share * plain[0].images[e] + (1 - share) * plain[0].images[48 + e]));
-    CHECK(mixed[0].images[48 + e] == doctest::Approx(share * plain[0].images[48 + e] + (1 - share) * plain[0].images[e]));
+    CHECK(mixed[0].images[48 + e] ==
+          doctest::Approx(share * plain[0].images[48 + e] + (1 - share) * plain[0].images[e]));
   }
-  for (std::size_t t = 0; t < 2; ++t) CHECK(mixed[0].targets[t] == doctest::Approx(share * plain[0].targets[t] + (1 - share) * plain[0].targets[8 + t]));
+  for (std::size_t t = 0; t < 2; ++t)
+    CHECK(mixed[0].targets[t] == doctest::Approx(share * plain[0].targets[t] + (1 - share) * plain[0].targets[8 + t]));
   o.augment = {};
   set.bad = 7;
   data::Loader loader(set, o);

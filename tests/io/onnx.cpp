@@ -1,5 +1,5 @@
-// ONNX files in and out: every operator in every form against onnxruntime (tests/golden/make_operators.py made the files),
-// and that what is damaged, lies or is not supported is one sentence.
+// ONNX files in and out: every operator in every form against onnxruntime (tests/golden/make_operators.py made the
+// files), and that what is damaged, lies or is not supported is one sentence.
 #ifdef VITRINE_HAVE_ONNX
 #include "models/onnx/onnx.h"
 
@@ -45,7 +45,9 @@ void equal(const std::vector<real>& found, const std::vector<float>& expected, d
   CHECK(difference <= tolerance * largest);
 }
 
-Model import_string(const std::string& bytes) { return onnx::import_bytes(std::as_bytes(std::span(bytes)), "bytes.onnx", ""); }
+Model import_string(const std::string& bytes) {
+  return onnx::import_bytes(std::as_bytes(std::span(bytes)), "bytes.onnx", "");
+}
 
 }  // namespace
 
@@ -80,24 +82,50 @@ TEST_CASE("everything that a file has and Vitrine has not is said at once, with 
     FAIL("was accepted");
   } catch (const Error& e) {
     const std::string said = e.what();
-    for (const char* node : {"recurrent", "mirror", "slopes", "error", "inverse", "cubic", "over-maps", "t8", "branch", "training", "statistics", "unequal", "other-rank",
-                             "along-height", "more-dimensions", "column-bias", "ranks", "mixes", "reversed", "no-value", "two-bounds", "dynamic-weight", "no-weight",
-                             "no-input", "batch-slice", "long-split", "no-step", "over-batch", "huge-kernel", "spread", "both-small", "small",
-                             "batch-alone", "cube"})
+    for (const char* node : {"recurrent",   "mirror",         "slopes",      "error",        "inverse",
+                             "cubic",       "over-maps",      "t8",          "branch",       "training",
+                             "statistics",  "unequal",        "other-rank",  "along-height", "more-dimensions",
+                             "column-bias", "ranks",          "mixes",       "reversed",     "no-value",
+                             "two-bounds",  "dynamic-weight", "no-weight",   "no-input",     "batch-slice",
+                             "long-split",  "no-step",        "over-batch",  "huge-kernel",  "spread",
+                             "both-small",  "small",          "batch-alone", "cube"})
       CHECK_MESSAGE(said.find("node '" + std::string(node) + "' (") != std::string::npos, node << " in " << said);
     CHECK(said.find("(Relu)") == std::string::npos);  // what hangs on a problem is none of its own
   }
 }
 
 TEST_CASE("files that lie are one sentence each") {
-  const std::pair<const char*, const char*> expected[] = {
-      {"batch-norm-7", "spatial 0"}, {"cycle", "'flat' reads 'y', which no earlier node makes"}, {"deep", "no ONNX model"}, {"dims-huge", "impossible shape"},
-      {"dims-many", "9 dimensions"}, {"dims-negative", "impossible shape"}, {"dims-other", "192 bytes, expected 240"}, {"dims-overflow", "impossible shape"},
-      {"dynamic-size", "dimension 2 is dynamic"}, {"forward", "which no earlier node makes"}, {"gather-by-floats", "'picked' (Gather)"}, {"growing", "more constants"}, {"infinite", "'fc.weight' is not finite"},
-      {"large", "'fill' (ConstantOfShape) makes more constants"}, {"large-pads", "too large"}, {"large-scale", "size of 1073741824"}, {"large-windows", "'MaxPool_0' (MaxPool)"},
-      {"no-elements", "'empty' (Conv)"}, {"no-output", "has no output"}, {"no-outputs-of-node", "'fc' without an output"}, {"nul-name", "no text"}, {"opset-6", "opset 6"},
-      {"opset-absent", "opset 0"}, {"output-input", "output that is its input"}, {"output-maps", "(N,3,2,2), expected a vector"}, {"output-unmade", "'nowhere'"}, {"parts-unequal", "'rows' (Concat)"},
-      {"twice-made", "there already"}, {"twice-stored", "two initializers called 'w'"}, {"two-inputs", "several inputs ('x', 'x2')"}, {"type", "element type 8"}};
+  const std::pair<const char*, const char*> expected[] = {{"batch-norm-7", "spatial 0"},
+                                                          {"cycle", "'flat' reads 'y', which no earlier node makes"},
+                                                          {"deep", "no ONNX model"},
+                                                          {"dims-huge", "impossible shape"},
+                                                          {"dims-many", "9 dimensions"},
+                                                          {"dims-negative", "impossible shape"},
+                                                          {"dims-other", "192 bytes, expected 240"},
+                                                          {"dims-overflow", "impossible shape"},
+                                                          {"dynamic-size", "dimension 2 is dynamic"},
+                                                          {"forward", "which no earlier node makes"},
+                                                          {"gather-by-floats", "'picked' (Gather)"},
+                                                          {"growing", "more constants"},
+                                                          {"infinite", "'fc.weight' is not finite"},
+                                                          {"large", "'fill' (ConstantOfShape) makes more constants"},
+                                                          {"large-pads", "too large"},
+                                                          {"large-scale", "size of 1073741824"},
+                                                          {"large-windows", "'MaxPool_0' (MaxPool)"},
+                                                          {"no-elements", "'empty' (Conv)"},
+                                                          {"no-output", "has no output"},
+                                                          {"no-outputs-of-node", "'fc' without an output"},
+                                                          {"nul-name", "no text"},
+                                                          {"opset-6", "opset 6"},
+                                                          {"opset-absent", "opset 0"},
+                                                          {"output-input", "output that is its input"},
+                                                          {"output-maps", "(N,3,2,2), expected a vector"},
+                                                          {"output-unmade", "'nowhere'"},
+                                                          {"parts-unequal", "'rows' (Concat)"},
+                                                          {"twice-made", "there already"},
+                                                          {"twice-stored", "two initializers called 'w'"},
+                                                          {"two-inputs", "several inputs ('x', 'x2')"},
+                                                          {"type", "element type 8"}};
   for (const auto& [name, word] : expected) {
     const std::string file = golden + "refused/" + name + ".onnx";
     CAPTURE(file);
@@ -125,9 +153,15 @@ TEST_CASE("external data comes from beside the file and from nowhere else") {
   CHECK(parameter(onnx::import_file(copy("external")), 1) == 4);  // element (0,1) of a (12,4) matrix, transposed
   CHECK(parameter(onnx::import_file(copy("external-offset")), 1) == 16 + 4);
   const std::pair<const char*, const char*> expected[] = {
-      {"external-absolute", "expected a file beside the model"}, {"external-parent", "leaves the model's folder"}, {"external-inside-parent", "leaves the model's folder"},
-      {"external-link", "leaves the model's folder"}, {"external-missing", "cannot be found"}, {"external-folder", "folder"}, {"external-late", "has 256 bytes, expected 192 from 9999999999999 on"},
-      {"external-length", "191 bytes, expected 192"}, {"external-text", "offset of 'a'"}};
+      {"external-absolute", "expected a file beside the model"},
+      {"external-parent", "leaves the model's folder"},
+      {"external-inside-parent", "leaves the model's folder"},
+      {"external-link", "leaves the model's folder"},
+      {"external-missing", "cannot be found"},
+      {"external-folder", "folder"},
+      {"external-late", "has 256 bytes, expected 192 from 9999999999999 on"},
+      {"external-length", "191 bytes, expected 192"},
+      {"external-text", "offset of 'a'"}};
   for (const auto& [name, word] : expected) {
     const std::string file = copy(name);
     CAPTURE(file);

@@ -30,12 +30,12 @@ TEST_CASE("a device's kernels agree with the double reference") {
   const std::string math = std::getenv("VITRINE_CUDA_MATH") ? std::getenv("VITRINE_CUDA_MATH") : "fma";
   const double u = math == "bf16" ? 0x1p-8 : math == "tf32" ? 0x1p-11 : 0;
   const Levels levels = {{device->name, &staged(*device), 2 * u + u * u, every}};
-#define VITRINE_CHECK_SLOT(slot, ...)                                                       \
-  SUBCASE(#slot) {                                                                          \
-    static const Table<real> empty;                                                         \
-    CHECK(std::memcmp(&device->kernels->slot, &empty.slot, sizeof empty.slot) != 0);        \
-    CHECK(std::memcmp(&levels[0].table->slot, &empty.slot, sizeof empty.slot) != 0);        \
-    check_##slot(levels);                                                                   \
+#define VITRINE_CHECK_SLOT(slot, ...)                                                \
+  SUBCASE(#slot) {                                                                   \
+    static const Table<real> empty;                                                  \
+    CHECK(std::memcmp(&device->kernels->slot, &empty.slot, sizeof empty.slot) != 0); \
+    CHECK(std::memcmp(&levels[0].table->slot, &empty.slot, sizeof empty.slot) != 0); \
+    check_##slot(levels);                                                            \
   }
   VITRINE_KERNEL_SLOTS(VITRINE_CHECK_SLOT)
 #undef VITRINE_CHECK_SLOT
@@ -45,7 +45,10 @@ TEST_CASE("a device's kernels agree with the double reference") {
 TEST_CASE("operands of tensor cores are rounded, not cut off") {
   // Just below the next number of the type: cutting off errs by twice what rounding may.
   const std::string math = std::getenv("VITRINE_CUDA_MATH") ? std::getenv("VITRINE_CUDA_MATH") : "fma";
-  const float u = math == "bf16" ? 0x1p-8f : math == "tf32" ? 0x1p-11f : 0.0f, values[] = {1 + 1.9f * u, -(1 + 1.9f * u), 1}, one = 1;
+  const float u = math == "bf16"   ? 0x1p-8f
+                  : math == "tf32" ? 0x1p-11f
+                                   : 0.0f,
+              values[] = {1 + 1.9f * u, -(1 + 1.9f * u), 1}, one = 1;
   float got[3] = {};
   GemmArgs<float> g;
   g.m = 3, g.n = g.k = g.lda = g.ldb = g.ldc = 1;
@@ -54,8 +57,8 @@ TEST_CASE("operands of tensor cores are rounded, not cut off") {
   for (int i = 0; i < 3; ++i) CHECK(std::fabs(got[i] - values[i]) <= u);
 }
 
-// What the check build counts with VITRINE_EMULATOR_PROFILE=FILE (cuda_figures.py): aligned operands of even sizes, as large
-// networks have them.
+// What the check build counts with VITRINE_EMULATOR_PROFILE=FILE (cuda_figures.py): aligned operands of even sizes, as
+// large networks have them.
 TEST_CASE("the main kernels on even sizes") {
   std::vector<void*> held;
   const auto memory = [&](std::int64_t n) {
@@ -75,7 +78,8 @@ TEST_CASE("the main kernels on even sizes") {
   g.a = memory(128 * 64), g.b = memory(64 * 128), g.c = memory(128 * 128);
   tile(k.gemm, g);
   ConvArgs<float> c;
-  c.s.n = 2, c.s.c = 8, c.s.h = c.s.w = c.s.oh = c.s.ow = 16, c.s.oc = 64, c.s.kh = c.s.kw = 3, c.s.pad_top = c.s.pad_left = 1;
+  c.s.n = 2, c.s.c = 8, c.s.h = c.s.w = c.s.oh = c.s.ow = 16, c.s.oc = 64, c.s.kh = c.s.kw = 3,
+  c.s.pad_top = c.s.pad_left = 1;
   c.x = c.x_out = memory(2 * 8 * 256), c.w = c.w_out = memory(64 * 8 * 9), c.y = c.y_out = memory(2 * 64 * 256);
   tile(k.conv_forward, c);
   tile(k.conv_backward_data, c);

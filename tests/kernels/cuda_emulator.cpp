@@ -49,9 +49,12 @@ TEST_CASE("planted faults are seen, in every order") {
       const std::string want = checked ? fault.checked : fault.plain, said = failure() ? failure() : "";
       CAPTURE(said);
       // A lane that has left is seen by the lanes that come after, or by those that wait for it.
-      if (std::string(fault.name) == "a shuffle with a lane that has left") CHECK((said.find("has left") != std::string::npos || said.find("deadlock") == 0));
-      else if (want.empty()) CHECK(said.empty());
-      else CHECK(said.find(want) != std::string::npos);
+      if (std::string(fault.name) == "a shuffle with a lane that has left")
+        CHECK((said.find("has left") != std::string::npos || said.find("deadlock") == 0));
+      else if (want.empty())
+        CHECK(said.empty());
+      else
+        CHECK(said.find(want) != std::string::npos);
       if (std::string(fault.name) == "a wait for one group too few") CHECK(got == zeros);
       if (!said.empty() && said.find(" around ") == std::string::npos) CHECK(said.find("_kernel") != std::string::npos);
       if (checked && said.find("a race") == 0) CHECK(said.find("cuda_emulator_kernels.cpp:") != std::string::npos);

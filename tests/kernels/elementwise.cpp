@@ -10,7 +10,8 @@ constexpr std::initializer_list<int> kLong = {4097, 20011};
 
 /// f(random, n, kernels, extreme) for sizes around the vector widths, with ordinary and with extreme values.
 template <class F>
-void for_sizes(std::uint64_t seed, const Levels& levels, F f, std::initializer_list<int> sizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 100, 257, 1000},
+void for_sizes(std::uint64_t seed, const Levels& levels, F f,
+               std::initializer_list<int> sizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 100, 257, 1000},
                int rounds = 6) {
   for (int n : sizes) {
     for (int round = 0; round < rounds; ++round) {
@@ -74,9 +75,12 @@ void check_map(std::uint64_t seed, const Levels& levels, int inputs, double roun
 
 MapParameters parameters(Map map) {
   switch (map) {
-    case Map::clip: return {-0.25f, 0.75f};
-    case Map::hard_sigmoid: return {1.0f / 6, 0.5f};
-    default: return {0.1f, 0};
+    case Map::clip:
+      return {-0.25f, 0.75f};
+    case Map::hard_sigmoid:
+      return {1.0f / 6, 0.5f};
+    default:
+      return {0.1f, 0};
   }
 }
 
@@ -265,15 +269,18 @@ void check_normals(const Levels& levels) {
       const auto j = static_cast<std::uint64_t>(i);
       CHECK_MESSAGE(got[static_cast<std::size_t>(i)] == philox_normal(key, j), "another number than alone");
       const double u = (philox_word(key, 2 * j) + 1.0) / 4294967297.0, v = philox_word(key, 2 * j + 1) / 4294967296.0;
-      CHECK(std::fabs(got[static_cast<std::size_t>(i)] - std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v)) <= 1e-14);
+      CHECK(std::fabs(got[static_cast<std::size_t>(i)] -
+                      std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v)) <= 1e-14);
     }
     CHECK(got.back() == 7);
   });
   // The ends of both words' ranges, where a random draw hardly comes.
   for (const std::uint32_t a : {0u, 1u, 0x7FFFFFFFu, 0xB504F333u, 0xFFFFFFFEu, 0xFFFFFFFFu})
-    for (const std::uint32_t b : {0u, 1u, 0x1FFFFFFFu, 0x20000000u, 0x40000000u, 0x60000000u, 0x80000000u, 0xA0000000u, 0xC0000000u, 0xE0000000u, 0xFFFFFFFFu}) {
+    for (const std::uint32_t b : {0u, 1u, 0x1FFFFFFFu, 0x20000000u, 0x40000000u, 0x60000000u, 0x80000000u, 0xA0000000u,
+                                  0xC0000000u, 0xE0000000u, 0xFFFFFFFFu}) {
       const double u = (a + 1.0) / 4294967297.0, v = b / 4294967296.0;
-      CHECK(std::fabs(detail::normal_of(a, b) - std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v)) <= 1e-14);
+      CHECK(std::fabs(detail::normal_of(a, b) - std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v)) <=
+            1e-14);
     }
 }
 
@@ -513,7 +520,10 @@ void check_no_relevance(const Levels& levels) {
     const bool host = k.normals != nullptr;  // devices may always say no
     const Floats out = random_floats(r, n, extreme);
     for (Where where : {Where::always, Where::positive, Where::negative}) {
-      const auto speaks = [&](int i) { return where == Where::always || (where == Where::positive ? out[static_cast<std::size_t>(i)] > 0 : out[static_cast<std::size_t>(i)] < 0); };
+      const auto speaks = [&](int i) {
+        return where == Where::always ||
+               (where == Where::positive ? out[static_cast<std::size_t>(i)] > 0 : out[static_cast<std::size_t>(i)] < 0);
+      };
       const float* const signs = where == Where::always ? nullptr : out.data();
       // Relevance everywhere but where the group speaks.
       Floats rel(static_cast<std::size_t>(n));

@@ -41,7 +41,8 @@ Floats near_one(Random& r, std::int64_t n) {
 void check_template_gate(const Levels& levels) {
   for_maps(80, levels, [](Random& r, int images, int channels, int h, int w, const Kernels& k) {
     const std::int64_t planes = std::int64_t{images} * channels, n = planes * h * w;
-    const Floats x = r.coin() ? maps(r, n) : random_floats(r, n), s = random_floats(r, n), slope = near_one(r, channels);
+    const Floats x = r.coin() ? maps(r, n) : random_floats(r, n), s = random_floats(r, n),
+                 slope = near_one(r, channels);
     const bool add = r.coin(), centroid = r.coin();
     const Floats old = output(r, n, add);
     Floats got(old);
@@ -123,12 +124,14 @@ void check_filter_state(const Levels& levels) {
     const int classes = r.in(1, 4);
     const Floats x = maps(r, std::int64_t{images} * channels * h * w);
     const auto l = labels(r, images, classes);
-    Floats statistics = maps(r, std::int64_t{classes} * channels), category = output(r, channels, false), slope = near_one(r, channels);
+    Floats statistics = maps(r, std::int64_t{classes} * channels), category = output(r, channels, false),
+           slope = near_one(r, channels);
     const Doubles dx = widened(x);
     Doubles dstatistics = widened(statistics), dcategory(static_cast<std::size_t>(channels)), dslope = widened(slope);
     const bool by_sum = r.coin();
     const auto fill = [&](auto& a, const auto* px, auto* ps, auto* pc, auto* pw) {
-      a.images = images, a.channels = channels, a.last = channels, a.h = h, a.w = w, a.classes = classes, a.by_sum = by_sum, a.slope_rate = 0.1f;
+      a.images = images, a.channels = channels, a.last = channels, a.h = h, a.w = w, a.classes = classes,
+      a.by_sum = by_sum, a.slope_rate = 0.1f;
       a.x = px, a.labels = l.data(), a.statistics = ps, a.category = pc, a.slope = pw;
     };
     FilterStateArgs<float> a;
@@ -156,13 +159,16 @@ void check_filter_loss(const Levels& levels) {
     Floats category(channels);
     for (int f = 0; f < channels; ++f) category[f] = static_cast<float>(r.in(0, classes - 1));
     const auto l = labels(r, images, classes);
-    const Doubles dx = widened(x), dslope = widened(slope), dcategory = widened(category), share(static_cast<std::size_t>(classes), 1.0 / classes);
+    const Doubles dx = widened(x), dslope = widened(slope), dcategory = widened(category),
+                  share(static_cast<std::size_t>(classes), 1.0 / classes);
     Floats loss = output(r, channels, false), gradient = output(r, n, false);
     Doubles dloss(static_cast<std::size_t>(channels)), dgradient(dx.size());
     const bool released = r.coin(), all = r.coin(), centroid = r.coin();
     const auto fill = [&](auto& a, const auto* px, const auto* ps, const auto* pc, auto* pl, auto* pg) {
-      a.images = images, a.channels = channels, a.h = h, a.w = w, a.classes = classes, a.released = released, a.all_templates = all, a.centroid = centroid;
-      a.x = px, a.slope = ps, a.category = pc, a.labels = l.data(), a.share = share.data(), a.loss = pl, a.gradient = pg;
+      a.images = images, a.channels = channels, a.h = h, a.w = w, a.classes = classes, a.released = released,
+      a.all_templates = all, a.centroid = centroid;
+      a.x = px, a.slope = ps, a.category = pc, a.labels = l.data(), a.share = share.data(), a.loss = pl,
+      a.gradient = pg;
     };
     FilterLossArgs<float> a;
     FilterLossArgs<double> d;
@@ -171,9 +177,11 @@ void check_filter_loss(const Levels& levels) {
     run(k.filter_loss, a, r.coin());
     run(truth().filter_loss, d);
     check_all(loss, dloss, [&](std::size_t i) { return 4 * kU * (std::fabs(dloss[i]) + 1e-9); });
-    // The whole gradient is a sum over all templates in float, whose terms are at most tau = 1/(2 places) times the prior.
+    // The whole gradient is a sum over all templates in float, whose terms are at most tau = 1/(2 places) times the
+    // prior.
     const double terms = all && !released ? h * w + 1 : 1, place = all && !released ? 1.0 / (h * w) : 0;
-    check_all(gradient, dgradient, [&](std::size_t i) { return 4 * terms * kU * (std::fabs(dgradient[i]) + place) + 1e-12; });
+    check_all(gradient, dgradient,
+              [&](std::size_t i) { return 4 * terms * kU * (std::fabs(dgradient[i]) + place) + 1e-12; });
     a.loss = nullptr, a.gradient = nullptr;
     run(k.filter_loss, a);
   });

@@ -44,7 +44,8 @@ Floats positive_floats(Random& r, std::int64_t n) {
 
 void check_channel_affine(const Levels& levels) {
   for_extents(60, levels, [](Random& r, const Extent& e, const Kernels& k) {
-    const Floats x = random_floats(r, e.size()), scale = random_floats(r, e.channels), shift = random_floats(r, e.channels);
+    const Floats x = random_floats(r, e.size()), scale = random_floats(r, e.channels),
+                 shift = random_floats(r, e.channels);
     const bool add = r.coin(), with_scale = r.coin(), with_shift = r.coin(), with_x = r.in(0, 3) > 0;
     const Floats old = output(r, e.size(), add);
     Floats got(old), cut(old);
@@ -67,7 +68,8 @@ void check_channel_affine(const Levels& levels) {
     fill(d, dx.data(), dscale.data(), dshift.data(), want.data());
     k.channel_affine(a);
     truth().channel_affine(d);
-    check_all(got, want, [&](std::size_t i) { return 4 * kU * (8 + std::fabs(want[i]) + (add ? std::fabs(before[i]) : 0)); });
+    check_all(got, want,
+              [&](std::size_t i) { return 4 * kU * (8 + std::fabs(want[i]) + (add ? std::fabs(before[i]) : 0)); });
     a.y = cut.data();
     a.planes = std::int64_t{e.images} * e.channels / 2;
     k.channel_affine(a);
@@ -81,13 +83,15 @@ void check_channel_affine(const Levels& levels) {
 void check_norm_coefficients(const Levels& levels) {
   for_extents(61, levels, [](Random& r, const Extent& e, const Kernels& k) {
     const int n = e.pixels;
-    const Floats gamma = random_floats(r, n), beta = random_floats(r, n), mean = random_floats(r, n), var = positive_floats(r, n);
+    const Floats gamma = random_floats(r, n), beta = random_floats(r, n), mean = random_floats(r, n),
+                 var = positive_floats(r, n);
     const Doubles g = widened(gamma), b = widened(beta), m = widened(mean), v = widened(var);
     const Substitute w = random_substitute(r), s = random_substitute(r);
     Floats scale = output(r, n, false), shift = output(r, n, false);
     Doubles want_scale(g.size()), want_shift(g.size());
     k.norm_coefficients(gamma.data(), beta.data(), mean.data(), var.data(), 1e-5f, w, s, scale.data(), shift.data(), n);
-    truth().norm_coefficients(g.data(), b.data(), m.data(), v.data(), 1e-5f, w, s, want_scale.data(), want_shift.data(), n);
+    truth().norm_coefficients(g.data(), b.data(), m.data(), v.data(), 1e-5f, w, s, want_scale.data(), want_shift.data(),
+                              n);
     check_all(scale, want_scale, [&](std::size_t i) { return 12 * kU * std::fabs(want_scale[i]); });
     // The shift is a difference, then perhaps squared.
     check_all(shift, want_shift, [&](std::size_t i) {
@@ -104,20 +108,24 @@ void check_batch_norm_forward(const Levels& levels) {
     Floats x = random_floats(r, e.size());
     const float offset = r.coin() ? 30.0f : 0.0f;  // a mean far from 0 must not eat the variance
     for (std::int64_t i = 0; i < x.size(); ++i) x[i] += offset;
-    const Floats gamma = random_floats(r, e.channels), beta = random_floats(r, e.channels), residual = random_floats(r, e.size());
+    const Floats gamma = random_floats(r, e.channels), beta = random_floats(r, e.channels),
+                 residual = random_floats(r, e.size());
     const bool with_residual = r.coin(), relu = r.coin();
     Floats running_mean = random_floats(r, e.channels), running_var = positive_floats(r, e.channels);
     Floats y = output(r, e.size(), false), mean = output(r, e.channels, false), inv = output(r, e.channels, false);
     const Doubles dx = widened(x), dgamma = widened(gamma), dbeta = widened(beta);
-    Doubles drm = widened(running_mean), drv = widened(running_var), dy(dx.size()), dmean(dgamma.size()), dinv(dgamma.size());
-    const auto fill = [&](auto& a, const auto* px, const auto* g, const auto* b, auto* m, auto* v, auto* out, auto* rm, auto* rv) {
+    Doubles drm = widened(running_mean), drv = widened(running_var), dy(dx.size()), dmean(dgamma.size()),
+            dinv(dgamma.size());
+    const auto fill = [&](auto& a, const auto* px, const auto* g, const auto* b, auto* m, auto* v, auto* out, auto* rm,
+                          auto* rv) {
       a.images = e.images, a.channels = e.channels, a.pixels = e.pixels, a.last = e.channels;
       a.eps = 1e-3f;
       a.x = px, a.gamma = g, a.beta = b, a.mean = m, a.inv_std = v, a.y = out, a.running_mean = rm, a.running_var = rv;
     };
     BatchNormArgs<float> a;
     BatchNormArgs<double> d;
-    fill(a, x.data(), gamma.data(), beta.data(), mean.data(), inv.data(), y.data(), running_mean.data(), running_var.data());
+    fill(a, x.data(), gamma.data(), beta.data(), mean.data(), inv.data(), y.data(), running_mean.data(),
+         running_var.data());
     fill(d, dx.data(), dgamma.data(), dbeta.data(), dmean.data(), dinv.data(), dy.data(), drm.data(), drv.data());
     const Doubles wide_residual = widened(residual);
     a.relu = d.relu = relu;
@@ -135,7 +143,8 @@ void check_batch_norm_forward(const Levels& levels) {
     check_all(running_var, drv, [&](std::size_t) { return (n + 8) * kU * (4 + 2 * size); });
     check_all(y, dy, [&](std::size_t i) {
       const std::size_t c = i / static_cast<std::size_t>(e.pixels) % static_cast<std::size_t>(e.channels);
-      return (n + 16) * kU * (std::fabs(dgamma[c]) * dinv[c] * (size + 3) * (1 + dinv[c] * dinv[c]) + std::fabs(dy[i]) + 2);
+      return (n + 16) * kU *
+             (std::fabs(dgamma[c]) * dinv[c] * (size + 3) * (1 + dinv[c] * dinv[c]) + std::fabs(dy[i]) + 2);
     });
   });
 }
@@ -147,8 +156,10 @@ void check_batch_norm_backward(const Levels& levels) {
     const bool constant = r.coin(), add = r.coin(), with_dx = r.in(0, 3) > 0, with_parameters = r.coin();
     Floats dx = output(r, e.size(), add), dgamma = output(r, e.channels, add), dbeta = output(r, e.channels, !add);
     const Doubles wx = widened(x), wdy = widened(dy), wgamma = widened(gamma);
-    Doubles wmean = widened(mean), winv = widened(inv), want_dx = widened(dx), want_dgamma = widened(dgamma), want_dbeta = widened(dbeta);
-    const auto fill = [&](auto& a, const auto* px, const auto* pdy, const auto* g, auto* m, auto* v, auto* out, auto* dg, auto* db) {
+    Doubles wmean = widened(mean), winv = widened(inv), want_dx = widened(dx), want_dgamma = widened(dgamma),
+            want_dbeta = widened(dbeta);
+    const auto fill = [&](auto& a, const auto* px, const auto* pdy, const auto* g, auto* m, auto* v, auto* out,
+                          auto* dg, auto* db) {
       a.images = e.images, a.channels = e.channels, a.pixels = e.pixels, a.last = e.channels;
       a.x = px, a.dy = pdy, a.gamma = g, a.mean = m, a.inv_std = v, a.dx = with_dx ? out : nullptr;
       a.dgamma = with_parameters ? dg : nullptr, a.dbeta = with_parameters ? db : nullptr;
@@ -157,7 +168,8 @@ void check_batch_norm_backward(const Levels& levels) {
     BatchNormArgs<float> a;
     BatchNormArgs<double> d;
     fill(a, x.data(), dy.data(), gamma.data(), mean.data(), inv.data(), dx.data(), dgamma.data(), dbeta.data());
-    fill(d, wx.data(), wdy.data(), wgamma.data(), wmean.data(), winv.data(), want_dx.data(), want_dgamma.data(), want_dbeta.data());
+    fill(d, wx.data(), wdy.data(), wgamma.data(), wmean.data(), winv.data(), want_dx.data(), want_dgamma.data(),
+         want_dbeta.data());
     k.batch_norm_backward(a);
     truth().batch_norm_backward(d);
     const double n = e.images * e.pixels;
@@ -181,7 +193,8 @@ namespace {
 
 template <class Args, class T>
 void fill_lrn(Args& a, const Extent& e, int size, float alpha, const T* x, const T* x0) {
-  a.images = e.images, a.channels = e.channels, a.pixels = e.pixels, a.size = size, a.alpha = alpha, a.beta = 0.75f, a.bias = 1.5f;
+  a.images = e.images, a.channels = e.channels, a.pixels = e.pixels, a.size = size, a.alpha = alpha, a.beta = 0.75f,
+  a.bias = 1.5f;
   a.x = x, a.x0 = x0;
 }
 

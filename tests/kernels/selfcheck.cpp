@@ -12,14 +12,14 @@ TEST_CASE("kernels agree with the double reference") {
   for (Isa isa : {Isa::reference, Isa::avx2, Isa::avx512}) {
     if (isa <= detected()) levels.push_back({name(isa), &table(isa)});
   }
-#define VITRINE_CHECK_SLOT(slot, ...)                                            \
-  SUBCASE(#slot) {                                                               \
-    for (const Level& level : levels) {                                             \
-      CAPTURE(level.name);                                                          \
-      static const Table<real> empty;                                               \
-      CHECK(std::memcmp(&level.table->slot, &empty.slot, sizeof empty.slot) != 0);  \
-    }                                                                               \
-    check_##slot(levels);                                                        \
+#define VITRINE_CHECK_SLOT(slot, ...)                                              \
+  SUBCASE(#slot) {                                                                 \
+    for (const Level& level : levels) {                                            \
+      CAPTURE(level.name);                                                         \
+      static const Table<real> empty;                                              \
+      CHECK(std::memcmp(&level.table->slot, &empty.slot, sizeof empty.slot) != 0); \
+    }                                                                              \
+    check_##slot(levels);                                                          \
   }
   VITRINE_KERNEL_SLOTS(VITRINE_CHECK_SLOT)
 #undef VITRINE_CHECK_SLOT

@@ -205,7 +205,8 @@ void run(const Tiled<Args>& kernel, const Args& args, bool reversed = false) {
     return ok;
   };
   const auto shared = memory(work.shared_bytes), scratch = memory(work.scratch_bytes);
-  for (std::int64_t part = 0; part < work.parts && work.shared_bytes > 0; ++part) kernel.pack(args, shared.get() + guard, part);
+  for (std::int64_t part = 0; part < work.parts && work.shared_bytes > 0; ++part)
+    kernel.pack(args, shared.get() + guard, part);
   for (std::int64_t i = 0; i < work.tiles; ++i) {
     if (work.scratch_bytes < (1u << 20)) std::memset(scratch.get() + guard, 0xff, work.scratch_bytes);
     kernel.tile(args, shared.get() + guard, scratch.get() + guard, reversed ? work.tiles - 1 - i : i);

@@ -28,9 +28,13 @@ class Operands {
   }
 
   template <class T>
-  const T* in(const T* host, std::int64_t n) { return static_cast<T*>(place(const_cast<T*>(host), n * std::int64_t{sizeof(T)}, sizeof(T), false)); }
+  const T* in(const T* host, std::int64_t n) {
+    return static_cast<T*>(place(const_cast<T*>(host), n * std::int64_t{sizeof(T)}, sizeof(T), false));
+  }
   template <class T>
-  T* out(T* host, std::int64_t n) { return static_cast<T*>(place(host, n * std::int64_t{sizeof(T)}, sizeof(T), true)); }
+  T* out(T* host, std::int64_t n) {
+    return static_cast<T*>(place(host, n * std::int64_t{sizeof(T)}, sizeof(T), true));
+  }
   std::byte* scratch(std::size_t bytes) {
     if (bytes == 0) return nullptr;
     held_.push_back({nullptr, nullptr, device->allocate(bytes), bytes, false});
@@ -77,13 +81,17 @@ void run_on_device(const Tiled<Args>& kernel, const Args& a, Operands& o) {
 }
 
 template <class Args>
-Work plan(const Args&) noexcept { return {1, 0, 0}; }
+Work plan(const Args&) noexcept {
+  return {1, 0, 0};
+}
 template <class Args>
 void pack(const Args&, std::byte*, std::int64_t) noexcept {}
 
 void gemm(const GemmArgs<float>& g, const std::byte*, std::byte*, std::int64_t) noexcept {
   Operands o;
-  const auto extent = [](std::int64_t rows, std::int64_t columns, std::int64_t ld) { return rows > 0 && columns > 0 ? (rows - 1) * ld + columns : 0; };
+  const auto extent = [](std::int64_t rows, std::int64_t columns, std::int64_t ld) {
+    return rows > 0 && columns > 0 ? (rows - 1) * ld + columns : 0;
+  };
   GemmArgs<float> a = g;
   a.a = o.in(g.a, g.a_transposed ? extent(g.k, g.m, g.lda) : extent(g.m, g.k, g.lda));
   a.b = o.in(g.b, g.b_transposed ? extent(g.n, g.k, g.ldb) : extent(g.k, g.n, g.ldb));
@@ -96,7 +104,8 @@ template <auto Slot>
 void conv(const ConvArgs<float>& c, const std::byte*, std::byte*, std::int64_t) noexcept {
   Operands o;
   const ConvShape& s = c.s;
-  const std::int64_t x = std::int64_t{s.n} * s.c * s.h * s.w, y = std::int64_t{s.n} * s.oc * s.oh * s.ow, w = std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw;
+  const std::int64_t x = std::int64_t{s.n} * s.c * s.h * s.w, y = std::int64_t{s.n} * s.oc * s.oh * s.ow,
+                     w = std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw;
   ConvArgs<float> a = c;
   a.x = o.in(c.x, x), a.w = o.in(c.w, w), a.bias = o.in(c.bias, s.oc), a.y = o.in(c.y, y);
   a.x_out = o.out(c.x_out, x), a.w_out = o.out(c.w_out, w), a.y_out = o.out(c.y_out, y);
@@ -131,7 +140,8 @@ void map_forward(Map map, MapParameters p, const float* x, float* y, std::int64_
   Operands o;
   device->kernels->map_forward(map, p, o.in(x, n), o.out(y, n), n);
 }
-void map_backward(Map map, MapParameters p, const float* x, const float* y, const float* s, float* d, std::int64_t n, bool add) noexcept {
+void map_backward(Map map, MapParameters p, const float* x, const float* y, const float* s, float* d, std::int64_t n,
+                  bool add) noexcept {
   Operands o;
   device->kernels->map_backward(map, p, o.in(x, n), o.in(y, n), o.in(s, n), o.out(d, n), n, add);
 }
@@ -167,7 +177,8 @@ void copy(const CopyArgs<float>& c) noexcept {
   a.src = o.in(c.src, from), a.dst = o.out(c.dst, to);
   device->kernels->copy(a);
 }
-void dropout(float p, std::uint64_t key, std::uint64_t first, const float* x, float* y, std::int64_t n, bool add) noexcept {
+void dropout(float p, std::uint64_t key, std::uint64_t first, const float* x, float* y, std::int64_t n,
+             bool add) noexcept {
   Operands o;
   device->kernels->dropout(p, key, first, o.in(x, n), o.out(y, n), n, add);
 }
@@ -180,7 +191,8 @@ double dot(const float* x, const float* y, std::int64_t n) noexcept {
   Operands o;
   return device->kernels->dot(o.in(x, n), o.in(y, n), n);
 }
-void channel_sum(const float* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, float* y, bool add) noexcept {
+void channel_sum(const float* x, std::int64_t images, std::int64_t channels, std::int64_t pixels, float* y,
+                 bool add) noexcept {
   Operands o;
   device->kernels->channel_sum(o.in(x, images * channels * pixels), images, channels, pixels, o.out(y, channels), add);
 }
@@ -192,17 +204,20 @@ void channel_affine(const ChannelAffineArgs<float>& c) noexcept {
   a.x = o.in(c.x, n), a.scale = o.in(c.scale, c.channels), a.shift = o.in(c.shift, c.channels), a.y = o.out(c.y, n);
   device->kernels->channel_affine(a);
 }
-void norm_coefficients(const float* gamma, const float* beta, const float* mean, const float* var, float eps, Substitute w, Substitute b, float* scale,
-                       float* shift, std::int64_t n) noexcept {
+void norm_coefficients(const float* gamma, const float* beta, const float* mean, const float* var, float eps,
+                       Substitute w, Substitute b, float* scale, float* shift, std::int64_t n) noexcept {
   Operands o;
-  device->kernels->norm_coefficients(o.in(gamma, n), o.in(beta, n), o.in(mean, n), o.in(var, n), eps, w, b, o.out(scale, n), o.out(shift, n), n);
+  device->kernels->norm_coefficients(o.in(gamma, n), o.in(beta, n), o.in(mean, n), o.in(var, n), eps, w, b,
+                                     o.out(scale, n), o.out(shift, n), n);
 }
 
 BatchNormArgs<float> placed(const BatchNormArgs<float>& b, Operands& o) {
   const std::int64_t n = b.images * b.channels * b.pixels, c = b.channels;
   BatchNormArgs<float> a = b;
-  a.x = o.in(b.x, n), a.gamma = o.in(b.gamma, c), a.beta = o.in(b.beta, c), a.mean = o.out(b.mean, c), a.inv_std = o.out(b.inv_std, c);
-  a.running_mean = o.out(b.running_mean, c), a.running_var = o.out(b.running_var, c), a.y = o.out(b.y, n), a.dy = o.in(b.dy, n), a.residual = o.in(b.residual, n);
+  a.x = o.in(b.x, n), a.gamma = o.in(b.gamma, c), a.beta = o.in(b.beta, c), a.mean = o.out(b.mean, c),
+  a.inv_std = o.out(b.inv_std, c);
+  a.running_mean = o.out(b.running_mean, c), a.running_var = o.out(b.running_var, c), a.y = o.out(b.y, n),
+  a.dy = o.in(b.dy, n), a.residual = o.in(b.residual, n);
   a.dx = o.out(b.dx, n), a.dgamma = o.out(b.dgamma, c), a.dbeta = o.out(b.dbeta, c);
   return a;
 }
@@ -218,7 +233,8 @@ void batch_norm_backward(const BatchNormArgs<float>& b) noexcept {
 LrnArgs<float> placed(const LrnArgs<float>& l, Operands& o) {
   const std::int64_t n = l.images * l.channels * l.pixels;
   LrnArgs<float> a = l;
-  a.x = o.in(l.x, n), a.x0 = o.in(l.x0, n), a.y = o.out(l.y, n), a.s = o.in(l.s, n), a.d = o.out(l.d, n), a.scratch = o.out(l.scratch, l.channels);
+  a.x = o.in(l.x, n), a.x0 = o.in(l.x0, n), a.y = o.out(l.y, n), a.s = o.in(l.s, n), a.d = o.out(l.d, n),
+  a.scratch = o.out(l.scratch, l.channels);
   return a;
 }
 void lrn_forward(const LrnArgs<float>& l) noexcept {
@@ -285,7 +301,8 @@ void log_softmax_backward(const float* y, const float* s, std::int64_t n, std::i
   Operands o;
   device->kernels->log_softmax_backward(o.in(y, n * k), o.in(s, n * k), n, k, o.out(d, n * k), add);
 }
-void cross_entropy(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale, double* loss, float* d) noexcept {
+void cross_entropy(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale, double* loss,
+                   float* d) noexcept {
   Operands o;
   device->kernels->cross_entropy(o.in(x, n * k), o.in(target, n * k), n, k, scale, loss, o.out(d, n * k));
 }
@@ -307,18 +324,21 @@ bool no_relevance(Where where, const float* r, const float* out, std::int64_t n)
   Operands o;
   return device->kernels->no_relevance(where, o.in(r, n), o.in(out, n), n);
 }
-void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s, std::int64_t n) noexcept {
+void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s,
+                        std::int64_t n) noexcept {
   Operands o;
   device->kernels->relevance_quotient(st, where, o.in(r, n), o.in(z, n), o.in(out, n), o.out(s, n), n);
 }
-void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n, bool add) noexcept {
+void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n,
+                       bool add) noexcept {
   Operands o;
   device->kernels->relevance_product(factor, sub, o.in(x, n), o.in(c, n), o.out(d, n), n, add);
 }
-void rescale_multiplier(const float* x, const float* x0, const float* y, const float* y0, const float* slope, const float* s, float* d, std::int64_t n,
-                        bool add) noexcept {
+void rescale_multiplier(const float* x, const float* x0, const float* y, const float* y0, const float* slope,
+                        const float* s, float* d, std::int64_t n, bool add) noexcept {
   Operands o;
-  device->kernels->rescale_multiplier(o.in(x, n), o.in(x0, n), o.in(y, n), o.in(y0, n), o.in(slope, n), o.in(s, n), o.out(d, n), n, add);
+  device->kernels->rescale_multiplier(o.in(x, n), o.in(x0, n), o.in(y, n), o.in(y0, n), o.in(slope, n), o.in(s, n),
+                                      o.out(d, n), n, add);
 }
 void cross_max(const float* y, const float* y0, const float* s, float* a, float* b, std::int64_t n) noexcept {
   Operands o;
@@ -347,16 +367,53 @@ const Kernels& staged(const Device& d) {
   t.conv_backward_data = {&plan, &pack, &conv<&Kernels::conv_backward_data>};
   t.conv_backward_weights = {&plan, &pack, &conv<&Kernels::conv_backward_weights>};
   t.filter_loss = {&plan, &pack, &filter_loss};
+// clang-format off
 #define VITRINE_STAGE(name) t.name = &name;
-  VITRINE_STAGE(max_pool_forward) VITRINE_STAGE(max_pool_gather) VITRINE_STAGE(max_pool_scatter) VITRINE_STAGE(avg_pool_forward)
-  VITRINE_STAGE(avg_pool_backward) VITRINE_STAGE(map_forward) VITRINE_STAGE(map_backward) VITRINE_STAGE(rectify_backward) VITRINE_STAGE(fill)
-  VITRINE_STAGE(scale) VITRINE_STAGE(multiply) VITRINE_STAGE(combine) VITRINE_STAGE(substitute) VITRINE_STAGE(copy) VITRINE_STAGE(dropout)
-  VITRINE_STAGE(stats) VITRINE_STAGE(dot) VITRINE_STAGE(channel_sum) VITRINE_STAGE(channel_affine) VITRINE_STAGE(norm_coefficients)
-  VITRINE_STAGE(batch_norm_forward) VITRINE_STAGE(batch_norm_backward) VITRINE_STAGE(lrn_forward) VITRINE_STAGE(lrn_backward)
-  VITRINE_STAGE(template_gate) VITRINE_STAGE(peak_gate) VITRINE_STAGE(filter_state) VITRINE_STAGE(resize_forward) VITRINE_STAGE(resize_backward)
-  VITRINE_STAGE(softmax_forward) VITRINE_STAGE(softmax_backward) VITRINE_STAGE(log_softmax_forward) VITRINE_STAGE(log_softmax_backward)
-  VITRINE_STAGE(cross_entropy) VITRINE_STAGE(sgd) VITRINE_STAGE(adam) VITRINE_STAGE(relevance_quotient) VITRINE_STAGE(no_relevance) VITRINE_STAGE(relevance_product)
-  VITRINE_STAGE(rescale_multiplier) VITRINE_STAGE(cross_max) VITRINE_STAGE(select_by_sign) VITRINE_STAGE(pseudo_count) VITRINE_STAGE(safe_divide)
+  VITRINE_STAGE(max_pool_forward)
+  VITRINE_STAGE(max_pool_gather)
+  VITRINE_STAGE(max_pool_scatter)
+  VITRINE_STAGE(avg_pool_forward)
+  VITRINE_STAGE(avg_pool_backward)
+  VITRINE_STAGE(map_forward)
+  VITRINE_STAGE(map_backward)
+  VITRINE_STAGE(rectify_backward)
+  VITRINE_STAGE(fill)
+  VITRINE_STAGE(scale)
+  VITRINE_STAGE(multiply)
+  VITRINE_STAGE(combine)
+  VITRINE_STAGE(substitute)
+  VITRINE_STAGE(copy)
+  VITRINE_STAGE(dropout)
+  VITRINE_STAGE(stats)
+  VITRINE_STAGE(dot)
+  VITRINE_STAGE(channel_sum)
+  VITRINE_STAGE(channel_affine)
+  VITRINE_STAGE(norm_coefficients)
+  VITRINE_STAGE(batch_norm_forward)
+  VITRINE_STAGE(batch_norm_backward)
+  VITRINE_STAGE(lrn_forward)
+  VITRINE_STAGE(lrn_backward)
+  VITRINE_STAGE(template_gate)
+  VITRINE_STAGE(peak_gate)
+  VITRINE_STAGE(filter_state)
+  VITRINE_STAGE(resize_forward)
+  VITRINE_STAGE(resize_backward)
+  VITRINE_STAGE(softmax_forward)
+  VITRINE_STAGE(softmax_backward)
+  VITRINE_STAGE(log_softmax_forward)
+  VITRINE_STAGE(log_softmax_backward)
+  VITRINE_STAGE(cross_entropy)
+  VITRINE_STAGE(sgd)
+  VITRINE_STAGE(adam)
+  VITRINE_STAGE(relevance_quotient)
+  VITRINE_STAGE(no_relevance)
+  VITRINE_STAGE(relevance_product)
+  VITRINE_STAGE(rescale_multiplier)
+  VITRINE_STAGE(cross_max)
+  VITRINE_STAGE(select_by_sign)
+  VITRINE_STAGE(pseudo_count)
+  VITRINE_STAGE(safe_divide)
+// clang-format on
 #undef VITRINE_STAGE
   return t;
 }

@@ -5,9 +5,9 @@
 
 namespace vitrine::kernels::selfcheck {
 
-/// A table whose slots copy their operands to the device, outputs with their old content included, call the device's slot and
-/// copy the outputs back. Every second operand lies one element off the device's alignment. A failure of the device ends
-/// the program with its sentence. One device at a time.
+/// A table whose slots copy their operands to the device, outputs with their old content included, call the device's
+/// slot and copy the outputs back. Every second operand lies one element off the device's alignment. A failure of the
+/// device ends the program with its sentence. One device at a time.
 const Kernels& staged(const Device&);
 
 }  // namespace vitrine::kernels::selfcheck

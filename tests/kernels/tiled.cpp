@@ -97,7 +97,8 @@ void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extrem
         inside_size.push_back(size[static_cast<std::size_t>(at)]);
       }
     }
-    check_all(inside, inside_want, [&](std::size_t i) { return ((k + 6) * kU + level.product_error) * inside_size[i]; });
+    check_all(inside, inside_want,
+              [&](std::size_t i) { return ((k + 6) * kU + level.product_error) * inside_size[i]; });
     CHECK_MESSAGE(outside, "elements between the rows of C were overwritten");
     CHECK_MESSAGE(c.intact(), "guard words of C were overwritten");
     if (!extreme) {
@@ -113,7 +114,8 @@ enum class Direction { forward, data, weights };
 template <class U>
 ConvArgs<U> retyped(const ConvArgs<float>& a) {
   ConvArgs<U> o;
-  o.s = a.s, o.x_sub = a.x_sub, o.w_sub = a.w_sub, o.bias_sub = a.bias_sub, o.add = a.add, o.exact = a.exact, o.relu = a.relu;
+  o.s = a.s, o.x_sub = a.x_sub, o.w_sub = a.w_sub, o.bias_sub = a.bias_sub, o.add = a.add, o.exact = a.exact,
+  o.relu = a.relu;
   return o;
 }
 
@@ -136,20 +138,24 @@ const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
                                          : t.conv_backward_weights;
 }
 
-/// Winograd's transforms enlarge roundoffs: by the largest sum nearby, not by each result's own terms. Of 900 random cases of the
-/// shapes below, in the three directions, the worst erred by 50 roundoffs of it; those along rows stay below 24.
+/// Winograd's transforms enlarge roundoffs: by the largest sum nearby, not by each result's own terms. Of 900 random
+/// cases of the shapes below, in the three directions, the worst erred by 50 roundoffs of it; those along rows stay
+/// below 24.
 constexpr double kWinograd = 64;
 
 std::string text(const ConvShape& s) {
   const auto pair = [](int a, int b) { return std::to_string(a) + "x" + std::to_string(b); };
-  return std::to_string(s.n) + " images, " + std::to_string(s.c) + " of " + pair(s.h, s.w) + " to " + std::to_string(s.oc) + " of " + pair(s.oh, s.ow) + ", kernel " + pair(s.kh, s.kw) +
-         ", stride " + pair(s.stride_h, s.stride_w) + ", padding " + pair(s.pad_top, s.pad_left) + ", dilation " + pair(s.dilation_h, s.dilation_w) + ", groups " + std::to_string(s.groups);
+  return std::to_string(s.n) + " images, " + std::to_string(s.c) + " of " + pair(s.h, s.w) + " to " +
+         std::to_string(s.oc) + " of " + pair(s.oh, s.ow) + ", kernel " + pair(s.kh, s.kw) + ", stride " +
+         pair(s.stride_h, s.stride_w) + ", padding " + pair(s.pad_top, s.pad_left) + ", dilation " +
+         pair(s.dilation_h, s.dilation_w) + ", groups " + std::to_string(s.groups);
 }
 
 int lanes_seen = 0;     // cases with images innermost
 int filtered_seen = 0;  // cases that do not come out as the direct sum does
 
-void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme, bool exact = true, bool ones = false) {
+void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme,
+               bool exact = true, bool ones = false) {
   if (left_out(levels)) return;
   CAPTURE(exact);
   CAPTURE(ones);
@@ -212,22 +218,28 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
     };
     const Floats out = compute(s.n, false, exact);
     const double nearby = exact ? 0 : *std::max_element(size.begin(), size.end());
-    const auto error = [&](std::size_t i) { return exact ? ((terms + 6) * kU + level.product_error) * size[i] : (kWinograd * kU + level.product_error) * nearby; };
+    const auto error = [&](std::size_t i) {
+      return exact ? ((terms + 6) * kU + level.product_error) * size[i]
+                   : (kWinograd * kU + level.product_error) * nearby;
+    };
     check_all(out, want, error);
     const bool filtered = !exact && !out.same_bits(compute(s.n, false, true));
     filtered_seen += filtered;
-    if (const int lanes = level.table->lanes; level.table->takes_lanes != nullptr && s.n % lanes == 0 && level.table->takes_lanes(s)) {
+    if (const int lanes = level.table->lanes;
+        level.table->takes_lanes != nullptr && s.n % lanes == 0 && level.table->takes_lanes(s)) {
       for (int which = 1; which < 4; ++which) {
         ConvArgs<float> p = a;
         p.x_lanes = which % 2 == 1, p.y_lanes = which >= 2;
         const bool out_lanes = direction == Direction::forward ? p.y_lanes : direction == Direction::data && p.x_lanes;
         const std::int64_t image = direction == Direction::forward ? y_image : x_image;
-        const Floats px = p.x_lanes ? with_lanes(x, lanes, x_image) : x, py = p.y_lanes ? with_lanes(y, lanes, y_image) : y;
+        const Floats px = p.x_lanes ? with_lanes(x, lanes, x_image) : x,
+                     py = p.y_lanes ? with_lanes(y, lanes, y_image) : y;
         Floats given = out_lanes ? with_lanes(old, lanes, image) : old;
         bind(p, direction, px.data(), w.data(), py.data(), with_bias ? bias.data() : nullptr, given.data());
         run(kernel, p, which == 2);
         CHECK(given.intact());
-        CHECK_MESSAGE(out.same_bits(out_lanes ? with_lanes(given, lanes, image, true) : given), "images innermost: another result");
+        CHECK_MESSAGE(out.same_bits(out_lanes ? with_lanes(given, lanes, image, true) : given),
+                      "images innermost: another result");
         ++lanes_seen;
       }
     }
@@ -245,8 +257,9 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
 int taken = 0, summed = 0;  // results that were what the part leaves, and others
 int taken_across = 0;       // of results with images innermost, a level each
 
-// A whole and a part that err by 2^-12 of the larger of the part and the result: what is small beside them must be summed, and where
-// nothing is needed anything may stand, but nowhere else. The result is one convolution or the sum of two.
+// A whole and a part that err by 2^-12 of the larger of the part and the result: what is small beside them must be
+// summed, and where nothing is needed anything may stand, but nowhere else. The result is one convolution or the sum of
+// two.
 void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
   if (left_out(levels)) return;
   CAPTURE(text(s));
@@ -255,7 +268,8 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
   const float factor = r.coin() ? 1 : 2.25f;
   const Where where = r.coin() ? Where::always : r.coin() ? Where::positive : Where::negative;
   const std::int64_t y_size = std::int64_t{s.n} * s.oc * s.oh * s.ow;
-  const Floats x = random_floats(r, std::int64_t{s.n} * s.c * s.h * s.w), w = random_floats(r, std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw), bias = random_floats(r, s.oc);
+  const Floats x = random_floats(r, std::int64_t{s.n} * s.c * s.h * s.w),
+               w = random_floats(r, std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw), bias = random_floats(r, s.oc);
   const bool with_bias = r.coin();
   Doubles want(static_cast<std::size_t>(y_size)), size = want;
   const Doubles dx = widened(x), dw = widened(w), dbias = widened(bias);
@@ -265,19 +279,29 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
     a[k].add = k > 0;
     a[k].x_sub = random_substitute(r), a[k].w_sub = random_substitute(r), a[k].bias_sub = random_substitute(r);
     ConvArgs<double> d = retyped<double>(a[k]);
-    bind<double, double>(d, Direction::forward, dx.data(), dw.data(), nullptr, with_bias ? dbias.data() : nullptr, want.data());
+    bind<double, double>(d, Direction::forward, dx.data(), dw.data(), nullptr, with_bias ? dbias.data() : nullptr,
+                         want.data());
     reference<double>().conv_forward.tile(d, nullptr, nullptr, 0);
     d.x_sub = d.w_sub = d.bias_sub = {};
-    const Doubles mx = magnitudes(a[k].x_sub, x), mw = magnitudes(a[k].w_sub, w), mbias = magnitudes(a[k].bias_sub, bias);
-    bind<double, double>(d, Direction::forward, mx.data(), mw.data(), nullptr, with_bias ? mbias.data() : nullptr, size.data());
+    const Doubles mx = magnitudes(a[k].x_sub, x), mw = magnitudes(a[k].w_sub, w),
+                  mbias = magnitudes(a[k].bias_sub, bias);
+    bind<double, double>(d, Direction::forward, mx.data(), mw.data(), nullptr, with_bias ? mbias.data() : nullptr,
+                         size.data());
     reference<double>().conv_forward.tile(d, nullptr, nullptr, 0);
   }
-  const double terms = double(calls) * (s.c / s.groups) * s.kh * s.kw, share = 0x1p-12, scale = r.coin() ? 0.5 : r.coin() ? 20 : 1000;
+  const double terms = double(calls) * (s.c / s.groups) * s.kh * s.kw, share = 0x1p-12,
+               scale = r.coin()   ? 0.5
+                       : r.coin() ? 20
+                                  : 1000;
   Floats whole(y_size), part(y_size), needed(y_size);
   for (std::int64_t i = 0; i < y_size; ++i) {
     const auto k = static_cast<std::size_t>(i);
-    part[i] = (r.in(0, 3) == 0 ? -1 : 1) * static_cast<float>(scale * size[k] * (0.5 + 0.5 * std::fabs(double(r.value()))));
-    whole[i] = static_cast<float>((part[i] + want[k] + share * std::max(std::fabs(double(part[i])), std::fabs(want[k])) * (r.coin() ? 0.9 : -0.9)) / factor);
+    part[i] =
+        (r.in(0, 3) == 0 ? -1 : 1) * static_cast<float>(scale * size[k] * (0.5 + 0.5 * std::fabs(double(r.value()))));
+    whole[i] = static_cast<float>(
+        (part[i] + want[k] +
+         share * std::max(std::fabs(double(part[i])), std::fabs(want[k])) * (r.coin() ? 0.9 : -0.9)) /
+        factor);
     needed[i] = r.in(0, 2) == 0 ? 0 : r.value();
     if (needed[i] == 0 && r.coin()) whole[i] = std::numeric_limits<float>::quiet_NaN();
   }
@@ -288,22 +312,29 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
       // `innermost`: where images lie, bit 0 for x, bit 1 for the results.
       const auto compute = [&](bool reversed, int innermost) {
         const int lanes = level.table->lanes;
-        const auto laid = [&](const Floats& v, bool inner, bool back = false) { return inner ? with_lanes(v, lanes, v.size() / s.n, back) : v; };
+        const auto laid = [&](const Floats& v, bool inner, bool back = false) {
+          return inner ? with_lanes(v, lanes, v.size() / s.n, back) : v;
+        };
         const bool inner = innermost >= 2;
-        const Floats px = laid(x, innermost % 2 == 1), pwhole = laid(whole, inner), ppart = laid(part, inner), pneeded = laid(needed, inner);
+        const Floats px = laid(x, innermost % 2 == 1), pwhole = laid(whole, inner), ppart = laid(part, inner),
+                     pneeded = laid(needed, inner);
         Floats out = in_place ? Floats(ppart) : output(r, y_size, false);
         for (int k = 0; k < calls; ++k) {
           ConvArgs<float> p = a[k];
           p.x_lanes = innermost % 2 == 1, p.y_lanes = inner;
-          bind<float, float>(p, Direction::forward, px.data(), w.data(), nullptr, with_bias ? bias.data() : nullptr, out.data());
+          bind<float, float>(p, Direction::forward, px.data(), w.data(), nullptr, with_bias ? bias.data() : nullptr,
+                             out.data());
           p.rest = {pwhole.data(), in_place ? out.data() : ppart.data(), pneeded.data(), factor, where};
           run(level.table->conv_forward, p, reversed);
         }
         CHECK_MESSAGE(out.intact(), "guard words were overwritten");
         return laid(out, inner, true);
       };
-      const auto counts = [&](std::int64_t i) { return needed[i] != 0 && (where == Where::always || (where == Where::positive ? whole[i] > 0 : whole[i] < 0)); };
-      const bool across = s.n % level.table->lanes == 0 && level.table->takes_lanes != nullptr && level.table->takes_lanes(s);
+      const auto counts = [&](std::int64_t i) {
+        return needed[i] != 0 && (where == Where::always || (where == Where::positive ? whole[i] > 0 : whole[i] < 0));
+      };
+      const bool across =
+          s.n % level.table->lanes == 0 && level.table->takes_lanes != nullptr && level.table->takes_lanes(s);
       for (int innermost = 0; innermost < (across ? 4 : 1); ++innermost) {
         CAPTURE(innermost);
         const Floats out = compute(false, innermost);
@@ -338,33 +369,30 @@ ConvShape shape(int n, int c, int h, int w, int oc, int kh, int kw, int stride, 
 void conv_cases(const Levels& levels, Direction direction) {
   lanes_seen = 0;
   Random r(7 + static_cast<std::uint64_t>(direction));
-  const ConvShape fixed[] = {shape(9, 1, 28, 28, 6, 5, 5, 1, 2),        shape(5, 6, 14, 14, 16, 5, 5, 1, 0),
-                             shape(2, 3, 32, 32, 16, 3, 3, 1, 1),       shape(2, 16, 17, 17, 30, 3, 3, 2, 1),
-                             shape(3, 33, 7, 7, 20, 3, 3, 1, 1),        shape(1, 70, 9, 8, 61, 3, 3, 1, 1),
-                             shape(3, 20, 7, 7, 33, 1, 1, 1, 0),        shape(2, 9, 14, 14, 12, 1, 1, 2, 0),
-                             shape(1, 3, 45, 45, 8, 7, 7, 2, 3),        shape(2, 12, 13, 19, 12, 3, 3, 1, 1, 1, 12),
-                             shape(2, 8, 15, 15, 16, 3, 3, 2, 1, 1, 8), shape(1, 8, 16, 16, 12, 3, 3, 1, 2, 2, 4),
-                             shape(1, 3, 20, 20, 5, 3, 3, 2, 2, 2),     shape(1, 2, 6, 6, 3, 6, 6, 1, 0),
-                             shape(1, 1, 1, 1, 1, 1, 1, 1, 0),          shape(2, 2, 3, 3, 2, 5, 5, 1, 2),
-                             shape(1, 2, 70, 70, 3, 3, 3, 1, 1),        shape(1, 2, 9, 9, 3, 2, 2, 3, 0),
-                             shape(1, 260, 3, 5, 3, 1, 1, 1, 0),        shape(1, 5, 30, 3, 4, 5, 1, 1, 2),
-                             shape(1, 4, 5, 40, 40, 1, 7, 1, 3),
-                             // Few channels, large maps.
-                             shape(1, 3, 45, 45, 40, 3, 3, 1, 1),       shape(1, 3, 50, 61, 33, 7, 7, 2, 3),
-                             shape(1, 1, 70, 42, 36, 5, 5, 1, 2),       shape(1, 2, 64, 64, 33, 11, 11, 4, 2),
-                             shape(1, 2, 48, 50, 32, 3, 3, 1, 1, 2),    shape(1, 3, 43, 95, 34, 3, 2, 3, 0),
-                             shape(2, 2, 41, 41, 32, 1, 4, 1, 3),
-                             // A few columns beside whole vectors.
-                             shape(1, 300, 7, 7, 120, 1, 1, 1, 0),      shape(1, 12, 3, 6, 30, 1, 1, 1, 0),
-                             shape(1, 40, 7, 5, 37, 3, 3, 1, 1),        shape(1, 50, 4, 5, 29, 1, 1, 1, 0),
-                             // Batches that fill the lanes, of small maps.
-                             shape(16, 3, 9, 7, 5, 3, 3, 1, 1),         shape(29, 6, 12, 12, 16, 5, 5, 1, 0),
-                             shape(13, 1, 28, 28, 6, 5, 5, 1, 0),       shape(16, 5, 8, 10, 17, 3, 3, 2, 1),
-                             shape(7, 40, 6, 6, 33, 3, 3, 1, 1),        shape(15, 6, 9, 9, 4, 3, 3, 3, 2, 2, 2),
-                             shape(32, 4, 5, 5, 6, 1, 1, 2, 0),         shape(14, 3, 33, 31, 16, 3, 3, 1, 1)};
+  const ConvShape fixed[] = {
+      shape(9, 1, 28, 28, 6, 5, 5, 1, 2), shape(5, 6, 14, 14, 16, 5, 5, 1, 0), shape(2, 3, 32, 32, 16, 3, 3, 1, 1),
+      shape(2, 16, 17, 17, 30, 3, 3, 2, 1), shape(3, 33, 7, 7, 20, 3, 3, 1, 1), shape(1, 70, 9, 8, 61, 3, 3, 1, 1),
+      shape(3, 20, 7, 7, 33, 1, 1, 1, 0), shape(2, 9, 14, 14, 12, 1, 1, 2, 0), shape(1, 3, 45, 45, 8, 7, 7, 2, 3),
+      shape(2, 12, 13, 19, 12, 3, 3, 1, 1, 1, 12), shape(2, 8, 15, 15, 16, 3, 3, 2, 1, 1, 8),
+      shape(1, 8, 16, 16, 12, 3, 3, 1, 2, 2, 4), shape(1, 3, 20, 20, 5, 3, 3, 2, 2, 2),
+      shape(1, 2, 6, 6, 3, 6, 6, 1, 0), shape(1, 1, 1, 1, 1, 1, 1, 1, 0), shape(2, 2, 3, 3, 2, 5, 5, 1, 2),
+      shape(1, 2, 70, 70, 3, 3, 3, 1, 1), shape(1, 2, 9, 9, 3, 2, 2, 3, 0), shape(1, 260, 3, 5, 3, 1, 1, 1, 0),
+      shape(1, 5, 30, 3, 4, 5, 1, 1, 2), shape(1, 4, 5, 40, 40, 1, 7, 1, 3),
+      // Few channels, large maps.
+      shape(1, 3, 45, 45, 40, 3, 3, 1, 1), shape(1, 3, 50, 61, 33, 7, 7, 2, 3), shape(1, 1, 70, 42, 36, 5, 5, 1, 2),
+      shape(1, 2, 64, 64, 33, 11, 11, 4, 2), shape(1, 2, 48, 50, 32, 3, 3, 1, 1, 2),
+      shape(1, 3, 43, 95, 34, 3, 2, 3, 0), shape(2, 2, 41, 41, 32, 1, 4, 1, 3),
+      // A few columns beside whole vectors.
+      shape(1, 300, 7, 7, 120, 1, 1, 1, 0), shape(1, 12, 3, 6, 30, 1, 1, 1, 0), shape(1, 40, 7, 5, 37, 3, 3, 1, 1),
+      shape(1, 50, 4, 5, 29, 1, 1, 1, 0),
+      // Batches that fill the lanes, of small maps.
+      shape(16, 3, 9, 7, 5, 3, 3, 1, 1), shape(29, 6, 12, 12, 16, 5, 5, 1, 0), shape(13, 1, 28, 28, 6, 5, 5, 1, 0),
+      shape(16, 5, 8, 10, 17, 3, 3, 2, 1), shape(7, 40, 6, 6, 33, 3, 3, 1, 1), shape(15, 6, 9, 9, 4, 3, 3, 3, 2, 2, 2),
+      shape(32, 4, 5, 5, 6, 1, 1, 2, 0), shape(14, 3, 33, 31, 16, 3, 3, 1, 1)};
   for (const ConvShape& s : fixed) conv_case(r, levels, direction, s, false, r.coin());
-  const ConvShape winograd[] = {shape(2, 24, 8, 8, 24, 3, 3, 1, 1),   shape(2, 33, 17, 14, 40, 3, 3, 1, 1), shape(3, 64, 9, 30, 25, 3, 3, 1, 0),
-                                shape(17, 24, 10, 9, 40, 3, 3, 1, 2), shape(1, 150, 12, 12, 31, 3, 3, 1, 1), shape(1, 25, 41, 70, 24, 3, 3, 1, 1)};
+  const ConvShape winograd[] = {shape(2, 24, 8, 8, 24, 3, 3, 1, 1),    shape(2, 33, 17, 14, 40, 3, 3, 1, 1),
+                                shape(3, 64, 9, 30, 25, 3, 3, 1, 0),   shape(17, 24, 10, 9, 40, 3, 3, 1, 2),
+                                shape(1, 150, 12, 12, 31, 3, 3, 1, 1), shape(1, 25, 41, 70, 24, 3, 3, 1, 1)};
   for (const ConvShape& s : winograd) {
     conv_case(r, levels, direction, s, false, r.coin());
     conv_case(r, levels, direction, s, false, false);
@@ -372,9 +400,10 @@ void conv_cases(const Levels& levels, Direction direction) {
     conv_case(r, levels, direction, s, false, false, true);
   }
   // The same across a batch.
-  const ConvShape across[] = {shape(29, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2),  shape(32, 16, 7, 9, 16, 3, 3, 1, 1),
-                              shape(13, 3, 32, 30, 8, 3, 3, 1, 1),  shape(16, 7, 9, 12, 15, 3, 5, 1, 4),  shape(16, 20, 10, 7, 30, 5, 3, 1, 1),
-                              shape(16, 5, 6, 40, 9, 1, 3, 1, 0),   shape(14, 40, 5, 11, 20, 3, 5, 1, 2), shape(12, 12, 9, 13, 9, 5, 5, 1, 6)};
+  const ConvShape across[] = {
+      shape(29, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2),  shape(32, 16, 7, 9, 16, 3, 3, 1, 1),
+      shape(13, 3, 32, 30, 8, 3, 3, 1, 1),  shape(16, 7, 9, 12, 15, 3, 5, 1, 4),  shape(16, 20, 10, 7, 30, 5, 3, 1, 1),
+      shape(16, 5, 6, 40, 9, 1, 3, 1, 0),   shape(14, 40, 5, 11, 20, 3, 5, 1, 2), shape(12, 12, 9, 13, 9, 5, 5, 1, 6)};
   filtered_seen = 0;
   for (const ConvShape& s : across) conv_case(r, levels, direction, s, false, false, r.in(0, 3) == 0);
   for (int i = 0; i < 14; ++i) {
@@ -401,10 +430,12 @@ void conv_cases(const Levels& levels, Direction direction) {
     conv_case(r, levels, direction, s, i % 4 == 0);
   }
   // Batches that the lanes divide.
-  const ConvShape innermost[] = {shape(32, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2), shape(16, 80, 4, 4, 20, 3, 3, 1, 1),
-                                 shape(16, 6, 9, 12, 15, 3, 5, 1, 4),  shape(48, 5, 7, 6, 9, 1, 1, 1, 0),   shape(16, 12, 6, 6, 12, 3, 3, 1, 2, 2, 12),
+  const ConvShape innermost[] = {shape(32, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2),
+                                 shape(16, 80, 4, 4, 20, 3, 3, 1, 1), shape(16, 6, 9, 12, 15, 3, 5, 1, 4),
+                                 shape(48, 5, 7, 6, 9, 1, 1, 1, 0), shape(16, 12, 6, 6, 12, 3, 3, 1, 2, 2, 12),
                                  // Linear layers: few channels, and many.
-                                 shape(16, 20, 1, 1, 10, 1, 1, 1, 0), shape(48, 130, 1, 1, 75, 1, 1, 1, 0), shape(32, 300, 1, 1, 280, 1, 1, 1, 0)};
+                                 shape(16, 20, 1, 1, 10, 1, 1, 1, 0), shape(48, 130, 1, 1, 75, 1, 1, 1, 0),
+                                 shape(32, 300, 1, 1, 280, 1, 1, 1, 0)};
   for (const ConvShape& s : innermost) conv_case(r, levels, direction, s, false);
   for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || lanes_seen > 30));
 }
@@ -424,11 +455,15 @@ void check_conv_forward(const Levels& levels) {
   conv_cases(levels, Direction::forward);
   taken = summed = taken_across = 0;
   Random r(11);
-  for (const ConvShape& s : {shape(2, 5, 9, 20, 7, 3, 3, 1, 1), shape(1, 30, 14, 14, 40, 3, 3, 1, 1), shape(2, 6, 13, 19, 8, 5, 3, 2, 2), shape(1, 8, 11, 33, 12, 3, 3, 1, 2, 2, 4),
-                             shape(3, 40, 7, 7, 33, 1, 1, 1, 0), shape(1, 3, 30, 70, 4, 7, 7, 2, 3), shape(1, 12, 5, 17, 12, 3, 3, 1, 1, 1, 12), shape(1, 70, 28, 36, 130, 1, 1, 1, 0),
-                             shape(2, 4, 1, 1, 5, 1, 1, 1, 0), shape(16, 6, 12, 13, 9, 5, 5, 1, 0), shape(32, 1, 9, 14, 5, 5, 3, 1, 1), shape(16, 8, 7, 9, 12, 3, 3, 2, 2, 2, 4)})
+  for (const ConvShape& s :
+       {shape(2, 5, 9, 20, 7, 3, 3, 1, 1), shape(1, 30, 14, 14, 40, 3, 3, 1, 1), shape(2, 6, 13, 19, 8, 5, 3, 2, 2),
+        shape(1, 8, 11, 33, 12, 3, 3, 1, 2, 2, 4), shape(3, 40, 7, 7, 33, 1, 1, 1, 0),
+        shape(1, 3, 30, 70, 4, 7, 7, 2, 3), shape(1, 12, 5, 17, 12, 3, 3, 1, 1, 1, 12),
+        shape(1, 70, 28, 36, 130, 1, 1, 1, 0), shape(2, 4, 1, 1, 5, 1, 1, 1, 0), shape(16, 6, 12, 13, 9, 5, 5, 1, 0),
+        shape(32, 1, 9, 14, 5, 5, 3, 1, 1), shape(16, 8, 7, 9, 12, 3, 3, 2, 2, 2, 4)})
     for (int i = 0; i < 5; ++i) remainder_case(r, levels, s);
-  const bool vectors = std::any_of(levels.begin(), levels.end(), [](const Level& l) { return l.table->takes_lanes != nullptr; });
+  const bool vectors =
+      std::any_of(levels.begin(), levels.end(), [](const Level& l) { return l.table->takes_lanes != nullptr; });
   CHECK((!vectors || (taken > 1000 && summed > 1000 && taken_across > 10)));
 }
 void check_conv_backward_data(const Levels& levels) { conv_cases(levels, Direction::data); }

@@ -36,12 +36,32 @@ struct Case {
 };
 
 const Case cases[] = {
-    {"conv", "conv2d", {1, 3, 7, 6}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}); }},
-    {"conv strided", "conv2d", {1, 3, 9, 8}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 5, .kernel = 3, .stride = 2, .padding = 2}); }},
-    {"conv dilated", "conv2d", {1, 2, 9, 9}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 3, .kernel = 3, .padding = 1, .dilation = 2}); }},
-    {"conv grouped", "conv2d", {1, 6, 5, 5}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1, .groups = 2}); }},
-    {"conv depthwise", "conv2d", {1, 5, 6, 6}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 5, .kernel = 3, .stride = 2, .padding = 1, .groups = 5}); }},
-    {"conv 1x1, no bias", "conv2d", {1, 5, 4, 3}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 7, .kernel = 1, .bias = false}); }},
+    {"conv",
+     "conv2d",
+     {1, 3, 7, 6},
+     [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}); }},
+    {"conv strided",
+     "conv2d",
+     {1, 3, 9, 8},
+     [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 5, .kernel = 3, .stride = 2, .padding = 2}); }},
+    {"conv dilated",
+     "conv2d",
+     {1, 2, 9, 9},
+     [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 3, .kernel = 3, .padding = 1, .dilation = 2}); }},
+    {"conv grouped",
+     "conv2d",
+     {1, 6, 5, 5},
+     [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1, .groups = 2}); }},
+    {"conv depthwise",
+     "conv2d",
+     {1, 5, 6, 6},
+     [](GraphBuilder& g, Id x) {
+       return conv2d(g, x, {.out = 5, .kernel = 3, .stride = 2, .padding = 1, .groups = 5});
+     }},
+    {"conv 1x1, no bias",
+     "conv2d",
+     {1, 5, 4, 3},
+     [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 7, .kernel = 1, .bias = false}); }},
     {"conv 5x5", "conv2d", {1, 1, 12, 12}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 6, .kernel = 5}); }},
     {"linear", "linear", {1, 13, 1, 1}, [](GraphBuilder& g, Id x) { return linear(g, x, 7); }},
     {"linear, no bias", "linear", {1, 5, 1, 1}, [](GraphBuilder& g, Id x) { return linear(g, x, 9, nullptr, false); }},
@@ -50,40 +70,107 @@ const Case cases[] = {
     {"tanh", "tanh", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return tanh(g, x); }},
     {"sigmoid", "sigmoid", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return sigmoid(g, x); }},
     {"max pool", "max_pool", {1, 3, 6, 8}, [](GraphBuilder& g, Id x) { return max_pool(g, x, {.kernel = 2}); }},
-    {"max pool, overlapping", "max_pool", {1, 2, 9, 7}, [](GraphBuilder& g, Id x) { return max_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1}); }},
-    {"max pool, ceil", "max_pool", {1, 2, 6, 8}, [](GraphBuilder& g, Id x) { return max_pool(g, x, {.kernel = 3, .stride = 2, .ceil_mode = true}); }},
+    {"max pool, overlapping",
+     "max_pool",
+     {1, 2, 9, 7},
+     [](GraphBuilder& g, Id x) { return max_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1}); }},
+    {"max pool, ceil",
+     "max_pool",
+     {1, 2, 6, 8},
+     [](GraphBuilder& g, Id x) { return max_pool(g, x, {.kernel = 3, .stride = 2, .ceil_mode = true}); }},
     {"average pool", "avg_pool", {1, 3, 6, 8}, [](GraphBuilder& g, Id x) { return avg_pool(g, x, {.kernel = 2}); }},
-    {"average pool, padded", "avg_pool", {1, 2, 7, 7}, [](GraphBuilder& g, Id x) { return avg_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1}); }},
-    {"average pool, padding not counted", "avg_pool", {1, 2, 7, 7}, [](GraphBuilder& g, Id x) { return avg_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_padding = false}); }},
-    {"average pool, ceil", "avg_pool", {1, 2, 8, 8}, [](GraphBuilder& g, Id x) { return avg_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true}); }},
+    {"average pool, padded",
+     "avg_pool",
+     {1, 2, 7, 7},
+     [](GraphBuilder& g, Id x) { return avg_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1}); }},
+    {"average pool, padding not counted",
+     "avg_pool",
+     {1, 2, 7, 7},
+     [](GraphBuilder& g, Id x) {
+       return avg_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_padding = false});
+     }},
+    {"average pool, ceil",
+     "avg_pool",
+     {1, 2, 8, 8},
+     [](GraphBuilder& g, Id x) { return avg_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true}); }},
     {"global average", "adaptive_avg_pool", {1, 3, 5, 4}, [](GraphBuilder& g, Id x) { return global_avg_pool(g, x); }},
-    {"adaptive average", "adaptive_avg_pool", {1, 2, 7, 5}, [](GraphBuilder& g, Id x) { return adaptive_avg_pool(g, x, 3, 2); }},
-    {"add with itself and another", "add", {1, 3, 4, 4}, [](GraphBuilder& g, Id x) { const Id t[] = {x, tanh(g, x), x}; return add(g, t); }},
-    {"concat channels", "concat", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { const Id t[] = {x, tanh(g, x), x}; return concat(g, t); }},
-    {"concat rows", "concat", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { const Id t[] = {tanh(g, x), x}; return concat(g, t, nullptr, 2); }},
+    {"adaptive average",
+     "adaptive_avg_pool",
+     {1, 2, 7, 5},
+     [](GraphBuilder& g, Id x) { return adaptive_avg_pool(g, x, 3, 2); }},
+    {"add with itself and another",
+     "add",
+     {1, 3, 4, 4},
+     [](GraphBuilder& g, Id x) {
+       const Id t[] = {x, tanh(g, x), x};
+       return add(g, t);
+     }},
+    {"concat channels",
+     "concat",
+     {1, 3, 4, 5},
+     [](GraphBuilder& g, Id x) {
+       const Id t[] = {x, tanh(g, x), x};
+       return concat(g, t);
+     }},
+    {"concat rows",
+     "concat",
+     {1, 2, 4, 5},
+     [](GraphBuilder& g, Id x) {
+       const Id t[] = {tanh(g, x), x};
+       return concat(g, t, nullptr, 2);
+     }},
     {"flatten", "flatten", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return flatten(g, x); }},
     {"pad", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad(g, x, 1, 2, 0, 3); }},
     {"crop", "pad", {1, 2, 6, 5}, [](GraphBuilder& g, Id x) { return pad(g, x, -1, 2, -2, -1); }},
     {"dropout", "dropout", {1, 2, 6, 5}, [](GraphBuilder& g, Id x) { return dropout(g, x, 0.4f); }},
-    {"conv transposed", "conv_transpose2d", {1, 4, 4, 5}, [](GraphBuilder& g, Id x) { return conv_transpose2d(g, x, {.out = 6, .kernel = 3, .stride = 2, .padding = 1, .output_padding = 1, .groups = 2}); }},
-    {"conv transposed, dilated", "conv_transpose2d", {1, 2, 4, 3}, [](GraphBuilder& g, Id x) { return conv_transpose2d(g, x, {.out = 3, .kernel = 3, .dilation = 2, .bias = false}); }},
+    {"conv transposed",
+     "conv_transpose2d",
+     {1, 4, 4, 5},
+     [](GraphBuilder& g, Id x) {
+       return conv_transpose2d(g, x,
+                               {.out = 6, .kernel = 3, .stride = 2, .padding = 1, .output_padding = 1, .groups = 2});
+     }},
+    {"conv transposed, dilated",
+     "conv_transpose2d",
+     {1, 2, 4, 3},
+     [](GraphBuilder& g, Id x) {
+       return conv_transpose2d(g, x, {.out = 3, .kernel = 3, .dilation = 2, .bias = false});
+     }},
     {"clip", "clip", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return clip(g, x, -0.5f, 0.75f); }},
     {"elu", "elu", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return elu(g, x, 0.7f); }},
     {"gelu", "gelu", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return gelu(g, x); }},
     {"gelu by tanh", "gelu_tanh", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return gelu_tanh(g, x); }},
     {"silu", "silu", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return silu(g, x); }},
-    {"hard sigmoid", "hard_sigmoid", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return hard_sigmoid(g, x, 0.6f, 0.4f); }},
+    {"hard sigmoid",
+     "hard_sigmoid",
+     {1, 3, 5, 5},
+     [](GraphBuilder& g, Id x) { return hard_sigmoid(g, x, 0.6f, 0.4f); }},
     {"hard swish", "hard_swish", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return hard_swish(g, x); }},
     {"softplus", "softplus", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return softplus(g, x); }},
     {"batch norm", "batch_norm", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return batch_norm(g, x); }},
-    {"batch norm of vectors", "batch_norm", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return batch_norm(g, x, nullptr, 1e-2f); }},
+    {"batch norm of vectors",
+     "batch_norm",
+     {1, 6, 1, 1},
+     [](GraphBuilder& g, Id x) { return batch_norm(g, x, nullptr, 1e-2f); }},
     {"scale", "scale", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return scale(g, x); }},
-    {"LRN", "local_response_norm", {1, 7, 3, 4}, [](GraphBuilder& g, Id x) { return local_response_norm(g, x, 5, nullptr, 0.8f); }},
-    {"LRN, even size", "local_response_norm", {1, 5, 2, 2}, [](GraphBuilder& g, Id x) { return local_response_norm(g, x, 4, nullptr, 0.8f, 0.5f, 2); }},
+    {"LRN",
+     "local_response_norm",
+     {1, 7, 3, 4},
+     [](GraphBuilder& g, Id x) { return local_response_norm(g, x, 5, nullptr, 0.8f); }},
+    {"LRN, even size",
+     "local_response_norm",
+     {1, 5, 2, 2},
+     [](GraphBuilder& g, Id x) { return local_response_norm(g, x, 4, nullptr, 0.8f, 0.5f, 2); }},
     {"multiply", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, tanh(g, x)); }},
     {"square", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, x); }},
-    {"multiply by a gate a channel", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, sigmoid(g, global_avg_pool(g, x)), 1); }},
-    {"multiply by a spatial mask", "multiply", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return multiply(g, x, conv2d(g, x, {.out = 1, .kernel = 1}), 1); }},
+    {"multiply by a gate a channel",
+     "multiply",
+     {1, 3, 4, 5},
+     [](GraphBuilder& g, Id x) { return multiply(g, x, sigmoid(g, global_avg_pool(g, x)), 1); }},
+    {"multiply by a spatial mask",
+     "multiply",
+     {1, 3, 4, 5},
+     [](GraphBuilder& g, Id x) { return multiply(g, x, conv2d(g, x, {.out = 1, .kernel = 1}), 1); }},
     {"upsample nearest", "upsample", {1, 2, 3, 4}, [](GraphBuilder& g, Id x) { return upsample(g, x, 6, 7); }},
     {"upsample bilinear", "upsample", {1, 2, 3, 4}, [](GraphBuilder& g, Id x) { return upsample(g, x, 7, 8, true); }},
     {"downsample bilinear", "upsample", {1, 2, 7, 5}, [](GraphBuilder& g, Id x) { return upsample(g, x, 3, 2, true); }},
@@ -94,12 +181,24 @@ const Case cases[] = {
     {"slice channels", "slice", {1, 7, 2, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 1, 1, 3, 2); }},
     {"pad channels", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad_channels(g, x, 1, 3); }},
     {"log softmax", "log_softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return log_softmax(g, x); }},
-    {"interpretable filters", "interpretable_filters", {1, 3, 6, 5}, [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2); }},
-    {"interpretable filters by centroid", "interpretable_filters", {1, 2, 5, 6}, [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2, nullptr, true); }},
+    {"interpretable filters",
+     "interpretable_filters",
+     {1, 3, 6, 5},
+     [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2); }},
+    {"interpretable filters by centroid",
+     "interpretable_filters",
+     {1, 2, 5, 6},
+     [](GraphBuilder& g, Id x) { return interpretable_filters(g, x, 2, nullptr, true); }},
     {"affine map", "affine_map", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return affine_map(g, x, -1.5f, 0.75f); }},
     {"local maximum", "local_maximum", {1, 2, 6, 7}, [](GraphBuilder& g, Id x) { return local_maximum(g, x, 1); }},
-    {"shifted max", "max_pool", {1, 2, 6, 7}, [](GraphBuilder& g, Id x) { return shifted_max(g, x, {-2, 1, 1, 4}, "exists"); }},
-    {"shifted sum", "affine_map", {1, 2, 6, 7}, [](GraphBuilder& g, Id x) { return shifted_sum(g, x, {0, 3, -5, -1}, "count"); }},
+    {"shifted max",
+     "max_pool",
+     {1, 2, 6, 7},
+     [](GraphBuilder& g, Id x) { return shifted_max(g, x, {-2, 1, 1, 4}, "exists"); }},
+    {"shifted sum",
+     "affine_map",
+     {1, 2, 6, 7},
+     [](GraphBuilder& g, Id x) { return shifted_sum(g, x, {0, 3, -5, -1}, "count"); }},
     {"softmax", "softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return softmax(g, x); }},
 };
 
@@ -115,7 +214,8 @@ TEST_CASE("derivatives equal central differences along random directions") {
       Walked walked(net, everywhere(net, rule), {.batch = batch, .parameter_gradients = true, .training = training});
       REQUIRE(walked.status == Status::ok);
       const std::int64_t n = net.image(batch).size();
-      const Values x = random_values(n, 5), direction = random_values(n, 6), seed = random_values(net.result(batch).size(), 7);
+      const Values x = random_values(n, 5), direction = random_values(n, 6),
+                   seed = random_values(net.result(batch).size(), 7);
       const double h = sizeof(real) == 8 ? 1e-5 : 2e-3;
       const auto objective = [&](double t) {
         Values at = x;
@@ -135,13 +235,18 @@ TEST_CASE("derivatives equal central differences along random directions") {
         CAPTURE(std::string(v.name));
         const Values p = random_values(v.shape.size(), 8);
         const auto moved = [&](double t) {
-          for (std::int64_t i = 0; i < v.shape.size(); ++i) net.parameters[static_cast<std::size_t>(v.offset + i)] = parameters[static_cast<std::size_t>(v.offset + i)] + static_cast<real>(t) * p[static_cast<std::size_t>(i)];
+          for (std::int64_t i = 0; i < v.shape.size(); ++i)
+            net.parameters[static_cast<std::size_t>(v.offset + i)] =
+                parameters[static_cast<std::size_t>(v.offset + i)] +
+                static_cast<real>(t) * p[static_cast<std::size_t>(i)];
           const double y = dot(walked.forward(x, batch), seed);
           net.parameters = parameters;
           return y;
         };
         double analytic = 0;
-        for (std::int64_t i = 0; i < v.shape.size(); ++i) analytic += static_cast<double>(gradients[static_cast<std::size_t>(v.offset + i)]) * p[static_cast<std::size_t>(i)];
+        for (std::int64_t i = 0; i < v.shape.size(); ++i)
+          analytic +=
+              static_cast<double>(gradients[static_cast<std::size_t>(v.offset + i)]) * p[static_cast<std::size_t>(i)];
         const double by_difference = (moved(h) - moved(-h)) / (2 * h);
         CHECK(std::abs(analytic - by_difference) / std::max(1.0, std::abs(by_difference)) < tolerance(1e-7, 2e-2));
       }
@@ -157,7 +262,8 @@ TEST_CASE("every op of the registry has a derivative test") {
 }
 
 TEST_CASE("adjoint: <apply(sub) x, s> = <x, apply_t(sub) s> for every affine op and substitution") {
-  const Substitute substitutions[] = {raw_part, positive_part, negative_part, squared, ones, {1.25f, 1}, {1, 1.25f}, {1, -1}, {-1, 0}};
+  const Substitute substitutions[] = {raw_part,   positive_part, negative_part, squared, ones,
+                                      {1.25f, 1}, {1, 1.25f},    {1, -1},       {-1, 0}};
   for (const Case& c : cases) {
     Net net(c.image, c.body);
     const Node& node = net.graph.nodes.back();
@@ -215,13 +321,19 @@ TEST_CASE("losses and their gradients") {
   double loss = 0;
   const auto at = [&](Values v, bool square) {
     double l = 0;
-    if (square) REQUIRE(mean_squared_error(ctx, {v.data(), shape}, {target.data(), shape}, {}, l) == Status::ok);
-    else REQUIRE(cross_entropy(ctx, {v.data(), shape}, {target.data(), shape}, rows, {}, l) == Status::ok);
+    if (square)
+      REQUIRE(mean_squared_error(ctx, {v.data(), shape}, {target.data(), shape}, {}, l) == Status::ok);
+    else
+      REQUIRE(cross_entropy(ctx, {v.data(), shape}, {target.data(), shape}, rows, {}, l) == Status::ok);
     return l;
   };
   for (const bool square : {false, true}) {
-    if (square) REQUIRE(mean_squared_error(ctx, {x.data(), shape}, {target.data(), shape}, {gradient.data(), shape}, loss) == Status::ok);
-    else REQUIRE(cross_entropy(ctx, {x.data(), shape}, {target.data(), shape}, rows, {gradient.data(), shape}, loss) == Status::ok);
+    if (square)
+      REQUIRE(mean_squared_error(ctx, {x.data(), shape}, {target.data(), shape}, {gradient.data(), shape}, loss) ==
+              Status::ok);
+    else
+      REQUIRE(cross_entropy(ctx, {x.data(), shape}, {target.data(), shape}, rows, {gradient.data(), shape}, loss) ==
+              Status::ok);
     CHECK(loss == doctest::Approx(at(x, square)).epsilon(1e-6));
     for (std::size_t i = 0; i < 12; ++i) {
       const double h = sizeof(real) == 8 ? 1e-6 : 1e-2;
@@ -233,7 +345,8 @@ TEST_CASE("losses and their gradients") {
   }
   // By hand: two classes with logits (0, log 3) have probabilities 1/4 and 3/4.
   Values two = {0, static_cast<real>(std::log(3.0))}, hard = {1, 0};
-  REQUIRE(cross_entropy(ctx, {two.data(), {1, 2}}, {hard.data(), {1, 2}}, rows, {gradient.data(), {1, 2}}, loss) == Status::ok);
+  REQUIRE(cross_entropy(ctx, {two.data(), {1, 2}}, {hard.data(), {1, 2}}, rows, {gradient.data(), {1, 2}}, loss) ==
+          Status::ok);
   CHECK(loss == doctest::Approx(std::log(4.0)).epsilon(1e-6));
   CHECK(gradient[0] == doctest::Approx(-0.75).epsilon(1e-6));
   CHECK(gradient[1] == doctest::Approx(0.75).epsilon(1e-6));

@@ -1,5 +1,5 @@
-// Interpretable filters: templates, the mutual-information loss against its definition, what the loss does to maps, and the
-// laws of the walk through gates.
+// Interpretable filters: templates, the mutual-information loss against its definition, what the loss does to maps, and
+// the laws of the walk through gates.
 #include "layers/interpretable_filters.h"
 
 #include <algorithm>
@@ -22,7 +22,13 @@ namespace {
 
 // A layer of filters with its state, called without a graph.
 struct Layer {
-  Layer(Shape s, std::int32_t classes) : shape(s), category(size(s.c()), 0), statistics(size(classes * s.c()), 0), slope(size(s.c()), 1), memory(std::size_t{8} << 20), scratch(memory.data(), memory.size()) {
+  Layer(Shape s, std::int32_t classes)
+      : shape(s),
+        category(size(s.c()), 0),
+        statistics(size(classes * s.c()), 0),
+        slope(size(s.c()), 1),
+        memory(std::size_t{8} << 20),
+        scratch(memory.data(), memory.size()) {
     op.classes = classes;
   }
   static std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -37,17 +43,24 @@ struct Layer {
   template <class F>
   auto with(const Values& x, F&& f) {
     const TensorView in[] = {{const_cast<real*>(x.data()), shape}};
-    const TensorView par[] = {{category.data(), {shape.c(), 1}}, {statistics.data(), {op.classes, shape.c()}}, {slope.data(), {shape.c(), 1}}};
+    const TensorView par[] = {{category.data(), {shape.c(), 1}},
+                              {statistics.data(), {op.classes, shape.c()}},
+                              {slope.data(), {shape.c(), 1}}};
     return f(context(), NodeIO{in, par, {}, nullptr, 0});
   }
   Values forward(const Values& x) {
     Values y(x.size(), NAN);
-    with(x, [&](const Context& ctx, const NodeIO& io) { REQUIRE(op.evaluate(ctx, io, io.in[0], {y.data(), shape}) == Status::ok); });
+    with(x, [&](const Context& ctx, const NodeIO& io) {
+      REQUIRE(op.evaluate(ctx, io, io.in[0], {y.data(), shape}) == Status::ok);
+    });
     return y;
   }
   Values backward(const Values& x, const Values& s) {
     Values d(x.size(), NAN);
-    with(x, [&](const Context& ctx, const NodeIO& io) { REQUIRE(op.slope(ctx, io, io.in[0], {}, {const_cast<real*>(s.data()), shape}, {{d.data(), shape}, false}) == Status::ok); });
+    with(x, [&](const Context& ctx, const NodeIO& io) {
+      REQUIRE(op.slope(ctx, io, io.in[0], {}, {const_cast<real*>(s.data()), shape}, {{d.data(), shape}, false}) ==
+              Status::ok);
+    });
     return d;
   }
   struct Loss {
@@ -57,7 +70,8 @@ struct Layer {
     Loss l{Values(size(shape.c()), NAN), Values(x.size(), NAN)};
     const std::vector<double> share(size(op.classes), 1.0 / op.classes);
     with(x, [&](const Context& ctx, const NodeIO& io) {
-      REQUIRE(filter_loss(ctx, op, io, labels, share, o, {l.loss.data(), {shape.c(), 1}}, {l.gradient.data(), shape}) == Status::ok);
+      REQUIRE(filter_loss(ctx, op, io, labels, share, o, {l.loss.data(), {shape.c(), 1}}, {l.gradient.data(), shape}) ==
+              Status::ok);
     });
     return l;
   }
@@ -79,7 +93,8 @@ double template_value(int n, int t, int p, double beta) {
 
 double score(const Values& x, int n, int image, int t, double beta = 4) {
   double s = 0;
-  for (int p = 0; p < n * n; ++p) s += static_cast<double>(x[static_cast<std::size_t>(image * n * n + p)]) * template_value(n, t, p, beta);
+  for (int p = 0; p < n * n; ++p)
+    s += static_cast<double>(x[static_cast<std::size_t>(image * n * n + p)]) * template_value(n, t, p, beta);
   return s;
 }
 
@@ -120,7 +135,10 @@ TEST_CASE("templates: the table of the 3 x 3 example, at every position") {
       const int distance = std::abs(p / 3 - mu / 3) + std::abs(p % 3 - mu % 3);
       // M is 1, -1/3, -1 at distance 0, 1, 2: the gate is its positive part.
       CHECK(gate[static_cast<std::size_t>(p)] == real(distance == 0));
-      CHECK(template_value(3, mu, p, 4) == doctest::Approx(0.5 / 9 * (distance == 0 ? 1 : distance == 1 ? -1.0 / 3 : -1)));
+      CHECK(template_value(3, mu, p, 4) == doctest::Approx(0.5 / 9 *
+                                                           (distance == 0   ? 1
+                                                            : distance == 1 ? -1.0 / 3
+                                                                            : -1)));
     }
   }
 }
@@ -134,7 +152,11 @@ TEST_CASE("gates: between 0 and the map, peak unchanged, nothing moves when gate
     CHECK(y[i] <= x[i]);
   }
   for (std::size_t plane = 0; plane < 12; ++plane) {
-    const auto peak = [&](const Values& v) { return std::max_element(v.begin() + static_cast<long>(plane * 42), v.begin() + static_cast<long>(plane * 42 + 42)) - v.begin(); };
+    const auto peak = [&](const Values& v) {
+      return std::max_element(v.begin() + static_cast<long>(plane * 42),
+                              v.begin() + static_cast<long>(plane * 42 + 42)) -
+             v.begin();
+    };
     CHECK(peak(x) == peak(y));
     CHECK(peak(again) == peak(y));
     CHECK(y[static_cast<std::size_t>(peak(x))] == x[static_cast<std::size_t>(peak(x))]);
@@ -182,7 +204,8 @@ TEST_CASE("the paper's loss is -MI and its gradient that of -MI with Z frozen") 
   const auto target = layer.loss(x, labels, {.released = false});
   for (int i = 0; i < images; ++i) {
     const Values own(x.begin() + i * n * n, x.begin() + (i + 1) * n * n);
-    const int mu = static_cast<int>(std::max_element(own.begin(), own.end()) - own.begin()), t = labels[static_cast<std::size_t>(i)] == 0 ? mu : n * n;
+    const int mu = static_cast<int>(std::max_element(own.begin(), own.end()) - own.begin()),
+              t = labels[static_cast<std::size_t>(i)] == 0 ? mu : n * n;
     double z = 0, p = 0;
     for (int k = 0; k < images; ++k) z += std::exp(score(x, n, k, t));
     for (int u = 0; u <= n * n; ++u) {
@@ -193,7 +216,8 @@ TEST_CASE("the paper's loss is -MI and its gradient that of -MI with Z frozen") 
     const double q = std::exp(score(x, n, i, t)) / z, weight = -q / (n * n + 1) * std::log(q / p);
     double worst = 0, size = 0;
     for (int c = 0; c < n * n; ++c) {
-      worst = std::max(worst, std::abs(static_cast<double>(target.gradient[static_cast<std::size_t>(i * n * n + c)]) - weight * template_value(n, t, c, 4)));
+      worst = std::max(worst, std::abs(static_cast<double>(target.gradient[static_cast<std::size_t>(i * n * n + c)]) -
+                                       weight * template_value(n, t, c, 4)));
       size = std::max(size, std::abs(weight * template_value(n, t, c, 4)));
     }
     CHECK(worst <= tolerance(1e-9, 1e-3) * size + 1e-12);
@@ -219,11 +243,16 @@ TEST_CASE("free maps: the released weights leave one peak and put out other cate
   std::vector<std::int32_t> labels;
   for (int i = 0; i < 2 * each; ++i) {
     labels.push_back(i < each ? 0 : 1);
-    const auto draw = [&](std::uint64_t k) { return static_cast<double>(philox_uniform(900 + static_cast<std::uint64_t>(i), k)); };
+    const auto draw = [&](std::uint64_t k) {
+      return static_cast<double>(philox_uniform(900 + static_cast<std::uint64_t>(i), k));
+    };
     const int a = static_cast<int>(draw(0) * n), b = static_cast<int>(draw(1) * n), c = (a + 4) % n, d = (b + 4) % n;
     for (int p = 0; p < n * n; ++p) {
-      const auto bump = [&](int u, int v, double height) { return height * std::exp(-0.5 * ((p / n - u) * (p / n - u) + (p % n - v) * (p % n - v))); };
-      x[static_cast<std::size_t>(i * n * n + p)] = static_cast<real>(i < each ? bump(a, b, 8) + bump(c, d, 6.4) : 2.4 * draw(static_cast<std::uint64_t>(2 + p)));
+      const auto bump = [&](int u, int v, double height) {
+        return height * std::exp(-0.5 * ((p / n - u) * (p / n - u) + (p % n - v) * (p % n - v)));
+      };
+      x[static_cast<std::size_t>(i * n * n + p)] =
+          static_cast<real>(i < each ? bump(a, b, 8) + bump(c, d, 6.4) : 2.4 * draw(static_cast<std::uint64_t>(2 + p)));
     }
   }
   // Second over first peak, where the second lies at least four rows and columns away.
@@ -234,7 +263,8 @@ TEST_CASE("free maps: the released weights leave one peak and put out other cate
       const int mu = static_cast<int>(std::max_element(map, map + n * n) - map);
       double second = 0;
       for (int p = 0; p < n * n; ++p)
-        if (std::abs(p / n - mu / n) + std::abs(p % n - mu % n) >= 4) second = std::max(second, static_cast<double>(map[p]));
+        if (std::abs(p / n - mu / n) + std::abs(p % n - mu % n) >= 4)
+          second = std::max(second, static_cast<double>(map[p]));
       sum += second / static_cast<double>(map[mu]) / each;
     }
     return sum;
@@ -263,11 +293,14 @@ TEST_CASE("categories follow the class that excites a filter; slopes follow the 
       for (const int p : {14, 8, 20, 13, 15}) x[static_cast<std::size_t>((2 * i + 1) * n * n + p)] = p == 14 ? 3 : 2;
   }
   for (int step = 0; step < 200; ++step)
-    layer.with(x, [&](const Context& ctx, const NodeIO& io) { REQUIRE(update_filters(ctx, layer.op, io, labels, {.learn_slopes = true}) == Status::ok); });
+    layer.with(x, [&](const Context& ctx, const NodeIO& io) {
+      REQUIRE(update_filters(ctx, layer.op, io, labels, {.learn_slopes = true}) == Status::ok);
+    });
   CHECK(layer.category == Values({2, 1}));
   CHECK(layer.statistics[2 * 2 + 0] == doctest::Approx(5).epsilon(1e-4));
   CHECK(layer.statistics[1 * 2 + 1] == doctest::Approx(3).epsilon(1e-4));
-  // A single place has no spread and tells nothing. The other's is sqrt(8/11), so w = 3, its upper bound, and beta = 7.2.
+  // A single place has no spread and tells nothing. The other's is sqrt(8/11), so w = 3, its upper bound, and beta
+  // = 7.2.
   CHECK(layer.slope[0] == 1);
   CHECK(layer.slope[1] == doctest::Approx(1 + 0.8 * (1 - std::pow(1 - 0.016, 200))).epsilon(1e-3));
 }
@@ -295,7 +328,8 @@ namespace {
 Id filtered_net(GraphBuilder& g, Id x) {
   Id h = relu(g, conv2d(g, x, {.out = 5, .kernel = 3, .padding = 1}, "conv1"), "relu1");
   h = interpretable_filters(g, h, 4, "filters1");
-  h = relu(g, conv2d(g, max_pool(g, h, {.kernel = 2}, "pool"), {.out = 6, .kernel = 3, .padding = 1}, "conv2"), "relu2");
+  h = relu(g, conv2d(g, max_pool(g, h, {.kernel = 2}, "pool"), {.out = 6, .kernel = 3, .padding = 1}, "conv2"),
+           "relu2");
   h = interpretable_filters(g, h, 4, "filters2", true);
   return linear(g, flatten(g, h, "flatten"), 4, "fc");
 }
@@ -310,11 +344,14 @@ TEST_CASE("relevance passes gates whole, and sums to the score without biases") 
     o.rule.kind = kind;
     o.rule.epsilon = stabilizer;
     Composed rules(net, o);
-    Walked walked(net, rules.rules, {.batch = 2, .keep = {net.graph.nodes[net.node("filters1")].out, net.graph.nodes[net.node("relu1")].out}});
+    Walked walked(
+        net, rules.rules,
+        {.batch = 2, .keep = {net.graph.nodes[net.node("filters1")].out, net.graph.nodes[net.node("relu1")].out}});
     const Values y = walked.forward(random_values(net.image(2).size(), 5), 2);
     const Values seed = seed_at(y, 2, 1, true), r = walked.back(seed);
     CHECK(sum(r) == doctest::Approx(sum(seed)).epsilon(tolerance(1e-6, 1e-2)));
-    const Values above = Walked::copy(walked.run->signal(net.graph.nodes[net.node("filters1")].out)), below = Walked::copy(walked.run->signal(net.graph.nodes[net.node("relu1")].out));
+    const Values above = Walked::copy(walked.run->signal(net.graph.nodes[net.node("filters1")].out)),
+                 below = Walked::copy(walked.run->signal(net.graph.nodes[net.node("relu1")].out));
     CHECK(above == below);
   }
 }
@@ -330,7 +367,8 @@ TEST_CASE("a gated network is piecewise linear: LRP-0 is gradient times input") 
   Walked lrp(net, rules.rules, {}), plain(net, everywhere(net, gradient), {});
   const Values y = lrp.forward(x, 1);
   plain.forward(x, 1);
-  CHECK(difference(lrp.back(seed_at(y, 1, 2, true)), operator_product(plain.back(seed_at(y, 1, 2, false)), x)) < tolerance(1e-7, 2e-2));
+  CHECK(difference(lrp.back(seed_at(y, 1, 2, true)), operator_product(plain.back(seed_at(y, 1, 2, false)), x)) <
+        tolerance(1e-7, 2e-2));
 }
 
 TEST_CASE("DeepLIFT is complete through gates, by both rules") {

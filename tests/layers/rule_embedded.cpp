@@ -1,5 +1,5 @@
-// What rules are made of: shifted maxima and sums against their definition, one place a detection, and the laws of the walk
-// through a whole rule.
+// What rules are made of: shifted maxima and sums against their definition, one place a detection, and the laws of the
+// walk through a whole rule.
 #include "layers/rule_embedded.h"
 
 #include <string>
@@ -25,8 +25,11 @@ namespace {
 Id rule_net(GraphBuilder& g, Id x) {
   const Id p = sigmoid(g, conv2d(g, x, {.out = 2, .kernel = 3, .padding = 1}, "local"), "detections");
   const Id a = slice(g, p, 1, 0, 1, 1, "a"), b = slice(g, p, 1, 1, 1, 1, "b");
-  const Id near = shifted_max(g, b, {-1, 1, -1, 1}, "near"), right = shifted_max(g, multiply(g, b, near, -1, "bound"), {-7, 7, 1, 7}, "right");
-  const Id three = sigmoid(g, affine_map(g, shifted_sum(g, local_maximum(g, b, 1, "peaks"), {-7, 7, -7, 7}, "sum"), 10, -25, "margin"), "three");
+  const Id near = shifted_max(g, b, {-1, 1, -1, 1}, "near"),
+           right = shifted_max(g, multiply(g, b, near, -1, "bound"), {-7, 7, 1, 7}, "right");
+  const Id three = sigmoid(
+      g, affine_map(g, shifted_sum(g, local_maximum(g, b, 1, "peaks"), {-7, 7, -7, 7}, "sum"), 10, -25, "margin"),
+      "three");
   const Id both = affine_map(g, multiply(g, right, three, -1, "both"), -1, 0, "less");
   const Id terms[] = {right, three, both};
   const Id rule = multiply(g, a, affine_map(g, add(g, terms, "either"), -1, 1, "not"), -1, "rule");
@@ -40,7 +43,8 @@ TEST_CASE("shifted maxima and sums are what they say") {
   const OffsetBox boxes[] = {{-1, 2, -3, 0}, {1, 3, 2, 4}, {-4, -2, 0, 0}, {0, 0, 1, 1}, {-6, 6, -5, 5}};
   for (const OffsetBox& b : boxes)
     for (const bool largest : {true, false}) {
-      Net net({1, 2, 7, 6}, [&](GraphBuilder& g, Id x) { return largest ? shifted_max(g, x, b, "m") : shifted_sum(g, x, b, "s"); });
+      Net net({1, 2, 7, 6},
+              [&](GraphBuilder& g, Id x) { return largest ? shifted_max(g, x, b, "m") : shifted_sum(g, x, b, "s"); });
       REQUIRE(net.result(1) == net.image(1));
       const GradientRule rule;
       Walked walked(net, everywhere(net, rule), {.batch = 2});
@@ -57,7 +61,8 @@ TEST_CASE("shifted maxima and sums are what they say") {
                 const double there = static_cast<double>(x[static_cast<std::size_t>(plane * 42 + u * 6 + v)]);
                 expected = largest ? std::max(expected, there) : expected + there;
               }
-            CHECK(y[static_cast<std::size_t>(plane * 42 + i * 6 + j)] == doctest::Approx(expected).epsilon(tolerance(1e-12, 1e-5)));
+            CHECK(y[static_cast<std::size_t>(plane * 42 + i * 6 + j)] ==
+                  doctest::Approx(expected).epsilon(tolerance(1e-12, 1e-5)));
           }
     }
 }
@@ -75,14 +80,16 @@ TEST_CASE("a radius beyond the map means all of it") {
   Net net({1, 1, 3, 5}, [](GraphBuilder& g, Id x) { return local_maximum(g, x, 0x7fffffff); });
   const GradientRule rule;
   Walked walked(net, everywhere(net, rule), {});
-  CHECK(walked.forward({1, 1, 0, 3, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, 4}, 1) == Values({0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0}));
+  CHECK(walked.forward({1, 1, 0, 3, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0, 4}, 1) ==
+        Values({0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0}));
 }
 
 TEST_CASE("a soft rule: its gradient by differences") {
   Net net({1, 2, 8, 8}, rule_net);
   const GradientRule rule;
   Walked walked(net, everywhere(net, rule), {});
-  const Values x = random_values(net.image(1).size(), 5), direction = random_values(net.image(1).size(), 6), seed = random_values(4, 7);
+  const Values x = random_values(net.image(1).size(), 5), direction = random_values(net.image(1).size(), 6),
+               seed = random_values(4, 7);
   const double h = sizeof(real) == 8 ? 1e-6 : 1e-3;
   const auto objective = [&](double t) {
     Values at = x;
@@ -99,7 +106,8 @@ TEST_CASE("DeepLIFT is complete through a rule; relevance of rules and detection
   const Values x = random_values(net.image(2).size(), 8), x0 = random_values(net.image(2).size(), 9);
   const DeepLiftRescale rescale;
   Walked deep(net, everywhere(net, rescale), {.batch = 2, .reference = true});
-  const Values y0 = deep.forward_reference(x0, 2), y = deep.forward(x, 2), one = seed_at(y, 2, 1, false), m = deep.back(one);
+  const Values y0 = deep.forward_reference(x0, 2), y = deep.forward(x, 2), one = seed_at(y, 2, 1, false),
+               m = deep.back(one);
   double total = 0, expected = 0;
   for (std::size_t i = 0; i < x.size(); ++i) total += static_cast<double>(m[i]) * (x[i] - x0[i]);
   for (std::size_t i = 0; i < y.size(); ++i) expected += static_cast<double>(one[i]) * (y[i] - y0[i]);
@@ -110,7 +118,8 @@ TEST_CASE("DeepLIFT is complete through a rule; relevance of rules and detection
   o.rule.kind = LrpKind::epsilon;
   o.rule.epsilon = 1e-12f;
   Composed rules(net, o);
-  std::vector<Id> evidence(net.graph.nodes[net.node("evidence")].in.begin(), net.graph.nodes[net.node("evidence")].in.end());
+  std::vector<Id> evidence(net.graph.nodes[net.node("evidence")].in.begin(),
+                           net.graph.nodes[net.node("evidence")].in.end());
   Walked lrp(net, rules.rules, {.batch = 2, .keep = evidence});
   const Values scores = lrp.forward(x, 2), seed = seed_at(scores, 2, 2, true);
   lrp.back(seed);
@@ -128,7 +137,8 @@ TEST_CASE("DeepLIFT is complete through a rule; relevance of rules and detection
   CHECK(lines[net.node("rule")].in.sum == doctest::Approx(of_rule).epsilon(tolerance(1e-9, 1e-3)));
   // Through its "not" (1 - x), the constant takes its share, and nothing is lost.
   const LedgerLine& negation = lines[net.node("not")];
-  CHECK(negation.in.sum + negation.absorbed.absorbed_by_bias + negation.absorbed.absorbed_by_stabiliser == doctest::Approx(negation.out.sum).epsilon(tolerance(1e-6, 1e-3)));
+  CHECK(negation.in.sum + negation.absorbed.absorbed_by_bias + negation.absorbed.absorbed_by_stabiliser ==
+        doctest::Approx(negation.out.sum).epsilon(tolerance(1e-6, 1e-3)));
 }
 
 TEST_CASE("rule ops refuse what they cannot mean") {

@@ -1,5 +1,5 @@
-// Architectures against torchvision (tests/golden/make_state_dicts.py): published sizes, names and shapes, values; and the laws
-// of explanation on the real networks.
+// Architectures against torchvision (tests/golden/make_state_dicts.py): published sizes, names and shapes, values; and
+// the laws of explanation on the real networks.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -35,7 +35,8 @@ namespace {
 
 // The graph of an architecture without memory for its parameters.
 struct Structure {
-  Structure(const Architecture& a, Shape image, int classes, bool auxiliary) : memory(std::size_t{64} << 20), arena(memory.data(), memory.size()), g(arena, 4096, 40000) {
+  Structure(const Architecture& a, Shape image, int classes, bool auxiliary)
+      : memory(std::size_t{64} << 20), arena(memory.data(), memory.size()), g(arena, 4096, 40000) {
     Network net{g, classes, auxiliary};
     g.output(a.body(net, g.input(image)));
     REQUIRE_MESSAGE(g.ok(), (std::string(g.failure().node) + ": " + g.failure().what));
@@ -143,10 +144,13 @@ TEST_CASE("occlusion that computes only what a window changes is occlusion") {
     Shape image;
     const char *window, *stride;
   };
-  // Windows at all places of the stride's residues, cut at borders, of uneven sides; strides, pools in ceil mode, joins.
-  for (const Case& c : {Case{"resnet18", {1, 3, 96, 64}, "9x7", "11x13"}, Case{"resnet20", {1, 3, 32, 32}, "5x4", "7x3"}, Case{"googlenet", {1, 3, 65, 96}, "8", "16"},
-                        Case{"vgg11-bn-cifar", {1, 3, 32, 32}, "4", "6"}, Case{"alexnet", {1, 3, 127, 96}, "12", "20"}, Case{"densenet-bc-100", {1, 3, 32, 32}, "3", "12"},
-                        Case{"lenet5", {1, 1, 28, 28}, "3", "2"}, Case{"resnet50", {1, 3, 65, 64}, "10x6", "17"}}) {
+  // Windows at all places of the stride's residues, cut at borders, of uneven sides; strides, pools in ceil mode,
+  // joins.
+  for (const Case& c :
+       {Case{"resnet18", {1, 3, 96, 64}, "9x7", "11x13"}, Case{"resnet20", {1, 3, 32, 32}, "5x4", "7x3"},
+        Case{"googlenet", {1, 3, 65, 96}, "8", "16"}, Case{"vgg11-bn-cifar", {1, 3, 32, 32}, "4", "6"},
+        Case{"alexnet", {1, 3, 127, 96}, "12", "20"}, Case{"densenet-bc-100", {1, 3, 32, 32}, "3", "12"},
+        Case{"lenet5", {1, 1, 28, 28}, "3", "2"}, Case{"resnet50", {1, 3, 65, 64}, "10x6", "17"}}) {
     CAPTURE(std::string(c.name));
     const Model model = planted_model(c.name, c.image);
     const Images x = planted_images(model.image_shape(), 2);
@@ -155,16 +159,20 @@ TEST_CASE("occlusion that computes only what a window changes is occlusion") {
     request.settings = {{"window", c.window}, {"stride", c.stride}, {"fill", "0.3"}};
     const Explanation changed = explain(model, engine, x, request);
     request.memory_budget = 1;  // one window at a time
-    const Explanation single = explain(model, engine, {model.image_shape(), {x.data.begin(), x.data.begin() + model.image_shape().size()}}, request);
+    const Explanation single = explain(
+        model, engine, {model.image_shape(), {x.data.begin(), x.data.begin() + model.image_shape().size()}}, request);
     request.memory_budget = std::size_t{512} << 20;
     request.settings["recompute"] = "all";
     const Explanation all = explain(model, engine, x, request);
     // Differences of scores: roundoff is relative to the scores.
-    const double size = std::max(std::abs(all.score[0]), std::abs(all.score[1])), largest = *std::max_element(all.relevance.begin(), all.relevance.end());
+    const double size = std::max(std::abs(all.score[0]), std::abs(all.score[1])),
+                 largest = *std::max_element(all.relevance.begin(), all.relevance.end());
     CHECK(largest > 1e-3 * size);
     double worst = 0, worst_single = 0;
-    for (std::size_t i = 0; i < all.relevance.size(); ++i) worst = std::max(worst, std::abs(double{changed.relevance[i]} - all.relevance[i]));
-    for (std::size_t i = 0; i < single.relevance.size(); ++i) worst_single = std::max(worst_single, std::abs(double{single.relevance[i]} - all.relevance[i]));
+    for (std::size_t i = 0; i < all.relevance.size(); ++i)
+      worst = std::max(worst, std::abs(double{changed.relevance[i]} - all.relevance[i]));
+    for (std::size_t i = 0; i < single.relevance.size(); ++i)
+      worst_single = std::max(worst_single, std::abs(double{single.relevance[i]} - all.relevance[i]));
     CHECK(worst < 2e-5 * size);
     CHECK(worst_single < 2e-5 * size);
     CHECK(changed.score == all.score);
@@ -177,7 +185,8 @@ TEST_CASE("occlusion that computes only what a window changes is occlusion") {
   REQUIRE(runs != nullptr);
   CHECK(runs->share() < 0.55);
   // A window as large as the image leaves nothing to save.
-  CHECK(WindowedRuns::make(resnet, engine, {{0}, {224}}, {{0}, {224}}, resnet.logits(), std::size_t{512} << 20) == nullptr);
+  CHECK(WindowedRuns::make(resnet, engine, {{0}, {224}}, {{0}, {224}}, resnet.logits(), std::size_t{512} << 20) ==
+        nullptr);
 }
 
 TEST_CASE("a merged network is the same function, and LRP-0 the same map") {
@@ -206,7 +215,9 @@ TEST_CASE("a merged network is the same function, and LRP-0 the same map") {
   }
 }
 
-TEST_CASE("weights prepared for the kernels once are those prepared each time, also where convolutions of other strides share them") {
+TEST_CASE(
+    "weights prepared for the kernels once are those prepared each time, also where convolutions of other strides "
+    "share them") {
   Model model("net", {1, 6, 12, 12}, [](GraphBuilder& g, Id x) {
     const Id first = conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv");
     Conv2d* const op = g.make<Conv2d>();
@@ -214,7 +225,8 @@ TEST_CASE("weights prepared for the kernels once are those prepared each time, a
     op->kernel_h = op->kernel_w = 3;
     op->stride_h = op->stride_w = 2;
     const Id inputs[] = {first};
-    const std::vector<Id> parameters(g.nodes()[g.values()[first].producer].par.begin(), g.nodes()[g.values()[first].producer].par.end());
+    const std::vector<Id> parameters(g.nodes()[g.values()[first].producer].par.begin(),
+                                     g.nodes()[g.values()[first].producer].par.end());
     return linear(g, flatten(g, g.add_shared(op, inputs, parameters, "strided")), 3, "fc");
   });
   plant(model);
@@ -238,7 +250,8 @@ TEST_CASE("weights prepared for the kernels once are those prepared each time, a
   const std::vector<real> want = gradient(each_time);
   CHECK(*std::max_element(want.begin(), want.end()) > 0);
   for (int run = 0; run < 2; ++run) CHECK(gradient(prepared) == want);
-  if (kernels::active() != kernels::Isa::reference) CHECK(prepared.plan().prepared_count == 4);  // twice forward, twice back
+  if (kernels::active() != kernels::Isa::reference)
+    CHECK(prepared.plan().prepared_count == 4);  // twice forward, twice back
 }
 
 TEST_CASE("merging: transposed convolutions with groups, scales behind norms, shared weights and several readers") {
@@ -252,9 +265,25 @@ TEST_CASE("merging: transposed convolutions with groups, scales behind norms, sh
     CHECK(difference(predict(merged, engine, x), predict(model, engine, x)) < 1e-5);
     CHECK(merged.graph().find("norm") == no_id);
   };
-  check([](GraphBuilder& g, Id x) { return scale(g, batch_norm(g, conv_transpose2d(g, x, {.out = 6, .kernel = 3, .stride = 2, .groups = 2, .bias = false}, "conv"), "norm"), "scale"); }, 1);
-  check([](GraphBuilder& g, Id x) { return batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .groups = 2}, "conv"), "norm"); }, 1);
-  check([](GraphBuilder& g, Id x) { return affine_map(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .bias = false}, "conv"), "norm"), -2, 0.5f, "map"); }, 1);
+  check(
+      [](GraphBuilder& g, Id x) {
+        return scale(
+            g,
+            batch_norm(g,
+                       conv_transpose2d(g, x, {.out = 6, .kernel = 3, .stride = 2, .groups = 2, .bias = false}, "conv"),
+                       "norm"),
+            "scale");
+      },
+      1);
+  check([](GraphBuilder& g,
+           Id x) { return batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .groups = 2}, "conv"), "norm"); },
+        1);
+  check(
+      [](GraphBuilder& g, Id x) {
+        return affine_map(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .bias = false}, "conv"), "norm"), -2,
+                          0.5f, "map");
+      },
+      1);
   // A norm that is not the only reader stays, and so does one behind a shared weight.
   const Model read_twice("net", {1, 4, 6, 5}, [](GraphBuilder& g, Id x) {
     const Id h = conv2d(g, x, {.out = 4, .kernel = 1}, "conv");
@@ -268,12 +297,14 @@ TEST_CASE("merging: transposed convolutions with groups, scales behind norms, sh
       Conv2d* const op = b.make<Conv2d>();
       op->out = 4;
       const Id inputs[] = {in};
-      const std::vector<Id> parameters(b.nodes()[b.values()[first].producer].par.begin(), b.nodes()[b.values()[first].producer].par.end());
+      const std::vector<Id> parameters(b.nodes()[b.values()[first].producer].par.begin(),
+                                       b.nodes()[b.values()[first].producer].par.end());
       return b.add_shared(op, inputs, parameters, "again");
     };
     const Id conv = conv2d(g, x, {.out = 4, .kernel = 1}, "conv");
     const Id again = reused(g, relu(g, batch_norm(g, conv, "norm"), "relu"), conv);
-    const Id own = conv2d(g, relu(g, batch_norm(g, again, "norm2"), "relu2"), {.out = 5, .kernel = 3, .bias = false}, "own");
+    const Id own =
+        conv2d(g, relu(g, batch_norm(g, again, "norm2"), "relu2"), {.out = 5, .kernel = 3, .bias = false}, "own");
     return linear(g, flatten(g, batch_norm(g, own, "norm3")), 3, "fc");
   });
   plant(shared);
@@ -327,9 +358,12 @@ TEST_CASE("LRP and DeepLIFT on DenseNet-121 and GoogLeNet as they are: complete,
     for (std::size_t n = 0; n < 2; ++n) {
       CHECK(std::abs(sum(both, n) - both.score[n]) < 2e-3 * std::abs(both.score[n]));
       const auto each = static_cast<std::size_t>(model.image_shape().size());
-      const std::vector<real> alone(x.data.begin() + static_cast<std::ptrdiff_t>(n * each), x.data.begin() + static_cast<std::ptrdiff_t>((n + 1) * each));
+      const std::vector<real> alone(x.data.begin() + static_cast<std::ptrdiff_t>(n * each),
+                                    x.data.begin() + static_cast<std::ptrdiff_t>((n + 1) * each));
       const Explanation one = explain(model, engine, {model.image_shape(), alone}, request);
-      CHECK(difference({both.relevance.begin() + static_cast<std::ptrdiff_t>(n * each), both.relevance.begin() + static_cast<std::ptrdiff_t>((n + 1) * each)}, one.relevance) < 1e-4);
+      CHECK(difference({both.relevance.begin() + static_cast<std::ptrdiff_t>(n * each),
+                        both.relevance.begin() + static_cast<std::ptrdiff_t>((n + 1) * each)},
+                       one.relevance) < 1e-4);
     }
     request.method = "deeplift";
     request.settings.clear();
@@ -363,7 +397,8 @@ TEST_CASE("GoogLeNet trains all its heads, and no other run computes the auxilia
   for (const Value& v : model.graph().values) {
     if (v.kind != ValueKind::parameter || !std::string(v.name).ends_with("weight")) continue;
     CAPTURE(std::string(v.name));
-    CHECK_FALSE(std::equal(before.begin() + v.offset, before.begin() + v.offset + v.shape.size(), model.parameters.begin() + v.offset));
+    CHECK_FALSE(std::equal(before.begin() + v.offset, before.begin() + v.offset + v.shape.size(),
+                           model.parameters.begin() + v.offset));
   }
   const Model back = Model::load(o.out);
   CHECK(back.auxiliary.size() == 2);
@@ -389,21 +424,29 @@ TEST_CASE("state dicts: round trip, wrappers, maps, and what does not fit") {
   const auto rewritten = [&](const std::function<std::string(const std::string&)>& name, const std::string& without) {
     io::SafetensorsWriter file(folder / "other.safetensors");
     for (const Value& v : model.graph().values)
-      if (v.kind == ValueKind::parameter && v.name != without) file.add(name(v.name), file_shape(v), model.parameters.data() + v.offset);
+      if (v.kind == ValueKind::parameter && v.name != without)
+        file.add(name(v.name), file_shape(v), model.parameters.data() + v.offset);
     file.commit();
     return folder / "other.safetensors";
   };
-  CHECK(import_state_dict(rewritten([](const std::string& n) { return "module." + n; }, ""), {"resnet20", {}, {}}).parameters == model.parameters);
+  CHECK(import_state_dict(rewritten([](const std::string& n) { return "module." + n; }, ""), {"resnet20", {}, {}})
+            .parameters == model.parameters);
   const auto head = [](const std::string& n) { return n.starts_with("linear") ? "fc" + n.substr(6) : n; };
   CHECK(import_state_dict(rewritten(head, ""), {"resnet20", {}, {{"fc.", "linear."}}}).parameters == model.parameters);
-  CHECK_THROWS_WITH_AS(import_state_dict(rewritten(head, ""), {"resnet20", {}, {}}), doctest::Contains("has no tensor 'linear.weight'"), Error);
+  CHECK_THROWS_WITH_AS(import_state_dict(rewritten(head, ""), {"resnet20", {}, {}}),
+                       doctest::Contains("has no tensor 'linear.weight'"), Error);
   const auto same = [](const std::string& n) { return n; };
-  CHECK_THROWS_WITH_AS(import_state_dict(rewritten(same, "layer2.1.bn2.bias"), {"resnet20", {}, {}}), doctest::Contains("lacks layer2.1.bn2.bias"), Error);
-  CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet32", {}, {}}), doctest::Contains("lacks layer1.3.conv1.weight"), Error);
-  CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet99", {}, {}}), doctest::Contains("unknown model 'resnet99'"), Error);
+  CHECK_THROWS_WITH_AS(import_state_dict(rewritten(same, "layer2.1.bn2.bias"), {"resnet20", {}, {}}),
+                       doctest::Contains("lacks layer2.1.bn2.bias"), Error);
+  CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet32", {}, {}}), doctest::Contains("lacks layer1.3.conv1.weight"),
+                       Error);
+  CHECK_THROWS_WITH_AS(import_state_dict(path, {"resnet99", {}, {}}), doctest::Contains("unknown model 'resnet99'"),
+                       Error);
 }
 
-TEST_CASE("optimisers: within the walk and after it, the same bits; what is frozen stays; the first steps are those of the formulas") {
+TEST_CASE(
+    "optimisers: within the walk and after it, the same bits; what is frozen stays; the first steps are those of the "
+    "formulas") {
   const Engine engine(2);
   const Model origin = make_model("resnet20", {1, 3, 16, 16}, 5, 7);
   const Graph& g = origin.graph();
@@ -420,17 +463,20 @@ TEST_CASE("optimisers: within the walk and after it, the same bits; what is froz
   // Half of the block moves: up to some parameter's end.
   std::int64_t end = 0;
   for (const Value& v : g.values)
-    if (v.kind == ValueKind::parameter && v.offset < static_cast<std::int64_t>(origin.parameters.size()) / 2) end = std::max(end, v.offset + v.shape.size());
+    if (v.kind == ValueKind::parameter && v.offset < static_cast<std::int64_t>(origin.parameters.size()) / 2)
+      end = std::max(end, v.offset + v.shape.size());
   for (const Optimizer kind : {Optimizer::sgd, Optimizer::nesterov, Optimizer::adam, Optimizer::adamw}) {
     CAPTURE(static_cast<int>(kind));
     std::vector<real> moved[2], first_gradients;
     for (const bool within : {false, true}) {
-      std::vector<real> parameters = origin.parameters, first(parameters.size(), 0), second(parameters.size(), 0), gradients(parameters.size(), 0);
+      std::vector<real> parameters = origin.parameters, first(parameters.size(), 0), second(parameters.size(), 0),
+                        gradients(parameters.size(), 0);
       OptimizerStep step;
       step.optimizer = kind, step.momentum = 0.9f, step.weight_decay = 0.01f, step.lr = 0.05f;
       step.parameters = parameters.data(), step.first = first.data(), step.second = second.data();
       for (const Value& v : g.values)
-        if (v.kind == ValueKind::parameter && v.trainable && v.offset < end) step.moving.emplace_back(v.offset, v.offset + v.shape.size());
+        if (v.kind == ValueKind::parameter && v.trainable && v.offset < end)
+          step.moving.emplace_back(v.offset, v.offset + v.shape.size());
       PlanRequest own = request;
       own.updater = within ? &step : nullptr;
       Session session(engine, own, parameters.data(), within ? nullptr : gradients.data());
@@ -445,13 +491,17 @@ TEST_CASE("optimisers: within the walk and after it, the same bits; what is froz
           // Momentum starts with the gradient itself.
           for (const auto& [from, to] : step.moving)
             for (auto k = static_cast<std::size_t>(from); k < static_cast<std::size_t>(to); ++k)
-              CHECK(parameters[k] == doctest::Approx(origin.parameters[k] - 0.05f * (gradients[k] + 0.01f * origin.parameters[k])).epsilon(1e-5));
+              CHECK(parameters[k] ==
+                    doctest::Approx(origin.parameters[k] - 0.05f * (gradients[k] + 0.01f * origin.parameters[k]))
+                        .epsilon(1e-5));
         }
       }
       moved[within] = parameters;
       std::size_t changed = 0;
       for (const Value& v : g.values)
-        for (auto k = static_cast<std::size_t>(v.offset); v.kind == ValueKind::parameter && v.trainable && k < static_cast<std::size_t>(v.offset + v.shape.size()); ++k) {
+        for (auto k = static_cast<std::size_t>(v.offset);
+             v.kind == ValueKind::parameter && v.trainable && k < static_cast<std::size_t>(v.offset + v.shape.size());
+             ++k) {
           changed += parameters[k] != origin.parameters[k] ? 1u : 0u;
           if (v.offset >= end) CHECK(parameters[k] == origin.parameters[k]);
         }

@@ -1,4 +1,5 @@
-// Networks with planted parameters: values that depend on a name and an index alone, the same in tests/golden/make_state_dicts.py.
+// Networks with planted parameters: values that depend on a name and an index alone, the same in
+// tests/golden/make_state_dicts.py.
 #pragma once
 
 #include <cmath>
@@ -30,8 +31,11 @@ inline std::vector<real> planted(const std::string& name, const std::vector<std:
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     z ^= z >> 31;
     const double u = static_cast<double>(z >> 40) / 16777216.0;
-    const double v = name == "image" ? 2 * u - 1 : name.ends_with("running_var") ? 0.75 + 0.5 * u
-                   : shape.size() > 1 ? (2 * u - 1) * std::sqrt(6.0 / static_cast<double>(fan_in)) : name.ends_with("weight") ? 0.5 + u : 0.2 * (u - 0.5);
+    const double v = name == "image"                 ? 2 * u - 1
+                     : name.ends_with("running_var") ? 0.75 + 0.5 * u
+                     : shape.size() > 1              ? (2 * u - 1) * std::sqrt(6.0 / static_cast<double>(fan_in))
+                     : name.ends_with("weight")      ? 0.5 + u
+                                                     : 0.2 * (u - 0.5);
     out.push_back(static_cast<real>(v));
   }
   return out;

@@ -20,6 +20,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from run import find
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PRODUCT, REDUCE, CHANNELS, ELEMENTS = (f'kernels/cuda/{f}.h' for f in ('product', 'reduce', 'channels', 'elementwise'))
 FAMILIES = ('conv', 'eltwise', 'explain', 'filters', 'gemm', 'norm', 'optim', 'pool', 'reduce', 'resize', 'softmax')
@@ -90,7 +93,7 @@ FAULTS = [
     (FILTERS, 'return image() * channels + filter(); }', 'return filter() * channels + image(); }', 'filters: image and filter swapped', 'filter_state', [], {}),
     (FILTERS, 'workspace(count * 4 * sizeof(double)', 'workspace(count * 3 * sizeof(double)', 'filters: workspace too small', 'filter_state', [], {}),
     (FILTERS, 'for (std::int64_t t = threadIdx.x; t <= shape.places; t += kMapBlock)', 'for (std::int64_t t = threadIdx.x; t < shape.places; t += kMapBlock)', 'filter loss: no score of the negative template', 'filter_loss', [], {}),
-    (RESIZE, 'if (tap(middle).at[1] < p) low', 'if (tap(middle).at[1] <= p) low', 'resize, way back: the first reader forgotten', 'resize_backward', [], {}),
+    (RESIZE, 'if (tap(middle).at[1] < p)\n        low', 'if (tap(middle).at[1] <= p)\n        low', 'resize, way back: the first reader forgotten', 'resize_backward', [], {}),
 ]
 ORDERS = ('greedy', 'reverse', 'random')
 FLAGS = ['-std=c++20', '-O1', '-fPIC', '-ffp-contract=off', '-mavx2', '-mfma', '-w']
@@ -177,7 +180,8 @@ def try_fault(number, base, folder, arguments):
     full = os.path.join(source, path)
     text = open(full).read()
     with open(full, 'w') as f:
-        f.write(text.replace(old, new, 1))
+        begin, end = find(text, old)
+        f.write(text[:begin] + new + text[end:])
     result = {}
     # Emulated tensor cores and checked products are slow; what they can see shows in some of the cases.
     for layer in [l for l in ('plain', 'check') if l in arguments.layers]:
@@ -211,7 +215,7 @@ def main():
     parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--texts', action='store_true')
     arguments = parser.parse_args()
-    lost = [f'{path}: the text of "{what}" is not there' for path, old, _, what, *_ in FAULTS if old not in open(os.path.join(ROOT, path)).read()]
+    lost = [f'{path}: the text of "{what}" is not there' for path, old, _, what, *_ in FAULTS if not find(open(os.path.join(ROOT, path)).read(), old)]
     if lost or arguments.texts:
         sys.exit('\n'.join(lost) or 0)
     arguments.tests = os.path.abspath(arguments.tests)

@@ -106,6 +106,20 @@ FAULTS = [
 TESTS = ['tests/laws_double', 'tests/laws', 'tests/host']
 
 
+def squeezed(text):
+    """The text without white space, and where each of its characters stands in `text`: layout is the formatter's."""
+    places = [i for i, c in enumerate(text) if not c.isspace()]
+    return ''.join(text[i] for i in places), places
+
+
+def find(text, old):
+    """Where `old` stands in `text`, white space apart: begin and end, or None."""
+    packed, places = squeezed(text)
+    wanted, _ = squeezed(old)
+    at = packed.find(wanted)
+    return None if at < 0 else (places[at], places[at + len(wanted) - 1] + 1)
+
+
 def run(command, **options):
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
 
@@ -117,7 +131,7 @@ def main():
     arguments = parser.parse_args()
     chosen = arguments.only
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    lost = [f'{path}: the text of "{what}" is not there' for path, old, _, what in FAULTS if old not in open(os.path.join(root, path)).read()]
+    lost = [f'{path}: the text of "{what}" is not there' for path, old, _, what in FAULTS if not find(open(os.path.join(root, path)).read(), old)]
     if lost or arguments.texts:
         sys.exit('\n'.join(lost) or 0)
     folder = tempfile.mkdtemp(prefix='vitrine-mutation-')
@@ -134,7 +148,8 @@ def main():
         full = os.path.join(source, path)
         text = open(full).read()
         with open(full, 'w') as f:
-            f.write(text.replace(old, new, 1))
+            begin, end = find(text, old)
+            f.write(text[:begin] + new + text[end:])
         caught = ''
         built = run(['ninja', '-C', build] + TESTS)
         if built.returncode:

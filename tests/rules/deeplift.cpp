@@ -1,5 +1,5 @@
-// DeepLIFT: golden values of the specification (attribution.md 2.4, 5.6), completeness on every network, and the sums that
-// peers get wrong (overlapping pools, residual sums, reused activations).
+// DeepLIFT: golden values of the specification (attribution.md 2.4, 5.6), completeness on every network, and the sums
+// that peers get wrong (overlapping pools, residual sums, reused activations).
 #include <array>
 
 #include "core/parallel.h"
@@ -13,7 +13,8 @@ TEST_SUITE_BEGIN("rules");
 namespace {
 
 // Contributions of every input element to one output, for a batch.
-Values rescale(Net& net, const Values& x, const Values& x0, std::int32_t batch, std::size_t target, double* gap = nullptr) {
+Values rescale(Net& net, const Values& x, const Values& x0, std::int32_t batch, std::size_t target,
+               double* gap = nullptr) {
   const DeepLiftRescale rule;
   Walked w(net, everywhere(net, rule), {.batch = batch, .reference = true});
   REQUIRE_MESSAGE(w.status == Status::ok, w.failure.what);
@@ -23,13 +24,15 @@ Values rescale(Net& net, const Values& x, const Values& x0, std::int32_t batch, 
   const std::size_t k = y.size() / static_cast<std::size_t>(batch);
   if (gap != nullptr) {
     double difference = 0;
-    for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n) difference += static_cast<double>(y[n * k + target]) - y0[n * k + target];
+    for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n)
+      difference += static_cast<double>(y[n * k + target]) - y0[n * k + target];
     *gap = sum(r) - difference;
   }
   return r;
 }
 
-Values reveal_cancel(Net& net, const Values& x, const Values& x0, std::int32_t batch, std::size_t target, double* gap = nullptr, bool reveal = true) {
+Values reveal_cancel(Net& net, const Values& x, const Values& x0, std::int32_t batch, std::size_t target,
+                     double* gap = nullptr, bool reveal = true) {
   std::vector<std::byte> memory(std::size_t{1} << 22);
   Arena arena(memory.data(), memory.size());
   DeepLiftParts parts;
@@ -46,7 +49,8 @@ Values reveal_cancel(Net& net, const Values& x, const Values& x0, std::int32_t b
   const std::size_t k = y.size() / static_cast<std::size_t>(batch);
   if (gap != nullptr) {
     double difference = 0;
-    for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n) difference += static_cast<double>(y[n * k + target]) - y0[n * k + target];
+    for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n)
+      difference += static_cast<double>(y[n * k + target]) - y0[n * k + target];
     *gap = sum(r) - difference;
   }
   return r;
@@ -129,7 +133,10 @@ TEST_CASE("a batch equals its pairs one by one") {
   const std::size_t each = x.size() / 2;
   const Values all = rescale(net, x, x0, 2, 2), reveal = reveal_cancel(net, x, x0, 2, 2);
   for (std::size_t n = 0; n < 2; ++n) {
-    const auto part = [&](const Values& v) { return Values(v.begin() + static_cast<std::ptrdiff_t>(n * each), v.begin() + static_cast<std::ptrdiff_t>((n + 1) * each)); };
+    const auto part = [&](const Values& v) {
+      return Values(v.begin() + static_cast<std::ptrdiff_t>(n * each),
+                    v.begin() + static_cast<std::ptrdiff_t>((n + 1) * each));
+    };
     CHECK(difference(rescale(net, part(x), part(x0), 1, 2), part(all)) < tolerance(1e-12, 1e-4));
     CHECK(difference(reveal_cancel(net, part(x), part(x0), 1, 2), part(reveal)) < tolerance(1e-12, 2e-3));
   }
@@ -141,7 +148,8 @@ TEST_CASE("one reference for all images gives what a reference each gives, and l
     const DeepLiftRescale rule;
     const std::int32_t batch = 3;
     ThreadPool pool(3);
-    Walked one(net, everywhere(net, rule), {.batch = batch, .reference = true, .parallel = &pool, .one_reference = true});
+    Walked one(net, everywhere(net, rule),
+               {.batch = batch, .reference = true, .parallel = &pool, .one_reference = true});
     REQUIRE_MESSAGE(one.status == Status::ok, one.failure.what);
     const Values x0 = random_values(net.image(1).size(), 21);
     Values each;
@@ -149,7 +157,8 @@ TEST_CASE("one reference for all images gives what a reference each gives, and l
     one.forward_reference(x0, 1);
     // The last batch is smaller.
     for (const std::int32_t images : {batch, batch, 2}) {
-      const Values x = random_values(net.image(images).size(), 22 + static_cast<std::uint64_t>(images)), from(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(x.size()));
+      const Values x = random_values(net.image(images).size(), 22 + static_cast<std::uint64_t>(images)),
+                   from(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(x.size()));
       const Values y = one.forward(x, images);
       Values r = one.back(seed_at(y, images, 1, false));
       for (std::size_t i = 0; i < r.size(); ++i) r[i] *= x[i] - from[i];
@@ -161,12 +170,21 @@ TEST_CASE("one reference for all images gives what a reference each gives, and l
     check(n.name, net);
   }
   // The reference image itself is read on the way back.
-  Net pooled({1, 2, 8, 7}, [](GraphBuilder& g, Id x) { return linear(g, flatten(g, relu(g, max_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1}, "pool"))), 2, "fc"); });
+  Net pooled({1, 2, 8, 7}, [](GraphBuilder& g, Id x) {
+    return linear(g, flatten(g, relu(g, max_pool(g, x, {.kernel = 3, .stride = 2, .padding = 1}, "pool"))), 2, "fc");
+  });
   check("pool first", pooled);
-  Net normed({1, 5, 3, 3}, [](GraphBuilder& g, Id x) { return linear(g, flatten(g, local_response_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv"), 3, "lrn", 0.8f)), 2, "fc"); });
+  Net normed({1, 5, 3, 3}, [](GraphBuilder& g, Id x) {
+    return linear(
+        g,
+        flatten(g, local_response_norm(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv"), 3, "lrn", 0.8f)),
+        2, "fc");
+  });
   check("local response norm", normed);
   // Threads' shares begin within images.
-  Net large({1, 1, 80, 80}, [](GraphBuilder& g, Id x) { return linear(g, flatten(g, relu(g, conv2d(g, x, {.out = 7, .kernel = 3, .padding = 1}, "conv"))), 2, "fc"); });
+  Net large({1, 1, 80, 80}, [](GraphBuilder& g, Id x) {
+    return linear(g, flatten(g, relu(g, conv2d(g, x, {.out = 7, .kernel = 3, .padding = 1}, "conv"))), 2, "fc");
+  });
   check("large", large);
 }
 
@@ -175,7 +193,8 @@ TEST_CASE("one reference for all images: what it refuses") {
   const DeepLiftRescale rule;
   CHECK(Walked(net, everywhere(net, rule), {.one_reference = true}).status == Status::bad_argument);
   ReplaceOutput watcher;
-  CHECK(Walked(net, everywhere(net, rule), {.reference = true, .observer = &watcher, .one_reference = true}).status == Status::bad_argument);
+  CHECK(Walked(net, everywhere(net, rule), {.reference = true, .observer = &watcher, .one_reference = true}).status ==
+        Status::bad_argument);
   Walked w(net, everywhere(net, rule), {.batch = 2, .reference = true, .one_reference = true});
   const Values two(net.image(2).size());
   CHECK(w.run->forward_reference(w.context(), {const_cast<real*>(two.data()), net.image(2)}) == Status::bad_shape);
@@ -195,7 +214,8 @@ TEST_CASE("RevealCancel where all contributions have one sign equals Rescale") {
 
 TEST_CASE("where an activation's input does not differ, Rescale takes the derivative at the reference") {
   // z = x1 - x2 is 1 in both runs although both inputs differ: their contributions are 1 and -1, not 0.
-  Net net({1, 2, 1, 1}, [](GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 1, "z", false)), 1, "y", false); });
+  Net net({1, 2, 1, 1},
+          [](GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 1, "z", false)), 1, "y", false); });
   net.set_parameter("z.weight", {1, -1});
   net.set_parameter("y.weight", {1});
   const Values r = rescale(net, {2, 1}, {1, 0}, 1, 0), v = reveal_cancel(net, {2, 1}, {1, 0}, 1, 0, nullptr, false);

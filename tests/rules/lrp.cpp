@@ -17,7 +17,8 @@ LrpOptions with(LrpKind kind, BiasMode bias = BiasMode::kept) {
   return o;
 }
 
-Values relevance_of(Net& net, const LrpOptions& o, const Values& x, const Values& r, bool nonnegative = false, Ledger* ledger = nullptr) {
+Values relevance_of(Net& net, const LrpOptions& o, const Values& x, const Values& r, bool nonnegative = false,
+                    Ledger* ledger = nullptr) {
   const LrpRule rule(o, nonnegative);
   Walked walked(net, everywhere(net, rule), {.ledger = ledger != nullptr});
   REQUIRE_MESSAGE(walked.status == Status::ok, walked.failure.what);
@@ -27,7 +28,8 @@ Values relevance_of(Net& net, const LrpOptions& o, const Values& x, const Values
 
 void check_equal(const Values& found, const std::vector<double>& expected, double bound = 2e-6) {
   REQUIRE(found.size() == expected.size());
-  for (std::size_t i = 0; i < found.size(); ++i) CHECK(std::abs(found[i] - expected[i]) < bound * std::max(1.0, std::abs(expected[i])));
+  for (std::size_t i = 0; i < found.size(); ++i)
+    CHECK(std::abs(found[i] - expected[i]) < bound * std::max(1.0, std::abs(expected[i])));
 }
 
 Net linear_net() {
@@ -44,38 +46,46 @@ TEST_CASE("with images innermost every rule gives the same relevance") {
     Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "bn1"), "relu1");
     h = max_pool(g, h, {.kernel = 2}, "pool1");
     const Id a = relu(g, conv2d(g, h, {.out = 9, .kernel = 3, .stride = 2, .padding = 1}, "conv2"), "relu2");
-    h = relu(g, add(g, conv2d(g, a, {.out = 9, .kernel = 3, .padding = 1, .bias = false}, "conv3"), a, "add3"), "relu3");
+    h = relu(g, add(g, conv2d(g, a, {.out = 9, .kernel = 3, .padding = 1, .bias = false}, "conv3"), a, "add3"),
+             "relu3");
     return linear(g, relu(g, linear(g, flatten(g, h, "flatten"), 20, "fc1"), "relu4"), 5, "fc2");
   });
   const std::vector<Id> all = results(net);
   const float low[] = {-3, -2}, high[] = {3, 4};
-  const Composite composites[] = {Composite::uniform,           Composite::epsilon_plus,         Composite::epsilon_plus_flat,         Composite::epsilon_gamma_box,
-                                  Composite::epsilon_alpha2_beta1, Composite::excitation_backprop};
+  const Composite composites[] = {
+      Composite::uniform,           Composite::epsilon_plus,         Composite::epsilon_plus_flat,
+      Composite::epsilon_gamma_box, Composite::epsilon_alpha2_beta1, Composite::excitation_backprop};
   // Where kernels know of no vectors there is little to compare: a few images, and a few less.
   const bool vectors = kernel_table().takes_lanes != nullptr;
   const std::int32_t whole = vectors ? 32 : 4, part = vectors ? 20 : 3;
   const auto compare = [&](const std::vector<const Rule*>& rules) {
-    Walked tight(net, rules, {.batch = whole}), loose(net, rules, {.batch = whole, .keep = all}), reported(net, rules, {.batch = whole, .ledger = true});
+    Walked tight(net, rules, {.batch = whole}), loose(net, rules, {.batch = whole, .keep = all}),
+        reported(net, rules, {.batch = whole, .ledger = true});
     REQUIRE(tight.status == Status::ok);
     if (vectors)
-      for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "add3", "relu3", "flatten", "fc1", "relu4"})
+      for (const char* name :
+           {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "add3", "relu3", "flatten", "fc1", "relu4"})
         CHECK_MESSAGE(tight.plan.innermost[net.graph.nodes[net.node(name)].out], name);
     for (const std::int32_t batch : {whole, part}) {
       const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
       CHECK(difference(tight.forward(x, batch), loose.forward(x, batch)) <= tolerance(1e-12, 2e-6));
       reported.forward(x, batch);
       const Values want = loose.back(seed), found = tight.back(seed);
-      const double size = std::abs(*std::max_element(want.begin(), want.end(), [](real p, real q) { return std::abs(p) < std::abs(q); }));
+      const double size = std::abs(
+          *std::max_element(want.begin(), want.end(), [](real p, real q) { return std::abs(p) < std::abs(q); }));
       CHECK(difference(found, want) <= tolerance(1e-10, 2e-5) * size);
       std::vector<LedgerLine> lines(net.graph.nodes.size());
       Ledger ledger{lines, nullptr};
       CHECK(difference(reported.back(seed, &ledger), want) <= tolerance(1e-10, 2e-5) * size);
-      // An image alone, which no vector across images holds: its sums are direct ones, where those of a batch err by some roundoffs of the
-      // largest nearby (winograd_batch.h), which small activations, divided by, show enlarged.
-      const std::size_t pixels = want.size() / static_cast<std::size_t>(batch), classes = seed.size() / static_cast<std::size_t>(batch);
+      // An image alone, which no vector across images holds: its sums are direct ones, where those of a batch err by
+      // some roundoffs of the largest nearby (winograd_batch.h), which small activations, divided by, show enlarged.
+      const std::size_t pixels = want.size() / static_cast<std::size_t>(batch),
+                        classes = seed.size() / static_cast<std::size_t>(batch);
       Walked alone(net, rules, {.batch = 1});
       alone.forward(Values(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(pixels)), 1);
-      CHECK(difference(alone.back(Values(seed.begin(), seed.begin() + static_cast<std::ptrdiff_t>(classes))), Values(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(pixels))) <= tolerance(1e-10, 5e-5) * size);
+      CHECK(difference(alone.back(Values(seed.begin(), seed.begin() + static_cast<std::ptrdiff_t>(classes))),
+                       Values(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(pixels))) <=
+            tolerance(1e-10, 5e-5) * size);
       CHECK(lines[net.node("conv2")].filled);
     }
   };
@@ -103,7 +113,9 @@ TEST_CASE("with images innermost every rule gives the same relevance") {
 TEST_CASE("golden vectors of a linear layer") {
   Net net = linear_net();
   const float low[] = {-3}, high[] = {3}, zero[] = {0}, four[] = {4};
-  const auto golden = [&](LrpOptions o, const std::vector<double>& expected, const Values& x = {1, -2, 3}) { check_equal(relevance_of(net, o, x, {1, 2}), expected); };
+  const auto golden = [&](LrpOptions o, const std::vector<double>& expected, const Values& x = {1, -2, 3}) {
+    check_equal(relevance_of(net, o, x, {1, 2}), expected);
+  };
   LrpOptions o = with(LrpKind::epsilon);
   golden(o, {-0.848485, 0.060606, 4.545453});
   o.epsilon = 0.25f;
@@ -137,11 +149,13 @@ TEST_CASE("golden vectors of a linear layer") {
   golden(o, {0.766667, 0.866667, 1.366667}, positive);
   // Rules that are told that inputs are not negative leave rows out, and nothing changes.
   for (const LrpKind kind : {LrpKind::gamma, LrpKind::z_plus, LrpKind::alpha_beta})
-    CHECK(difference(relevance_of(net, with(kind), positive, {1, 2}, true), relevance_of(net, with(kind), positive, {1, 2}, false)) < 1e-7);
+    CHECK(difference(relevance_of(net, with(kind), positive, {1, 2}, true),
+                     relevance_of(net, with(kind), positive, {1, 2}, false)) < 1e-7);
 }
 
 TEST_CASE("golden vectors of a padded convolution") {
-  Net net({1, 1, 2, 2}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 1, .kernel = 2, .padding = 1}, "conv"); });
+  Net net({1, 1, 2, 2},
+          [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 1, .kernel = 2, .padding = 1}, "conv"); });
   net.set_parameter("conv.weight", {1, -1, real(0.5), 2});
   net.set_parameter("conv.bias", {real(0.1)});
   const Values x = {1, 2, -1, 3}, r(9, 1);
@@ -229,7 +243,8 @@ TEST_CASE("without biases every conserving rule keeps the sum, at every node") {
     Values x = random_values(net.image(1).size(), 7);
     for (real& v : x) v = std::tanh(v);
     const float low[] = {-1}, high[] = {1};
-    for (const LrpKind kind : {LrpKind::zero, LrpKind::epsilon, LrpKind::gamma, LrpKind::z_plus, LrpKind::w_square, LrpKind::flat, LrpKind::z_box}) {
+    for (const LrpKind kind : {LrpKind::zero, LrpKind::epsilon, LrpKind::gamma, LrpKind::z_plus, LrpKind::w_square,
+                               LrpKind::flat, LrpKind::z_box}) {
       CAPTURE(int(kind));
       LrpOptions o = with(kind);
       o.low = low;
@@ -245,14 +260,16 @@ TEST_CASE("without biases every conserving rule keeps the sum, at every node") {
         if (!lines[i].filled) continue;
         CAPTURE(std::string(net.graph.nodes[i].name));
         const double scale = std::max(lines[i].out.abs_sum, lines[i].in.abs_sum);
-        const double left = lines[i].out.sum - lines[i].in.sum - lines[i].absorbed.absorbed_by_bias - lines[i].absorbed.absorbed_by_stabiliser;
+        const double left = lines[i].out.sum - lines[i].in.sum - lines[i].absorbed.absorbed_by_bias -
+                            lines[i].absorbed.absorbed_by_stabiliser;
         // A neuron whose denominator is 0 has nowhere to send its relevance (z+ where nothing is positive, w^2 and flat
         // send relevance to dead units above, z-box outside): those sums are not promised. All others are.
         if (kind == LrpKind::zero || kind == LrpKind::epsilon) CHECK(std::abs(left) <= tolerance(1e-7, 1e-3) * scale);
         // Flat and w^2 send relevance to every input, dead ones included: at weighted nodes all of it arrives.
         const Op& op = *net.graph.nodes[i].op;
         const bool weighted = op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).mixes();
-        if (weighted && (kind == LrpKind::flat || kind == LrpKind::w_square)) CHECK(std::abs(left) <= tolerance(1e-9, 1e-4) * scale);
+        if (weighted && (kind == LrpKind::flat || kind == LrpKind::w_square))
+          CHECK(std::abs(left) <= tolerance(1e-9, 1e-4) * scale);
         if (weighted && kind == LrpKind::gamma) CHECK(std::abs(left) <= tolerance(1e-7, 1e-3) * scale);
         CHECK(lines[i].in.non_finite == 0);
       }
@@ -281,7 +298,8 @@ TEST_CASE("with biases, what is missing is what the ledger says was absorbed") {
         const double each = line.absorbed.absorbed_by_bias + line.absorbed.absorbed_by_stabiliser;
         scale = std::max({scale, line.in.abs_sum, line.out.abs_sum});
         absorbed += each;
-        CHECK(std::abs(line.out.sum - line.in.sum - each) < tolerance(1e-9, 1e-4) * std::max({line.out.abs_sum, line.in.abs_sum, 1e-12}));
+        CHECK(std::abs(line.out.sum - line.in.sum - each) <
+              tolerance(1e-9, 1e-4) * std::max({line.out.abs_sum, line.in.abs_sum, 1e-12}));
       }
       CHECK(std::abs(absorbed) > 1e-6);
       CHECK(std::abs(sum(seed) - sum(r) - absorbed) < tolerance(1e-9, 1e-3) * scale);
@@ -294,11 +312,15 @@ TEST_CASE("a shared bias is spread over the inputs and the sum is kept") {
   const Values r = {1, 2};
   // By hand: R_i = sum_j (x_i w_ij + b_j/3) / z_j R_j with z = (-5.5, 3).
   check_equal(relevance_of(net, with(LrpKind::zero, BiasMode::shared), {1, -2, 3}, r),
-              {(1 + 0.5 / 3) / -5.5 + (-1 - 1.0 / 3) / 3 * 2, (-4 + 0.5 / 3) / -5.5 + (-1 - 1.0 / 3) / 3 * 2, (-3 + 0.5 / 3) / -5.5 + (6 - 1.0 / 3) / 3 * 2});
-  Net conv({1, 2, 5, 5}, [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 3, .kernel = 3, .padding = 1}, "conv"); });
+              {(1 + 0.5 / 3) / -5.5 + (-1 - 1.0 / 3) / 3 * 2, (-4 + 0.5 / 3) / -5.5 + (-1 - 1.0 / 3) / 3 * 2,
+               (-3 + 0.5 / 3) / -5.5 + (6 - 1.0 / 3) / 3 * 2});
+  Net conv({1, 2, 5, 5},
+           [](GraphBuilder& g, Id x) { return conv2d(g, x, {.out = 3, .kernel = 3, .padding = 1}, "conv"); });
   const Values x = random_values(50, 1), seed = random_values(75, 2);
-  CHECK(sum(relevance_of(conv, with(LrpKind::zero, BiasMode::shared), x, seed)) == doctest::Approx(sum(seed)).epsilon(1e-3));
-  CHECK(sum(relevance_of(conv, with(LrpKind::w_square, BiasMode::shared), x, seed)) == doctest::Approx(sum(seed)).epsilon(1e-3));
+  CHECK(sum(relevance_of(conv, with(LrpKind::zero, BiasMode::shared), x, seed)) ==
+        doctest::Approx(sum(seed)).epsilon(1e-3));
+  CHECK(sum(relevance_of(conv, with(LrpKind::w_square, BiasMode::shared), x, seed)) ==
+        doctest::Approx(sum(seed)).epsilon(1e-3));
 }
 
 TEST_CASE("alpha-beta where a neuron has no negative part: the neuron sends alpha times its relevance") {
@@ -324,25 +346,34 @@ TEST_CASE("a batch equals its images one by one, and a repeated walk its first")
     for (std::int32_t i = 0; i < batch; ++i) {
       // A smaller batch in the same plan, too.
       const Values one(x.begin() + i * each, x.begin() + (i + 1) * each), y = all.forward(one, 1);
-      CHECK(difference(y, Values(logits.begin() + i * classes, logits.begin() + (i + 1) * classes)) < tolerance(1e-13, 2e-6));
-      CHECK(difference(all.back(seed_at(y, 1, 0, true)), Values(r.begin() + i * each, r.begin() + (i + 1) * each)) < tolerance(1e-12, 1e-4));
+      CHECK(difference(y, Values(logits.begin() + i * classes, logits.begin() + (i + 1) * classes)) <
+            tolerance(1e-13, 2e-6));
+      CHECK(difference(all.back(seed_at(y, 1, 0, true)), Values(r.begin() + i * each, r.begin() + (i + 1) * each)) <
+            tolerance(1e-12, 1e-4));
     }
   }
 }
 
 TEST_CASE("products: a gate gets nothing, two signals half each; LRN and diagonal ops") {
   // y = x * sigmoid(global average of x): all relevance goes to x.
-  Net gated({1, 2, 2, 2}, [](GraphBuilder& g, Id x) { return multiply(g, x, sigmoid(g, global_avg_pool(g, x, "pool"), "gate"), 1, "product"); });
+  Net gated({1, 2, 2, 2}, [](GraphBuilder& g, Id x) {
+    return multiply(g, x, sigmoid(g, global_avg_pool(g, x, "pool"), "gate"), 1, "product");
+  });
   const Values x = random_values(8, 1), r = random_values(8, 2);
   check_equal(relevance_of(gated, with(LrpKind::epsilon), x, r), {r.begin(), r.end()});
   // y = a(x) * b(x) with linear a and b: half of the relevance through each.
-  Net pair({1, 2, 1, 1}, [](GraphBuilder& g, Id in) { return multiply(g, linear(g, in, 1, "a", false), linear(g, in, 1, "b", false), -1, "product"); });
+  Net pair({1, 2, 1, 1}, [](GraphBuilder& g, Id in) {
+    return multiply(g, linear(g, in, 1, "a", false), linear(g, in, 1, "b", false), -1, "product");
+  });
   pair.set_parameter("a.weight", {1, 2});
   pair.set_parameter("b.weight", {3, 1});
-  check_equal(relevance_of(pair, with(LrpKind::epsilon), {1, 1}, {12}), {6 * 1.0 / 3 + 6 * 3.0 / 4, 6 * 2.0 / 3 + 6 * 1.0 / 4});
+  check_equal(relevance_of(pair, with(LrpKind::epsilon), {1, 1}, {12}),
+              {6 * 1.0 / 3 + 6 * 3.0 / 4, 6 * 2.0 / 3 + 6 * 1.0 / 4});
   // A factor that is spread over a map collects the halves of all its places.
-  Net spread({1, 1, 2, 2}, [](GraphBuilder& g, Id in) { return multiply(g, in, global_avg_pool(g, in, "pool"), -1, "product"); });
-  check_equal(relevance_of(spread, with(LrpKind::epsilon), {1, 2, 3, 4}, {1, 1, 1, 1}), {0.5 + 0.2, 0.5 + 0.4, 0.5 + 0.6, 0.5 + 0.8});
+  Net spread({1, 1, 2, 2},
+             [](GraphBuilder& g, Id in) { return multiply(g, in, global_avg_pool(g, in, "pool"), -1, "product"); });
+  check_equal(relevance_of(spread, with(LrpKind::epsilon), {1, 2, 3, 4}, {1, 1, 1, 1}),
+              {0.5 + 0.2, 0.5 + 0.4, 0.5 + 0.6, 0.5 + 0.8});
 
   Net lrn({1, 4, 1, 1}, [](GraphBuilder& g, Id in) { return local_response_norm(g, in, 3, "lrn", 1.0f); });
   const Values four = random_values(4, 3), signal = random_values(4, 4);

@@ -7,10 +7,10 @@
 #include <functional>
 #include <vector>
 
-#include "kernels/normal.h"
 #include "core/run.h"
 #include "interp/rules/composite.h"
 #include "interp/rules/deeplift.h"
+#include "kernels/normal.h"
 
 namespace vitrine::test {
 
@@ -18,7 +18,8 @@ using Values = std::vector<real>;
 
 inline Values random_values(std::int64_t n, std::uint64_t seed, double scale = 1) {
   Values v(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) v[static_cast<std::size_t>(i)] = static_cast<real>(scale * philox_normal(seed, static_cast<std::uint64_t>(i)));
+  for (std::int64_t i = 0; i < n; ++i)
+    v[static_cast<std::size_t>(i)] = static_cast<real>(scale * philox_normal(seed, static_cast<std::uint64_t>(i)));
   return v;
 }
 
@@ -52,13 +53,16 @@ inline double difference(const Values& a, const Values& b) {
 }
 
 /// What rounding may cost: tight in double, looser in float.
-inline double tolerance(double in_double = 1e-9, double in_float = 2e-5) { return sizeof(real) == 8 ? in_double : in_float; }
+inline double tolerance(double in_double = 1e-9, double in_float = 2e-5) {
+  return sizeof(real) == 8 ? in_double : in_float;
+}
 
 inline const Kernels& kernel_table() { return kernels::table(kernels::active()); }
 
 class Net {
  public:
-  Net(Shape image, const std::function<Id(GraphBuilder&, Id)>& body, std::uint64_t seed = 1) : memory_(std::size_t{4} << 20), arena_(memory_.data(), memory_.size()) {
+  Net(Shape image, const std::function<Id(GraphBuilder&, Id)>& body, std::uint64_t seed = 1)
+      : memory_(std::size_t{4} << 20), arena_(memory_.data(), memory_.size()) {
     GraphBuilder g(arena_, 256, 1024);
     const Id x = g.input(image);
     g.output(body(g, x));
@@ -67,7 +71,9 @@ class Net {
     parameters = random_values(graph.parameter_size, seed, 0.4);
     for (const Value& v : graph.values)  // no variance is negative
       if (v.kind == ValueKind::parameter && std::string(v.name).ends_with(".running_var"))
-        for (std::int64_t i = 0; i < v.shape.size(); ++i) parameters[static_cast<std::size_t>(v.offset + i)] = real{0.5} + std::abs(parameters[static_cast<std::size_t>(v.offset + i)]);
+        for (std::int64_t i = 0; i < v.shape.size(); ++i)
+          parameters[static_cast<std::size_t>(v.offset + i)] =
+              real{0.5} + std::abs(parameters[static_cast<std::size_t>(v.offset + i)]);
   }
 
   Context context(Failure* failure = nullptr) const {
@@ -124,7 +130,8 @@ class Walked {
     std::vector<Id> seeds{};
     Updater* updater = nullptr;
   };
-  Walked(Net& net, const std::vector<const Rule*>& rules, Options o) : net_(net), rules_(rules), options_(std::move(o)), book_(std::size_t{4} << 20) {
+  Walked(Net& net, const std::vector<const Rule*>& rules, Options o)
+      : net_(net), rules_(rules), options_(std::move(o)), book_(std::size_t{4} << 20) {
     PlanRequest q;
     q.graph = &net.graph;
     q.batch = options_.batch;
@@ -196,7 +203,9 @@ class Walked {
 };
 
 /// One rule for all nodes.
-inline std::vector<const Rule*> everywhere(const Net& net, const Rule& rule) { return std::vector<const Rule*>(net.graph.nodes.size(), &rule); }
+inline std::vector<const Rule*> everywhere(const Net& net, const Rule& rule) {
+  return std::vector<const Rule*>(net.graph.nodes.size(), &rule);
+}
 
 /// The results of all nodes.
 inline std::vector<Id> results(const Net& net) {
@@ -208,7 +217,8 @@ inline std::vector<Id> results(const Net& net) {
 
 /// A composite's rules, with their memory.
 struct Composed {
-  Composed(const Net& net, const CompositeOptions& o) : memory(std::size_t{1} << 20), arena(memory.data(), memory.size()), rules(net.graph.nodes.size()) {
+  Composed(const Net& net, const CompositeOptions& o)
+      : memory(std::size_t{1} << 20), arena(memory.data(), memory.size()), rules(net.graph.nodes.size()) {
     Failure failure;
     const Status s = compose(net.graph, o, arena, rules, &failure);
     REQUIRE_MESSAGE(s == Status::ok, failure.what);

@@ -53,9 +53,14 @@ inline Id vector_net(GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g,
 
 /// Batch norms behind convolutions and before them (factors of both signs), transposed convolution, upsampling, views.
 inline Id normed_net(GraphBuilder& g, Id x) {
-  Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 4, .kernel = 3, .stride = 2, .padding = 1, .bias = false}, "conv1"), "norm1"), "relu1");
-  h = conv_transpose2d(g, relu(g, scale(g, h, "scale"), "relu2"), {.out = 4, .kernel = 2, .stride = 2, .groups = 2}, "conv2");
-  const Id parts[] = {slice(g, h, 1, 3, 2, -2, "slice"), upsample(g, max_pool(g, h, {.kernel = 2}, "pool"), g.shape(h).h(), g.shape(h).w(), true, "upsample")};
+  Id h = relu(
+      g,
+      batch_norm(g, conv2d(g, x, {.out = 4, .kernel = 3, .stride = 2, .padding = 1, .bias = false}, "conv1"), "norm1"),
+      "relu1");
+  h = conv_transpose2d(g, relu(g, scale(g, h, "scale"), "relu2"), {.out = 4, .kernel = 2, .stride = 2, .groups = 2},
+                       "conv2");
+  const Id parts[] = {slice(g, h, 1, 3, 2, -2, "slice"), upsample(g, max_pool(g, h, {.kernel = 2}, "pool"),
+                                                                  g.shape(h).h(), g.shape(h).w(), true, "upsample")};
   h = relu(g, batch_norm(g, concat(g, parts, "concat"), "norm2"), "relu3");
   h = conv2d(g, transpose(g, pad_channels(g, h, 1, 0, "pad"), 1, 3, 2, "transpose"), {.out = 4, .kernel = 3}, "conv3");
   h = reshape(g, relu(g, batch_norm(g, h, "norm3"), "relu4"), 2, 2 * g.shape(h).h(), g.shape(h).w(), "reshape");
@@ -64,10 +69,12 @@ inline Id normed_net(GraphBuilder& g, Id x) {
 
 /// Gates, products of signals, normalised responses, activations that are no rectifiers.
 inline Id gated_net(GraphBuilder& g, Id x) {
-  Id h = local_response_norm(g, hard_swish(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv1"), "swish"), 3, "lrn", 2.0f, 0.75f, 1);
+  Id h = local_response_norm(g, hard_swish(g, conv2d(g, x, {.out = 6, .kernel = 3, .padding = 1}, "conv1"), "swish"), 3,
+                             "lrn", 2.0f, 0.75f, 1);
   const Id squeezed = relu(g, conv2d(g, global_avg_pool(g, h, "squeeze"), {.out = 3, .kernel = 1}, "reduce"), "relu1");
   h = multiply(g, h, sigmoid(g, conv2d(g, squeezed, {.out = 6, .kernel = 1}, "expand"), "gate"), 1, "excite");
-  const Id a = silu(g, conv2d(g, h, {.out = 4, .kernel = 3}, "conv2"), "silu"), b = clip(g, conv2d(g, h, {.out = 4, .kernel = 3}, "conv3"), -1, 1, "clip");
+  const Id a = silu(g, conv2d(g, h, {.out = 4, .kernel = 3}, "conv2"), "silu"),
+           b = clip(g, conv2d(g, h, {.out = 4, .kernel = 3}, "conv3"), -1, 1, "clip");
   h = gelu(g, batch_norm(g, multiply(g, a, b, -1, "product"), "norm"), "gelu");
   return linear(g, flatten(g, avg_pool(g, h, {.kernel = 2}, "pool"), "flatten"), 4, "fc");
 }
@@ -78,14 +85,17 @@ struct NamedNet {
   Id (*body)(GraphBuilder&, Id);
   bool rectified;  ///< its only activations are rectifiers, its other ops linear or max pools
 };
-inline constexpr NamedNet all_nets[] = {{"plain", {1, 2, 9, 8}, plain_net, true},    {"joined", {1, 3, 8, 8}, joined_net, true},  {"smooth", {1, 2, 10, 10}, smooth_net, false},
-                                        {"vector", {1, 6, 1, 1}, vector_net, true},  {"normed", {1, 2, 8, 10}, normed_net, true}, {"gated", {1, 3, 7, 8}, gated_net, false}};
+inline constexpr NamedNet all_nets[] = {
+    {"plain", {1, 2, 9, 8}, plain_net, true},      {"joined", {1, 3, 8, 8}, joined_net, true},
+    {"smooth", {1, 2, 10, 10}, smooth_net, false}, {"vector", {1, 6, 1, 1}, vector_net, true},
+    {"normed", {1, 2, 8, 10}, normed_net, true},   {"gated", {1, 3, 7, 8}, gated_net, false}};
 
 /// One target's logit as the seed (LRP), or 1 (gradients), for each image of a batch.
 inline Values seed_at(const Values& logits, std::int32_t batch, std::size_t target, bool value) {
   Values s(logits.size(), 0);
   const std::size_t k = logits.size() / static_cast<std::size_t>(batch);
-  for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n) s[n * k + target] = value ? logits[n * k + target] : 1;
+  for (std::size_t n = 0; n < static_cast<std::size_t>(batch); ++n)
+    s[n * k + target] = value ? logits[n * k + target] : 1;
   return s;
 }
 

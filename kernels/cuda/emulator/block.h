@@ -41,11 +41,11 @@ Range allocation_of(const void* p) noexcept;
 /// The thread that runs, as the check needs it.
 struct Here {
   bool in_kernel = false;
-  std::uint32_t launch = 0;       ///< counts from 1
-  std::uint64_t block = 0;        ///< linear
-  std::uint32_t thread = 0;       ///< linear within the block
-  std::uint32_t phase = 0;        ///< barriers of the block so far
-  std::uint32_t warp_phase = 0;   ///< sync_warps of the warp so far
+  std::uint32_t launch = 0;      ///< counts from 1
+  std::uint64_t block = 0;       ///< linear
+  std::uint32_t thread = 0;      ///< linear within the block
+  std::uint32_t phase = 0;       ///< barriers of the block so far
+  std::uint32_t warp_phase = 0;  ///< sync_warps of the warp so far
 };
 extern Here here;
 Range stacks() noexcept;

@@ -1,13 +1,13 @@
-// The check build: kernels are compiled with -fsanitize=thread, whose calls before every access come here and not to its
-// run-time library. Each access is held against a shadow of device and shared memory, a cell for every two bytes: is there
-// memory, has it been written, and has another thread been there with nothing in between that orders the two. Reported by
-// source line, through addr2line.
+// The check build: kernels are compiled with -fsanitize=thread, whose calls before every access come here and not to
+// its run-time library. Each access is held against a shadow of device and shared memory, a cell for every two bytes:
+// is there memory, has it been written, and has another thread been there with nothing in between that orders the two.
+// Reported by source line, through addr2line.
 //
-// What orders two accesses: another launch; a barrier of the block; a sync_warp, for lanes of one warp. Nothing orders two
-// blocks of one launch. Two reads, and two atomic operations, need no order.
+// What orders two accesses: another launch; a barrier of the block; a sync_warp, for lanes of one warp. Nothing orders
+// two blocks of one launch. Two reads, and two atomic operations, need no order.
 //
-// With VITRINE_EMULATOR_PROFILE=FILE the warps' accesses are also counted by source line: 32-byte sectors of global memory and
-// passes over the banks of shared memory, each beside what the bytes alone would need.
+// With VITRINE_EMULATOR_PROFILE=FILE the warps' accesses are also counted by source line: 32-byte sectors of global
+// memory and passes over the banks of shared memory, each beside what the bytes alone would need.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -54,7 +54,9 @@ struct Origins {
   };
   std::array<Recent, 1024> recent;  ///< most accesses come from few places
   std::uint32_t number(const Origin& o) {
-    Recent& r = recent[(reinterpret_cast<std::uintptr_t>(o.pc) ^ reinterpret_cast<std::uintptr_t>(o.site.file) ^ static_cast<std::uintptr_t>(o.site.line) * 7) % recent.size()];
+    Recent& r = recent[(reinterpret_cast<std::uintptr_t>(o.pc) ^ reinterpret_cast<std::uintptr_t>(o.site.file) ^
+                        static_cast<std::uintptr_t>(o.site.line) * 7) %
+                       recent.size()];
     if (r.origin.key() == o.key() && !all.empty()) return r.number;
     const auto [at, fresh] = numbers.emplace(o.key(), static_cast<std::uint32_t>(all.size()));
     if (fresh) all.push_back(o);
@@ -85,7 +87,9 @@ class Shadow {
     Page* const page = pages_[granule / kCells].get();
     return page ? &(*page)[granule % kCells] : nullptr;
   }
-  std::size_t granule(const void* p) const { return static_cast<std::size_t>(static_cast<const std::byte*>(p) - range_.begin) / kGranule; }
+  std::size_t granule(const void* p) const {
+    return static_cast<std::size_t>(static_cast<const std::byte*>(p) - range_.begin) / kGranule;
+  }
   template <class F>
   void each(const void* p, std::size_t bytes, F f) {
     if (bytes == 0) return;
@@ -124,7 +128,10 @@ std::map<const void*, std::string> lines_of(const std::set<const void*>& pcs) {
   for (const void* pc : pcs) {
     char text[32];
     // The call returns behind itself; the instruction before belongs to the access.
-    std::snprintf(text, sizeof text, " 0x%zx", static_cast<std::size_t>(static_cast<const std::byte*>(pc) - static_cast<const std::byte*>(info.dli_fbase)) - 1);
+    std::snprintf(
+        text, sizeof text, " 0x%zx",
+        static_cast<std::size_t>(static_cast<const std::byte*>(pc) - static_cast<const std::byte*>(info.dli_fbase)) -
+            1);
     command += text;
   }
   std::FILE* const pipe = popen((command + " 2>/dev/null").c_str(), "r");
@@ -165,8 +172,9 @@ const char* name_of(Access a) { return a == Access::read ? "read" : a == Access:
 }
 
 [[gnu::noinline]] void report_race(Access a, const Origin& origin, const Event& before, const char* how) {
-  std::string what = std::string("a race: ") + name_of(a) + " at " + line_of(origin) + " and " + how + " at " + line_of(origins().all[before.origin]) + " by thread " +
-                     std::to_string(before.thread) + (before.block != here.block ? " of block " + std::to_string(before.block) : std::string()) +
+  std::string what = std::string("a race: ") + name_of(a) + " at " + line_of(origin) + " and " + how + " at " +
+                     line_of(origins().all[before.origin]) + " by thread " + std::to_string(before.thread) +
+                     (before.block != here.block ? " of block " + std::to_string(before.block) : std::string()) +
                      " with nothing that orders them";
   stop(what.c_str(), {nullptr, 0});
   leave();
@@ -197,7 +205,8 @@ struct Figures {
 struct Profile {
   std::string path;
   std::vector<Record> records;  ///< of the running block
-  std::map<std::tuple<std::string, std::tuple<const char*, int, const void*>, bool, bool>, Figures> figures;  ///< kernel, origin, shared, write
+  std::map<std::tuple<std::string, std::tuple<const char*, int, const void*>, bool, bool>, Figures>
+      figures;  ///< kernel, origin, shared, write
   ~Profile();
 };
 
@@ -218,24 +227,31 @@ Profile::~Profile() {
   for (const auto& [key, value] : figures) {
     const auto& [file, line, pc] = std::get<1>(key);
     const auto found = lines.find(pc);
-    Figures& sum = by_line[{std::get<0>(key), file ? named({file, line}) : found == lines.end() ? "?" : found->second, std::get<2>(key), std::get<3>(key)}];
+    Figures& sum = by_line[{std::get<0>(key),
+                            file                   ? named({file, line})
+                            : found == lines.end() ? "?"
+                                                   : found->second,
+                            std::get<2>(key), std::get<3>(key)}];
     sum.requests += value.requests;
     sum.actual += value.actual;
     sum.ideal += value.ideal;
   }
   for (const auto& [key, v] : by_line)
-    std::fprintf(f, "%s\t%s\t%s\t%s\t%llu\t%llu\t%llu\n", std::get<0>(key).c_str(), std::get<1>(key).c_str(), std::get<2>(key) ? "shared" : "global",
-                 std::get<3>(key) ? "write" : "read", static_cast<unsigned long long>(v.requests), static_cast<unsigned long long>(v.actual),
+    std::fprintf(f, "%s\t%s\t%s\t%s\t%llu\t%llu\t%llu\n", std::get<0>(key).c_str(), std::get<1>(key).c_str(),
+                 std::get<2>(key) ? "shared" : "global", std::get<3>(key) ? "write" : "read",
+                 static_cast<unsigned long long>(v.requests), static_cast<unsigned long long>(v.actual),
                  static_cast<unsigned long long>(v.ideal));
   std::fclose(f);
 }
 
-/// Passes over the 32 banks of 4 bytes that the words take; 16-byte accesses of more than 128 bytes go by quarters of a warp.
+/// Passes over the 32 banks of 4 bytes that the words take; 16-byte accesses of more than 128 bytes go by quarters of a
+/// warp.
 std::uint64_t passes(const std::vector<const Record*>& warp) {
   const auto of = [](auto first, auto last) {
     std::set<std::uintptr_t> words;
     for (; first != last; ++first)
-      for (std::uint32_t b = 0; b < (*first)->bytes; b += 4) words.insert((reinterpret_cast<std::uintptr_t>((*first)->address) + b) / 4);
+      for (std::uint32_t b = 0; b < (*first)->bytes; b += 4)
+        words.insert((reinterpret_cast<std::uintptr_t>((*first)->address) + b) / 4);
     std::array<std::uint64_t, 32> banks{};
     for (std::uintptr_t w : words) ++banks[w % 32];
     return std::pair(*std::max_element(banks.begin(), banks.end()), words.size());
@@ -243,7 +259,10 @@ std::uint64_t passes(const std::vector<const Record*>& warp) {
   const auto [whole, words] = of(warp.begin(), warp.end());
   if (warp.front()->bytes < 16 || words <= 32) return whole;
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < warp.size(); i += 8) sum += of(warp.begin() + static_cast<std::ptrdiff_t>(i), warp.begin() + static_cast<std::ptrdiff_t>(std::min(i + 8, warp.size()))).first;
+  for (std::size_t i = 0; i < warp.size(); i += 8)
+    sum += of(warp.begin() + static_cast<std::ptrdiff_t>(i),
+              warp.begin() + static_cast<std::ptrdiff_t>(std::min(i + 8, warp.size())))
+               .first;
   return sum;
 }
 
@@ -254,7 +273,9 @@ void count(const std::string& kernel, std::vector<Record>& records) {
     std::uint32_t nth;
   };
   std::map<std::tuple<std::uint32_t, std::tuple<const char*, int, const void*>>, std::uint32_t> seen;
-  std::map<std::tuple<std::tuple<const char*, int, const void*>, std::uint32_t, std::uint32_t, bool>, std::vector<const Record*>> requests;
+  std::map<std::tuple<std::tuple<const char*, int, const void*>, std::uint32_t, std::uint32_t, bool>,
+           std::vector<const Record*>>
+      requests;
   for (const Record& r : records) {
     const std::uint32_t nth = seen[{r.thread, r.origin.key()}]++;
     requests[{r.origin.key(), r.thread / 32, nth, r.write}].push_back(&r);
@@ -286,21 +307,35 @@ void check_access(const void* p, std::size_t bytes, Access a, const Origin& orig
   }
   const bool shared = shadow == &shared_shadow();
   if (!profile().path.empty() && here.block < 4 && profile().records.size() < 4000000)
-    profile().records.push_back({origin, here.thread, static_cast<const std::byte*>(p), static_cast<std::uint32_t>(bytes), a != Access::read});
-  const Event now{here.launch, static_cast<std::uint32_t>(here.block), here.phase, here.warp_phase, static_cast<std::uint16_t>(here.thread), a == Access::atomic, origins().number(origin)};
+    profile().records.push_back(
+        {origin, here.thread, static_cast<const std::byte*>(p), static_cast<std::uint32_t>(bytes), a != Access::read});
+  const Event now{here.launch,
+                  static_cast<std::uint32_t>(here.block),
+                  here.phase,
+                  here.warp_phase,
+                  static_cast<std::uint16_t>(here.thread),
+                  a == Access::atomic,
+                  origins().number(origin)};
   const std::size_t first = shadow->granule(p), last = shadow->granule(static_cast<const std::byte*>(p) + bytes - 1);
   for (std::size_t g = first; g <= last; ++g) {
     Cell* const c = shadow->cell(g);
-    if (!c || !c->alive) report(std::string(name_of(a)) + (shared ? " outside of the arrays in shared memory" : " outside of the allocations of the device"), origin);
-    if (a != Access::write && !c->initialised) report(std::string(name_of(a)) + (shared ? " of shared memory" : " of device memory") + " that was never written", origin);
+    if (!c || !c->alive)
+      report(std::string(name_of(a)) +
+                 (shared ? " outside of the arrays in shared memory" : " outside of the allocations of the device"),
+             origin);
+    if (a != Access::write && !c->initialised)
+      report(std::string(name_of(a)) + (shared ? " of shared memory" : " of device memory") + " that was never written",
+             origin);
     if (unordered(c->write) && !(c->write.atomic && now.atomic)) report_race(a, origin, c->write, "a write");
     if (a == Access::read) {
-      if (c->read.thread != now.thread || c->read.block != now.block || c->read.launch != now.launch) c->other_read = c->read;
+      if (c->read.thread != now.thread || c->read.block != now.block || c->read.launch != now.launch)
+        c->other_read = c->read;
       c->read = now;
       continue;
     }
     if (unordered(c->read) && !(c->read.atomic && now.atomic)) report_race(a, origin, c->read, "a read");
-    if (unordered(c->other_read) && !(c->other_read.atomic && now.atomic)) report_race(a, origin, c->other_read, "a read");
+    if (unordered(c->other_read) && !(c->other_read.atomic && now.atomic))
+      report_race(a, origin, c->other_read, "a read");
     c->write = now;
     c->initialised = true;
   }
@@ -330,7 +365,9 @@ void pending(const void* p, std::size_t bytes) noexcept {
   if (shadow) shadow->each(p, bytes, [](Cell& c) { c.initialised = false; });
 }
 
-void access(const void* p, std::size_t bytes, Access a, Site site) noexcept { check_access(p, bytes, a, {site, nullptr}); }
+void access(const void* p, std::size_t bytes, Access a, Site site) noexcept {
+  check_access(p, bytes, a, {site, nullptr});
+}
 
 }  // namespace vitrine::kernels::cuda::emulator::check
 
@@ -346,11 +383,19 @@ void seen(const void* p, std::size_t bytes, Access a, const void* pc) {
 
 }  // namespace
 
-#define VITRINE_HOOKS(n)                                                                                                        \
-  [[gnu::visibility("default")]] void __tsan_read##n(void* p) { seen(p, n, Access::read, __builtin_return_address(0)); }          \
-  [[gnu::visibility("default")]] void __tsan_write##n(void* p) { seen(p, n, Access::write, __builtin_return_address(0)); }        \
-  [[gnu::visibility("default")]] void __tsan_unaligned_read##n(void* p) { seen(p, n, Access::read, __builtin_return_address(0)); } \
-  [[gnu::visibility("default")]] void __tsan_unaligned_write##n(void* p) { seen(p, n, Access::write, __builtin_return_address(0)); }
+#define VITRINE_HOOKS(n)                                                   \
+  [[gnu::visibility("default")]] void __tsan_read##n(void* p) {            \
+    seen(p, n, Access::read, __builtin_return_address(0));                 \
+  }                                                                        \
+  [[gnu::visibility("default")]] void __tsan_write##n(void* p) {           \
+    seen(p, n, Access::write, __builtin_return_address(0));                \
+  }                                                                        \
+  [[gnu::visibility("default")]] void __tsan_unaligned_read##n(void* p) {  \
+    seen(p, n, Access::read, __builtin_return_address(0));                 \
+  }                                                                        \
+  [[gnu::visibility("default")]] void __tsan_unaligned_write##n(void* p) { \
+    seen(p, n, Access::write, __builtin_return_address(0));                \
+  }
 
 extern "C" {
 VITRINE_HOOKS(1)

@@ -1,15 +1,15 @@
-// A stand-in for libcudart.so.13 that runs kernels in the PTX interpreter: the unmodified objects of nvcc, host code and
-// all, are linked or loaded against it. Found by LD_LIBRARY_PATH in tests; never installed.
+// A stand-in for libcudart.so.13 that runs kernels in the PTX interpreter: the unmodified objects of nvcc, host code
+// and all, are linked or loaded against it. Found by LD_LIBRARY_PATH in tests; never installed.
 //
-// What a program queues on streams runs when something waits for it, in a random interleaving of the streams that events
-// and the legacy default stream allow (VITRINE_STANDIN_SEED), so that a missing wait shows. Memory is the interpreter's:
-// a host that follows a device pointer faults. A fault of a kernel is printed once, and every later call returns it, as
-// with a real device.
+// What a program queues on streams runs when something waits for it, in a random interleaving of the streams that
+// events and the legacy default stream allow (VITRINE_STANDIN_SEED), so that a missing wait shows. Memory is the
+// interpreter's: a host that follows a device pointer faults. A fault of a kernel is printed once, and every later call
+// returns it, as with a real device.
 //
-//   VITRINE_STANDIN_ORDER=fair|greedy   which warp runs next          VITRINE_STANDIN_DEVICES=N   0: a machine without a GPU
-//   VITRINE_STANDIN_SEED=N              of warps and streams          VITRINE_STANDIN_MEMORY=MiB  of the device
-//   VITRINE_STANDIN_PERTURB=1           approximate instructions move VITRINE_STANDIN_ARCH=90     compute capability it claims
-//   VITRINE_STANDIN_PTX=A.ptx:B.ptx     kernels from these files come before those of the program's own PTX
+//   VITRINE_STANDIN_ORDER=fair|greedy   which warp runs next          VITRINE_STANDIN_DEVICES=N   0: a machine without
+//   a GPU VITRINE_STANDIN_SEED=N              of warps and streams          VITRINE_STANDIN_MEMORY=MiB  of the device
+//   VITRINE_STANDIN_PERTURB=1           approximate instructions move VITRINE_STANDIN_ARCH=90     compute capability it
+//   claims VITRINE_STANDIN_PTX=A.ptx:B.ptx     kernels from these files come before those of the program's own PTX
 //   VITRINE_STANDIN_REPORT=1            prints at the end what ran, and what is still allocated
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -40,7 +40,8 @@ int number(const char* name, int otherwise) {
   return v != nullptr ? std::atoi(v) : otherwise;
 }
 
-// ---- fat binaries -------------------------------------------------------------------------------------------------------
+// ---- fat binaries
+// -------------------------------------------------------------------------------------------------------
 
 struct Wrapper {
   std::int32_t magic, version;
@@ -65,7 +66,8 @@ constexpr std::uint64_t compressed_zstd = 0x8000, compressed_lz4 = 0x2000;
 
 std::string unpacked(const FatEntry& e, const char* data) {
   if ((e.flags & compressed_zstd) == 0) {
-    if ((e.flags & compressed_lz4) != 0) throw Error("the program's PTX is compressed by LZ4: build it with nvcc's --compress-mode=none or default");
+    if ((e.flags & compressed_lz4) != 0)
+      throw Error("the program's PTX is compressed by LZ4: build it with nvcc's --compress-mode=none or default");
     return {data, strnlen(data, e.bytes)};
   }
   // Every Debian has the library (dpkg needs it); its headers are not asked for.
@@ -76,7 +78,8 @@ std::string unpacked(const FatEntry& e, const char* data) {
   }();
   if (decompress == nullptr) throw Error("the program's PTX is compressed and libzstd.so.1 is not there");
   std::string text(e.text_bytes, '\0');
-  if (decompress(text.data(), text.size(), data, e.compressed_bytes) != e.text_bytes) throw Error("the program's PTX cannot be unpacked");
+  if (decompress(text.data(), text.size(), data, e.compressed_bytes) != e.text_bytes)
+    throw Error("the program's PTX cannot be unpacked");
   return text.substr(0, text.find('\0'));
 }
 
@@ -91,10 +94,12 @@ std::string ptx_of(const unsigned char* fat, int arch) {
   while (at < end) {
     FatEntry e;
     std::memcpy(&e, at, sizeof e);
-    if (e.kind == 1 && e.arch <= static_cast<std::uint32_t>(arch) && e.arch >= best_arch) best = unpacked(e, reinterpret_cast<const char*>(at + e.header_bytes)), best_arch = e.arch;
+    if (e.kind == 1 && e.arch <= static_cast<std::uint32_t>(arch) && e.arch >= best_arch)
+      best = unpacked(e, reinterpret_cast<const char*>(at + e.header_bytes)), best_arch = e.arch;
     at += e.header_bytes + e.bytes;
   }
-  if (best.empty()) throw Error("the program holds no PTX for compute capability " + std::to_string(arch) + " or lower");
+  if (best.empty())
+    throw Error("the program holds no PTX for compute capability " + std::to_string(arch) + " or lower");
   return best;
 }
 
@@ -113,14 +118,15 @@ struct Variable {
   std::string name;
 };
 
-// ---- streams ------------------------------------------------------------------------------------------------------------
+// ---- streams
+// ------------------------------------------------------------------------------------------------------------
 
 struct Event {
   std::uint64_t recorded = 0, done = 0;  // how often queued, how often passed
 };
 struct Task {
   std::function<void()> run;
-  Event* wait = nullptr;       // not before this event has passed `wait_for` times
+  Event* wait = nullptr;  // not before this event has passed `wait_for` times
   std::uint64_t wait_for = 0;
 };
 struct Graph {
@@ -156,7 +162,8 @@ struct State {
   bool files_read = false;
   std::uint64_t launches = 0, graph_launches = 0, graph_kernels = 0;
 
-  State() : random(static_cast<std::uint64_t>(number("SEED", 1))), arch(number("ARCH", 90)), devices(number("DEVICES", 1)) {
+  State()
+      : random(static_cast<std::uint64_t>(number("SEED", 1))), arch(number("ARCH", 90)), devices(number("DEVICES", 1)) {
     options.order = std::string(setting("ORDER", "fair")) == "greedy" ? Order::greedy : Order::fair;
     options.seed = random;
     options.perturb = number("PERTURB", 0) != 0;
@@ -175,16 +182,16 @@ cudaError_t remember(cudaError_t e) {
   return e;
 }
 
-void report(const std::string& what) {
-  std::fprintf(stderr, "libcudart stand-in: %s\n", what.c_str());
-}
+void report(const std::string& what) { std::fprintf(stderr, "libcudart stand-in: %s\n", what.c_str()); }
 
 struct AtExit {
   ~AtExit() {
     if (number("REPORT", 0) == 0) return;
     const State& s = state();
-    report(std::to_string(s.launches) + " kernels launched, " + std::to_string(s.graph_launches) + " graphs launched with " + std::to_string(s.graph_kernels) + " pieces of work, " +
-           std::to_string(instructions()) + " instructions, " + std::to_string(DeviceMemory::instance().allocations()) + " allocations left");
+    report(std::to_string(s.launches) + " kernels launched, " + std::to_string(s.graph_launches) +
+           " graphs launched with " + std::to_string(s.graph_kernels) + " pieces of work, " +
+           std::to_string(instructions()) + " instructions, " + std::to_string(DeviceMemory::instance().allocations()) +
+           " allocations left");
   }
 } at_exit;
 
@@ -198,7 +205,8 @@ Module& loaded(LoadedModule& m) {
       if (!file) throw Error(m.file + ": cannot be read");
       text.assign(std::istreambuf_iterator<char>(file), {});
     }
-    m.module = std::make_unique<Module>(text, m.file.empty() ? "the program's PTX" : m.file.substr(m.file.rfind('/') + 1));
+    m.module =
+        std::make_unique<Module>(text, m.file.empty() ? "the program's PTX" : m.file.substr(m.file.rfind('/') + 1));
   }
   return *m.module;
 }
@@ -238,7 +246,8 @@ bool run_task(Task& t) {
 }
 
 bool ready(const CUstream_st& q) {
-  return !q.queue.empty() && (q.queue.front().wait == nullptr || q.queue.front().wait->done >= q.queue.front().wait_for);
+  return !q.queue.empty() &&
+         (q.queue.front().wait == nullptr || q.queue.front().wait->done >= q.queue.front().wait_for);
 }
 
 // Runs queued work, any stream first, until `done` holds. Work of streams that nobody waits for may run too, or not.
@@ -308,14 +317,16 @@ bool captures(cudaStream_t stream) {
   return true;
 }
 
-// ---- memory -------------------------------------------------------------------------------------------------------------
+// ---- memory
+// -------------------------------------------------------------------------------------------------------------
 
 bool on_device(const void* p) { return DeviceMemory::instance().contains(reinterpret_cast<std::uint64_t>(p)); }
 std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
 
 void need(const void* p, std::size_t bytes, const char* what) {
   if (DeviceMemory::instance().data(address(p), bytes) == nullptr)
-    throw Error(std::string(what) + " of " + std::to_string(bytes) + " bytes: the address is " + DeviceMemory::instance().describe(address(p)));
+    throw Error(std::string(what) + " of " + std::to_string(bytes) + " bytes: the address is " +
+                DeviceMemory::instance().describe(address(p)));
 }
 
 void copy_now(void* to, const void* from, std::size_t bytes) {
@@ -338,11 +349,16 @@ void copy_now(void* to, const void* from, std::size_t bytes) {
 bool fits(cudaMemcpyKind kind, const void* to, const void* from) {
   const bool d = on_device(to), s = on_device(from);
   switch (kind) {
-    case cudaMemcpyHostToHost: return !d && !s;
-    case cudaMemcpyHostToDevice: return d && !s;
-    case cudaMemcpyDeviceToHost: return !d && s;
-    case cudaMemcpyDeviceToDevice: return d && s;
-    default: return true;
+    case cudaMemcpyHostToHost:
+      return !d && !s;
+    case cudaMemcpyHostToDevice:
+      return d && !s;
+    case cudaMemcpyDeviceToHost:
+      return !d && s;
+    case cudaMemcpyDeviceToDevice:
+      return d && s;
+    default:
+      return true;
   }
 }
 
@@ -372,14 +388,15 @@ cudaError_t copy_async(void* to, const void* from, std::size_t bytes, cudaMemcpy
 
 cudaError_t set_async(void* to, int value, std::size_t bytes, cudaStream_t stream) {
   return enqueue(stream, {[=] {
-    if (bytes == 0) return;
-    need(to, bytes, "cudaMemset");
-    std::memset(DeviceMemory::instance().raw(address(to)), value, bytes);
-    DeviceMemory::instance().mark(address(to), bytes, initialised);
-  }});
+                   if (bytes == 0) return;
+                   need(to, bytes, "cudaMemset");
+                   std::memset(DeviceMemory::instance().raw(address(to)), value, bytes);
+                   DeviceMemory::instance().mark(address(to), bytes, initialised);
+                 }});
 }
 
-cudaError_t launch(const void* host_function, dim3 grid, dim3 block, void** arguments, std::size_t shared, cudaStream_t stream) {
+cudaError_t launch(const void* host_function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                   cudaStream_t stream) {
   State& s = state();
   const auto found = s.functions.find(host_function);
   if (found == s.functions.end()) return remember(cudaErrorInvalidDeviceFunction);
@@ -387,22 +404,27 @@ cudaError_t launch(const void* host_function, dim3 grid, dim3 block, void** argu
   try {
     const auto [module, kernel] = kernel_of(f);
     if (shared > f.dynamic_limit) {
-      report("kernel " + f.name + ": asks for " + std::to_string(shared) + " bytes of dynamic shared memory, " + std::to_string(f.dynamic_limit) + " are allowed (cudaFuncSetAttribute)");
+      report("kernel " + f.name + ": asks for " + std::to_string(shared) + " bytes of dynamic shared memory, " +
+             std::to_string(f.dynamic_limit) + " are allowed (cudaFuncSetAttribute)");
       return remember(cudaErrorInvalidValue);
     }
-    if (std::uint64_t{block.x} * block.y * block.z > kernel->max_threads || grid.x == 0 || grid.y == 0 || grid.z == 0 || block.x == 0 || block.y == 0 || block.z == 0 || grid.y > 65535 || grid.z > 65535) {
+    if (std::uint64_t{block.x} * block.y * block.z > kernel->max_threads || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+        block.x == 0 || block.y == 0 || block.z == 0 || grid.y > 65535 || grid.z > 65535) {
       report("kernel " + f.name + ": cannot be launched with this grid or block");
       return remember(cudaErrorInvalidConfiguration);
     }
     // Arguments are taken now, as the interface promises.
     std::vector<std::vector<char>> values;
-    for (std::size_t k = 0; k < kernel->parameters.size(); ++k) values.emplace_back(static_cast<const char*>(arguments[k]), static_cast<const char*>(arguments[k]) + kernel->parameters[k].bytes);
+    for (std::size_t k = 0; k < kernel->parameters.size(); ++k)
+      values.emplace_back(static_cast<const char*>(arguments[k]),
+                          static_cast<const char*>(arguments[k]) + kernel->parameters[k].bytes);
     return enqueue(stream, {[=, module = module, kernel = kernel, values = std::move(values)]() mutable {
-      std::vector<void*> pointers;
-      for (auto& v : values) pointers.push_back(v.data());
-      ++state().launches;
-      module->launch(*kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared, pointers.data(), state().options);
-    }});
+                     std::vector<void*> pointers;
+                     for (auto& v : values) pointers.push_back(v.data());
+                     ++state().launches;
+                     module->launch(*kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared,
+                                    pointers.data(), state().options);
+                   }});
   } catch (const Error& e) {
     report(e.what());
     return remember(cudaErrorInvalidPtx);
@@ -429,8 +451,8 @@ struct Configuration {
 thread_local std::vector<Configuration> configurations;
 
 #define VITRINE_LOCK const std::lock_guard lock(state().mutex)
-#define VITRINE_ALIVE \
-  VITRINE_LOCK;       \
+#define VITRINE_ALIVE                                       \
+  VITRINE_LOCK;                                             \
   if (state().sticky != cudaSuccess) return state().sticky; \
   if (state().devices == 0) return remember(cudaErrorNoDevice)
 
@@ -438,7 +460,8 @@ thread_local std::vector<Configuration> configurations;
 
 #define VITRINE_API extern "C" __attribute__((visibility("default")))
 
-// ---- what nvcc's host code calls ------------------------------------------------------------------------------------------
+// ---- what nvcc's host code calls
+// ------------------------------------------------------------------------------------------
 
 VITRINE_API void** __cudaRegisterFatBinary(void* wrapper) {
   VITRINE_LOCK;
@@ -448,7 +471,8 @@ VITRINE_API void** __cudaRegisterFatBinary(void* wrapper) {
 VITRINE_API void __cudaRegisterFatBinaryEnd(void**) {}
 VITRINE_API void __cudaUnregisterFatBinary(void**) {}
 VITRINE_API char __cudaInitModule(void**) { return 1; }
-VITRINE_API void __cudaRegisterFunction(void** module, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*, int*) {
+VITRINE_API void __cudaRegisterFunction(void** module, const char* host, char*, const char* name, int, uint3*, uint3*,
+                                        dim3*, dim3*, int*) {
   VITRINE_LOCK;
   state().functions[host] = {reinterpret_cast<LoadedModule*>(module), name};
 }
@@ -472,14 +496,17 @@ VITRINE_API cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* host) 
   *kernel = static_cast<cudaKernel_t>(const_cast<void*>(host));
   return cudaSuccess;
 }
-VITRINE_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared, cudaStream_t stream) {
+VITRINE_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments,
+                                           std::size_t shared, cudaStream_t stream) {
   VITRINE_ALIVE;
   return launch(reinterpret_cast<const void*>(kernel), grid, block, arguments, shared, stream);
 }
 
-// ---- the interface ---------------------------------------------------------------------------------------------------------
+// ---- the interface
+// ---------------------------------------------------------------------------------------------------------
 
-VITRINE_API cudaError_t cudaLaunchKernel(const void* f, dim3 grid, dim3 block, void** arguments, std::size_t shared, cudaStream_t stream) {
+VITRINE_API cudaError_t cudaLaunchKernel(const void* f, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                                         cudaStream_t stream) {
   VITRINE_ALIVE;
   return launch(f, grid, block, arguments, shared, stream);
 }
@@ -516,11 +543,13 @@ VITRINE_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* a, const void*
     return remember(cudaErrorInvalidPtx);
   }
 }
-VITRINE_API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*, int threads, std::size_t, unsigned) {
+VITRINE_API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*, int threads,
+                                                                               std::size_t, unsigned) {
   *blocks = threads > 0 ? std::max(1, 2048 / threads) : 0;
   return cudaSuccess;
 }
-VITRINE_API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* f, int threads, std::size_t shared) {
+VITRINE_API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* f, int threads,
+                                                                      std::size_t shared) {
   return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, f, threads, shared, 0);
 }
 
@@ -542,8 +571,9 @@ VITRINE_API cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_
 VITRINE_API cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   VITRINE_LOCK;
   return enqueue(stream, {[=] {
-    if (p != nullptr && !DeviceMemory::instance().release(address(p))) throw Error("cudaFreeAsync of memory that is not allocated");
-  }});
+                   if (p != nullptr && !DeviceMemory::instance().release(address(p)))
+                     throw Error("cudaFreeAsync of memory that is not allocated");
+                 }});
 }
 VITRINE_API cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned) {
   VITRINE_ALIVE;
@@ -569,7 +599,8 @@ VITRINE_API cudaError_t cudaHostRegister(void* p, std::size_t bytes, unsigned) {
 VITRINE_API cudaError_t cudaHostUnregister(void* p) {
   VITRINE_LOCK;
   drain_all();
-  return state().pinned.erase(static_cast<const char*>(p)) != 0 ? cudaSuccess : remember(cudaErrorHostMemoryNotRegistered);
+  return state().pinned.erase(static_cast<const char*>(p)) != 0 ? cudaSuccess
+                                                                : remember(cudaErrorHostMemoryNotRegistered);
 }
 VITRINE_API cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total) {
   VITRINE_ALIVE;
@@ -577,7 +608,8 @@ VITRINE_API cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* tot
   *total = static_cast<std::size_t>(number("MEMORY", 8192)) << 20;
   return cudaSuccess;
 }
-VITRINE_API cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+VITRINE_API cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                                        cudaStream_t stream) {
   VITRINE_ALIVE;
   return copy_async(to, from, bytes, kind, stream);
 }
@@ -599,17 +631,20 @@ VITRINE_API cudaError_t cudaGetSymbolAddress(void** p, const void* symbol) {
   *p = reinterpret_cast<void*>(symbol_address(symbol, bytes));
   return *p != nullptr ? cudaSuccess : remember(cudaErrorInvalidSymbol);
 }
-VITRINE_API cudaError_t cudaMemcpyToSymbolAsync(const void* symbol, const void* from, std::size_t bytes, std::size_t offset, cudaMemcpyKind kind, cudaStream_t stream) {
+VITRINE_API cudaError_t cudaMemcpyToSymbolAsync(const void* symbol, const void* from, std::size_t bytes,
+                                                std::size_t offset, cudaMemcpyKind kind, cudaStream_t stream) {
   VITRINE_ALIVE;
   std::size_t size = 0;
   const std::uint64_t a = symbol_address(symbol, size);
   if (a == 0 || offset + bytes > size) return remember(cudaErrorInvalidSymbol);
   return copy_async(reinterpret_cast<void*>(a + offset), from, bytes, kind, stream);
 }
-VITRINE_API cudaError_t cudaMemcpyToSymbol(const void* symbol, const void* from, std::size_t bytes, std::size_t offset, cudaMemcpyKind kind) {
+VITRINE_API cudaError_t cudaMemcpyToSymbol(const void* symbol, const void* from, std::size_t bytes, std::size_t offset,
+                                           cudaMemcpyKind kind) {
   return cudaMemcpyToSymbolAsync(symbol, from, bytes, offset, kind, nullptr);
 }
-VITRINE_API cudaError_t cudaMemcpyFromSymbol(void* to, const void* symbol, std::size_t bytes, std::size_t offset, cudaMemcpyKind kind) {
+VITRINE_API cudaError_t cudaMemcpyFromSymbol(void* to, const void* symbol, std::size_t bytes, std::size_t offset,
+                                             cudaMemcpyKind kind) {
   VITRINE_ALIVE;
   std::size_t size = 0;
   const std::uint64_t a = symbol_address(symbol, size);
@@ -633,7 +668,9 @@ VITRINE_API cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned
   return cudaSuccess;
 }
 VITRINE_API cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, 0); }
-VITRINE_API cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) { return cudaStreamCreateWithFlags(stream, flags); }
+VITRINE_API cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+  return cudaStreamCreateWithFlags(stream, flags);
+}
 VITRINE_API cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   VITRINE_LOCK;
   if (is_default(stream) || state().streams.count(stream) == 0) return remember(cudaErrorInvalidResourceHandle);
@@ -645,8 +682,10 @@ VITRINE_API cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 VITRINE_API cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   VITRINE_ALIVE;
   if (captures(stream)) return remember(cudaErrorStreamCaptureUnsupported);
-  if (is_default(stream)) drain_blocking();
-  else drain(*stream);
+  if (is_default(stream))
+    drain_blocking();
+  else
+    drain(*stream);
   return state().sticky;
 }
 VITRINE_API cudaError_t cudaStreamQuery(cudaStream_t stream) {
@@ -725,7 +764,9 @@ VITRINE_API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* g
 }
 VITRINE_API cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
   VITRINE_ALIVE;
-  *status = is_default(stream) || stream->capture == nullptr ? cudaStreamCaptureStatusNone : stream->invalidated ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+  *status = is_default(stream) || stream->capture == nullptr ? cudaStreamCaptureStatusNone
+            : stream->invalidated                            ? cudaStreamCaptureStatusInvalidated
+                                                             : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 VITRINE_API cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
@@ -763,7 +804,9 @@ VITRINE_API cudaError_t cudaGetDeviceCount(int* count) {
   *count = state().devices;
   return *count > 0 ? cudaSuccess : remember(cudaErrorNoDevice);
 }
-VITRINE_API cudaError_t cudaSetDevice(int device) { return device >= 0 && device < state().devices ? cudaSuccess : remember(cudaErrorInvalidDevice); }
+VITRINE_API cudaError_t cudaSetDevice(int device) {
+  return device >= 0 && device < state().devices ? cudaSuccess : remember(cudaErrorInvalidDevice);
+}
 VITRINE_API cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
@@ -783,17 +826,40 @@ VITRINE_API cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attrib
   cudaDeviceProp p;
   if (const cudaError_t e = cudaGetDeviceProperties(&p, device); e != cudaSuccess) return e;
   switch (attribute) {
-    case cudaDevAttrComputeCapabilityMajor: *value = p.major; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = p.minor; break;
-    case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(p.sharedMemPerBlockOptin); break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = static_cast<int>(p.sharedMemPerBlock); break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = static_cast<int>(p.sharedMemPerMultiprocessor); break;
-    case cudaDevAttrMaxThreadsPerBlock: *value = p.maxThreadsPerBlock; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = p.maxThreadsPerMultiProcessor; break;
-    case cudaDevAttrWarpSize: *value = 32; break;
-    case cudaDevAttrMaxGridDimX: *value = 0x7fffffff; break;
-    case cudaDevAttrMaxGridDimY: case cudaDevAttrMaxGridDimZ: *value = 65535; break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = p.major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = p.minor;
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = p.multiProcessorCount;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(p.sharedMemPerBlockOptin);
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      *value = static_cast<int>(p.sharedMemPerBlock);
+      break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      *value = static_cast<int>(p.sharedMemPerMultiprocessor);
+      break;
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = p.maxThreadsPerBlock;
+      break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      *value = p.maxThreadsPerMultiProcessor;
+      break;
+    case cudaDevAttrWarpSize:
+      *value = 32;
+      break;
+    case cudaDevAttrMaxGridDimX:
+      *value = 0x7fffffff;
+      break;
+    case cudaDevAttrMaxGridDimY:
+    case cudaDevAttrMaxGridDimZ:
+      *value = 65535;
+      break;
     default:
       report("device attribute " + std::to_string(attribute) + " is not known here");
       return remember(cudaErrorInvalidValue);
@@ -801,7 +867,9 @@ VITRINE_API cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attrib
   return cudaSuccess;
 }
 VITRINE_API cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
-VITRINE_API cudaError_t cudaDriverGetVersion(int* version) { return *version = state().devices > 0 ? CUDART_VERSION : 0, cudaSuccess; }
+VITRINE_API cudaError_t cudaDriverGetVersion(int* version) {
+  return *version = state().devices > 0 ? CUDART_VERSION : 0, cudaSuccess;
+}
 VITRINE_API cudaError_t cudaGetLastError() {
   VITRINE_LOCK;
   const cudaError_t e = state().last;
@@ -811,24 +879,38 @@ VITRINE_API cudaError_t cudaGetLastError() {
 VITRINE_API cudaError_t cudaPeekAtLastError() { return state().last; }
 VITRINE_API const char* cudaGetErrorName(cudaError_t e) {
   switch (e) {
-    case cudaSuccess: return "cudaSuccess";
-    case cudaErrorNoDevice: return "cudaErrorNoDevice";
-    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
-    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
-    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
-    default: return "cudaError";
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    default:
+      return "cudaError";
   }
 }
 VITRINE_API const char* cudaGetErrorString(cudaError_t e) {
   switch (e) {
-    case cudaSuccess: return "no error";
-    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
-    case cudaErrorMemoryAllocation: return "out of memory";
-    case cudaErrorLaunchFailure: return "unspecified launch failure";
-    case cudaErrorInvalidDevice: return "invalid device ordinal";
-    case cudaErrorInvalidValue: return "invalid argument";
-    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
-    default: return "an error that the stand-in has no text for";
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorInvalidConfiguration:
+      return "invalid configuration argument";
+    default:
+      return "an error that the stand-in has no text for";
   }
 }
 

@@ -80,7 +80,8 @@ std::byte* DeviceMemory::data(std::uint64_t address, std::size_t bytes) const no
   auto block = blocks_.upper_bound(address);
   if (block == blocks_.begin()) return nullptr;
   --block;
-  return address - block->first <= block->second && bytes <= block->second - (address - block->first) ? raw(address) : nullptr;
+  return address - block->first <= block->second && bytes <= block->second - (address - block->first) ? raw(address)
+                                                                                                      : nullptr;
 }
 
 void DeviceMemory::mark(std::uint64_t address, std::size_t bytes, Shadow s) { std::memset(shadow(address), s, bytes); }
@@ -95,7 +96,8 @@ std::string DeviceMemory::describe(std::uint64_t address) const {
   auto block = blocks_.upper_bound(address);
   if (block == blocks_.begin()) return "lies before all allocations";
   --block;
-  return std::to_string(address - block->first - block->second) + " bytes past the end of an allocation of " + std::to_string(block->second) + " bytes";
+  return std::to_string(address - block->first - block->second) + " bytes past the end of an allocation of " +
+         std::to_string(block->second) + " bytes";
 }
 
 }  // namespace vitrine::ptx

@@ -1,4 +1,5 @@
-// A device's memory as the PTX interpreter sees it: addresses that the host cannot follow, a shadow byte for every byte.
+// A device's memory as the PTX interpreter sees it: addresses that the host cannot follow, a shadow byte for every
+// byte.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +20,8 @@ enum Shadow : std::uint8_t {
 /// Fresh shared memory and registers hold this: as float it is a NaN.
 inline constexpr std::uint32_t poison = 0x7fa1dead;
 
-/// One reserved range of addresses without pages, so that a host that follows a device pointer faults. Data and shadow lie
-/// elsewhere, at fixed distances. Between allocations there is always an unmapped gap.
+/// One reserved range of addresses without pages, so that a host that follows a device pointer faults. Data and shadow
+/// lie elsewhere, at fixed distances. Between allocations there is always an unmapped gap.
 class DeviceMemory {
  public:
   static DeviceMemory& instance();
@@ -45,7 +46,8 @@ class DeviceMemory {
   std::byte* raw(std::uint64_t address) const noexcept { return data_ + (address - base_); }
   std::uint8_t* shadow(std::uint64_t address) const noexcept { return shadow_ + (address - base_); }
 
-  static constexpr std::size_t size = std::size_t{64} << 30;  ///< of the range of addresses; pages come when they are touched
+  static constexpr std::size_t size = std::size_t{64}
+                                      << 30;  ///< of the range of addresses; pages come when they are touched
 
  private:
   DeviceMemory();

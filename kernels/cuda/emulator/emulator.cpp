@@ -23,9 +23,10 @@ Here here;
 namespace {
 
 constexpr std::size_t kStack = 128 * 1024, kGuard = 4096, kMostThreads = 1024, kMostWarps = kMostThreads / 32;
-constexpr std::size_t kStaticShared = 48 * 1024, kMostShared = 227 * 1024;  // sm_90; static arrays beyond 48 KiB do not link
-constexpr std::size_t kSharedArea = kMostShared + 61 * 1024;                    // with room for the zones
-constexpr std::size_t kZone = 64;                                           // around every shared array
+constexpr std::size_t kStaticShared = 48 * 1024,
+                      kMostShared = 227 * 1024;               // sm_90; static arrays beyond 48 KiB do not link
+constexpr std::size_t kSharedArea = kMostShared + 61 * 1024;  // with room for the zones
+constexpr std::size_t kZone = 64;                             // around every shared array
 constexpr std::byte kPattern{0xA5};
 
 enum class State : std::uint8_t { ready, at_barrier, in_collective, done };
@@ -63,7 +64,7 @@ struct Machine {
   std::uint32_t ready[kMostWarps] = {};  ///< lanes that can run
   std::uint32_t warps_ready = 0;
   std::uint32_t warp_phase[kMostWarps] = {};
-  std::uint32_t rank[kMostWarps] = {};   ///< greedy: the lowest goes first
+  std::uint32_t rank[kMostWarps] = {};  ///< greedy: the lowest goes first
   std::uint32_t count = 0, done = 0, at_barrier = 0;
   std::uint32_t current = 0;
   Fiber host;
@@ -79,7 +80,8 @@ struct Machine {
   bool stopped = false;
 
   Machine() {
-    void* const p = mmap(nullptr, kMostThreads * (kStack + kGuard), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const p = mmap(nullptr, kMostThreads * (kStack + kGuard), PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return;
     stack_area = static_cast<std::byte*>(p);
     for (std::size_t i = 0; i < kMostThreads; ++i) mprotect(stack_area + i * (kStack + kGuard), kGuard, PROT_NONE);
@@ -120,7 +122,8 @@ std::uint32_t pick() noexcept {
     return static_cast<std::uint32_t>(std::countr_zero(bits));
   };
   const auto any_bit = [&](std::uint32_t bits) {
-    return nth_bit(bits, static_cast<std::uint32_t>(m.next_random() >> 33) % static_cast<std::uint32_t>(std::popcount(bits)));
+    return nth_bit(bits,
+                   static_cast<std::uint32_t>(m.next_random() >> 33) % static_cast<std::uint32_t>(std::popcount(bits)));
   };
   switch (options.order) {
     case Order::forward:
@@ -183,7 +186,8 @@ void resolve_barrier() noexcept {
     if (!first) first = &thread;
     if (thread.site.line != first->site.line || std::strcmp(thread.site.file, first->site.file) != 0) {
       char detail[160];
-      std::snprintf(detail, sizeof detail, " while others of the block wait at %s:%d", short_name(first->site.file), first->site.line);
+      std::snprintf(detail, sizeof detail, " while others of the block wait at %s:%d", short_name(first->site.file),
+                    first->site.line);
       stop("a barrier in divergent code", thread.site, detail);
       return;
     }
@@ -210,8 +214,9 @@ void deadlock() noexcept {
     one = &m.threads[t];
   }
   char detail[160];
-  std::snprintf(detail, sizeof detail, " (mask %08x): %u lanes wait in collectives, %u threads at a barrier, %u have left the kernel", one ? one->mask : 0, waiting,
-                m.at_barrier, m.done);
+  std::snprintf(detail, sizeof detail,
+                " (mask %08x): %u lanes wait in collectives, %u threads at a barrier, %u have left the kernel",
+                one ? one->mask : 0, waiting, m.at_barrier, m.done);
   stop("deadlock in a warp collective", one ? one->site : Site{"", 0}, detail);
 }
 
@@ -225,8 +230,10 @@ void schedule(Fiber& from) noexcept {
       return;
     }
     if (m.done == m.count) break;
-    if (m.at_barrier + m.done == m.count) resolve_barrier();
-    else deadlock();
+    if (m.at_barrier + m.done == m.count)
+      resolve_barrier();
+    else
+      deadlock();
   }
   if (&from != &m.host) switch_fiber(from, m.host);
 }
@@ -235,11 +242,13 @@ void thread_entry() {
   Machine& m = machine();
   m.invoke(visible.parameters);
   Thread& thread = current();
-  if (!thread.pending.empty()) stop("a thread leaves the kernel without waiting for its asynchronous copies", thread.pending.front().site);
+  if (!thread.pending.empty())
+    stop("a thread leaves the kernel without waiting for its asynchronous copies", thread.pending.front().site);
   thread.state = State::done;
   ++m.done;
-  // The stack goes back at once, so that the next thread starts on memory that is in the cache. Nothing touches it between
-  // here and the switch but this function's own frame, which the next fiber to start does not overlap before that switch.
+  // The stack goes back at once, so that the next thread starts on memory that is in the cache. Nothing touches it
+  // between here and the switch but this function's own frame, which the next fiber to start does not overlap before
+  // that switch.
   m.free_stacks.push_back(thread.stack);
   thread.stack = nullptr;
   static Fiber ended;
@@ -286,7 +295,8 @@ void complete(std::uint32_t warp, unsigned mask) noexcept {
       const std::uint32_t runs = here.thread;
       each([&](std::uint32_t l) {
         const auto* const row = *static_cast<const std::byte* const*>(lanes[l].in);
-        if (reinterpret_cast<std::uintptr_t>(row) % 16) stop("a row of load_matrices is not aligned to 16 bytes", lanes[l].site);
+        if (reinterpret_cast<std::uintptr_t>(row) % 16)
+          stop("a row of load_matrices is not aligned to 16 bytes", lanes[l].site);
         if (!shared_memory().holds(row, 16)) stop("a row of load_matrices is not in shared memory", lanes[l].site);
         here.thread = warp * 32 + l;
         check::access(row, 16, check::Access::read, lanes[l].site);
@@ -303,7 +313,8 @@ void complete(std::uint32_t warp, unsigned mask) noexcept {
     }
     case Collective::multiply_bf16:
     case Collective::multiply_tf32: {
-      // PTX ISA 9.7.14: lane l holds of a the rows l/4 and l/4 + 8, of b and d the columns l/4 and 2 (l%4), 2 (l%4) + 1.
+      // PTX ISA 9.7.14: lane l holds of a the rows l/4 and l/4 + 8, of b and d the columns l/4 and 2 (l%4), 2 (l%4)
+      // + 1.
       const bool bf16 = lanes[one].collective == Collective::multiply_bf16;
       const std::uint32_t depth = bf16 ? 16 : 8;
       float a[16][16], b[16][8];
@@ -313,14 +324,17 @@ void complete(std::uint32_t warp, unsigned mask) noexcept {
         for (std::uint32_t i = 0; i < 4; ++i) {
           const std::uint32_t row = r + 8 * (i % 2);
           if (bf16) {
-            a[row][2 * c + 8 * (i / 2)] = bf16_to_float(f.a[i] & 0xffff), a[row][2 * c + 1 + 8 * (i / 2)] = bf16_to_float(f.a[i] >> 16);
+            a[row][2 * c + 8 * (i / 2)] = bf16_to_float(f.a[i] & 0xffff),
+                                    a[row][2 * c + 1 + 8 * (i / 2)] = bf16_to_float(f.a[i] >> 16);
           } else {
             a[row][c + 4 * (i / 2)] = tf32_to_float(f.a[i]);
           }
         }
         for (std::uint32_t i = 0; i < 2; ++i) {
-          if (bf16) b[2 * c + 8 * i][r] = bf16_to_float(f.b[i] & 0xffff), b[2 * c + 1 + 8 * i][r] = bf16_to_float(f.b[i] >> 16);
-          else b[c + 4 * i][r] = tf32_to_float(f.b[i]);
+          if (bf16)
+            b[2 * c + 8 * i][r] = bf16_to_float(f.b[i] & 0xffff), b[2 * c + 1 + 8 * i][r] = bf16_to_float(f.b[i] >> 16);
+          else
+            b[c + 4 * i][r] = tf32_to_float(f.b[i]);
         }
       });
       each([&](std::uint32_t l) {
@@ -347,7 +361,8 @@ std::byte* place(std::size_t bytes, std::size_t alignment) noexcept {
   Machine& m = machine();
   const std::size_t align = alignment < 16 ? 16 : alignment;
   std::byte* const at = m.shared + (m.shared_used + kZone + align - 1) / align * align;
-  std::memset(m.shared + m.shared_used, static_cast<int>(kPattern), static_cast<std::size_t>(at - m.shared) - m.shared_used);
+  std::memset(m.shared + m.shared_used, static_cast<int>(kPattern),
+              static_cast<std::size_t>(at - m.shared) - m.shared_used);
   poison(at, bytes);
   std::memset(at + bytes, static_cast<int>(kPattern), kZone);
   m.shared_used = static_cast<std::size_t>(at - m.shared) + bytes;
@@ -380,7 +395,8 @@ std::string kernel_name() {
   char* const readable = abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, nullptr);
   std::string name = readable ? readable : info.dli_sname;
   std::free(readable);
-  // "void a::b::kernel<c>(d)": neither the type nor the parameters, and names without the namespace that is common to all.
+  // "void a::b::kernel<c>(d)": neither the type nor the parameters, and names without the namespace that is common to
+  // all.
   if (name.rfind("void ", 0) == 0) name.erase(0, 5);
   const std::string common = "vitrine::kernels::cuda::";
   for (std::size_t at = 0; (at = name.find(common)) != std::string::npos;) name.erase(at, common.size());
@@ -396,8 +412,11 @@ void stop(const char* what, Site site, const char* detail) noexcept {
   Machine& m = machine();
   std::string where;
   if (site.line) where = " at " + std::string(short_name(site.file)) + ":" + std::to_string(site.line);
-  const auto place = [](const auto& i) { return "(" + std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z) + ")"; };
-  where += detail + (", in " + kernel_name()) + ", block " + place(visible.block_index) + ", thread " + place(visible.thread_index);
+  const auto place = [](const auto& i) {
+    return "(" + std::to_string(i.x) + "," + std::to_string(i.y) + "," + std::to_string(i.z) + ")";
+  };
+  where += detail + (", in " + kernel_name()) + ", block " + place(visible.block_index) + ", thread " +
+           place(visible.thread_index);
   fail(what, where.c_str());
   m.stopped = true;
 }
@@ -483,8 +502,10 @@ void* dynamic_array(Site site) noexcept {
 void copy_async(void* to, const void* from, Site site) noexcept {
   Thread& self = current();
   float value = 0;
-  if (!shared_memory().holds(to, sizeof value)) stop("the target of an asynchronous copy is not in shared memory", site);
-  else if (from && !device_range().holds(from, sizeof value)) stop("the source of an asynchronous copy is not in global memory", site);
+  if (!shared_memory().holds(to, sizeof value))
+    stop("the target of an asynchronous copy is not in shared memory", site);
+  else if (from && !device_range().holds(from, sizeof value))
+    stop("the source of an asynchronous copy is not in global memory", site);
   leave();
   if (from) {
     check::access(from, sizeof value, check::Access::read, site);
@@ -536,9 +557,12 @@ T add(T* to, T value, Site site) noexcept {
 float atomic_add(float* to, float value, Site site) noexcept { return add(to, value, site); }
 std::int32_t atomic_add(std::int32_t* to, std::int32_t value, Site site) noexcept { return add(to, value, site); }
 std::uint32_t atomic_add(std::uint32_t* to, std::uint32_t value, Site site) noexcept { return add(to, value, site); }
-unsigned long long atomic_add(unsigned long long* to, unsigned long long value, Site site) noexcept { return add(to, value, site); }
+unsigned long long atomic_add(unsigned long long* to, unsigned long long value, Site site) noexcept {
+  return add(to, value, site);
+}
 
-void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::size_t shared_bytes, std::size_t) noexcept {
+void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::size_t shared_bytes,
+         std::size_t) noexcept {
   Machine& m = machine();
   if (!m.stack_area || !m.shared) return fail("the emulator finds no memory for its stacks");
   m.kernel = kernel;
@@ -548,13 +572,16 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
   visible.block_index = visible.thread_index = {0, 0, 0};
   m.stopped = false;
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
-  if (threads == 0 || threads > kMostThreads || block.z > 64) return stop("a launch with no thread or more than 1024 in a block", {"", 0});
+  if (threads == 0 || threads > kMostThreads || block.z > 64)
+    return stop("a launch with no thread or more than 1024 in a block", {"", 0});
   if (threads % 32) return stop("a launch with a warp that is not full", {"", 0});
-  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) return stop("a launch with no block or too many", {"", 0});
+  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    return stop("a launch with no block or too many", {"", 0});
   if (shared_bytes > kMostShared) return stop("a launch with more than 227 KiB of shared memory", {"", 0});
   m.count = static_cast<std::uint32_t>(threads);
   m.dynamic_bytes = shared_bytes;
-  for (std::uint32_t t = 0; t < m.count; ++t) m.threads[t].index = {t % block.x, t / block.x % block.y, t / block.x / block.y};
+  for (std::uint32_t t = 0; t < m.count; ++t)
+    m.threads[t].index = {t % block.x, t / block.x % block.y, t / block.x / block.y};
   ++here.launch;
   m.random = (options.seed * 0x9E3779B97F4A7C15u + here.launch * 0xBF58476D1CE4E5B9u) | 1;
   draw_ranks();
@@ -566,13 +593,15 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
     const std::uint64_t b = options.order == Order::reverse ? blocks - 1 - i : i;
     here.block = b;
     here.phase = 0;
-    visible.block_index = {static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y), static_cast<unsigned>(b / grid.x / grid.y)};
+    visible.block_index = {static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
+                           static_cast<unsigned>(b / grid.x / grid.y)};
     m.arrays.clear();
     m.shared_used = m.shared_asked = 0;
     m.dynamic = nullptr;
     m.done = m.at_barrier = 0;
     m.free_stacks.clear();
-    for (std::size_t s = 0; s < kMostThreads; ++s) m.free_stacks.push_back(m.stack_area + (kMostThreads - 1 - s) * (kStack + kGuard) + kGuard);
+    for (std::size_t s = 0; s < kMostThreads; ++s)
+      m.free_stacks.push_back(m.stack_area + (kMostThreads - 1 - s) * (kStack + kGuard) + kGuard);
     for (std::uint32_t t = 0; t < m.count; ++t) {
       m.threads[t].stack = nullptr;
       m.threads[t].pending.clear();

@@ -1,8 +1,8 @@
-// CUDA's execution model on the CPU, for kernels that include kernels/cuda/launch.h: a block's threads are fibers, which run
-// one at a time until they come to a barrier or to a warp collective. Detected and reported with the kernel's name and the
-// source line: barriers that not all threads of a block reach, or reach at different places; deadlocks; collectives whose
-// lanes disagree or have left; copies nobody waited for; misaligned vector accesses; launches beyond the hardware's limits.
-// Shared memory holds NaN until it is written and has guard zones around every array.
+// CUDA's execution model on the CPU, for kernels that include kernels/cuda/launch.h: a block's threads are fibers,
+// which run one at a time until they come to a barrier or to a warp collective. Detected and reported with the kernel's
+// name and the source line: barriers that not all threads of a block reach, or reach at different places; deadlocks;
+// collectives whose lanes disagree or have left; copies nobody waited for; misaligned vector accesses; launches beyond
+// the hardware's limits. Shared memory holds NaN until it is written and has guard zones around every array.
 //
 // The order in which threads run is one of those of Order, seeded: a kernel must give the same bits under all of them.
 #pragma once
@@ -47,8 +47,8 @@ struct Site {
   int line;
 };
 
-/// Which thread runs next: the first or last that can; a random one; or, greedy, threads of one warp as long as any of them
-/// can, the warps by priorities that are drawn anew now and then. Greedy is unfair as hardware may be.
+/// Which thread runs next: the first or last that can; a random one; or, greedy, threads of one warp as long as any of
+/// them can, the warps by priorities that are drawn anew now and then. Greedy is unfair as hardware may be.
 enum class Order : std::uint8_t { forward, reverse, random, greedy };
 
 /// What the running kernel may read beside its own stack: indices, and its parameters.
@@ -60,7 +60,8 @@ struct Visible {
 extern Visible visible;
 
 /// Runs invoke(visible.parameters) for every thread of the grid.
-void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::size_t shared_bytes, std::size_t parameter_bytes) noexcept;
+void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::size_t shared_bytes,
+         std::size_t parameter_bytes) noexcept;
 
 void barrier(Site) noexcept;
 enum class Collective : std::uint8_t { none, sync, shuffle, ballot, load_matrices, multiply_bf16, multiply_tf32 };
@@ -113,19 +114,28 @@ inline constexpr const dim3& gridDim = emulator::visible.grid_size;
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-#define VITRINE_SITE                                      \
+#define VITRINE_SITE \
   ::vitrine::kernels::cuda::emulator::Site { file, line }
 #define VITRINE_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
-#define VITRINE_SHARED(name, ...)                                                                                  \
-  auto& name = *static_cast<std::add_pointer_t<__VA_ARGS__>>(::vitrine::kernels::cuda::emulator::shared_array(      \
-      [] { static char key; return &key; }(), sizeof(std::type_identity_t<__VA_ARGS__>), alignof(std::type_identity_t<__VA_ARGS__>), {__builtin_FILE(), __LINE__}))
+#define VITRINE_SHARED(name, ...)                                                                              \
+  auto& name = *static_cast<std::add_pointer_t<__VA_ARGS__>>(::vitrine::kernels::cuda::emulator::shared_array( \
+      [] {                                                                                                     \
+        static char key;                                                                                       \
+        return &key;                                                                                           \
+      }(),                                                                                                     \
+      sizeof(std::type_identity_t<__VA_ARGS__>), alignof(std::type_identity_t<__VA_ARGS__>),                   \
+      {__builtin_FILE(), __LINE__}))
 
 template <class T>
-T* dynamic_shared(VITRINE_HERE) { return static_cast<T*>(emulator::dynamic_array(VITRINE_SITE)); }
+T* dynamic_shared(VITRINE_HERE) {
+  return static_cast<T*>(emulator::dynamic_array(VITRINE_SITE));
+}
 
 inline void sync_threads(VITRINE_HERE) { emulator::barrier(VITRINE_SITE); }
-inline void sync_warp(VITRINE_HERE) { emulator::collective(emulator::Collective::sync, kAllLanes, nullptr, nullptr, 0, VITRINE_SITE); }
+inline void sync_warp(VITRINE_HERE) {
+  emulator::collective(emulator::Collective::sync, kAllLanes, nullptr, nullptr, 0, VITRINE_SITE);
+}
 
 template <class T>
 T shuffle_xor(T value, int bits, unsigned mask = kAllLanes, VITRINE_HERE) {
@@ -158,22 +168,29 @@ inline float4 load4(const float* p, VITRINE_HERE) {
 }
 inline void store4(float* p, float4 v, VITRINE_HERE) { emulator::copy16(p, &v, p, true, VITRINE_SITE); }
 
-inline void copy_async(float* to_shared, const float* from, VITRINE_HERE) { emulator::copy_async(to_shared, from, VITRINE_SITE); }
+inline void copy_async(float* to_shared, const float* from, VITRINE_HERE) {
+  emulator::copy_async(to_shared, from, VITRINE_SITE);
+}
 inline void commit_copies() { emulator::commit_copies(); }
 template <int Pending>
-void wait_copies() { emulator::wait_copies(Pending); }
+void wait_copies() {
+  emulator::wait_copies(Pending);
+}
 
 inline void load_matrices(std::uint32_t (&r)[4], const void* row, VITRINE_HERE) {
   emulator::collective(emulator::Collective::load_matrices, kAllLanes, &row, r, sizeof row, VITRINE_SITE);
 }
-inline void multiply(emulator::Collective which, float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1, emulator::Site site) {
+inline void multiply(emulator::Collective which, float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                     std::uint32_t b1, emulator::Site site) {
   emulator::Fragments f = {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
   emulator::collective(which, kAllLanes, &f, d, sizeof f, site);
 }
-inline void multiply_bf16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1, VITRINE_HERE) {
+inline void multiply_bf16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1,
+                          VITRINE_HERE) {
   multiply(emulator::Collective::multiply_bf16, d, a, b0, b1, VITRINE_SITE);
 }
-inline void multiply_tf32(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1, VITRINE_HERE) {
+inline void multiply_tf32(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1,
+                          VITRINE_HERE) {
   multiply(emulator::Collective::multiply_tf32, d, a, b0, b1, VITRINE_SITE);
 }
 
@@ -186,8 +203,12 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared_byte
   static_assert(sizeof(Call) <= sizeof emulator::visible.parameters, "CUDA allows 4 KiB of parameters");
   new (emulator::visible.parameters) Call(kernel, std::tuple<std::remove_cv_t<P>...>(std::forward<A>(args)...));
   emulator::run(
-      reinterpret_cast<const void*>(kernel), [](void* p) { const Call& call = *static_cast<Call*>(p); std::apply(call.first, call.second); }, grid, block,
-      shared_bytes, sizeof(Call));
+      reinterpret_cast<const void*>(kernel),
+      [](void* p) {
+        const Call& call = *static_cast<Call*>(p);
+        std::apply(call.first, call.second);
+      },
+      grid, block, shared_bytes, sizeof(Call));
 }
 
 #undef VITRINE_SITE

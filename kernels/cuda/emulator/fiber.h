@@ -1,5 +1,5 @@
-// Switching between stacks. On x86-64 by hand, in some 40 ns for a thread's way to a barrier and back; elsewhere by ucontext,
-// whose two system calls a switch make it ten times slower.
+// Switching between stacks. On x86-64 by hand, in some 40 ns for a thread's way to a barrier and back; elsewhere by
+// ucontext, whose two system calls a switch make it ten times slower.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +40,9 @@ vitrine_switch_stack:
 .size vitrine_switch_stack, .-vitrine_switch_stack
 )");
 
-inline void switch_fiber(Fiber& from, Fiber& to) noexcept { vitrine_switch_stack(&from.stack_pointer, to.stack_pointer); }
+inline void switch_fiber(Fiber& from, Fiber& to) noexcept {
+  vitrine_switch_stack(&from.stack_pointer, to.stack_pointer);
+}
 
 /// A fiber that starts in entry(), which must never return.
 inline void prepare_fiber(Fiber& fiber, void (*entry)(), std::byte* stack, std::size_t bytes) noexcept {

@@ -1,5 +1,6 @@
-// Device memory of the emulator: a range of addresses that only kernels and copies can touch (elsewhere it is PROT_NONE, so
-// that a host that dereferences a device pointer crashes at that line), with guard zones around every allocation.
+// Device memory of the emulator: a range of addresses that only kernels and copies can touch (elsewhere it is
+// PROT_NONE, so that a host that dereferences a device pointer crashes at that line), with guard zones around every
+// allocation.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -26,7 +27,7 @@ struct Heap {
   std::size_t opened = 0;  ///< the mark when it was opened
   int open = 0;
   std::map<std::byte*, std::size_t> blocks;  ///< start of the user's part, its bytes
-  std::map<std::byte*, std::size_t> free;  ///< gaps below the high-water mark, none next to another
+  std::map<std::byte*, std::size_t> free;    ///< gaps below the high-water mark, none next to another
 };
 
 Heap& heap() {
@@ -112,16 +113,23 @@ bool open(int index, const char** why) noexcept {
   }
   emulator::options = {};
   if (const char* order = std::getenv("VITRINE_EMULATOR_ORDER")) {
-    const struct { const char* name; emulator::Order order; } all[] = {{"forward", emulator::Order::forward}, {"reverse", emulator::Order::reverse},
-                                                                       {"random", emulator::Order::random}, {"greedy", emulator::Order::greedy}};
-    const auto* found = std::find_if(std::begin(all), std::end(all), [&](const auto& o) { return std::strcmp(o.name, order) == 0; });
+    const struct {
+      const char* name;
+      emulator::Order order;
+    } all[] = {{"forward", emulator::Order::forward},
+               {"reverse", emulator::Order::reverse},
+               {"random", emulator::Order::random},
+               {"greedy", emulator::Order::greedy}};
+    const auto* found =
+        std::find_if(std::begin(all), std::end(all), [&](const auto& o) { return std::strcmp(o.name, order) == 0; });
     if (found == std::end(all)) {
       *why = "VITRINE_EMULATOR_ORDER is none of forward, reverse, random, greedy";
       return false;
     }
     emulator::options.order = found->order;
   }
-  if (const char* seed = std::getenv("VITRINE_EMULATOR_SEED")) emulator::options.seed = std::strtoull(seed, nullptr, 10);
+  if (const char* seed = std::getenv("VITRINE_EMULATOR_SEED"))
+    emulator::options.seed = std::strtoull(seed, nullptr, 10);
   return true;
 }
 

@@ -36,18 +36,19 @@ struct Warp;
 struct Insn;
 using Handler = void (*)(Warp&, const Insn&, u32 mask);
 
-/// Operands are places in the warp's registers, counted in 32-bit words; negative ones are ~places in the pool of constants.
+/// Operands are places in the warp's registers, counted in 32-bit words; negative ones are ~places in the pool of
+/// constants.
 struct Insn {
   Handler run = nullptr;
   std::array<i32, 5> op{};
-  i32 guard = -1;           ///< word of a predicate
+  i32 guard = -1;  ///< word of a predicate
   bool guard_negated = false;
   bool wide_address = true;  ///< the address register has 64 bits
   u8 wide = 0;               ///< ld, st: the data registers have 64 bits
   Space space = Space::global;
   u8 rounding = 0, flags = 0;
-  u32 list = 0;             ///< first of further operands in Program::lists
-  u32 target = 0;           ///< of branches
+  u32 list = 0;    ///< first of further operands in Program::lists
+  u32 target = 0;  ///< of branches
   i64 imm = 0;
   u32 line = 0, source = 0;
 };
@@ -62,18 +63,18 @@ struct Variable {
 
 struct Program {
   std::string name;
-  std::vector<std::string> lines;                 // of the text, for messages
-  std::vector<std::string> files;                 // of .file
-  std::vector<std::pair<u32, u32>> sources;       // Insn::source: file, line
+  std::vector<std::string> lines;            // of the text, for messages
+  std::vector<std::string> files;            // of .file
+  std::vector<std::pair<u32, u32>> sources;  // Insn::source: file, line
   std::vector<Insn> code;
   std::vector<i32> lists;
   std::vector<u32> pool;
   std::vector<Kernel> kernels;
   std::map<std::string, Variable> variables;
-  std::vector<u64> owned;                         // device memory of variables
-  u32 register_words = 0;                         // of the largest kernel with all that it calls
-  u32 call_bytes = 0;                             // per lane: arguments of functions
-  u32 kernel_local = 0, local_bytes = 0;          // per lane: local memory of the largest kernel; with that of all functions
+  std::vector<u64> owned;                 // device memory of variables
+  u32 register_words = 0;                 // of the largest kernel with all that it calls
+  u32 call_bytes = 0;                     // per lane: arguments of functions
+  u32 kernel_local = 0, local_bytes = 0;  // per lane: local memory of the largest kernel; with that of all functions
 
   ~Program() {
     for (const u64 address : owned) DeviceMemory::instance().release(address);
@@ -81,7 +82,25 @@ struct Program {
 };
 
 /// Registers that every warp has, ahead of the program's: special registers, one slot of 32 words each.
-enum Special : i32 { tid_x, tid_y, tid_z, ntid_x, ntid_y, ntid_z, ctaid_x, ctaid_y, ctaid_z, nctaid_x, nctaid_y, nctaid_z, laneid, warpid, clock_, return_address, special_count };
+enum Special : i32 {
+  tid_x,
+  tid_y,
+  tid_z,
+  ntid_x,
+  ntid_y,
+  ntid_z,
+  ctaid_x,
+  ctaid_y,
+  ctaid_z,
+  nctaid_x,
+  nctaid_y,
+  nctaid_z,
+  laneid,
+  warpid,
+  clock_,
+  return_address,
+  special_count
+};
 
 struct Group {
   enum State : u8 { ready, at_barrier, at_warp_sync };
@@ -101,8 +120,8 @@ struct Warp {
   int index = 0;
   bool switch_ = false;  // the current group cannot go on
   std::vector<Group> others;
-  std::vector<u8> local;   // lane * program.local_bytes
-  std::vector<u8> calls;   // lane * program.call_bytes: arguments of functions
+  std::vector<u8> local;  // lane * program.local_bytes
+  std::vector<u8> calls;  // lane * program.call_bytes: arguments of functions
   u32 expanded_of = 0;
   alignas(64) u32 expanded[lanes] = {};  // the mask as words
 
@@ -152,18 +171,18 @@ void arrive(Warp&, const Insn&, u32 mask, u32 barrier, u32 expected);
 struct Operand {
   enum Kind : u8 { none, reg, immediate, address, vector, symbol, sink } kind = none;
   i32 place = 0;
-  u8 bits = 0;            // of a register: 1 (predicate), 16, 32, 64
-  bool negated = false;   // of a predicate
-  bool wide = true;       // address: its register has 64 bits
-  i64 value = 0;          // immediate; offset of an address
+  u8 bits = 0;           // of a register: 1 (predicate), 16, 32, 64
+  bool negated = false;  // of a predicate
+  bool wide = true;      // address: its register has 64 bits
+  i64 value = 0;         // immediate; offset of an address
   bool is_float = false;
-  i32 second = -1;        // d|p
+  i32 second = -1;  // d|p
   std::vector<Operand> parts;
   std::string name;
 };
 
-/// Fills in handler, flags and operands of one instruction; false if there is no such instruction. `constant(bits, wide)` gives
-/// a place in the pool.
+/// Fills in handler, flags and operands of one instruction; false if there is no such instruction. `constant(bits,
+/// wide)` gives a place in the pool.
 struct Decoder {
   Program& program;
   std::map<std::pair<u64, bool>, i32> constants;

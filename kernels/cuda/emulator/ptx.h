@@ -1,12 +1,14 @@
 // An interpreter of the PTX that nvcc emits, for running the shipped kernels where there is no GPU.
 //
 // A warp at a time: an instruction is decoded once, when its module is loaded, and then works on 32 lanes. Lanes that
-// diverge run by groups, the lowest address first, so that they meet again. What it finds, it reports with the line of PTX
-// (and of the source, where nvcc was told -lineinfo): accesses outside allocations, misaligned ones, reads of memory that
-// nobody wrote or that an asynchronous copy has not reached, barriers that not all threads reach, deadlocks, shuffles
-// from lanes that take no part. An instruction that it does not know is an error when the module is loaded.
+// diverge run by groups, the lowest address first, so that they meet again. What it finds, it reports with the line of
+// PTX (and of the source, where nvcc was told -lineinfo): accesses outside allocations, misaligned ones, reads of
+// memory that nobody wrote or that an asynchronous copy has not reached, barriers that not all threads reach,
+// deadlocks, shuffles from lanes that take no part. An instruction that it does not know is an error when the module is
+// loaded.
 //
-// Not modelled: time, weak order of memory, races between threads of a block (the check build of the emulator finds them).
+// Not modelled: time, weak order of memory, races between threads of a block (the check build of the emulator finds
+// them).
 #pragma once
 
 #include <cstdint>
@@ -27,14 +29,14 @@ struct Dim3 {
   std::uint64_t count() const noexcept { return std::uint64_t{x} * y * z; }
 };
 
-/// Which warp runs next. `fair`: in turns, few instructions each. `greedy`: one warp runs as far ahead as barriers let it,
-/// which shows missing barriers that turns hide.
+/// Which warp runs next. `fair`: in turns, few instructions each. `greedy`: one warp runs as far ahead as barriers let
+/// it, which shows missing barriers that turns hide.
 enum class Order : std::uint8_t { fair, greedy };
 
 struct Options {
   Order order = Order::fair;
   std::uint64_t seed = 1;
-  bool perturb = false;  ///< results of .approx instructions move by up to the documented error
+  bool perturb = false;                  ///< results of .approx instructions move by up to the documented error
   std::uint64_t limit = 20'000'000'000;  ///< instructions of a block before it is called endless
 };
 
@@ -47,11 +49,11 @@ struct Kernel {
   };
   std::vector<Parameter> parameters;
   std::uint32_t parameter_bytes = 0;
-  std::uint32_t static_shared = 0;       ///< bytes, gaps included; dynamic memory starts there
+  std::uint32_t static_shared = 0;                              ///< bytes, gaps included; dynamic memory starts there
   std::vector<std::pair<std::uint32_t, std::uint32_t>> shared;  ///< offset and bytes of its variables
   std::uint32_t local_bytes = 0, registers = 0;
-  std::uint32_t max_threads = 1024;      ///< from __launch_bounds__
-  std::uint32_t entry = 0;               ///< of the program
+  std::uint32_t max_threads = 1024;  ///< from __launch_bounds__
+  std::uint32_t entry = 0;           ///< of the program
 };
 
 class Module {

@@ -19,12 +19,13 @@
 namespace vitrine::ptx {
 namespace {
 
-// ---- registers ----------------------------------------------------------------------------------------------------------
+// ---- registers
+// ----------------------------------------------------------------------------------------------------------
 
 __extension__ typedef __int128 i128;
 __extension__ typedef unsigned __int128 u128;
 
-struct half {};   // tags of the 16-bit formats
+struct half {};  // tags of the 16-bit formats
 struct bhalf {};
 
 float half_to_float(u16 h) {
@@ -80,8 +81,10 @@ struct SmallView {
 };
 template <class T>
 auto view(Warp& w, i32 place) {
-  if constexpr (sizeof(T) >= 4) return View<T>{reinterpret_cast<const T*>(w.at(place))};
-  else return SmallView<T, T>{w.at(place)};
+  if constexpr (sizeof(T) >= 4)
+    return View<T>{reinterpret_cast<const T*>(w.at(place))};
+  else
+    return SmallView<T, T>{w.at(place)};
 }
 
 // d[l] = f(l) for the lanes of the mask.
@@ -90,8 +93,10 @@ inline void put(Warp& w, i32 place, u32 m, F&& f) {
   using Word = std::conditional_t<sizeof(T) == 8, T, std::conditional_t<sizeof(T) == 4, T, u32>>;
   Word* const d = reinterpret_cast<Word*>(w.at(place));
   const auto value = [&](int l) {
-    if constexpr (sizeof(T) >= 4) return f(l);
-    else return static_cast<u32>(static_cast<std::make_unsigned_t<T>>(f(l)));
+    if constexpr (sizeof(T) >= 4)
+      return f(l);
+    else
+      return static_cast<u32>(static_cast<std::make_unsigned_t<T>>(f(l)));
   };
   if (m == all_lanes) {
     VITRINE_LANES d[l] = value(l);
@@ -128,15 +133,31 @@ inline void each(u32 m, F&& f) {
   for (; m != 0; m &= m - 1) f(__builtin_ctz(m));
 }
 
-// ---- arithmetic ---------------------------------------------------------------------------------------------------------
+// ---- arithmetic
+// ---------------------------------------------------------------------------------------------------------
 
 template <class T>
 using Unsigned = std::make_unsigned_t<T>;
 
 // Integer arithmetic wraps; the file is compiled with -fwrapv.
-struct Add { template <class T> static T f(T a, T b) { return static_cast<T>(a + b); } };
-struct Sub { template <class T> static T f(T a, T b) { return static_cast<T>(a - b); } };
-struct Mul { template <class T> static T f(T a, T b) { return static_cast<T>(a * b); } };
+struct Add {
+  template <class T>
+  static T f(T a, T b) {
+    return static_cast<T>(a + b);
+  }
+};
+struct Sub {
+  template <class T>
+  static T f(T a, T b) {
+    return static_cast<T>(a - b);
+  }
+};
+struct Mul {
+  template <class T>
+  static T f(T a, T b) {
+    return static_cast<T>(a * b);
+  }
+};
 struct MulHigh {
   template <class T>
   static T f(T a, T b) {
@@ -152,56 +173,121 @@ struct MulHigh {
 struct Div {
   template <class T>
   static T f(T a, T b) {
-    if constexpr (std::is_floating_point_v<T>) return a / b;
-    else if (b == 0) return static_cast<T>(~T{0});
-    else if constexpr (std::is_signed_v<T>) return b == -1 ? static_cast<T>(-a) : static_cast<T>(a / b);
-    else return static_cast<T>(a / b);
+    if constexpr (std::is_floating_point_v<T>)
+      return a / b;
+    else if (b == 0)
+      return static_cast<T>(~T{0});
+    else if constexpr (std::is_signed_v<T>)
+      return b == -1 ? static_cast<T>(-a) : static_cast<T>(a / b);
+    else
+      return static_cast<T>(a / b);
   }
 };
 struct Rem {
   template <class T>
   static T f(T a, T b) {
     if (b == 0) return a;
-    if constexpr (std::is_signed_v<T>) return b == -1 ? T{0} : static_cast<T>(a % b);
-    else return static_cast<T>(a % b);
+    if constexpr (std::is_signed_v<T>)
+      return b == -1 ? T{0} : static_cast<T>(a % b);
+    else
+      return static_cast<T>(a % b);
   }
 };
 // Of a number and a NaN, the number.
 struct Min {
   template <class T>
   static T f(T a, T b) {
-    if constexpr (std::is_floating_point_v<T>) return a != a ? b : b != b ? a : a == b ? (std::signbit(a) ? a : b) : a < b ? a : b;
-    else return a < b ? a : b;
+    if constexpr (std::is_floating_point_v<T>)
+      return a != a ? b : b != b ? a : a == b ? (std::signbit(a) ? a : b) : a < b ? a : b;
+    else
+      return a < b ? a : b;
   }
 };
 struct Max {
   template <class T>
   static T f(T a, T b) {
-    if constexpr (std::is_floating_point_v<T>) return a != a ? b : b != b ? a : a == b ? (std::signbit(a) ? b : a) : a > b ? a : b;
-    else return a > b ? a : b;
+    if constexpr (std::is_floating_point_v<T>)
+      return a != a ? b : b != b ? a : a == b ? (std::signbit(a) ? b : a) : a > b ? a : b;
+    else
+      return a > b ? a : b;
   }
 };
-struct And { template <class T> static T f(T a, T b) { return static_cast<T>(a & b); } };
-struct Or { template <class T> static T f(T a, T b) { return static_cast<T>(a | b); } };
-struct Xor { template <class T> static T f(T a, T b) { return static_cast<T>(a ^ b); } };
-struct CopySign {  // of PTX: the sign of a, the rest of b
-  template <class T> static T f(T a, T b) { return std::copysign(b, a); }
+struct And {
+  template <class T>
+  static T f(T a, T b) {
+    return static_cast<T>(a & b);
+  }
 };
-struct MinNan { template <class T> static T f(T a, T b) { return a != a || b != b ? std::numeric_limits<T>::quiet_NaN() : Min::f(a, b); } };
-struct MaxNan { template <class T> static T f(T a, T b) { return a != a || b != b ? std::numeric_limits<T>::quiet_NaN() : Max::f(a, b); } };
+struct Or {
+  template <class T>
+  static T f(T a, T b) {
+    return static_cast<T>(a | b);
+  }
+};
+struct Xor {
+  template <class T>
+  static T f(T a, T b) {
+    return static_cast<T>(a ^ b);
+  }
+};
+struct CopySign {  // of PTX: the sign of a, the rest of b
+  template <class T>
+  static T f(T a, T b) {
+    return std::copysign(b, a);
+  }
+};
+struct MinNan {
+  template <class T>
+  static T f(T a, T b) {
+    return a != a || b != b ? std::numeric_limits<T>::quiet_NaN() : Min::f(a, b);
+  }
+};
+struct MaxNan {
+  template <class T>
+  static T f(T a, T b) {
+    return a != a || b != b ? std::numeric_limits<T>::quiet_NaN() : Max::f(a, b);
+  }
+};
 
-struct Neg { template <class T> static T f(T a) { return static_cast<T>(-a); } };
+struct Neg {
+  template <class T>
+  static T f(T a) {
+    return static_cast<T>(-a);
+  }
+};
 struct Abs {
   template <class T>
   static T f(T a) {
-    if constexpr (std::is_floating_point_v<T>) return std::fabs(a);
-    else return static_cast<T>(a < 0 ? -a : a);
+    if constexpr (std::is_floating_point_v<T>)
+      return std::fabs(a);
+    else
+      return static_cast<T>(a < 0 ? -a : a);
   }
 };
-struct Not { template <class T> static T f(T a) { return static_cast<T>(~a); } };
-struct Move { template <class T> static T f(T a) { return a; } };
-struct Sqrt { template <class T> static T f(T a) { return std::sqrt(a); } };
-struct Reciprocal { template <class T> static T f(T a) { return T{1} / a; } };
+struct Not {
+  template <class T>
+  static T f(T a) {
+    return static_cast<T>(~a);
+  }
+};
+struct Move {
+  template <class T>
+  static T f(T a) {
+    return a;
+  }
+};
+struct Sqrt {
+  template <class T>
+  static T f(T a) {
+    return std::sqrt(a);
+  }
+};
+struct Reciprocal {
+  template <class T>
+  static T f(T a) {
+    return T{1} / a;
+  }
+};
 
 // Arithmetic in float has one NaN, 0x7fffffff, whatever it comes from.
 template <class T>
@@ -216,7 +302,8 @@ inline T arithmetic(T v) {
   }
 }
 template <class Op>
-constexpr bool keeps_bits = std::is_same_v<Op, Move> || std::is_same_v<Op, Neg> || std::is_same_v<Op, Abs> || std::is_same_v<Op, CopySign>;
+constexpr bool keeps_bits =
+    std::is_same_v<Op, Move> || std::is_same_v<Op, Neg> || std::is_same_v<Op, Abs> || std::is_same_v<Op, CopySign>;
 
 template <class T, class Op>
 void unary(Warp& w, const Insn& i, u32 m) {
@@ -248,7 +335,8 @@ template <class T, class Wide>
 void mad_wide(Warp& w, const Insn& i, u32 m) {
   const auto a = view<T>(w, i.op[1]), b = view<T>(w, i.op[2]);
   const auto c = view<Wide>(w, i.op[3]);
-  put<Wide>(w, i.op[0], m, [&](int l) { return static_cast<Wide>(static_cast<Wide>(a[l]) * static_cast<Wide>(b[l]) + c[l]); });
+  put<Wide>(w, i.op[0], m,
+            [&](int l) { return static_cast<Wide>(static_cast<Wide>(a[l]) * static_cast<Wide>(b[l]) + c[l]); });
 }
 template <class T>
 void fused(Warp& w, const Insn& i, u32 m) {
@@ -270,7 +358,10 @@ T modified(T v, u8 flags) {
   return arithmetic(v);
 }
 int mode_of(u8 rounding) {
-  return rounding == to_zero ? FE_TOWARDZERO : rounding == down ? FE_DOWNWARD : rounding == up ? FE_UPWARD : FE_TONEAREST;
+  return rounding == to_zero ? FE_TOWARDZERO
+         : rounding == down  ? FE_DOWNWARD
+         : rounding == up    ? FE_UPWARD
+                             : FE_TONEAREST;
 }
 // Hides a value from the compiler, so that nothing is computed outside a rounding mode.
 template <class T>
@@ -316,12 +407,27 @@ void slow_unary(Warp& w, const Insn& i, u32 m) {
   });
 }
 
-struct Exp2 { static float f(float a) { return std::exp2(a); } };
-struct Log2 { static float f(float a) { return std::log2(a); } };
-struct Rsqrt { template <class T> static T f(T a) { return static_cast<T>(1 / std::sqrt(static_cast<double>(a))); } };
-struct Sin { static float f(float a) { return std::sin(a); } };
-struct Cos { static float f(float a) { return std::cos(a); } };
-struct Tanh { static float f(float a) { return std::tanh(a); } };
+struct Exp2 {
+  static float f(float a) { return std::exp2(a); }
+};
+struct Log2 {
+  static float f(float a) { return std::log2(a); }
+};
+struct Rsqrt {
+  template <class T>
+  static T f(T a) {
+    return static_cast<T>(1 / std::sqrt(static_cast<double>(a)));
+  }
+};
+struct Sin {
+  static float f(float a) { return std::sin(a); }
+};
+struct Cos {
+  static float f(float a) { return std::cos(a); }
+};
+struct Tanh {
+  static float f(float a) { return std::tanh(a); }
+};
 struct ReciprocalHigh {  // rcp.approx.ftz.f64: the upper word of 1/a, as a start for Newton's iteration
   static double f(double a) {
     double r = 1 / a;
@@ -332,10 +438,12 @@ struct ReciprocalHigh {  // rcp.approx.ftz.f64: the upper word of 1/a, as a star
     return r;
   }
 };
-struct RsqrtHigh { static double f(double a) { return ReciprocalHigh::f(std::sqrt(a)); } };
+struct RsqrtHigh {
+  static double f(double a) { return ReciprocalHigh::f(std::sqrt(a)); }
+};
 
-// The hardware's approximations are within 2^-22 or so of the true value; with Options::perturb results move by up to two
-// units in the last place, by a hash of the result, so that nothing may rely on their last bits.
+// The hardware's approximations are within 2^-22 or so of the true value; with Options::perturb results move by up to
+// two units in the last place, by a hash of the result, so that nothing may rely on their last bits.
 float perturbed(float v) {
   if (!std::isfinite(v) || v == 0) return v;
   u32 bits;
@@ -366,7 +474,8 @@ void approximate_divide(Warp& w, const Insn& i, u32 m) {
   });
 }
 
-// ---- bits ---------------------------------------------------------------------------------------------------------------
+// ---- bits
+// ---------------------------------------------------------------------------------------------------------------
 
 template <class T>
 void shift_left(Warp& w, const Insn& i, u32 m) {
@@ -380,11 +489,20 @@ void shift_right(Warp& w, const Insn& i, u32 m) {
   const auto b = view<u32>(w, i.op[2]);
   constexpr u32 bits = 8 * sizeof(T);
   put<T>(w, i.op[0], m, [&](int l) {
-    if constexpr (std::is_signed_v<T>) return static_cast<T>(a[l] >> (b[l] >= bits ? bits - 1 : b[l]));
-    else return b[l] >= bits ? T{0} : static_cast<T>(a[l] >> b[l]);
+    if constexpr (std::is_signed_v<T>)
+      return static_cast<T>(a[l] >> (b[l] >= bits ? bits - 1 : b[l]));
+    else
+      return b[l] >= bits ? T{0} : static_cast<T>(a[l] >> b[l]);
   });
 }
-struct Brev { template <class T> static T f(T a) { T r = 0; for (unsigned k = 0; k < 8 * sizeof(T); ++k) r = static_cast<T>(r << 1 | (a >> k & 1)); return r; } };
+struct Brev {
+  template <class T>
+  static T f(T a) {
+    T r = 0;
+    for (unsigned k = 0; k < 8 * sizeof(T); ++k) r = static_cast<T>(r << 1 | (a >> k & 1));
+    return r;
+  }
+};
 template <class T, u32 (*F)(T)>
 void count_bits(Warp& w, const Insn& i, u32 m) {
   const auto a = view<T>(w, i.op[1]);
@@ -433,7 +551,8 @@ void bfi(Warp& w, const Insn& i, u32 m) {
   put<T>(w, i.op[0], m, [&](int l) {
     const u32 pos = c[l] & 255, len = d[l] & 255;
     if (len == 0 || pos >= bits) return b[l];
-    const T ones = len >= bits ? static_cast<T>(~T{0}) : static_cast<T>((T{1} << len) - 1), field = static_cast<T>(ones << pos);
+    const T ones = len >= bits ? static_cast<T>(~T{0}) : static_cast<T>((T{1} << len) - 1),
+            field = static_cast<T>(ones << pos);
     return static_cast<T>((b[l] & ~field) | (a[l] << pos & field));
   });
 }
@@ -457,7 +576,8 @@ void lop3(Warp& w, const Insn& i, u32 m) {
   put<u32>(w, i.op[0], m, [&](int l) {
     u32 r = 0;
     for (u32 k = 0; k < 8; ++k)
-      if ((table >> k & 1) != 0) r |= ((k & 4) != 0 ? a[l] : ~a[l]) & ((k & 2) != 0 ? b[l] : ~b[l]) & ((k & 1) != 0 ? c[l] : ~c[l]);
+      if ((table >> k & 1) != 0)
+        r |= ((k & 4) != 0 ? a[l] : ~a[l]) & ((k & 2) != 0 ? b[l] : ~b[l]) & ((k & 1) != 0 ? c[l] : ~c[l]);
     return r;
   });
 }
@@ -471,22 +591,96 @@ void funnel(Warp& w, const Insn& i, u32 m) {
   });
 }
 
-// ---- comparison, selection, predicates ----------------------------------------------------------------------------------
+// ---- comparison, selection, predicates
+// ----------------------------------------------------------------------------------
 
-struct Eq { template <class T> static bool f(T a, T b) { return a == b; } };
-struct Ne { template <class T> static bool f(T a, T b) { if constexpr (std::is_floating_point_v<T>) return a < b || a > b; else return a != b; } };
-struct Lt { template <class T> static bool f(T a, T b) { return a < b; } };
-struct Le { template <class T> static bool f(T a, T b) { return a <= b; } };
-struct Gt { template <class T> static bool f(T a, T b) { return a > b; } };
-struct Ge { template <class T> static bool f(T a, T b) { return a >= b; } };
-struct Equ { template <class T> static bool f(T a, T b) { return !(a < b || a > b); } };
-struct Neu { template <class T> static bool f(T a, T b) { return a != b; } };
-struct Ltu { template <class T> static bool f(T a, T b) { return !(a >= b); } };
-struct Leu { template <class T> static bool f(T a, T b) { return !(a > b); } };
-struct Gtu { template <class T> static bool f(T a, T b) { return !(a <= b); } };
-struct Geu { template <class T> static bool f(T a, T b) { return !(a < b); } };
-struct Num { template <class T> static bool f(T a, T b) { return a == a && b == b; } };
-struct NotNum { template <class T> static bool f(T a, T b) { return a != a || b != b; } };
+struct Eq {
+  template <class T>
+  static bool f(T a, T b) {
+    return a == b;
+  }
+};
+struct Ne {
+  template <class T>
+  static bool f(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>)
+      return a < b || a > b;
+    else
+      return a != b;
+  }
+};
+struct Lt {
+  template <class T>
+  static bool f(T a, T b) {
+    return a < b;
+  }
+};
+struct Le {
+  template <class T>
+  static bool f(T a, T b) {
+    return a <= b;
+  }
+};
+struct Gt {
+  template <class T>
+  static bool f(T a, T b) {
+    return a > b;
+  }
+};
+struct Ge {
+  template <class T>
+  static bool f(T a, T b) {
+    return a >= b;
+  }
+};
+struct Equ {
+  template <class T>
+  static bool f(T a, T b) {
+    return !(a < b || a > b);
+  }
+};
+struct Neu {
+  template <class T>
+  static bool f(T a, T b) {
+    return a != b;
+  }
+};
+struct Ltu {
+  template <class T>
+  static bool f(T a, T b) {
+    return !(a >= b);
+  }
+};
+struct Leu {
+  template <class T>
+  static bool f(T a, T b) {
+    return !(a > b);
+  }
+};
+struct Gtu {
+  template <class T>
+  static bool f(T a, T b) {
+    return !(a <= b);
+  }
+};
+struct Geu {
+  template <class T>
+  static bool f(T a, T b) {
+    return !(a < b);
+  }
+};
+struct Num {
+  template <class T>
+  static bool f(T a, T b) {
+    return a == a && b == b;
+  }
+};
+struct NotNum {
+  template <class T>
+  static bool f(T a, T b) {
+    return a != a || b != b;
+  }
+};
 
 template <class T, class Compare>
 void setp(Warp& w, const Insn& i, u32 m) {
@@ -524,12 +718,18 @@ void testp(Warp& w, const Insn& i, u32 m) {
   const auto a = view<T>(w, i.op[1]);
   const i64 kind = i.imm;
   put_predicate(w, i.op[0], m, collect([&](int l) {
-    const int c = std::fpclassify(a[l]);
-    return kind == 0 ? std::isfinite(a[l]) : kind == 1 ? c == FP_INFINITE : kind == 2 ? c != FP_NAN : kind == 3 ? c == FP_NAN : kind == 4 ? c == FP_NORMAL : c == FP_SUBNORMAL;
-  }));
+                  const int c = std::fpclassify(a[l]);
+                  return kind == 0   ? std::isfinite(a[l])
+                         : kind == 1 ? c == FP_INFINITE
+                         : kind == 2 ? c != FP_NAN
+                         : kind == 3 ? c == FP_NAN
+                         : kind == 4 ? c == FP_NORMAL
+                                     : c == FP_SUBNORMAL;
+                }));
 }
 
-// ---- conversion ---------------------------------------------------------------------------------------------------------
+// ---- conversion
+// ---------------------------------------------------------------------------------------------------------
 
 template <class T>
 constexpr bool is_16 = std::is_same_v<T, half> || std::is_same_v<T, bhalf>;
@@ -538,20 +738,28 @@ using Held = std::conditional_t<is_16<T>, u16, T>;  // what a register of this t
 
 template <class S>
 auto loaded(Held<S> v) {
-  if constexpr (std::is_same_v<S, half>) return half_to_float(v);
-  else if constexpr (std::is_same_v<S, bhalf>) return bhalf_to_float(v);
-  else return v;
+  if constexpr (std::is_same_v<S, half>)
+    return half_to_float(v);
+  else if constexpr (std::is_same_v<S, bhalf>)
+    return bhalf_to_float(v);
+  else
+    return v;
 }
 
 // Integral roundings of floats: rni rzi rmi rpi, in that order from 4 on.
 template <class F>
 F integral(F v, u8 rounding) {
   switch (rounding) {
-    case 4: return std::nearbyint(v);
-    case 5: return std::trunc(v);
-    case 6: return std::floor(v);
-    case 7: return std::ceil(v);
-    default: return v;
+    case 4:
+      return std::nearbyint(v);
+    case 5:
+      return std::trunc(v);
+    case 6:
+      return std::floor(v);
+    case 7:
+      return std::ceil(v);
+    default:
+      return v;
   }
 }
 
@@ -564,14 +772,17 @@ Held<D> converted(Held<S> raw, const Insn& i) {
     if constexpr (std::is_integral_v<D>) {
       x = integral(x, i.rounding);
       if (x != x) return sizeof(D) == 8 ? static_cast<D>(u64{1} << 63) : D{0};
-      const double low = static_cast<double>(std::numeric_limits<D>::min()), high = static_cast<double>(std::numeric_limits<D>::max());
+      const double low = static_cast<double>(std::numeric_limits<D>::min()),
+                   high = static_cast<double>(std::numeric_limits<D>::max());
       if (static_cast<double>(x) <= low) return std::numeric_limits<D>::min();
       if (static_cast<double>(x) >= high) return std::numeric_limits<D>::max();
       return static_cast<D>(x);
     } else {
       x = modified(integral(x, i.rounding), static_cast<u8>(i.flags & saturate));
-      if constexpr (std::is_same_v<D, half>) return float_to_half(static_cast<float>(x));
-      else if constexpr (std::is_same_v<D, bhalf>) return float_to_bhalf(static_cast<float>(x));
+      if constexpr (std::is_same_v<D, half>)
+        return float_to_half(static_cast<float>(x));
+      else if constexpr (std::is_same_v<D, bhalf>)
+        return float_to_bhalf(static_cast<float>(x));
       else {
         const D r = static_cast<D>(x);
         return (i.flags & flush) != 0 ? flushed(r) : r;
@@ -606,7 +817,10 @@ void cvt(Warp& w, const Insn& i, u32 m) {
   }
   const auto keep = [&](auto&& f) {
     if constexpr (sizeof(Held<D>) <= 4 && std::is_integral_v<Held<D>>) {
-      if ((i.wide & 1) != 0) return put<u64>(w, i.op[0], m, [&](int l) { return static_cast<u64>(static_cast<std::conditional_t<std::is_signed_v<Held<D>>, i64, u64>>(f(l))); });
+      if ((i.wide & 1) != 0)
+        return put<u64>(w, i.op[0], m, [&](int l) {
+          return static_cast<u64>(static_cast<std::conditional_t<std::is_signed_v<Held<D>>, i64, u64>>(f(l)));
+        });
     }
     put<Held<D>>(w, i.op[0], m, f);
   };
@@ -633,10 +847,12 @@ void cvt_pair(Warp& w, const Insn& i, u32 m) {
 }
 void cvt_tf32(Warp& w, const Insn& i, u32 m) {  // .rna: to the nearest, ties away from zero
   const auto a = view<u32>(w, i.op[1]);
-  put<u32>(w, i.op[0], m, [&](int l) { return (a[l] & 0x7f800000) == 0x7f800000 ? a[l] : (a[l] + 0x1000) & ~u32{0x1fff}; });
+  put<u32>(w, i.op[0], m,
+           [&](int l) { return (a[l] & 0x7f800000) == 0x7f800000 ? a[l] : (a[l] + 0x1000) & ~u32{0x1fff}; });
 }
 
-// ---- packing ------------------------------------------------------------------------------------------------------------
+// ---- packing
+// ------------------------------------------------------------------------------------------------------------
 
 void pack_64(Warp& w, const Insn& i, u32 m) {
   const auto a = view<u32>(w, i.op[1]), b = view<u32>(w, i.op[2]);
@@ -675,13 +891,16 @@ void unpack_quarters(Warp& w, const Insn& i, u32 m) {
     if ((i.imm >> k & 1) != 0) put<u32>(w, p[k], m, [&](int l) { return static_cast<u32>(a[l] >> (16 * k)) & 0xffff; });
 }
 
-// ---- memory -------------------------------------------------------------------------------------------------------------
+// ---- memory
+// -------------------------------------------------------------------------------------------------------------
 
 u64 address_of(Warp& w, const Insn& i, int l) {
   const u32* const p = w.at(i.op[4]);
   u64 base;
-  if (i.wide_address) std::memcpy(&base, p + 2 * l, 8);
-  else base = p[l];
+  if (i.wide_address)
+    std::memcpy(&base, p + 2 * l, 8);
+  else
+    base = p[l];
   return base + static_cast<u64>(i.imm);
 }
 
@@ -695,10 +914,15 @@ enum Access { reads, writes, both };
 
 [[noreturn]] void bad_access(Access access, Space space, u64 address, std::size_t bytes, const u8* shadow, int l) {
   const char* const verb = access == reads ? "reads" : access == writes ? "writes" : "updates";
-  const char* const where = space == Space::shared ? "shared" : space == Space::local ? "local" : space == Space::param ? "parameter" : "global";
-  std::string what = std::string(verb) + " " + std::to_string(bytes) + " bytes of " + where + " memory at " + hex(address);
+  const char* const where = space == Space::shared  ? "shared"
+                            : space == Space::local ? "local"
+                            : space == Space::param ? "parameter"
+                                                    : "global";
+  std::string what =
+      std::string(verb) + " " + std::to_string(bytes) + " bytes of " + where + " memory at " + hex(address);
   bool outside = shadow == nullptr, waits = false;
-  for (std::size_t k = 0; shadow != nullptr && k < bytes; ++k) outside = outside || shadow[k] == unmapped, waits = waits || shadow[k] == pending;
+  for (std::size_t k = 0; shadow != nullptr && k < bytes; ++k)
+    outside = outside || shadow[k] == unmapped, waits = waits || shadow[k] == pending;
   if (outside) {
     what += space == Space::global ? ", " + DeviceMemory::instance().describe(address) : ", out of bounds";
   } else if (waits) {
@@ -712,12 +936,19 @@ enum Access { reads, writes, both };
 // The memory of [address, address + bytes) for one lane, checked.
 template <Access access>
 inline u8* memory(Warp& w, Space space, u64 address, std::size_t bytes, int l) {
-  if (address % bytes != 0) fault(std::string(access == writes ? "writes " : "reads ") + std::to_string(bytes) + " bytes at " + hex(address) + ", which is misaligned", l);
+  if (address % bytes != 0)
+    fault(std::string(access == writes ? "writes " : "reads ") + std::to_string(bytes) + " bytes at " + hex(address) +
+              ", which is misaligned",
+          l);
   if (space == Space::generic) {
-    if (address < shared_window) space = Space::global;
-    else if (address < local_window) space = Space::shared, address -= shared_window;
-    else if (address < param_window) space = Space::local, address -= local_window;
-    else space = Space::param, address -= param_window;
+    if (address < shared_window)
+      space = Space::global;
+    else if (address < local_window)
+      space = Space::shared, address -= shared_window;
+    else if (address < param_window)
+      space = Space::local, address -= local_window;
+    else
+      space = Space::param, address -= param_window;
   }
   u8 *data, *shadow;
   if (space == Space::global) {
@@ -726,7 +957,8 @@ inline u8* memory(Warp& w, Space space, u64 address, std::size_t bytes, int l) {
     data = reinterpret_cast<u8*>(d.raw(address));
     shadow = d.shadow(address);
   } else if (space == Space::shared) {
-    if (address > w.block->shared.size() || bytes > w.block->shared.size() - address) bad_access(access, space, address, bytes, nullptr, l);
+    if (address > w.block->shared.size() || bytes > w.block->shared.size() - address)
+      bad_access(access, space, address, bytes, nullptr, l);
     data = w.block->shared.data() + address;
     shadow = w.block->shared_shadow.data() + address;
   } else if (space == Space::local) {
@@ -735,7 +967,8 @@ inline u8* memory(Warp& w, Space space, u64 address, std::size_t bytes, int l) {
     if (address > each_lane || bytes > each_lane - address) bad_access(access, space, address, bytes, nullptr, l);
     return w.local.data() + static_cast<u64>(l) * each_lane + address;
   } else {
-    if (access != reads || address > w.block->parameters.size() || bytes > w.block->parameters.size() - address) bad_access(access, space, address, bytes, nullptr, l);
+    if (access != reads || address > w.block->parameters.size() || bytes > w.block->parameters.size() - address)
+      bad_access(access, space, address, bytes, nullptr, l);
     return w.block->parameters.data() + address;
   }
   const auto holds = [&](auto ok) {
@@ -744,11 +977,18 @@ inline u8* memory(Warp& w, Space space, u64 address, std::size_t bytes, int l) {
     return bad == 0;
   };
   if constexpr (access == writes) {
-    if (!holds([](u8 s) { return s == uninitialised || s == initialised; })) bad_access(access, space, address, bytes, shadow, l);
+    if (!holds([](u8 s) { return s == uninitialised || s == initialised; }))
+      bad_access(access, space, address, bytes, shadow, l);
     std::memset(shadow, initialised, bytes);
   } else {
-    static const std::array<u8, 16> good = [] { std::array<u8, 16> g; g.fill(initialised); return g; }();
-    if (bytes == 4 ? (*reinterpret_cast<const u32*>(shadow) != 0x02020202u) : std::memcmp(shadow, good.data(), bytes) != 0) bad_access(access, space, address, bytes, shadow, l);
+    static const std::array<u8, 16> good = [] {
+      std::array<u8, 16> g;
+      g.fill(initialised);
+      return g;
+    }();
+    if (bytes == 4 ? (*reinterpret_cast<const u32*>(shadow) != 0x02020202u)
+                   : std::memcmp(shadow, good.data(), bytes) != 0)
+      bad_access(access, space, address, bytes, shadow, l);
   }
   return data;
 }
@@ -826,7 +1066,8 @@ void load_argument(Warp& w, const Insn& i, u32 m) {
   const i32* const p = N == 1 ? &i.op[0] : w.block->program->lists.data() + i.list;
   each(m, [&](int l) {
     T v[N];
-    std::memcpy(v, w.calls.data() + static_cast<u64>(l) * w.block->program->call_bytes + static_cast<u64>(i.imm), sizeof v);
+    std::memcpy(v, w.calls.data() + static_cast<u64>(l) * w.block->program->call_bytes + static_cast<u64>(i.imm),
+                sizeof v);
     for (int k = 0; k < N; ++k)
       if (p[k] != nowhere) write_lane(w, p[k], (i.wide >> k & 1) != 0, l, v[k]);
   });
@@ -837,7 +1078,8 @@ void store_argument(Warp& w, const Insn& i, u32 m) {
   each(m, [&](int l) {
     T v[N];
     for (int k = 0; k < N; ++k) v[k] = read_lane<T>(w, p[k], (i.wide >> k & 1) != 0, l);
-    std::memcpy(w.calls.data() + static_cast<u64>(l) * w.block->program->call_bytes + static_cast<u64>(i.imm), v, sizeof v);
+    std::memcpy(w.calls.data() + static_cast<u64>(l) * w.block->program->call_bytes + static_cast<u64>(i.imm), v,
+                sizeof v);
   });
 }
 
@@ -856,10 +1098,18 @@ void atomic(Warp& w, const Insn& i, u32 m) {
     std::memcpy(&v, &raw, sizeof v);
     T next = old;
     switch (op) {
-      case a_add: next = static_cast<T>(old + v); break;
-      case a_min: next = Min::f(old, v); break;
-      case a_max: next = Max::f(old, v); break;
-      case a_exch: next = v; break;
+      case a_add:
+        next = static_cast<T>(old + v);
+        break;
+      case a_min:
+        next = Min::f(old, v);
+        break;
+      case a_max:
+        next = Max::f(old, v);
+        break;
+      case a_exch:
+        next = v;
+        break;
       case a_cas: {
         const Word with = read_lane<Word>(w, i.op[2], wide, l);
         if (std::memcmp(&old, &v, sizeof old) == 0) std::memcpy(&next, &with, sizeof next);
@@ -905,22 +1155,28 @@ void is_space(Warp& w, const Insn& i, u32 m) {
   const auto a = view<u64>(w, i.op[1]);
   const auto space = static_cast<Space>(i.rounding);
   put_predicate(w, i.op[0], m, collect([&](int l) {
-    return a[l] < shared_window ? space == Space::global : a[l] < local_window ? space == Space::shared : a[l] < param_window ? space == Space::local : space == Space::param;
-  }));
+                  return a[l] < shared_window  ? space == Space::global
+                         : a[l] < local_window ? space == Space::shared
+                         : a[l] < param_window ? space == Space::local
+                                               : space == Space::param;
+                }));
 }
 
-// ---- asynchronous copies ------------------------------------------------------------------------------------------------
+// ---- asynchronous copies
+// ------------------------------------------------------------------------------------------------
 
 // The destination is poisoned at once and holds its data only after the wait that covers the copy.
 void copy_async(Warp& w, const Insn& i, u32 m) {
   const auto bytes = static_cast<u32>(i.op[2]);
   each(m, [&](int l) {
-    const u64 to = read_lane<u64>(w, i.op[0], (i.wide & 1) != 0, l) + static_cast<u64>(i.imm), from = read_lane<u64>(w, i.op[1], true, l) + i.target;
+    const u64 to = read_lane<u64>(w, i.op[0], (i.wide & 1) != 0, l) + static_cast<u64>(i.imm),
+              from = read_lane<u64>(w, i.op[1], true, l) + i.target;
     const u32 size = i.op[3] != nowhere ? w.at(i.op[3])[l] : bytes;
     if (size > bytes) fault("asks for " + std::to_string(size) + " of " + std::to_string(bytes) + " bytes", l);
     u64 offset = to >= shared_window ? to - shared_window : to;
     Warp::Copy copy{offset, bytes, w.open_group[static_cast<std::size_t>(l)], {}};
-    if (from % bytes != 0) fault("reads " + std::to_string(bytes) + " bytes at " + hex(from) + ", which is misaligned", l);
+    if (from % bytes != 0)
+      fault("reads " + std::to_string(bytes) + " bytes at " + hex(from) + ", which is misaligned", l);
     // Byte by byte: with a source size the rest is neither read nor checked.
     for (u32 k = 0; k < size; ++k) copy.data[k] = *memory<reads>(w, Space::global, from + k, 1, l);
     u8* const p = memory<writes>(w, Space::shared, offset, bytes, l);
@@ -936,7 +1192,8 @@ void wait_group(Warp& w, const Insn& i, u32 m) {
   each(m, [&](int l) {
     auto& list = w.copies[static_cast<std::size_t>(l)];
     // All but the last i.imm committed groups; -1: everything.
-    const i64 limit = i.imm < 0 ? std::numeric_limits<i64>::max() : static_cast<i64>(w.open_group[static_cast<std::size_t>(l)]) - i.imm;
+    const i64 limit = i.imm < 0 ? std::numeric_limits<i64>::max()
+                                : static_cast<i64>(w.open_group[static_cast<std::size_t>(l)]) - i.imm;
     std::erase_if(list, [&](const Warp::Copy& c) {
       if (static_cast<i64>(c.group) >= limit) return false;
       std::memcpy(w.block->shared.data() + c.to, c.data, c.bytes);
@@ -946,7 +1203,8 @@ void wait_group(Warp& w, const Insn& i, u32 m) {
   });
 }
 
-// ---- warps --------------------------------------------------------------------------------------------------------------
+// ---- warps
+// --------------------------------------------------------------------------------------------------------------
 
 u32 member_mask(Warp& w, i32 place, u32 m) { return w.at(place)[__builtin_ctz(m)]; }
 
@@ -960,19 +1218,33 @@ void shuffle(Warp& w, const Insn& i, u32 m) {
   std::memcpy(a, w.at(p[2]), sizeof a);
   const u32 *const b = w.at(p[3]), *const c = w.at(p[4]);
   each(m, [&](int l) {
-    const int clamp = static_cast<int>(c[l] & 31), segment = static_cast<int>(c[l] >> 8 & 31), lane_b = static_cast<int>(b[l] & 31);
+    const int clamp = static_cast<int>(c[l] & 31), segment = static_cast<int>(c[l] >> 8 & 31),
+              lane_b = static_cast<int>(b[l] & 31);
     const int max_lane = (l & segment) | (clamp & ~segment), min_lane = l & segment;
     int j = l;
     bool in = false;
     switch (kind) {
-      case s_up: j = l - lane_b; in = j >= max_lane; break;
-      case s_down: j = l + lane_b; in = j <= max_lane; break;
-      case s_bfly: j = l ^ lane_b; in = j <= max_lane; break;
-      case s_idx: j = min_lane | (lane_b & ~segment); in = j <= max_lane; break;
+      case s_up:
+        j = l - lane_b;
+        in = j >= max_lane;
+        break;
+      case s_down:
+        j = l + lane_b;
+        in = j <= max_lane;
+        break;
+      case s_bfly:
+        j = l ^ lane_b;
+        in = j <= max_lane;
+        break;
+      case s_idx:
+        j = min_lane | (lane_b & ~segment);
+        in = j <= max_lane;
+        break;
     }
     if (!in) j = l;
     if (in) valid |= u32{1} << l;
-    if ((m >> j & 1) == 0) fault("shuffles from lane " + std::to_string(j) + ", which takes no part (mask " + hex(members) + ")", l);
+    if ((m >> j & 1) == 0)
+      fault("shuffles from lane " + std::to_string(j) + ", which takes no part (mask " + hex(members) + ")", l);
     r[l] = a[j];
   });
   each(m, [&](int l) { w.at(p[0])[l] = r[l]; });
@@ -986,10 +1258,14 @@ void vote(Warp& w, const Insn& i, u32 m) {
   u32 p = *w.at(i.op[1]);
   if ((i.flags & negate_predicate) != 0) p = ~p;
   p &= m;
-  if (kind == v_ballot) put<u32>(w, i.op[0], m, [&](int) { return p; });
-  else put_predicate(w, i.op[0], m, (kind == v_all ? p == m : kind == v_any ? p != 0 : p == 0 || p == m) ? all_lanes : 0);
+  if (kind == v_ballot)
+    put<u32>(w, i.op[0], m, [&](int) { return p; });
+  else
+    put_predicate(w, i.op[0], m, (kind == v_all ? p == m : kind == v_any ? p != 0 : p == 0 || p == m) ? all_lanes : 0);
 }
-void active_mask(Warp&, const Insn&, u32) { fault("activemask tells which lanes happen to run together: nothing may depend on it"); }
+void active_mask(Warp&, const Insn&, u32) {
+  fault("activemask tells which lanes happen to run together: nothing may depend on it");
+}
 void warp_barrier(Warp& w, const Insn& i, u32 m) { together(w, m, member_mask(w, i.op[0], m)); }
 template <class T, class Op>
 void reduce_warp(Warp& w, const Insn& i, u32 m) {
@@ -997,7 +1273,10 @@ void reduce_warp(Warp& w, const Insn& i, u32 m) {
   const auto a = view<T>(w, i.op[1]);
   bool first = true;
   T r{};
-  each(m, [&](int l) { r = first ? a[l] : Op::f(r, a[l]); first = false; });
+  each(m, [&](int l) {
+    r = first ? a[l] : Op::f(r, a[l]);
+    first = false;
+  });
   put<T>(w, i.op[0], m, [&](int) { return r; });
 }
 template <int N, bool transposed>
@@ -1018,8 +1297,8 @@ void load_matrix(Warp& w, const Insn& i, u32 m) {
     });
 }
 
-// D = A B + C of 16 x 8 x K. The layout of fragments is the PTX manual's: group g = lane/4, t = lane%4. Products are exact in
-// float; sums run over k in order.
+// D = A B + C of 16 x 8 x K. The layout of fragments is the PTX manual's: group g = lane/4, t = lane%4. Products are
+// exact in float; sums run over k in order.
 enum Fragment : u8 { f_bf16, f_f16, f_tf32 };
 template <Fragment type, int K>
 void matrix_multiply(Warp& w, const Insn& i, u32 m) {
@@ -1058,7 +1337,8 @@ void matrix_multiply(Warp& w, const Insn& i, u32 m) {
   for (int r = 0; r < 4; ++r) put<float>(w, p[r], all_lanes, [&](int l) { return D[r][l]; });
 }
 
-// ---- control ------------------------------------------------------------------------------------------------------------
+// ---- control
+// ------------------------------------------------------------------------------------------------------------
 
 void jump(Warp& w, const Insn& i, u32 m) { branch(w, m, i.target); }
 void jump_indexed(Warp& w, const Insn& i, u32 m) {
@@ -1066,7 +1346,8 @@ void jump_indexed(Warp& w, const Insn& i, u32 m) {
   u32 rest = m;
   while (rest != 0) {
     const u32 k = index[__builtin_ctz(rest)];
-    if (k >= static_cast<u32>(i.imm)) fault("branches to entry " + std::to_string(k) + " of a table of " + std::to_string(i.imm), __builtin_ctz(rest));
+    if (k >= static_cast<u32>(i.imm))
+      fault("branches to entry " + std::to_string(k) + " of a table of " + std::to_string(i.imm), __builtin_ctz(rest));
     u32 same = 0;
     each(rest, [&](int l) { same |= index[l] == k ? u32{1} << l : 0; });
     rest &= ~same;
@@ -1107,120 +1388,260 @@ void barrier(Warp& w, const Insn& i, u32 m) {
 }
 void nothing_to_do(Warp&, const Insn&, u32) {}
 
-// ---- the table ----------------------------------------------------------------------------------------------------------
+// ---- the table
+// ----------------------------------------------------------------------------------------------------------
 
-enum class Type : u8 { none, pred, u8_, s8_, b8_, u16_, s16_, b16_, u32_, s32_, b32_, u64_, s64_, b64_, f16_, bf16_, f32_, f64_, f16x2, bf16x2, tf32 };
+enum class Type : u8 {
+  none,
+  pred,
+  u8_,
+  s8_,
+  b8_,
+  u16_,
+  s16_,
+  b16_,
+  u32_,
+  s32_,
+  b32_,
+  u64_,
+  s64_,
+  b64_,
+  f16_,
+  bf16_,
+  f32_,
+  f64_,
+  f16x2,
+  bf16x2,
+  tf32
+};
 
 Type type_of(const std::string& s) {
   static const std::unordered_map<std::string, Type> names{
-      {"pred", Type::pred}, {"u8", Type::u8_}, {"s8", Type::s8_}, {"b8", Type::b8_}, {"u16", Type::u16_}, {"s16", Type::s16_}, {"b16", Type::b16_},
-      {"u32", Type::u32_}, {"s32", Type::s32_}, {"b32", Type::b32_}, {"u64", Type::u64_}, {"s64", Type::s64_}, {"b64", Type::b64_}, {"f16", Type::f16_},
-      {"bf16", Type::bf16_}, {"f32", Type::f32_}, {"f64", Type::f64_}, {"f16x2", Type::f16x2}, {"bf16x2", Type::bf16x2}, {"tf32", Type::tf32}};
+      {"pred", Type::pred}, {"u8", Type::u8_},      {"s8", Type::s8_},        {"b8", Type::b8_},
+      {"u16", Type::u16_},  {"s16", Type::s16_},    {"b16", Type::b16_},      {"u32", Type::u32_},
+      {"s32", Type::s32_},  {"b32", Type::b32_},    {"u64", Type::u64_},      {"s64", Type::s64_},
+      {"b64", Type::b64_},  {"f16", Type::f16_},    {"bf16", Type::bf16_},    {"f32", Type::f32_},
+      {"f64", Type::f64_},  {"f16x2", Type::f16x2}, {"bf16x2", Type::bf16x2}, {"tf32", Type::tf32}};
   const auto found = names.find(s);
   return found == names.end() ? Type::none : found->second;
 }
 bool is_wide(Type t) { return t == Type::u64_ || t == Type::s64_ || t == Type::b64_ || t == Type::f64_; }
 
-#define VITRINE_INTS(F, ...)                            \
-  case Type::u16_: case Type::b16_: return F<u16 __VA_ARGS__>; \
-  case Type::s16_: return F<i16 __VA_ARGS__>;           \
-  case Type::u32_: case Type::b32_: return F<u32 __VA_ARGS__>; \
-  case Type::s32_: return F<i32 __VA_ARGS__>;           \
-  case Type::u64_: case Type::b64_: return F<u64 __VA_ARGS__>; \
-  case Type::s64_: return F<i64 __VA_ARGS__>;
-#define VITRINE_FLOATS(F, ...)                \
-  case Type::f32_: return F<float __VA_ARGS__>; \
-  case Type::f64_: return F<double __VA_ARGS__>;
+#define VITRINE_INTS(F, ...)   \
+  case Type::u16_:             \
+  case Type::b16_:             \
+    return F<u16 __VA_ARGS__>; \
+  case Type::s16_:             \
+    return F<i16 __VA_ARGS__>; \
+  case Type::u32_:             \
+  case Type::b32_:             \
+    return F<u32 __VA_ARGS__>; \
+  case Type::s32_:             \
+    return F<i32 __VA_ARGS__>; \
+  case Type::u64_:             \
+  case Type::b64_:             \
+    return F<u64 __VA_ARGS__>; \
+  case Type::s64_:             \
+    return F<i64 __VA_ARGS__>;
+#define VITRINE_FLOATS(F, ...)   \
+  case Type::f32_:               \
+    return F<float __VA_ARGS__>; \
+  case Type::f64_:               \
+    return F<double __VA_ARGS__>;
 #define VITRINE_COMMA ,
 
 template <class Op>
-Handler int_binary(Type t) { switch (t) { VITRINE_INTS(binary, VITRINE_COMMA Op) default: return nullptr; } }
+Handler int_binary(Type t) {
+  switch (t) { VITRINE_INTS(binary, VITRINE_COMMA Op) default : return nullptr; }
+}
 template <class Op>
-Handler any_binary(Type t) { switch (t) { VITRINE_INTS(binary, VITRINE_COMMA Op) VITRINE_FLOATS(binary, VITRINE_COMMA Op) default: return nullptr; } }
+Handler any_binary(Type t) {
+  switch (t) {
+    VITRINE_INTS(binary, VITRINE_COMMA Op) VITRINE_FLOATS(binary, VITRINE_COMMA Op) default : return nullptr;
+  }
+}
 template <class Op>
-Handler float_binary(Type t) { switch (t) { VITRINE_FLOATS(binary, VITRINE_COMMA Op) default: return nullptr; } }
+Handler float_binary(Type t) {
+  switch (t) { VITRINE_FLOATS(binary, VITRINE_COMMA Op) default : return nullptr; }
+}
 template <class Op>
-Handler float_slow(Type t) { switch (t) { VITRINE_FLOATS(slow_binary, VITRINE_COMMA Op) default: return nullptr; } }
+Handler float_slow(Type t) {
+  switch (t) { VITRINE_FLOATS(slow_binary, VITRINE_COMMA Op) default : return nullptr; }
+}
 template <class Op>
-Handler bits_binary(Type t) { switch (t) { case Type::b16_: return binary<u16, Op>; case Type::b32_: return binary<u32, Op>; case Type::b64_: return binary<u64, Op>; default: return nullptr; } }
+Handler bits_binary(Type t) {
+  switch (t) {
+    case Type::b16_:
+      return binary<u16, Op>;
+    case Type::b32_:
+      return binary<u32, Op>;
+    case Type::b64_:
+      return binary<u64, Op>;
+    default:
+      return nullptr;
+  }
+}
 template <class Op>
-Handler any_unary(Type t) { switch (t) { VITRINE_INTS(unary, VITRINE_COMMA Op) VITRINE_FLOATS(unary, VITRINE_COMMA Op) default: return nullptr; } }
+Handler any_unary(Type t) {
+  switch (t) { VITRINE_INTS(unary, VITRINE_COMMA Op) VITRINE_FLOATS(unary, VITRINE_COMMA Op) default : return nullptr; }
+}
 template <class C>
-Handler any_setp(Type t) { switch (t) { VITRINE_INTS(setp, VITRINE_COMMA C) VITRINE_FLOATS(setp, VITRINE_COMMA C) default: return nullptr; } }
+Handler any_setp(Type t) {
+  switch (t) { VITRINE_INTS(setp, VITRINE_COMMA C) VITRINE_FLOATS(setp, VITRINE_COMMA C) default : return nullptr; }
+}
 template <class C>
-Handler float_setp(Type t) { switch (t) { VITRINE_FLOATS(setp, VITRINE_COMMA C) default: return nullptr; } }
-Handler any_mad(Type t) { switch (t) { VITRINE_INTS(mad, ) default: return nullptr; } }
-Handler any_mad_high(Type t) { switch (t) { VITRINE_INTS(mad_high, ) default: return nullptr; } }
-Handler any_selp(Type t) { switch (t) { VITRINE_INTS(selp, ) VITRINE_FLOATS(selp, ) default: return nullptr; } }
-Handler any_shl(Type t) { switch (t) { VITRINE_INTS(shift_left, ) default: return nullptr; } }
-Handler any_shr(Type t) { switch (t) { VITRINE_INTS(shift_right, ) default: return nullptr; } }
+Handler float_setp(Type t) {
+  switch (t) { VITRINE_FLOATS(setp, VITRINE_COMMA C) default : return nullptr; }
+}
+Handler any_mad(Type t) {
+  switch (t) { VITRINE_INTS(mad, ) default : return nullptr; }
+}
+Handler any_mad_high(Type t) {
+  switch (t) { VITRINE_INTS(mad_high, ) default : return nullptr; }
+}
+Handler any_selp(Type t) {
+  switch (t) { VITRINE_INTS(selp, ) VITRINE_FLOATS(selp, ) default : return nullptr; }
+}
+Handler any_shl(Type t) {
+  switch (t) { VITRINE_INTS(shift_left, ) default : return nullptr; }
+}
+Handler any_shr(Type t) {
+  switch (t) { VITRINE_INTS(shift_right, ) default : return nullptr; }
+}
 Handler any_fma(Type t, bool slow) {
-  switch (t) { case Type::f32_: return slow ? slow_fused<float> : fused<float>; case Type::f64_: return slow ? slow_fused<double> : fused<double>; default: return nullptr; }
+  switch (t) {
+    case Type::f32_:
+      return slow ? slow_fused<float> : fused<float>;
+    case Type::f64_:
+      return slow ? slow_fused<double> : fused<double>;
+    default:
+      return nullptr;
+  }
 }
 Handler any_atomic(Type t) {
   switch (t) {
-    case Type::u32_: case Type::b32_: return atomic<u32>;
-    case Type::s32_: return atomic<i32>;
-    case Type::u64_: case Type::b64_: return atomic<u64>;
-    case Type::s64_: return atomic<i64>;
-    case Type::f32_: return atomic<float>;
-    case Type::f64_: return atomic<double>;
-    default: return nullptr;
+    case Type::u32_:
+    case Type::b32_:
+      return atomic<u32>;
+    case Type::s32_:
+      return atomic<i32>;
+    case Type::u64_:
+    case Type::b64_:
+      return atomic<u64>;
+    case Type::s64_:
+      return atomic<i64>;
+    case Type::f32_:
+      return atomic<float>;
+    case Type::f64_:
+      return atomic<double>;
+    default:
+      return nullptr;
   }
 }
 
 template <class D>
 Handler cvt_from(Type s) {
   switch (s) {
-    case Type::u8_: return cvt<D, u8>;
-    case Type::s8_: return cvt<D, i8>;
-    case Type::u16_: case Type::b16_: return cvt<D, u16>;
-    case Type::s16_: return cvt<D, i16>;
-    case Type::u32_: case Type::b32_: return cvt<D, u32>;
-    case Type::s32_: return cvt<D, i32>;
-    case Type::u64_: case Type::b64_: return cvt<D, u64>;
-    case Type::s64_: return cvt<D, i64>;
-    case Type::f16_: return cvt<D, half>;
-    case Type::bf16_: return cvt<D, bhalf>;
-    case Type::f32_: return cvt<D, float>;
-    case Type::f64_: return cvt<D, double>;
-    default: return nullptr;
+    case Type::u8_:
+      return cvt<D, u8>;
+    case Type::s8_:
+      return cvt<D, i8>;
+    case Type::u16_:
+    case Type::b16_:
+      return cvt<D, u16>;
+    case Type::s16_:
+      return cvt<D, i16>;
+    case Type::u32_:
+    case Type::b32_:
+      return cvt<D, u32>;
+    case Type::s32_:
+      return cvt<D, i32>;
+    case Type::u64_:
+    case Type::b64_:
+      return cvt<D, u64>;
+    case Type::s64_:
+      return cvt<D, i64>;
+    case Type::f16_:
+      return cvt<D, half>;
+    case Type::bf16_:
+      return cvt<D, bhalf>;
+    case Type::f32_:
+      return cvt<D, float>;
+    case Type::f64_:
+      return cvt<D, double>;
+    default:
+      return nullptr;
   }
 }
 Handler any_cvt(Type d, Type s) {
   switch (d) {
-    case Type::u8_: return cvt_from<u8>(s);
-    case Type::s8_: return cvt_from<i8>(s);
-    case Type::u16_: case Type::b16_: return cvt_from<u16>(s);
-    case Type::s16_: return cvt_from<i16>(s);
-    case Type::u32_: case Type::b32_: return cvt_from<u32>(s);
-    case Type::s32_: return cvt_from<i32>(s);
-    case Type::u64_: case Type::b64_: return cvt_from<u64>(s);
-    case Type::s64_: return cvt_from<i64>(s);
-    case Type::f16_: return cvt_from<half>(s);
-    case Type::bf16_: return cvt_from<bhalf>(s);
-    case Type::f32_: return cvt_from<float>(s);
-    case Type::f64_: return cvt_from<double>(s);
-    default: return nullptr;
+    case Type::u8_:
+      return cvt_from<u8>(s);
+    case Type::s8_:
+      return cvt_from<i8>(s);
+    case Type::u16_:
+    case Type::b16_:
+      return cvt_from<u16>(s);
+    case Type::s16_:
+      return cvt_from<i16>(s);
+    case Type::u32_:
+    case Type::b32_:
+      return cvt_from<u32>(s);
+    case Type::s32_:
+      return cvt_from<i32>(s);
+    case Type::u64_:
+    case Type::b64_:
+      return cvt_from<u64>(s);
+    case Type::s64_:
+      return cvt_from<i64>(s);
+    case Type::f16_:
+      return cvt_from<half>(s);
+    case Type::bf16_:
+      return cvt_from<bhalf>(s);
+    case Type::f32_:
+      return cvt_from<float>(s);
+    case Type::f64_:
+      return cvt_from<double>(s);
+    default:
+      return nullptr;
   }
 }
 
 // load/store families by element type and vector length.
-#define VITRINE_MEMORY(name, F)                              \
-  template <int N>                                           \
-  Handler name##_of(Type t) {                                \
-    switch (t) {                                             \
-      case Type::u8_: case Type::b8_: return F<u8, N>;       \
-      case Type::s8_: return F<i8, N>;                       \
-      case Type::u16_: case Type::b16_: case Type::f16_: case Type::bf16_: return F<u16, N>; \
-      case Type::s16_: return F<i16, N>;                     \
-      case Type::u32_: case Type::b32_: case Type::f32_: return F<u32, N>; \
-      case Type::s32_: return F<i32, N>;                     \
-      case Type::u64_: case Type::s64_: case Type::b64_: case Type::f64_: return F<u64, N>; \
-      default: return nullptr;                               \
-    }                                                        \
-  }                                                          \
-  Handler name(Type t, std::size_t n) { return n == 1 ? name##_of<1>(t) : n == 2 ? name##_of<2>(t) : n == 4 ? name##_of<4>(t) : nullptr; }
+#define VITRINE_MEMORY(name, F)                                                                      \
+  template <int N>                                                                                   \
+  Handler name##_of(Type t) {                                                                        \
+    switch (t) {                                                                                     \
+      case Type::u8_:                                                                                \
+      case Type::b8_:                                                                                \
+        return F<u8, N>;                                                                             \
+      case Type::s8_:                                                                                \
+        return F<i8, N>;                                                                             \
+      case Type::u16_:                                                                               \
+      case Type::b16_:                                                                               \
+      case Type::f16_:                                                                               \
+      case Type::bf16_:                                                                              \
+        return F<u16, N>;                                                                            \
+      case Type::s16_:                                                                               \
+        return F<i16, N>;                                                                            \
+      case Type::u32_:                                                                               \
+      case Type::b32_:                                                                               \
+      case Type::f32_:                                                                               \
+        return F<u32, N>;                                                                            \
+      case Type::s32_:                                                                               \
+        return F<i32, N>;                                                                            \
+      case Type::u64_:                                                                               \
+      case Type::s64_:                                                                               \
+      case Type::b64_:                                                                               \
+      case Type::f64_:                                                                               \
+        return F<u64, N>;                                                                            \
+      default:                                                                                       \
+        return nullptr;                                                                              \
+    }                                                                                                \
+  }                                                                                                  \
+  Handler name(Type t, std::size_t n) {                                                              \
+    return n == 1 ? name##_of<1>(t) : n == 2 ? name##_of<2>(t) : n == 4 ? name##_of<4>(t) : nullptr; \
+  }
 VITRINE_MEMORY(any_load, load)
 VITRINE_MEMORY(any_store, store)
 VITRINE_MEMORY(any_load_parameter, load_parameter)
@@ -1271,12 +1692,23 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
   for (std::size_t k = parts.size(); k-- > 1;) {
     const Type t = type_of(parts[k]);
     if (t == Type::none) continue;
-    if (type == Type::none) type = t;
-    else { before = t; break; }
+    if (type == Type::none)
+      type = t;
+    else {
+      before = t;
+      break;
+    }
   }
   if (has("sat")) i.flags |= saturate;
   if (has("ftz")) i.flags |= flush;
-  i.rounding = has("rz") ? to_zero : has("rm") ? down : has("rp") ? up : has("rni") ? 4 : has("rzi") ? 5 : has("rmi") ? 6 : has("rpi") ? 7 : nearest;
+  i.rounding = has("rz")    ? to_zero
+               : has("rm")  ? down
+               : has("rp")  ? up
+               : has("rni") ? 4
+               : has("rzi") ? 5
+               : has("rmi") ? 6
+               : has("rpi") ? 7
+                            : nearest;
   const bool slow = i.flags != 0 || i.rounding != nearest;
   const bool real = type == Type::f32_ || type == Type::f64_;
 
@@ -1285,7 +1717,8 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     const Operand& o = operands.at(k);
     if (o.kind == Operand::sink) return nowhere;
     if (o.kind == Operand::immediate || o.kind == Operand::symbol) return constant(static_cast<u64>(o.value), wide);
-    if (o.kind != Operand::reg || (o.bits == 64) != wide || o.bits == 1) throw Error("operand " + std::to_string(k + 1) + " has another width than the instruction");
+    if (o.kind != Operand::reg || (o.bits == 64) != wide || o.bits == 1)
+      throw Error("operand " + std::to_string(k + 1) + " has another width than the instruction");
     return o.place;
   };
   const auto predicate_of = [&](std::size_t k) -> i32 {
@@ -1295,7 +1728,8 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     return o.place;
   };
   const auto take = [&](std::size_t n, bool wide) {
-    if (operands.size() != n) throw Error("has " + std::to_string(operands.size()) + " operands, expected " + std::to_string(n));
+    if (operands.size() != n)
+      throw Error("has " + std::to_string(operands.size()) + " operands, expected " + std::to_string(n));
     for (std::size_t k = 0; k < n; ++k) i.op[k] = place(k, wide);
   };
   const auto list = [&](const Operand& o, bool wide_allowed) {
@@ -1304,7 +1738,8 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     i.wide = 0;
     for (std::size_t k = 0; k < o.parts.size(); ++k) {
       const Operand& r = o.parts[k];
-      if (r.kind == Operand::sink) program.lists.push_back(nowhere);
+      if (r.kind == Operand::sink)
+        program.lists.push_back(nowhere);
       else if (r.kind == Operand::immediate) {
         program.lists.push_back(constant(static_cast<u64>(r.value), is_wide(type)));
         if (is_wide(type)) i.wide = static_cast<u8>(i.wide | 1 << k);
@@ -1325,7 +1760,8 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     i.imm = o.value;
   };
 
-  if (name == "add" || name == "sub" || name == "mul" || name == "div" || name == "min" || name == "max" || name == "rem") {
+  if (name == "add" || name == "sub" || name == "mul" || name == "div" || name == "min" || name == "max" ||
+      name == "rem") {
     if (has("cc")) return false;
     if (name == "mul" && has("wide")) {
       if (operands.size() != 3) return false;
@@ -1333,18 +1769,38 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
       i.op[0] = place(0, !narrow);
       i.op[1] = place(1, false);
       i.op[2] = place(2, false);
-      i.run = type == Type::u16_ ? multiply_wide<u16, u32> : type == Type::s16_ ? multiply_wide<i16, i32> : type == Type::u32_ ? multiply_wide<u32, u64> : type == Type::s32_ ? multiply_wide<i32, i64> : nullptr;
+      i.run = type == Type::u16_   ? multiply_wide<u16, u32>
+              : type == Type::s16_ ? multiply_wide<i16, i32>
+              : type == Type::u32_ ? multiply_wide<u32, u64>
+              : type == Type::s32_ ? multiply_wide<i32, i64>
+                                   : nullptr;
       return i.run != nullptr;
     }
     take(3, is_wide(type));
-    if (name == "div" && type == Type::f32_ && (has("approx") || has("full"))) i.run = approximate_divide;
-    else if (name == "mul" && !real) i.run = has("hi") ? int_binary<MulHigh>(type) : has("lo") ? int_binary<Mul>(type) : nullptr;
-    else if (slow && !real) return false;
-    else if (slow) i.run = name == "add" ? float_slow<Add>(type) : name == "sub" ? float_slow<Sub>(type) : name == "mul" ? float_slow<Mul>(type) : name == "div" ? float_slow<Div>(type) : name == "min" ? float_slow<Min>(type) : float_slow<Max>(type);
-    else if (name == "min") i.run = has("NaN") ? float_binary<MinNan>(type) : any_binary<Min>(type);
-    else if (name == "max") i.run = has("NaN") ? float_binary<MaxNan>(type) : any_binary<Max>(type);
-    else if (name == "rem") i.run = int_binary<Rem>(type);
-    else i.run = name == "add" ? any_binary<Add>(type) : name == "sub" ? any_binary<Sub>(type) : name == "mul" ? float_binary<Mul>(type) : any_binary<Div>(type);
+    if (name == "div" && type == Type::f32_ && (has("approx") || has("full")))
+      i.run = approximate_divide;
+    else if (name == "mul" && !real)
+      i.run = has("hi") ? int_binary<MulHigh>(type) : has("lo") ? int_binary<Mul>(type) : nullptr;
+    else if (slow && !real)
+      return false;
+    else if (slow)
+      i.run = name == "add"   ? float_slow<Add>(type)
+              : name == "sub" ? float_slow<Sub>(type)
+              : name == "mul" ? float_slow<Mul>(type)
+              : name == "div" ? float_slow<Div>(type)
+              : name == "min" ? float_slow<Min>(type)
+                              : float_slow<Max>(type);
+    else if (name == "min")
+      i.run = has("NaN") ? float_binary<MinNan>(type) : any_binary<Min>(type);
+    else if (name == "max")
+      i.run = has("NaN") ? float_binary<MaxNan>(type) : any_binary<Max>(type);
+    else if (name == "rem")
+      i.run = int_binary<Rem>(type);
+    else
+      i.run = name == "add"   ? any_binary<Add>(type)
+              : name == "sub" ? any_binary<Sub>(type)
+              : name == "mul" ? float_binary<Mul>(type)
+                              : any_binary<Div>(type);
     return i.run != nullptr;
   }
   if (name == "mad" || name == "fma") {
@@ -1361,22 +1817,37 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
   }
   if (name == "neg" || name == "abs") {
     take(2, is_wide(type));
-    if (slow && real) i.run = type == Type::f32_ ? (name == "neg" ? slow_unary<float, Neg> : slow_unary<float, Abs>) : nullptr;
-    else i.run = name == "neg" ? any_unary<Neg>(type) : any_unary<Abs>(type);
+    if (slow && real)
+      i.run = type == Type::f32_ ? (name == "neg" ? slow_unary<float, Neg> : slow_unary<float, Abs>) : nullptr;
+    else
+      i.run = name == "neg" ? any_unary<Neg>(type) : any_unary<Abs>(type);
     return i.run != nullptr;
   }
-  if (name == "sqrt" || name == "rcp" || name == "rsqrt" || name == "ex2" || name == "lg2" || name == "sin" || name == "cos" || name == "tanh") {
+  if (name == "sqrt" || name == "rcp" || name == "rsqrt" || name == "ex2" || name == "lg2" || name == "sin" ||
+      name == "cos" || name == "tanh") {
     take(2, is_wide(type));
     const bool single = type == Type::f32_;
     if (!real) return false;
     if (has("approx")) {
-      if (single) i.run = name == "sqrt" ? approximate_unary<Sqrt> : name == "rcp" ? approximate_unary<Reciprocal> : name == "rsqrt" ? approximate_unary<Rsqrt> : name == "ex2" ? approximate_unary<Exp2>
-          : name == "lg2" ? approximate_unary<Log2> : name == "sin" ? approximate_unary<Sin> : name == "cos" ? approximate_unary<Cos> : approximate_unary<Tanh>;
-      else i.run = name == "rcp" ? unary<double, ReciprocalHigh> : name == "rsqrt" ? (has("ftz") ? unary<double, RsqrtHigh> : unary<double, Rsqrt>) : nullptr;
+      if (single)
+        i.run = name == "sqrt"    ? approximate_unary<Sqrt>
+                : name == "rcp"   ? approximate_unary<Reciprocal>
+                : name == "rsqrt" ? approximate_unary<Rsqrt>
+                : name == "ex2"   ? approximate_unary<Exp2>
+                : name == "lg2"   ? approximate_unary<Log2>
+                : name == "sin"   ? approximate_unary<Sin>
+                : name == "cos"   ? approximate_unary<Cos>
+                                  : approximate_unary<Tanh>;
+      else
+        i.run = name == "rcp"     ? unary<double, ReciprocalHigh>
+                : name == "rsqrt" ? (has("ftz") ? unary<double, RsqrtHigh> : unary<double, Rsqrt>)
+                                  : nullptr;
     } else if (name == "sqrt") {
-      i.run = single ? (slow ? slow_unary<float, Sqrt> : unary<float, Sqrt>) : (slow ? slow_unary<double, Sqrt> : unary<double, Sqrt>);
+      i.run = single ? (slow ? slow_unary<float, Sqrt> : unary<float, Sqrt>)
+                     : (slow ? slow_unary<double, Sqrt> : unary<double, Sqrt>);
     } else if (name == "rcp") {
-      i.run = single ? (slow ? slow_unary<float, Reciprocal> : unary<float, Reciprocal>) : (slow ? slow_unary<double, Reciprocal> : unary<double, Reciprocal>);
+      i.run = single ? (slow ? slow_unary<float, Reciprocal> : unary<float, Reciprocal>)
+                     : (slow ? slow_unary<double, Reciprocal> : unary<double, Reciprocal>);
     }
     return i.run != nullptr;
   }
@@ -1399,7 +1870,10 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
       return true;
     }
     take(2, is_wide(type));
-    i.run = type == Type::b16_ ? unary<u16, Not> : type == Type::b32_ ? unary<u32, Not> : type == Type::b64_ ? unary<u64, Not> : nullptr;
+    i.run = type == Type::b16_   ? unary<u16, Not>
+            : type == Type::b32_ ? unary<u32, Not>
+            : type == Type::b64_ ? unary<u64, Not>
+                                 : nullptr;
     return i.run != nullptr;
   }
   if (name == "copysign") {
@@ -1415,7 +1889,8 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
   }
   if (name == "shf") {
     take(4, false);
-    i.run = has("l") ? (has("wrap") ? funnel<true, true> : funnel<true, false>) : (has("wrap") ? funnel<false, true> : funnel<false, false>);
+    i.run = has("l") ? (has("wrap") ? funnel<true, true> : funnel<true, false>)
+                     : (has("wrap") ? funnel<false, true> : funnel<false, false>);
     return true;
   }
   if (name == "prmt") {
@@ -1434,8 +1909,10 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     const bool wide = is_wide(type), insert = name == "bfi";
     if (operands.size() != (insert ? 5u : 4u)) return false;
     for (std::size_t k = 0; k < operands.size(); ++k) i.op[k] = place(k, wide && k < operands.size() - 2);
-    if (insert) i.run = wide ? bfi<u64> : bfi<u32>;
-    else i.run = type == Type::u32_ ? bfe<u32> : type == Type::s32_ ? bfe<i32> : type == Type::u64_ ? bfe<u64> : bfe<i64>;
+    if (insert)
+      i.run = wide ? bfi<u64> : bfi<u32>;
+    else
+      i.run = type == Type::u32_ ? bfe<u32> : type == Type::s32_ ? bfe<i32> : type == Type::u64_ ? bfe<u64> : bfe<i64>;
     return true;
   }
   if (name == "popc" || name == "clz" || name == "bfind" || name == "brev") {
@@ -1443,10 +1920,17 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     i.op[0] = place(0, name == "brev" && is_wide(type));
     i.op[1] = place(1, is_wide(type));
     i.imm = has("shiftamt") ? 1 : 0;
-    if (name == "popc") i.run = is_wide(type) ? count_bits<u64, popc64> : count_bits<u32, popc32>;
-    else if (name == "clz") i.run = is_wide(type) ? count_bits<u64, clz64> : count_bits<u32, clz32>;
-    else if (name == "brev") i.run = is_wide(type) ? unary<u64, Brev> : unary<u32, Brev>;
-    else i.run = type == Type::u32_ ? bfind<u32> : type == Type::s32_ ? bfind<i32> : type == Type::u64_ ? bfind<u64> : bfind<i64>;
+    if (name == "popc")
+      i.run = is_wide(type) ? count_bits<u64, popc64> : count_bits<u32, popc32>;
+    else if (name == "clz")
+      i.run = is_wide(type) ? count_bits<u64, clz64> : count_bits<u32, clz32>;
+    else if (name == "brev")
+      i.run = is_wide(type) ? unary<u64, Brev> : unary<u32, Brev>;
+    else
+      i.run = type == Type::u32_   ? bfind<u32>
+              : type == Type::s32_ ? bfind<i32>
+              : type == Type::u64_ ? bfind<u64>
+                                   : bfind<i64>;
     return true;
   }
   if (name == "setp") {
@@ -1541,7 +2025,10 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     return i.run != nullptr;
   }
   if (name == "cvta" || name == "isspacep") {
-    const Space space = has("shared") ? Space::shared : has("local") ? Space::local : has("param") ? Space::param : Space::global;
+    const Space space = has("shared")  ? Space::shared
+                        : has("local") ? Space::local
+                        : has("param") ? Space::param
+                                       : Space::global;
     if (name == "isspacep") {
       i.op[0] = predicate_of(0), i.op[1] = place(1, true);
       i.rounding = static_cast<u8>(space);
@@ -1550,7 +2037,10 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     }
     i.wide_address = is_wide(type);
     take(2, is_wide(type));
-    i.imm = static_cast<i64>(space == Space::shared ? shared_window : space == Space::local ? local_window : space == Space::param ? param_window : 0);
+    i.imm = static_cast<i64>(space == Space::shared  ? shared_window
+                             : space == Space::local ? local_window
+                             : space == Space::param ? param_window
+                                                     : 0);
     i.run = has("to") ? convert_address<false> : convert_address<true>;
     return true;
   }
@@ -1558,7 +2048,11 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     const bool is_load = name != "st";
     if (operands.size() != 2) return false;
     const Operand &data = operands[is_load ? 0 : 1], &where = operands[is_load ? 1 : 0];
-    i.space = has("global") || has("const") ? Space::global : has("shared") ? Space::shared : has("local") ? Space::local : has("param") ? Space::param : Space::generic;
+    i.space = has("global") || has("const") ? Space::global
+              : has("shared")               ? Space::shared
+              : has("local")                ? Space::local
+              : has("param")                ? Space::param
+                                            : Space::generic;
     address(where);
     std::size_t n = 1;
     if (has("v2") || has("v4")) {
@@ -1575,9 +2069,12 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     }
     if (i.space != Space::param) i.run = is_load ? any_load(type, n) : any_store(type, n);
     // Parameters named directly: of the kernel, or of a function. Through a register: of the kernel.
-    else if (where.name.empty()) i.run = is_load ? any_load(type, n) : nullptr;
-    else if (where.name == "kernel") i.run = is_load ? any_load_parameter(type, n) : nullptr;
-    else i.run = is_load ? any_load_argument(type, n) : any_store_argument(type, n);
+    else if (where.name.empty())
+      i.run = is_load ? any_load(type, n) : nullptr;
+    else if (where.name == "kernel")
+      i.run = is_load ? any_load_parameter(type, n) : nullptr;
+    else
+      i.run = is_load ? any_load_argument(type, n) : any_store_argument(type, n);
     return i.run != nullptr;
   }
   if (name == "atom" || name == "red") {
@@ -1589,7 +2086,17 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     address(operands.at(first));
     const i64 offset = i.imm;
     i.op[1] = place(first + 1, wide);
-    i.rounding = has("add") ? a_add : has("min") ? a_min : has("max") ? a_max : has("exch") ? a_exch : has("cas") ? a_cas : has("and") ? a_and : has("or") ? a_or : has("xor") ? a_xor : has("inc") ? a_inc : has("dec") ? a_dec : 255;
+    i.rounding = has("add")    ? a_add
+                 : has("min")  ? a_min
+                 : has("max")  ? a_max
+                 : has("exch") ? a_exch
+                 : has("cas")  ? a_cas
+                 : has("and")  ? a_and
+                 : has("or")   ? a_or
+                 : has("xor")  ? a_xor
+                 : has("inc")  ? a_inc
+                 : has("dec")  ? a_dec
+                               : 255;
     i.op[2] = i.rounding == a_cas ? place(first + 2, wide) : nowhere;
     i.imm = offset;
     i.run = i.rounding == 255 ? nullptr : any_atomic(type);
@@ -1597,12 +2104,16 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
   }
   if (name == "cp") {
     if (!has("async") || has("bulk") || has("mbarrier")) return false;
-    if (has("commit_group")) i.run = commit_group;
-    else if (has("wait_all")) i.run = wait_group, i.imm = -1;
-    else if (has("wait_group")) i.run = wait_group, i.imm = operands.at(0).value;
+    if (has("commit_group"))
+      i.run = commit_group;
+    else if (has("wait_all"))
+      i.run = wait_group, i.imm = -1;
+    else if (has("wait_group"))
+      i.run = wait_group, i.imm = operands.at(0).value;
     else {
       const Operand &to = operands.at(0), &from = operands.at(1);
-      if (to.kind != Operand::address || from.kind != Operand::address || !from.wide || operands.size() < 3) return false;
+      if (to.kind != Operand::address || from.kind != Operand::address || !from.wide || operands.size() < 3)
+        return false;
       i.op[0] = to.place, i.imm = to.value, i.wide = to.wide ? 1 : 0;
       i.op[1] = from.place, i.target = static_cast<u32>(from.value);
       if (from.value < 0) return false;
@@ -1616,7 +2127,8 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
   if (name == "shfl") {
     if (operands.size() != 5 || !has("sync")) return false;
     i.list = static_cast<u32>(program.lists.size());
-    const i32 d = place(0, false), a = place(1, false), b = place(2, false), c = place(3, false), members = place(4, false);
+    const i32 d = place(0, false), a = place(1, false), b = place(2, false), c = place(3, false),
+              members = place(4, false);
     for (const i32 v : {d, operands[0].second, a, b, c, members}) program.lists.push_back(v);
     i.run = has("up") ? shuffle<s_up> : has("down") ? shuffle<s_down> : has("bfly") ? shuffle<s_bfly> : shuffle<s_idx>;
     return true;
@@ -1633,8 +2145,13 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
   if (name == "redux") {
     take(3, false);
     const bool sign = type == Type::s32_;
-    i.run = has("add") ? reduce_warp<u32, Add> : has("min") ? (sign ? reduce_warp<i32, Min> : reduce_warp<u32, Min>) : has("max") ? (sign ? reduce_warp<i32, Max> : reduce_warp<u32, Max>)
-        : has("and") ? reduce_warp<u32, And> : has("or") ? reduce_warp<u32, Or> : has("xor") ? reduce_warp<u32, Xor> : nullptr;
+    i.run = has("add")   ? reduce_warp<u32, Add>
+            : has("min") ? (sign ? reduce_warp<i32, Min> : reduce_warp<u32, Min>)
+            : has("max") ? (sign ? reduce_warp<i32, Max> : reduce_warp<u32, Max>)
+            : has("and") ? reduce_warp<u32, And>
+            : has("or")  ? reduce_warp<u32, Or>
+            : has("xor") ? reduce_warp<u32, Xor>
+                         : nullptr;
     return i.run != nullptr;
   }
   if (name == "activemask") {
@@ -1646,28 +2163,42 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     const std::size_t n = has("x1") ? 1 : has("x2") ? 2 : 4;
     const Operand& d = operands[0];
     i.list = d.kind == Operand::vector ? list(d, false) : static_cast<u32>(program.lists.size());
-    if (d.kind == Operand::reg) program.lists.push_back(d.place);
-    else if (d.parts.size() != n) return false;
+    if (d.kind == Operand::reg)
+      program.lists.push_back(d.place);
+    else if (d.parts.size() != n)
+      return false;
     address(operands[1]);
     const bool trans = has("trans");
-    i.run = n == 1 ? (trans ? load_matrix<1, true> : load_matrix<1, false>) : n == 2 ? (trans ? load_matrix<2, true> : load_matrix<2, false>) : (trans ? load_matrix<4, true> : load_matrix<4, false>);
+    i.run = n == 1   ? (trans ? load_matrix<1, true> : load_matrix<1, false>)
+            : n == 2 ? (trans ? load_matrix<2, true> : load_matrix<2, false>)
+                     : (trans ? load_matrix<4, true> : load_matrix<4, false>);
     return has("m8n8");
   }
   if (name == "mma") {
     if (operands.size() != 4 || !has("row") || !has("col") || type != Type::f32_) return false;
     const bool bf = has("bf16"), f16 = has("f16"), tf = has("tf32");
-    i.run = has("m16n8k16") ? (bf ? matrix_multiply<f_bf16, 16> : f16 ? matrix_multiply<f_f16, 16> : nullptr)
-        : has("m16n8k8")    ? (bf ? matrix_multiply<f_bf16, 8> : f16 ? matrix_multiply<f_f16, 8> : tf ? matrix_multiply<f_tf32, 8> : nullptr)
-        : has("m16n8k4")    ? (tf ? matrix_multiply<f_tf32, 4> : nullptr) : nullptr;
+    i.run = has("m16n8k16")  ? (bf    ? matrix_multiply<f_bf16, 16>
+                                : f16 ? matrix_multiply<f_f16, 16>
+                                      : nullptr)
+            : has("m16n8k8") ? (bf    ? matrix_multiply<f_bf16, 8>
+                                : f16 ? matrix_multiply<f_f16, 8>
+                                : tf  ? matrix_multiply<f_tf32, 8>
+                                      : nullptr)
+            : has("m16n8k4") ? (tf ? matrix_multiply<f_tf32, 4> : nullptr)
+                             : nullptr;
     if (i.run == nullptr) return false;
     const std::size_t K = has("m16n8k16") ? 16 : has("m16n8k8") ? 8 : 4, per = tf ? 1 : 2;
     const std::size_t expected[] = {4, 16 * K / 32 / per, 8 * K / 32 / per, 4};
     i.list = static_cast<u32>(program.lists.size());
     for (std::size_t k = 0; k < 4; ++k) {
       const Operand& o = operands[k];
-      if (o.kind == Operand::reg && expected[k] == 1) { program.lists.push_back(o.place); continue; }
+      if (o.kind == Operand::reg && expected[k] == 1) {
+        program.lists.push_back(o.place);
+        continue;
+      }
       if (o.kind != Operand::vector || o.parts.size() != expected[k]) return false;
-      for (const Operand& r : o.parts) program.lists.push_back(r.kind == Operand::immediate ? constant(static_cast<u64>(r.value), false) : r.place);
+      for (const Operand& r : o.parts)
+        program.lists.push_back(r.kind == Operand::immediate ? constant(static_cast<u64>(r.value), false) : r.place);
     }
     return true;
   }
@@ -1705,14 +2236,24 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
     i.run = leave;
     return true;
   }
-  if (name == "vitrine_return") { i.run = come_back; return true; }
-  if (name == "vitrine_call") { i.run = call; return true; }
-  if (name == "vitrine_copy") { i.run = copy_argument; return true; }
+  if (name == "vitrine_return") {
+    i.run = come_back;
+    return true;
+  }
+  if (name == "vitrine_call") {
+    i.run = call;
+    return true;
+  }
+  if (name == "vitrine_copy") {
+    i.run = copy_argument;
+    return true;
+  }
   if (name == "trap" || name == "brkpt") {
     i.run = trap;
     return true;
   }
-  if (name == "membar" || name == "fence" || name == "nanosleep" || name == "prefetch" || name == "prefetchu" || name == "griddepcontrol") {
+  if (name == "membar" || name == "fence" || name == "nanosleep" || name == "prefetch" || name == "prefetchu" ||
+      name == "griddepcontrol") {
     i.run = nothing_to_do;
     return true;
   }

@@ -12,19 +12,31 @@ struct Token {
   u32 line;
 };
 
-bool word_character(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '$' || c == '%'; }
+bool word_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '$' || c == '%';
+}
 
 std::vector<Token> tokens_of(const std::string& s) {
   std::vector<Token> out;
   u32 line = 1;
   for (std::size_t i = 0; i < s.size();) {
     const char c = s[i];
-    if (c == '\n') { ++line, ++i; continue; }
-    if (std::isspace(static_cast<unsigned char>(c)) != 0 || c == '\0') { ++i; continue; }
-    if (c == '/' && i + 1 < s.size() && s[i + 1] == '/') { i = std::min(s.find('\n', i), s.size()); continue; }
+    if (c == '\n') {
+      ++line, ++i;
+      continue;
+    }
+    if (std::isspace(static_cast<unsigned char>(c)) != 0 || c == '\0') {
+      ++i;
+      continue;
+    }
+    if (c == '/' && i + 1 < s.size() && s[i + 1] == '/') {
+      i = std::min(s.find('\n', i), s.size());
+      continue;
+    }
     if (c == '/' && i + 1 < s.size() && s[i + 1] == '*') {
       const std::size_t end = std::min(s.find("*/", i), s.size() - 2) + 2;
-      line += static_cast<u32>(std::count(s.begin() + static_cast<std::ptrdiff_t>(i), s.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
+      line += static_cast<u32>(
+          std::count(s.begin() + static_cast<std::ptrdiff_t>(i), s.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
       i = end;
       continue;
     }
@@ -37,7 +49,9 @@ std::vector<Token> tokens_of(const std::string& s) {
     if (word_character(c)) {
       std::size_t j = i;
       // "L1::no_allocate": the double colon belongs to the word, a label's single one does not.
-      while (j < s.size() && (word_character(s[j]) || (s[j] == ':' && j + 1 < s.size() && s[j + 1] == ':') || (s[j] == ':' && j > i && s[j - 1] == ':'))) ++j;
+      while (j < s.size() && (word_character(s[j]) || (s[j] == ':' && j + 1 < s.size() && s[j + 1] == ':') ||
+                              (s[j] == ':' && j > i && s[j - 1] == ':')))
+        ++j;
       out.push_back({s.substr(i, j - i), line});
       i = j;
       continue;
@@ -60,7 +74,9 @@ using Scope = std::unordered_map<std::string, Symbol>;
 struct Function {
   u32 entry = 0;
   i32 return_place = 0;
-  struct Slot { u32 offset, bytes; };
+  struct Slot {
+    u32 offset, bytes;
+  };
   std::vector<Slot> results, arguments;
   std::vector<std::string> calls;
   bool defined = false;
@@ -78,8 +94,10 @@ class Parser {
   Parser(Program& p, const std::string& text) : program_(p), decoder_{p, {}}, tokens_(tokens_of(text)) {
     std::string line;
     for (const char c : text) {
-      if (c == '\n') p.lines.push_back(line), line.clear();
-      else line += c;
+      if (c == '\n')
+        p.lines.push_back(line), line.clear();
+      else
+        line += c;
     }
     p.lines.push_back(line);
   }
@@ -99,16 +117,22 @@ class Parser {
       moved(i.guard);
     }
     for (i32& place : program_.lists) moved(place);
-    program_.register_words = static_cast<u32>(align_up(static_cast<u64>(largest_kernel_ + function_next_ - function_words), 16));
+    program_.register_words =
+        static_cast<u32>(align_up(static_cast<u64>(largest_kernel_ + function_next_ - function_words), 16));
     program_.kernel_local = static_cast<u32>(align_up(largest_local_, 16));
-    program_.local_bytes = static_cast<u32>(align_up(program_.kernel_local + (function_local_next_ - function_local), 16));
+    program_.local_bytes =
+        static_cast<u32>(align_up(program_.kernel_local + (function_local_next_ - function_local), 16));
     program_.call_bytes = static_cast<u32>(align_up(call_bytes_, 16));
   }
 
  private:
   [[noreturn]] void fail(const std::string& what, u32 line) const {
     const std::string source = line >= 1 && line <= program_.lines.size() ? program_.lines[line - 1] : "";
-    throw Error(program_.name + ":" + std::to_string(line) + ": " + what + (source.empty() ? "" : ": " + source.substr(source.find_first_not_of(" \t") == std::string::npos ? 0 : source.find_first_not_of(" \t"))));
+    throw Error(program_.name + ":" + std::to_string(line) + ": " + what +
+                (source.empty() ? ""
+                                : ": " + source.substr(source.find_first_not_of(" \t") == std::string::npos
+                                                           ? 0
+                                                           : source.find_first_not_of(" \t"))));
   }
   const std::string& peek(std::size_t ahead = 0) const {
     static const std::string end;
@@ -129,7 +153,9 @@ class Parser {
     return true;
   }
 
-  static bool is_number(const std::string& t) { return !t.empty() && std::isdigit(static_cast<unsigned char>(t[0])) != 0; }
+  static bool is_number(const std::string& t) {
+    return !t.empty() && std::isdigit(static_cast<unsigned char>(t[0])) != 0;
+  }
   u64 number(const std::string& t, bool* is_float = nullptr) const {
     if (t.size() > 2 && t[0] == '0' && (t[1] == 'f' || t[1] == 'F') && t.size() == 10) {
       if (is_float != nullptr) *is_float = true;
@@ -177,7 +203,10 @@ class Parser {
     d.name = take();
     while (accept("[")) {
       d.array = true;
-      if (accept("]")) { d.open = true, d.bytes = 0; continue; }
+      if (accept("]")) {
+        d.open = true, d.bytes = 0;
+        continue;
+      }
       d.bytes *= static_cast<u64>(integer());
       expect("]");
     }
@@ -207,8 +236,12 @@ class Parser {
         const std::string t = take();
         if (!is_number(t)) {
           const auto v = program_.variables.find(t == "generic" ? peek(1) : t);
-          if (v == program_.variables.end()) fail("initialises '" + d.name + "' with '" + t + "', which is not supported", line());
-          if (t == "generic") { take(), take(); expect(")"); }
+          if (v == program_.variables.end())
+            fail("initialises '" + d.name + "' with '" + t + "', which is not supported", line());
+          if (t == "generic") {
+            take(), take();
+            expect(")");
+          }
           put(v->second.address);
           return;
         }
@@ -217,8 +250,10 @@ class Parser {
       };
       if (accept("{")) {
         while (!accept("}")) {
-          if (peek() == ",") take();
-          else value();
+          if (peek() == ",")
+            take();
+          else
+            value();
         }
       } else {
         value();
@@ -245,9 +280,19 @@ class Parser {
 
   void top_level() {
     const std::string t = take();
-    if (t == ".version") { take(); return; }
-    if (t == ".target") { take(); while (accept(",")) take(); return; }
-    if (t == ".address_size") { take(); return; }
+    if (t == ".version") {
+      take();
+      return;
+    }
+    if (t == ".target") {
+      take();
+      while (accept(",")) take();
+      return;
+    }
+    if (t == ".address_size") {
+      take();
+      return;
+    }
     if (t == ".file") {
       const auto index = static_cast<std::size_t>(integer());
       if (program_.files.size() <= index) program_.files.resize(index + 1);
@@ -260,7 +305,8 @@ class Parser {
     if (t == ".section") {
       take();
       expect("{");
-      while (take() != "}") {}
+      while (take() != "}") {
+      }
       return;
     }
     if (t == ".visible" || t == ".weak" || t == ".common") return;
@@ -276,7 +322,8 @@ class Parser {
     if (t == ".func") return function(false, external);
     if (t == ";") return;
     if (t == ".alias" || t == ".pragma") {
-      while (take() != ";") {}
+      while (take() != ";") {
+      }
       return;
     }
     fail("has '" + t + "' at the top level, which is not known", tokens_[at_ - 1].line);
@@ -295,7 +342,8 @@ class Parser {
 
   void function(bool entry, bool external) {
     std::vector<Declaration> results;
-    if (accept(".noreturn")) {}
+    if (accept(".noreturn")) {
+    }
     if (!entry) results = parameter_list();
     const std::string name = take();
     const std::vector<Declaration> parameters = parameter_list();
@@ -353,8 +401,10 @@ class Parser {
     } else {
       Function& f = functions_[name];
       f.defined = true;
-      for (std::size_t k = 0; k < results.size(); ++k) scope[results[k].name] = {Symbol::argument, 0, 64, f.results[k].offset, f.results[k].bytes};
-      for (std::size_t k = 0; k < parameters.size(); ++k) scope[parameters[k].name] = {Symbol::argument, 0, 64, f.arguments[k].offset, f.arguments[k].bytes};
+      for (std::size_t k = 0; k < results.size(); ++k)
+        scope[results[k].name] = {Symbol::argument, 0, 64, f.results[k].offset, f.results[k].bytes};
+      for (std::size_t k = 0; k < parameters.size(); ++k)
+        scope[parameters[k].name] = {Symbol::argument, 0, 64, f.arguments[k].offset, f.arguments[k].bytes};
     }
     const auto start = static_cast<u32>(program_.code.size());
     const i32 first_word = entry ? special_count * lanes : function_next_;
@@ -434,9 +484,20 @@ class Parser {
   void statement() {
     const u32 start = line();
     const std::string t = peek();
-    if (t == "{") { take(); scopes_.emplace_back(); return; }
-    if (t == "}") { take(); scopes_.pop_back(); return; }
-    if (t == ";") { take(); return; }
+    if (t == "{") {
+      take();
+      scopes_.emplace_back();
+      return;
+    }
+    if (t == "}") {
+      take();
+      scopes_.pop_back();
+      return;
+    }
+    if (t == ";") {
+      take();
+      return;
+    }
     if (t == ".reg") {
       take();
       std::string type = take().substr(1);
@@ -446,7 +507,8 @@ class Parser {
         if (accept("<")) {
           const i64 n = integer();
           expect(">");
-          for (i64 k = 0; k < n; ++k) scopes_.back()[name + std::to_string(k)] = {Symbol::reg, reserve(bits), bits, 0, 0};
+          for (i64 k = 0; k < n; ++k)
+            scopes_.back()[name + std::to_string(k)] = {Symbol::reg, reserve(bits), bits, 0, 0};
         } else {
           scopes_.back()[name] = {Symbol::reg, reserve(bits), bits, 0, 0};
         }
@@ -481,18 +543,23 @@ class Parser {
       const auto file = static_cast<u32>(integer()), at = static_cast<u32>(integer());
       integer();
       while (accept(",")) {
-        if (accept("function_name")) { take(); if (accept("+")) integer(); }
-        else if (accept("inlined_at")) { integer(), integer(), integer(); }
+        if (accept("function_name")) {
+          take();
+          if (accept("+")) integer();
+        } else if (accept("inlined_at")) {
+          integer(), integer(), integer();
+        }
       }
       source_ = static_cast<u32>(program_.sources.size());
       program_.sources.emplace_back(file, at);
       return;
     }
     if (t == ".pragma") {
-      while (take() != ";") {}
+      while (take() != ";") {
+      }
       return;
     }
-    if (peek(1) == ":" ) {
+    if (peek(1) == ":") {
       take(), take();
       if (peek() == ".branchtargets") {
         take();
@@ -535,9 +602,12 @@ class Parser {
           o.place = s->place;
           o.wide = s->bits == 64;
         } else {
-          if (s->kind == Symbol::parameter) o.name = "kernel";
-          else if (s->kind == Symbol::argument) o.name = "function";
-          if (s->kind == Symbol::shared && s->value < 0) fail("addresses dynamic shared memory directly, which is not supported", at);
+          if (s->kind == Symbol::parameter)
+            o.name = "kernel";
+          else if (s->kind == Symbol::argument)
+            o.name = "function";
+          if (s->kind == Symbol::shared && s->value < 0)
+            fail("addresses dynamic shared memory directly, which is not supported", at);
           o.place = decoder_.constant(0, true);
           offset = s->value;
         }
@@ -566,8 +636,10 @@ class Parser {
       return o;
     }
     static const std::unordered_map<std::string, Special> specials{
-        {"%tid.x", tid_x}, {"%tid.y", tid_y}, {"%tid.z", tid_z}, {"%ntid.x", ntid_x}, {"%ntid.y", ntid_y}, {"%ntid.z", ntid_z}, {"%ctaid.x", ctaid_x}, {"%ctaid.y", ctaid_y},
-        {"%ctaid.z", ctaid_z}, {"%nctaid.x", nctaid_x}, {"%nctaid.y", nctaid_y}, {"%nctaid.z", nctaid_z}, {"%laneid", laneid}, {"%warpid", warpid}, {"%clock", clock_}};
+        {"%tid.x", tid_x},     {"%tid.y", tid_y},       {"%tid.z", tid_z},       {"%ntid.x", ntid_x},
+        {"%ntid.y", ntid_y},   {"%ntid.z", ntid_z},     {"%ctaid.x", ctaid_x},   {"%ctaid.y", ctaid_y},
+        {"%ctaid.z", ctaid_z}, {"%nctaid.x", nctaid_x}, {"%nctaid.y", nctaid_y}, {"%nctaid.z", nctaid_z},
+        {"%laneid", laneid},   {"%warpid", warpid},     {"%clock", clock_}};
     if (const auto s = specials.find(t); s != specials.end()) {
       o.kind = Operand::reg, o.bits = 32, o.place = s->second * lanes;
       return o;
@@ -587,7 +659,8 @@ class Parser {
     if (accept("|")) {
       const std::string p = take();
       const Symbol* q = find(p);
-      if (p != "_" && (q == nullptr || q->kind != Symbol::reg || q->bits != 1)) fail("uses '" + p + "', which is no predicate", at);
+      if (p != "_" && (q == nullptr || q->kind != Symbol::reg || q->bits != 1))
+        fail("uses '" + p + "', which is no predicate", at);
       if (p != "_") o.second = q->place;
     }
     return o;
@@ -602,7 +675,8 @@ class Parser {
 
   void emit_return(u32 at) {
     Insn& i = emit(at);
-    if (current_function_ == nullptr) decoder_.decode({"exit"}, {}, i);
+    if (current_function_ == nullptr)
+      decoder_.decode({"exit"}, {}, i);
     else {
       decoder_.decode({"vitrine_return"}, {}, i);
       i.op[0] = current_function_->return_place;
@@ -658,7 +732,8 @@ class Parser {
       if (operands[k].kind != Operand::symbol) continue;
       const Symbol* s = find(operands[k].name);
       if (s == nullptr || s->kind != Symbol::shared || s->value >= 0) continue;
-      if (parts[0] != "mov" || operands[k].value != -1) fail("uses dynamic shared memory other than by its address, which is not supported", line_here);
+      if (parts[0] != "mov" || operands[k].value != -1)
+        fail("uses dynamic shared memory other than by its address, which is not supported", line_here);
       program_.code[index].op[2] = parts.back().find("64") != std::string::npos ? 1 : 0;
       dynamic_fixups_.push_back(index);
     }
@@ -696,7 +771,8 @@ class Parser {
       i.op[1] = static_cast<i32>(back ? s->value : static_cast<i64>(to.offset));
       i.op[2] = static_cast<i32>(to.bytes);
     };
-    if (arguments.size() != f->second.arguments.size() || results.size() != f->second.results.size()) fail("calls '" + name + "' with another number of parameters", at);
+    if (arguments.size() != f->second.arguments.size() || results.size() != f->second.results.size())
+      fail("calls '" + name + "' with another number of parameters", at);
     for (std::size_t k = 0; k < arguments.size(); ++k) copy(arguments[k], f->second.arguments[k], false);
     const auto index = static_cast<u32>(program_.code.size());
     Insn& i = emit(at);

@@ -30,14 +30,16 @@ std::string place_of(const Program& p, u32 pc) {
   std::string s = "at line " + std::to_string(i.line) + " of " + p.name;
   if (!p.sources.empty() && i.source < p.sources.size()) {
     const auto [file, line] = p.sources[i.source];
-    if (file < p.files.size() && !p.files[file].empty()) s += " (" + p.files[file].substr(p.files[file].rfind('/') + 1) + ":" + std::to_string(line) + ")";
+    if (file < p.files.size() && !p.files[file].empty())
+      s += " (" + p.files[file].substr(p.files[file].rfind('/') + 1) + ":" + std::to_string(line) + ")";
   }
   return s + ": " + text;
 }
 
 std::string thread_name(const Block& b, int warp, int lane) {
   const u32 t = static_cast<u32>(warp * lanes + lane);
-  return "(" + std::to_string(t % b.size.x) + "," + std::to_string(t / b.size.x % b.size.y) + "," + std::to_string(t / b.size.x / b.size.y) + ")";
+  return "(" + std::to_string(t % b.size.x) + "," + std::to_string(t / b.size.x % b.size.y) + "," +
+         std::to_string(t / b.size.x / b.size.y) + ")";
 }
 
 void choose_group(Warp& w) {
@@ -48,7 +50,8 @@ void choose_group(Warp& w) {
   // Groups that are at the same place go on together.
   for (std::size_t i = 0; i < w.others.size(); ++i)
     for (std::size_t j = w.others.size(); j-- > i + 1;)
-      if (w.others[i].pc == w.others[j].pc && w.others[i].state == w.others[j].state && w.others[i].state != Group::at_barrier) {
+      if (w.others[i].pc == w.others[j].pc && w.others[i].state == w.others[j].state &&
+          w.others[i].state != Group::at_barrier) {
         w.others[i].mask |= w.others[j].mask;
         w.others[i].wanted |= w.others[j].wanted;
         w.others.erase(w.others.begin() + static_cast<std::ptrdiff_t>(j));
@@ -97,7 +100,9 @@ std::string stuck(const Block& b) {
     for (const Group& g : w.others) {
       char wanted[32] = "";
       if (g.state == Group::at_warp_sync) std::snprintf(wanted, sizeof wanted, " for lanes %08x", g.wanted);
-      where[std::string(g.state == Group::at_barrier ? "wait at the barrier " : "wait") + wanted + (g.state == Group::at_barrier ? "" : " ") + place_of(*b.program, g.pc)] += static_cast<u32>(__builtin_popcount(g.mask));
+      where[std::string(g.state == Group::at_barrier ? "wait at the barrier " : "wait") + wanted +
+            (g.state == Group::at_barrier ? "" : " ") + place_of(*b.program, g.pc)] +=
+          static_cast<u32>(__builtin_popcount(g.mask));
     }
   for (const auto& [text, count] : where) s += " " + std::to_string(count) + " " + text + ";";
   return s + " " + std::to_string(b.exited) + " have exited";
@@ -122,8 +127,21 @@ void set_up_warp(Block& b, Warp& w, std::vector<u32>& registers) {
   for (int l = 0; l < lanes; ++l) {
     const u32 t = static_cast<u32>(w.index * lanes + l);
     if (t < b.threads) w.active |= u32{1} << l;
-    const u32 values[] = {t % b.size.x, t / b.size.x % b.size.y, t / b.size.x / b.size.y, b.size.x, b.size.y, b.size.z, b.index.x, b.index.y, b.index.z, b.grid.x, b.grid.y, b.grid.z,
-                          static_cast<u32>(l), static_cast<u32>(w.index), 0};
+    const u32 values[] = {t % b.size.x,
+                          t / b.size.x % b.size.y,
+                          t / b.size.x / b.size.y,
+                          b.size.x,
+                          b.size.y,
+                          b.size.z,
+                          b.index.x,
+                          b.index.y,
+                          b.index.z,
+                          b.grid.x,
+                          b.grid.y,
+                          b.grid.z,
+                          static_cast<u32>(l),
+                          static_cast<u32>(w.index),
+                          0};
     for (int s = 0; s < static_cast<int>(std::size(values)); ++s) w.regs[s * lanes + l] = values[s];
   }
   w.existing = w.active;
@@ -137,8 +155,8 @@ void run_block(Block& b) {
   for (std::size_t k = 0; k < order.size(); ++k) order[k] = k;
   const u64 limit = b.lane_instructions + o.limit;
   for (;;) {
-    // Fair: all warps in a new random order, some instructions each. Greedy: the first that can run does, until it waits;
-    // now and then another comes first.
+    // Fair: all warps in a new random order, some instructions each. Greedy: the first that can run does, until it
+    // waits; now and then another comes first.
     if (o.order == Order::fair || next() % 4 == 0)
       for (std::size_t k = order.size(); k > 1; --k) std::swap(order[k - 1], order[next() % k]);
     bool ran = false, left = false;
@@ -154,7 +172,8 @@ void run_block(Block& b) {
     }
     if (!left) return;
     if (!ran) throw Fault{stuck(b), -1};
-    if (b.lane_instructions > limit) throw Fault{"does not end: more than " + std::to_string(o.limit) + " instructions in one block", -1};
+    if (b.lane_instructions > limit)
+      throw Fault{"does not end: more than " + std::to_string(o.limit) + " instructions in one block", -1};
   }
 }
 
@@ -172,11 +191,16 @@ bool together(Warp& w, u32 m, u32 wanted) {
   wanted &= w.existing;
   if ((m & ~wanted) != 0) fault("runs a warp-wide operation whose mask does not name it", __builtin_ctz(m & ~wanted));
   if ((wanted & ~m) == 0) return true;
-  if ((wanted & w.exited) != 0) fault("runs a warp-wide operation that waits for lane " + std::to_string(__builtin_ctz(wanted & w.exited)) + ", which has exited", __builtin_ctz(m));
+  if ((wanted & w.exited) != 0)
+    fault("runs a warp-wide operation that waits for lane " + std::to_string(__builtin_ctz(wanted & w.exited)) +
+              ", which has exited",
+          __builtin_ctz(m));
   // Lanes of the group that a guard keeps out do not wait.
   const u32 rest = w.active & ~m;
   if (rest != 0) {
-    if ((rest & wanted) != 0) fault("runs a warp-wide operation that lane " + std::to_string(__builtin_ctz(rest & wanted)) + " skips", __builtin_ctz(m));
+    if ((rest & wanted) != 0)
+      fault("runs a warp-wide operation that lane " + std::to_string(__builtin_ctz(rest & wanted)) + " skips",
+            __builtin_ctz(m));
     w.others.push_back({w.pc, rest, Group::ready, 0});
     w.active = m;
   }
@@ -200,7 +224,8 @@ void branch(Warp& w, u32 taken, u32 target) {
 
 void exit_lanes(Warp& w, u32 m) {
   for (int l = 0; l < lanes; ++l)
-    if ((m >> l & 1) != 0 && !w.copies[static_cast<std::size_t>(l)].empty()) fault("ends with an asynchronous copy that it has not waited for", l);
+    if ((m >> l & 1) != 0 && !w.copies[static_cast<std::size_t>(l)].empty())
+      fault("ends with an asynchronous copy that it has not waited for", l);
   w.exited |= m;
   w.active &= ~m;
   w.block->exited += static_cast<u32>(__builtin_popcount(m));
@@ -212,7 +237,9 @@ void arrive(Warp& w, const Insn& i, u32 m, u32 barrier, u32 expected) {
   Block& b = *w.block;
   const bool all = expected == 0;
   if (all) expected = b.threads;
-  if (all && b.exited > 0) fault("waits at a barrier of the whole block, of which " + std::to_string(b.exited) + " threads have exited", __builtin_ctz(m));
+  if (all && b.exited > 0)
+    fault("waits at a barrier of the whole block, of which " + std::to_string(b.exited) + " threads have exited",
+          __builtin_ctz(m));
   const u32 rest = w.active & ~m;
   if (rest != 0) w.others.push_back({w.pc, rest, Group::ready, 0}), w.active = m;
   if (i.imm != 0) {
@@ -226,11 +253,14 @@ void arrive(Warp& w, const Insn& i, u32 m, u32 barrier, u32 expected) {
   for (const Warp& v : b.warps)
     for (const Group& g : v.others)
       if (g.state == Group::at_barrier && g.wanted == barrier) {
-        if (g.pc != pc) fault("waits at one barrier while others wait at another, " + place_of(*b.program, g.pc), __builtin_ctz(m));
+        if (g.pc != pc)
+          fault("waits at one barrier while others wait at another, " + place_of(*b.program, g.pc), __builtin_ctz(m));
         arrived += static_cast<u32>(__builtin_popcount(g.mask));
       }
   if (arrived < expected) return;
-  if (arrived > expected) fault("is one of " + std::to_string(arrived) + " threads at a barrier for " + std::to_string(expected), __builtin_ctz(m));
+  if (arrived > expected)
+    fault("is one of " + std::to_string(arrived) + " threads at a barrier for " + std::to_string(expected),
+          __builtin_ctz(m));
   const u32 count = b.reductions[barrier];
   b.reductions[barrier] = 0;
   for (Warp& v : b.warps)
@@ -268,11 +298,15 @@ std::uint64_t Module::variable(const std::string& name, std::size_t& bytes) cons
   return v->second.address;
 }
 
-void Module::launch(const Kernel& kernel, Dim3 grid, Dim3 size, std::size_t dynamic_shared, void** arguments, const Options& options) {
+void Module::launch(const Kernel& kernel, Dim3 grid, Dim3 size, std::size_t dynamic_shared, void** arguments,
+                    const Options& options) {
   const auto refuse = [&](const std::string& why) { throw Error("kernel " + kernel.name + ": " + why); };
   if (size.count() == 0 || grid.count() == 0) refuse("is launched with an empty grid or block");
-  if (size.count() > kernel.max_threads || size.x > 1024 || size.y > 1024 || size.z > 64) refuse("is launched with " + std::to_string(size.count()) + " threads a block, at most " + std::to_string(kernel.max_threads) + " are allowed");
-  if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) refuse("is launched with a grid larger than (2147483647,65535,65535)");
+  if (size.count() > kernel.max_threads || size.x > 1024 || size.y > 1024 || size.z > 64)
+    refuse("is launched with " + std::to_string(size.count()) + " threads a block, at most " +
+           std::to_string(kernel.max_threads) + " are allowed");
+  if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
+    refuse("is launched with a grid larger than (2147483647,65535,65535)");
   std::size_t declared = 0;
   for (const auto& variable : kernel.shared) declared += variable.second;
   if (declared > 48 << 10) refuse("declares more than 48 KiB of shared memory");
@@ -285,7 +319,8 @@ void Module::launch(const Kernel& kernel, Dim3 grid, Dim3 size, std::size_t dyna
   b.size = size;
   b.threads = static_cast<u32>(size.count());
   b.parameters.resize(kernel.parameter_bytes);
-  for (std::size_t k = 0; k < kernel.parameters.size(); ++k) std::memcpy(b.parameters.data() + kernel.parameters[k].offset, arguments[k], kernel.parameters[k].bytes);
+  for (std::size_t k = 0; k < kernel.parameters.size(); ++k)
+    std::memcpy(b.parameters.data() + kernel.parameters[k].offset, arguments[k], kernel.parameters[k].bytes);
   b.warps.resize((b.threads + lanes - 1) / lanes);
   for (std::size_t k = 0; k < b.warps.size(); ++k) b.warps[k].index = static_cast<int>(k);
   std::vector<u32> registers(b.warps.size() * program_->register_words);
@@ -294,11 +329,13 @@ void Module::launch(const Kernel& kernel, Dim3 grid, Dim3 size, std::size_t dyna
   for (u64 k = 0; k < blocks; ++k) {
     // Blocks in order, or the other way: nothing may depend on it.
     const u64 index = (options.seed & 1) != 0 ? k : blocks - 1 - k;
-    b.index = {static_cast<u32>(index % grid.x), static_cast<u32>(index / grid.x % grid.y), static_cast<u32>(index / grid.x / grid.y)};
+    b.index = {static_cast<u32>(index % grid.x), static_cast<u32>(index / grid.x % grid.y),
+               static_cast<u32>(index / grid.x / grid.y)};
     b.shared.resize(shared);
     for (std::size_t i = 0; i + 4 <= shared; i += 4) std::memcpy(b.shared.data() + i, &poison, 4);
     b.shared_shadow.assign(shared, unmapped);
-    for (const auto& [offset, bytes] : kernel.shared) std::fill_n(b.shared_shadow.begin() + offset, bytes, uninitialised);
+    for (const auto& [offset, bytes] : kernel.shared)
+      std::fill_n(b.shared_shadow.begin() + offset, bytes, uninitialised);
     std::fill(b.shared_shadow.begin() + kernel.static_shared, b.shared_shadow.end(), uninitialised);
     b.exited = 0;
     b.reductions.clear();
@@ -307,7 +344,8 @@ void Module::launch(const Kernel& kernel, Dim3 grid, Dim3 size, std::size_t dyna
     try {
       run_block(b);
     } catch (const Fault& f) {
-      std::string s = "kernel " + kernel.name + ", block (" + std::to_string(b.index.x) + "," + std::to_string(b.index.y) + "," + std::to_string(b.index.z) + ")";
+      std::string s = "kernel " + kernel.name + ", block (" + std::to_string(b.index.x) + "," +
+                      std::to_string(b.index.y) + "," + std::to_string(b.index.z) + ")";
       if (f.lane >= 0) s += ", thread " + thread_name(b, running, f.lane) + " " + place_of(*program_, running_pc);
       throw Error(s + ": " + f.what);
     }
