@@ -7,7 +7,7 @@ namespace vitrine {
 
 /// Looks at, or edits, what passes. With the rest of a run this is all that methods need of the engine: what a node
 /// made (PlanRequest::keep_values), what arrived at it (keep_signals), another result in its place (after_forward,
-/// ReplaceOutput), a gradient added at it (before_step: models/interpretable.h), the nodes after it alone
+/// ReplaceOutput), a gradient added at it (before_step: models/inside/interpretable.h), the nodes after it alone
 /// (Run::forward's first_node), and where its units look (core/geometry.h). Called on the thread that runs the graph.
 /// Like an op, it touches data through kernels only, since the dry run that measures a plan calls it too.
 class Observer {

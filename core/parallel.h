@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 
 namespace vitrine {
 
@@ -38,21 +37,5 @@ void run_tiles(Parallel* parallel, std::int64_t tiles, F&& f) noexcept {
     for (std::int64_t tile = 0; tile < tiles; ++tile) f(tile, 0);
   }
 }
-
-/// A pool of threads (host only). The caller works too, so ThreadPool(1) starts none. Threads sleep while there is no
-/// work, after a short spin: a machine shared with others must not burn its cores waiting.
-class ThreadPool final : public Parallel {
- public:
-  explicit ThreadPool(int workers);
-  ~ThreadPool();
-  ThreadPool(const ThreadPool&) = delete;
-  ThreadPool& operator=(const ThreadPool&) = delete;
-  int workers() const noexcept override;
-  void run(std::int64_t tiles, TileBody body) noexcept override;
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
-};
 
 }  // namespace vitrine

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/io/error.h"
+#include "core/host/error.h"
 
 namespace vitrine {
 

@@ -1,6 +1,6 @@
 // A device that is not the host: its memory and its kernel table. The table has the same slots as the host's; its
-// pointers are the device's. Back ends are modules of their own, opened when a command asks for them (models/device.h),
-// so that the program starts, and installs, without any of a GPU's libraries.
+// pointers are the device's. Back ends are modules of their own, opened when a command asks for them
+// (core/host/device.h), so that the program starts, and installs, without any of a GPU's libraries.
 #pragma once
 
 #include <cstddef>

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "core/io/safetensors.h"
+#include "core/host/io/safetensors.h"
 #include "layers/registry.h"
 #include "models/onnx/onnx.h"
 

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "models/engine.h"
+#include "core/host/session.h"
+#include "core/host/text.h"
 
 namespace vitrine {
 

@@ -1,7 +1,7 @@
 // From pictures to what a network takes, as its InputPreparation says.
 #pragma once
 
-#include "core/io/image.h"
+#include "core/host/io/image.h"
 #include "models/model.h"
 
 namespace vitrine {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "core/io/file.h"
-#include "core/io/safetensors.h"
+#include "core/host/io/file.h"
+#include "core/host/io/safetensors.h"
 #include "models/architectures.h"
 
 namespace vitrine {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Holds the sources to the one direction of includes, kernels <- core <- layers <- models <- interp <- tools, where
-interp/rules uses nothing above layers; and compiles every public header alone.
+"""Holds the sources to the one direction of includes, kernels <- core <- layers <- models <- interp <- tools. Two folders
+are stricter: interp/rules uses nothing above layers, and what is not core/host uses nothing of core/host below models
+(core and layers are what the embedded library holds). Compiles every public header alone.
 
     structure.py SOURCE_ROOT COMPILER...
 """
@@ -29,7 +30,10 @@ def main(root, compiler):
                 inside_rules = path.startswith('interp/rules/') and '#include "interp/rules/' in text and target == 'interp'
                 if RANK.get(target, 99) > limit and not inside_rules:
                     errors.append(f'{path} includes {target}/, against the direction')
+            embedded = top in ('kernels', 'core', 'layers') and not path.startswith('core/host/') or path.startswith('interp/rules/')
             for target in re.findall(r'#include "([^"]+)"', text):
+                if embedded and target.startswith('core/host/'):
+                    errors.append(f'{path} includes {target}: the embedded library has no host')
                 if not os.path.exists(os.path.join(root, target)):
                     errors.append(f'{path} includes "{target}", which is no path from the root')
                 if path.startswith('interp/rules/') and target.startswith('interp/') and not target.startswith('interp/rules/'):

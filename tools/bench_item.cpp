@@ -14,7 +14,7 @@
 #include "kernels/normal.h"
 #include "layers/loss.h"
 #include "models/architectures.h"
-#include "models/optimizer.h"
+#include "models/train/optimizer.h"
 
 namespace vitrine::tools {
 namespace {

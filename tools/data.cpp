@@ -1,7 +1,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "core/io/image.h"
+#include "core/host/io/image.h"
 #include "interp/render/picture.h"
 #include "models/data/dataset.h"
 #include "models/data/partshapes_files.h"

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "core/io/file.h"
-#include "core/io/npy.h"
+#include "core/host/io/file.h"
+#include "core/host/io/npy.h"
 #include "interp/render/picture.h"
 #include "tools/commands.h"
 

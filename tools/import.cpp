@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "core/io/file.h"
+#include "core/host/io/file.h"
 #include "models/architectures.h"
 #include "models/onnx/onnx.h"
 #include "models/state_dict.h"

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/io/image.h"
-#include "core/io/npy.h"
+#include "core/host/io/image.h"
+#include "core/host/io/npy.h"
 #include "models/prepare.h"
 #include "tools/commands.h"
 

@@ -5,7 +5,7 @@
 #include "layers/registry.h"
 #include "models/architectures.h"
 #include "models/merge.h"
-#include "models/optimizer.h"
+#include "models/train/optimizer.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {

@@ -4,9 +4,9 @@
 #include <filesystem>
 
 #include "models/architectures.h"
-#include "models/interpretable.h"
-#include "models/renn.h"
-#include "models/trainer.h"
+#include "models/inside/interpretable.h"
+#include "models/inside/renn.h"
+#include "models/train/trainer.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "interp/predict/explain.h"
-#include "models/renn.h"
+#include "models/inside/renn.h"
 
 namespace vitrine {
 

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "core/io/image.h"
+#include "core/host/io/image.h"
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push

@@ -1,7 +1,7 @@
 // CIFAR-10's binary version: records of a label byte and 3072 pixel bytes, a plane a colour [Krizhevsky 2009].
 #include <filesystem>
 
-#include "core/io/file.h"
+#include "core/host/io/file.h"
 #include "models/data/sources.h"
 
 namespace vitrine::data {

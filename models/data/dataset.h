@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/io/error.h"
+#include "core/host/error.h"
 #include "core/shape.h"
 
 namespace vitrine::data {

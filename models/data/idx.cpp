@@ -2,7 +2,7 @@
 // yann.lecun.com/exdb/mnist].
 #include <filesystem>
 
-#include "core/io/file.h"
+#include "core/host/io/file.h"
 #include "models/data/sources.h"
 
 namespace vitrine::data {

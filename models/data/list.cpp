@@ -4,7 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "core/io/file.h"
+#include "core/host/io/file.h"
 #include "models/data/pictures.h"
 
 namespace vitrine::data {

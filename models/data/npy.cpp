@@ -1,7 +1,7 @@
 // Arrays from NumPy as a data set: the images are taken as they are.
 #include <algorithm>
 
-#include "core/io/npy.h"
+#include "core/host/io/npy.h"
 #include "models/data/sources.h"
 
 namespace vitrine::data {

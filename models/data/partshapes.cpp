@@ -1,6 +1,6 @@
 #include "models/data/partshapes.h"
 
-#include "core/io/error.h"
+#include "core/host/error.h"
 
 #include <algorithm>
 #include <limits>

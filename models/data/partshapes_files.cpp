@@ -10,7 +10,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "core/io/error.h"
+#include "core/host/error.h"
 #include "models/data/captions.h"
 #include "models/data/sources.h"
 

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "core/io/image.h"
+#include "core/host/io/image.h"
 #include "models/prepare.h"
 
 namespace vitrine::data {

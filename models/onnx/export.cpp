@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "core/io/file.h"
+#include "core/host/io/file.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"

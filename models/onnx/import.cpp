@@ -4,7 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "core/io/file.h"
+#include "core/host/io/file.h"
 
 namespace vitrine::onnx {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "core/io/file.h"
-#include "core/io/npy.h"
+#include "core/host/io/file.h"
+#include "core/host/io/npy.h"
 
 namespace vitrine::onnx {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/io/error.h"
+#include "core/host/error.h"
 
 namespace vitrine::onnx {
 

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <thread>
 
+#include "core/host/thread_pool.h"
 #include "kernels/philox.h"
 #include "tests/support/small_nets.h"
 

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <span>
 
-#include "core/io/file.h"
-#include "core/io/image.h"
-#include "core/io/npy.h"
-#include "core/io/safetensors.h"
+#include "core/host/io/file.h"
+#include "core/host/io/image.h"
+#include "core/host/io/npy.h"
+#include "core/host/io/safetensors.h"
 #include "models/data/sources.h"
 #include "models/model.h"
 #include "models/onnx/onnx.h"

@@ -12,7 +12,7 @@
 #include "layers/pool.h"
 #include "layers/view.h"
 #include "models/architectures.h"
-#include "models/interpretable.h"
+#include "models/inside/interpretable.h"
 #include "models/rewrite.h"
 #include "tests/support/files.h"
 

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/io/npy.h"
+#include "core/host/io/npy.h"
 #include "interp/predict/explain.h"
 
 using namespace vitrine;

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/io/image.h"
-#include "core/io/npy.h"
-#include "core/io/safetensors.h"
+#include "core/host/io/image.h"
+#include "core/host/io/npy.h"
+#include "core/host/io/safetensors.h"
 #include "models/data/loader.h"
 #include "models/model.h"
 #include "models/prepare.h"

@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "core/io/safetensors.h"
+#include "core/host/io/safetensors.h"
 #include "interp/predict/explain.h"
 #include "tests/support/files.h"
 

@@ -6,8 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/io/npy.h"
-#include "core/io/safetensors.h"
+#include "core/host/io/npy.h"
+#include "core/host/io/safetensors.h"
 #include "interp/predict/explain.h"
 #include "interp/predict/windows.h"
 #include "layers/activation.h"
@@ -20,9 +20,9 @@
 #include "layers/view.h"
 #include "models/architectures.h"
 #include "models/merge.h"
-#include "models/optimizer.h"
 #include "models/state_dict.h"
-#include "models/trainer.h"
+#include "models/train/optimizer.h"
+#include "models/train/trainer.h"
 #include "tests/models/planted.h"
 #include "tests/support/files.h"
 

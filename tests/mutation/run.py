@@ -71,7 +71,7 @@ FAULTS = [
     ('layers/batch_norm.cpp', 'if (ctx.again) a.momentum = 0;', '', 'batch norm: running statistics move twice'),
     ('core/op.cpp', 'if (residual && residual.data != io.out.data)', 'if (false)', 'convolution: a residual that is elsewhere is not added'),
     ('core/plan.cpp', 'if (!all && (m == Lanes::same || m == Lanes::handed_on)) give_up(node.out);', '', 'plan: images innermost in a result, not in the terms'),
-    ('models/optimizer.cpp', 'if (begin >= from && begin < to)', 'if (begin >= from)', 'optimiser: what is frozen moves within the walk'),
+    ('models/train/optimizer.cpp', 'if (begin >= from && begin < to)', 'if (begin >= from)', 'optimiser: what is frozen moves within the walk'),
     ('core/plan.cpp', 'if (readers > 1)', 'if (readers > 2)', 'plan: an updater with tied weights'),
     ('layers/view.cpp', 'dense[] = {s.pixels() * own, s.w() * own, own, own > 1 ? 1 : s.per_image()}', 'dense[] = {s.pixels() * own, s.w() * own, own, 1}', 'views: images outermost taken as innermost'),
     ('kernels/conv/winograd_batch.h', '(Forward ? k : kernel_h - 1 - k) * Kernel', 'k * Kernel', 'Winograd across a batch: kernel rows not turned on the way back'),

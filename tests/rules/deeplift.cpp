@@ -2,7 +2,7 @@
 // that peers get wrong (overlapping pools, residual sums, reused activations).
 #include <array>
 
-#include "core/parallel.h"
+#include "core/host/thread_pool.h"
 #include "tests/support/small_nets.h"
 
 using namespace vitrine;

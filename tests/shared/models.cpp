@@ -6,12 +6,12 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "core/io/image.h"
-#include "core/io/npy.h"
+#include "core/host/io/image.h"
+#include "core/host/io/npy.h"
 #include "interp/predict/explain.h"
 #include "models/prepare.h"
 #include "models/state_dict.h"
-#include "models/trainer.h"
+#include "models/train/trainer.h"
 
 using namespace vitrine;
 

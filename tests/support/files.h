@@ -9,7 +9,7 @@
 #include <functional>
 #include <string>
 
-#include "core/io/error.h"
+#include "core/host/error.h"
 
 namespace vitrine::test {
 

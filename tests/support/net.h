@@ -2,9 +2,11 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <memory>
 
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "core/run.h"

@@ -1,0 +1,33 @@
+// An engine has kernels, with threads or a device. Sessions (core/host/session.h) run graphs on it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/context.h"
+#include "core/host/device.h"
+#include "core/host/thread_pool.h"
+
+namespace vitrine {
+
+class Engine {
+ public:
+  /// `threads` 0: one a core that this process may use. `device`: cpu, cuda or cuda:N (core/host/device.h).
+  explicit Engine(int threads = 0, const std::string& device = "cpu");
+  Context context() const noexcept {
+    Context ctx;
+    ctx.kernels = kernels_;
+    ctx.parallel = pool_.get();
+    ctx.whole = device_ != nullptr;
+    return ctx;
+  }
+  int threads() const noexcept { return pool_ ? pool_->workers() : 1; }
+  const kernels::Device* device() const noexcept { return device_; }  ///< null: the host
+
+ private:
+  const kernels::Device* device_;
+  const Kernels* kernels_;
+  std::unique_ptr<ThreadPool> pool_;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,59 @@
+// Files read whole or mapped, and written so that nothing half-done is ever seen under the final name.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/host/error.h"
+
+namespace vitrine::io {
+
+/// The bytes of a file; an Error if it is missing, unreadable, a folder, or larger than `limit`.
+std::vector<std::byte> read_file(const std::string& path, std::size_t limit = std::size_t{1} << 31);
+
+/// Bytes, unpacked if they are gzip (by the first of them); `limit` bounds the unpacked size, so no small file fills
+/// memory.
+std::vector<std::byte> maybe_gunzip(std::vector<std::byte>, const std::string& path,
+                                    std::size_t limit = std::size_t{1} << 31);
+std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit = std::size_t{1} << 31);
+
+/// The lines of a text file, without their ends.
+std::vector<std::string> read_lines(const std::string& path, std::size_t limit = std::size_t{1} << 28);
+
+/// A file's bytes mapped read-only: pages are loaded when touched.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept : bytes_(other.bytes_) { other.bytes_ = {}; }
+  MappedFile& operator=(MappedFile&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+/// Writes to a temporary file in the same folder; commit() makes it the file, atomically. Without commit nothing
+/// remains.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::string path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  void write(const void* data, std::size_t bytes);
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* doing);
+  std::string path_, temporary_;
+  int descriptor_ = -1;
+};
+
+}  // namespace vitrine::io

@@ -1,0 +1,89 @@
+// The host's way to run graphs: a Session has the memory of one plan on an Engine. Failures from below become one Error
+// each, with a sentence.
+//
+// With a device, values, signals, parameters and gradients live there, and nothing but Session::download, Storage and
+// the kernels may follow a pointer to them. Without one all of it is host memory, and the same calls copy nothing.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "core/geometry.h"
+#include "core/host/error.h"
+#include "core/host/tensor.h"
+#include "core/run.h"
+
+namespace vitrine {
+
+/// Where the places of a value look (core/geometry.h); an Error where they have no such thing.
+Geometry geometry_of(const Graph&, Id value);
+
+/// A plan with its memory, ready to run.
+class Session {
+ public:
+  /// With parameters in host memory. Nothing but training (Context::training) writes parameters, so constant ones will
+  /// do. `prepare`: weights are prepared for the kernels once, and kept (PlanRequest::constant_parameters).
+  Session(const Engine&, const PlanRequest&, std::span<const real> parameters, bool prepare = true);
+  /// With parameters and gradients where the engine's kernels work.
+  Session(const Engine&, const PlanRequest&, real* parameters, real* parameter_gradients);
+  /// Makes the plan alone, and calls f(plan).
+  template <class F>
+  static void with_plan(const Engine& engine, const PlanRequest& request, F&& f) {
+    const Session alone(engine, request);
+    f(alone.plan_);
+  }
+
+  /// Inputs are the host's, and must stay until the walk is done.
+  Session(const Session&) = delete;
+  ~Session();
+  void forward(const TensorView& input, Id first_node = 0);
+  void forward_reference(const TensorView& input);
+  void walk_back(Ledger* = nullptr);
+  /// The one way to look at a value or signal of the run (run().value, run().signal).
+  HostTensor download(const TensorView& t) const { return {device_, t}; }
+  /// And the one way to set a signal: t = values.
+  void upload(const TensorView& t, std::span<const real> values) {
+    vitrine::upload(device_, t.data, values.data(), values.size_bytes());
+  }
+  /// Runs f(context) and turns a failure into an Error.
+  template <class F>
+  void check(F&& f) {
+    Failure failure;
+    Context ctx = context_;
+    ctx.failure = &failure;
+    raise(f(ctx), failure);
+    if (device_ != nullptr) raise_device_failure();
+  }
+  Context& context() noexcept { return context_; }
+  Run& run() noexcept { return *run_; }
+  const Plan& plan() const noexcept { return plan_; }
+
+ private:
+  // Work that the device can do again as one piece: done once by itself, the next time recorded, then replayed.
+  struct Recorded {
+    void* work = nullptr;
+    std::int32_t batch = 0;  // of the last time
+    Id first_node = 0;
+    bool impossible = false;
+  };
+  template <class F>
+  void run_recorded(Recorded&, bool possible, std::int32_t batch, Id first_node, F&& f);
+  void forget(Recorded&);
+
+  Session(const Engine&, const PlanRequest&);  // the plan, not yet its memory
+  void make_run(real* parameters, real* parameter_gradients);
+  TensorView placed(const TensorView& input, Memory&);
+  static void raise(Status, Failure);
+  void raise_device_failure() const;
+
+  const kernels::Device* device_;
+  Context context_;
+  Memory book_;
+  Plan plan_;
+  Memory memory_, run_book_, parameters_, input_, reference_input_;
+  std::unique_ptr<Run> run_;
+  Recorded forward_, walk_;
+  bool draws_ = false;  // a node draws random numbers: each run differs
+};
+
+}  // namespace vitrine

@@ -1,0 +1,64 @@
+// Owners of numbers: where an engine's kernels work, and on the host.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "core/host/engine.h"
+#include "core/host/memory.h"
+#include "core/shape.h"
+
+namespace vitrine {
+
+/// Numbers where an engine's kernels work.
+class Storage {
+ public:
+  Storage() = default;
+  /// Zeros.
+  Storage(const Engine& engine, std::size_t count) : device_(engine.device()), memory_(count * sizeof(real), device_) {
+    if (device_ != nullptr && count > 0) device_->zero(memory_.data(), memory_.bytes());
+  }
+  Storage(const Engine& engine, std::span<const real> values) : Storage(engine, values.size()) { upload(values); }
+  real* data() const noexcept { return reinterpret_cast<real*>(memory_.data()); }
+  void upload(std::span<const real> values) { vitrine::upload(device_, data(), values.data(), values.size_bytes()); }
+  void download(std::span<real> values) const {
+    vitrine::download(device_, values.data(), data(), values.size_bytes());
+  }
+
+ private:
+  const kernels::Device* device_ = nullptr;
+  Memory memory_;
+};
+
+/// A vector whose numbers kernels work on: with a device there is a copy there, and the vector is the host's, as fresh
+/// as the last `fetch`. Without one they are the same.
+class Mirror {
+ public:
+  Mirror(const Engine& engine, std::vector<real>& host) : host_(host) {
+    if (engine.device() != nullptr) copy_ = Storage(engine, host);
+  }
+  real* data() noexcept { return copy_.data() != nullptr ? copy_.data() : host_.empty() ? nullptr : host_.data(); }
+  void fetch() {
+    if (copy_.data() != nullptr) copy_.download(host_);
+  }
+
+ private:
+  std::vector<real>& host_;
+  Storage copy_;
+};
+
+/// A tensor in host memory: on the host the tensor itself, else a copy of what it was when it was asked for.
+class HostTensor {
+ public:
+  HostTensor(const kernels::Device*, const TensorView&);
+  HostTensor(HostTensor&&) = default;
+  const real* data;
+  Shape shape;
+  std::int64_t size() const noexcept { return shape.size(); }
+
+ private:
+  std::vector<real> copy_;  // a moved vector keeps its memory, so `data` stays right
+};
+
+}  // namespace vitrine

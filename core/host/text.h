@@ -1,0 +1,18 @@
+// Shapes and failures as people read them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "core/shape.h"
+#include "core/status.h"
+
+namespace vitrine {
+
+/// "conv1: has a weight of another shape: found (6,1,5,5), expected (6,3,5,5)".
+std::string sentence(const Failure&);
+std::string text(const Shape&);
+std::string text(std::span<const std::int64_t> dimensions);
+
+}  // namespace vitrine
