@@ -1,8 +1,5 @@
 #include "models/data/partshapes_files.h"
 
-#include <openssl/evp.h>
-
-#include <array>
 #include <bit>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/host/error.h"
+#include "core/host/io/sha256.h"
 #include "models/data/captions.h"
 #include "models/data/sources.h"
 
@@ -18,34 +16,6 @@ namespace vitrine::data {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Sha256 {
- public:
-  Sha256() : context_(::EVP_MD_CTX_new()) {
-    if (!context_ || ::EVP_DigestInit_ex(context_.get(), ::EVP_sha256(), nullptr) != 1)
-      throw Error("libcrypto gives no SHA-256");
-  }
-  void add(const void* data, std::size_t n) {
-    if (::EVP_DigestUpdate(context_.get(), data, n) != 1) throw Error("libcrypto: SHA-256 failed");
-  }
-  std::string hex() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
-    unsigned size = 0;
-    if (::EVP_DigestFinal_ex(context_.get(), bytes.data(), &size) != 1) throw Error("libcrypto: SHA-256 failed");
-    std::string out;
-    for (unsigned i = 0; i < size; ++i) {
-      out += "0123456789abcdef"[bytes[i] >> 4];
-      out += "0123456789abcdef"[bytes[i] & 15];
-    }
-    return out;
-  }
-
- private:
-  struct Free {
-    void operator()(EVP_MD_CTX* c) const noexcept { ::EVP_MD_CTX_free(c); }
-  };
-  std::unique_ptr<EVP_MD_CTX, Free> context_;
-};
 
 // The files of one folder, written as NAME.part until all of them are complete.
 class Files {
@@ -92,7 +62,7 @@ class Files {
       if (file->stream.fail()) throw Error(part(name).string() + ": cannot be written");
       fs::rename(part(name), folder_ / name, error);
       if (error) throw Error((folder_ / name).string() + ": cannot be written: " + error.message());
-      digests_[fs::relative(folder_ / name, root_).generic_string()] = file->digest.hex();
+      digests_[fs::relative(folder_ / name, root_).generic_string()] = file->digest.hexadecimal();
     }
     files_.clear();
   }
@@ -100,7 +70,7 @@ class Files {
  private:
   struct File {
     std::ofstream stream;
-    Sha256 digest;
+    io::Sha256 digest;
   };
   fs::path part(const std::string& name) const { return folder_ / (name + ".part"); }
   fs::path root_, folder_;
