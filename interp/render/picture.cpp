@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/host/error.h"
 #include "core/host/io/image.h"
 
 #if defined(__GNUC__)
@@ -21,9 +22,27 @@
 
 namespace vitrine {
 
+namespace {
+
+std::size_t checked_bytes(int width, int height) {
+  if (width < 1 || height < 1 || std::int64_t{width} * height > (std::int64_t{1} << 26))
+    throw Error("a picture of " + std::to_string(width) + " x " + std::to_string(height) +
+                " pixels was asked for, expected 1 to 67108864 in all");
+  return static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3;
+}
+
+}  // namespace
+
 Picture::Picture(int width, int height, Rgb background)
-    : width_(width), height_(height), pixels_(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3) {
+    : width_(width), height_(height), pixels_(checked_bytes(width, height)) {
   fill(0, 0, width, height, background);
+}
+
+Picture::Picture(int width, int height, std::vector<std::uint8_t> rgb)
+    : width_(width), height_(height), pixels_(std::move(rgb)) {
+  if (pixels_.size() != checked_bytes(width, height))
+    throw Error("a picture of " + std::to_string(width) + " x " + std::to_string(height) + " pixels was given " +
+                std::to_string(pixels_.size()) + " bytes");
 }
 
 void Picture::set(int x, int y, Rgb c) noexcept {

@@ -13,7 +13,10 @@ struct Rgb {
 
 class Picture {
  public:
+  /// An Error unless both are at least 1 and the pixels at most 2^26.
   Picture(int width, int height, Rgb background = {255, 255, 255});
+  /// From RGB bytes, row by row; an Error if their number is not 3 * width * height.
+  Picture(int width, int height, std::vector<std::uint8_t> rgb);
   int width() const noexcept { return width_; }
   int height() const noexcept { return height_; }
   void set(int x, int y, Rgb) noexcept;  ///< outside: ignored
