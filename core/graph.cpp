@@ -30,7 +30,25 @@ Id Graph::only_reader(Id value) const noexcept {
         if (reader != no_id) return no_id;
         reader = static_cast<Id>(i);
       }
-  return value == output ? no_id : reader;
+  return is_output(value) ? no_id : reader;
+}
+
+Id Graph::find_input(const char* name) const noexcept {
+  for (const Id v : inputs)
+    if (same(values[v].name, name)) return v;
+  return no_id;
+}
+
+std::size_t Graph::input_index(Id value) const noexcept {
+  std::size_t k = 0;
+  while (k < inputs.size() && inputs[k] != value) ++k;
+  return k;
+}
+
+bool Graph::is_output(Id value) const noexcept {
+  for (const Id v : outputs)
+    if (v == value) return true;
+  return false;
 }
 
 bool matches(const char* pattern, const char* text) noexcept {
@@ -65,15 +83,28 @@ Id GraphBuilder::fail(Status status, const char* node, const char* what, Shape f
   return no_id;
 }
 
-Id GraphBuilder::input(Shape image) noexcept {
+Id GraphBuilder::input(Shape image, const char* name) noexcept {
   if (!ok()) return no_id;
-  if (input_ != no_id) return fail(Status::bad_graph, "input", "a graph has one input");
+  if (name != nullptr)
+    name = copy_name(name, "", 0);
+  else
+    name = input_count_ == 0 ? "input" : copy_name("input", "_", input_count_ + 1);
+  if (!ok()) return no_id;
+  if (input_count_ == max_inputs) return fail(Status::bad_graph, name, "is one input too many: a graph has at most 16");
+  for (std::size_t v = 0; v < value_count_; ++v)
+    if (same(values_[v].name, name)) return fail(Status::bad_graph, name, "is the name of an input and another value");
   for (const std::int32_t d : image.d)
-    if (d < 1) return fail(Status::bad_shape, "input", "every dimension of the input must be at least 1", image, image);
+    if (d < 1) return fail(Status::bad_shape, name, "every dimension of the input must be at least 1", image, image);
   if (value_count_ == max_values_)
-    return fail(Status::out_of_arena, "input", "the graph has more values than its arena was made for");
-  ::new (&values_[value_count_]) Value{.name = "input", .shape = image.with_batch(1), .kind = ValueKind::input};
-  return input_ = static_cast<Id>(value_count_++);
+    return fail(Status::out_of_arena, name, "the graph has more values than its arena was made for");
+  ::new (&values_[value_count_]) Value{.name = name, .shape = image.with_batch(1), .kind = ValueKind::input};
+  return inputs_[input_count_++] = static_cast<Id>(value_count_++);
+}
+
+bool GraphBuilder::names_input(const char* name) const noexcept {
+  for (std::size_t k = 0; k < input_count_; ++k)
+    if (same(values_[inputs_[k]].name, name)) return true;
+  return false;
 }
 
 const char* GraphBuilder::copy_name(const char* base, const char* suffix, std::size_t number) noexcept {
@@ -114,6 +145,7 @@ Id GraphBuilder::add(Op* op, std::span<const Id> in, std::span<const Parameter> 
     const char* dot = copy_name(name, ".", 0);
     const char* full = copy_name(dot, p.suffix, 0);
     if (!ok()) return no_id;
+    if (names_input(full)) return fail(Status::bad_graph, full, "is the name of an input and another value");
     for (const std::int32_t d : p.shape.d)
       if (d < 1)
         return fail(Status::bad_shape, name, "every dimension of a parameter must be at least 1", p.shape, p.shape);
@@ -146,6 +178,7 @@ Id GraphBuilder::append(Op* op, std::span<const Id> in, std::span<const Id> par,
     return fail(Status::out_of_arena, name, "the graph has more nodes than its arena was made for");
   for (std::size_t i = 0; i < node_count_; ++i)
     if (same(nodes_[i].name, name)) return fail(Status::bad_graph, name, "is the name of two nodes");
+  if (names_input(name)) return fail(Status::bad_graph, name, "is the name of an input and another value");
   if (in.empty()) return fail(Status::bad_graph, name, "has no input");
   Id* ids = arena_.array<Id>(in.size() + par.size());
   Shape* shapes = arena_.array<Shape>(in.size() + par.size());
@@ -182,12 +215,13 @@ Id GraphBuilder::append(Op* op, std::span<const Id> in, std::span<const Id> par,
 
 void GraphBuilder::output(Id value) noexcept {
   if (!ok()) return;
-  if (output_ != no_id)
-    (void)fail(Status::bad_graph, "output", "a graph has one output");
-  else if (value >= value_count_ || values_[value].kind != ValueKind::result)
-    (void)fail(Status::bad_graph, "output", "the output must be the result of a node");
-  else
-    output_ = value;
+  if (value >= value_count_ || values_[value].kind != ValueKind::result)
+    return (void)fail(Status::bad_graph, "output", "the output must be the result of a node");
+  if (output_count_ == max_outputs)
+    return (void)fail(Status::bad_graph, values_[value].name, "is one output too many: a graph has at most 64");
+  for (std::size_t k = 0; k < output_count_; ++k)
+    if (outputs_[k] == value) return (void)fail(Status::bad_graph, values_[value].name, "is an output twice");
+  outputs_[output_count_++] = value;
 }
 
 void GraphBuilder::set_trainable(Id parameter, bool trainable) noexcept {
@@ -195,10 +229,21 @@ void GraphBuilder::set_trainable(Id parameter, bool trainable) noexcept {
 }
 
 Status GraphBuilder::build(Graph& graph) noexcept {
-  if (ok() && input_ == no_id) (void)fail(Status::bad_graph, "input", "the graph has no input");
-  if (ok() && output_ == no_id) (void)fail(Status::bad_graph, "output", "the graph has no output");
-  if (ok()) graph = {{nodes_, node_count_}, {values_, value_count_}, input_, output_, parameter_size_};
-  return failure_.status;
+  if (ok() && input_count_ == 0) (void)fail(Status::bad_graph, "input", "the graph has no input");
+  if (ok() && output_count_ == 0) (void)fail(Status::bad_graph, "output", "the graph has no output");
+  Id* const ends = ok() ? arena_.array<Id>(input_count_ + output_count_) : nullptr;
+  if (ok() && ends == nullptr) (void)fail(Status::out_of_arena, "", "the graph's arena is full");
+  if (!ok()) return failure_.status;
+  for (std::size_t k = 0; k < input_count_; ++k) ends[k] = inputs_[k];
+  for (std::size_t k = 0; k < output_count_; ++k) ends[input_count_ + k] = outputs_[k];
+  graph = {{nodes_, node_count_},
+           {values_, value_count_},
+           inputs_[0],
+           outputs_[0],
+           parameter_size_,
+           {ends, input_count_},
+           {ends + input_count_, output_count_}};
+  return Status::ok;
 }
 
 }  // namespace vitrine

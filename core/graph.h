@@ -10,6 +10,7 @@ namespace vitrine {
 
 using Id = std::uint32_t;  ///< of a value (a tensor of the graph)
 inline constexpr Id no_id = ~Id{0};
+inline constexpr std::size_t max_inputs = 16, max_outputs = 64;  ///< of a graph
 
 enum class ValueKind : std::uint8_t { input, parameter, result };
 
@@ -39,14 +40,22 @@ struct Node {
 struct Graph {
   std::span<const Node> nodes;  ///< in an order in which they can run
   std::span<const Value> values;
+  /// The main ones: the input that is explained and that runs are started with, and the output that predictions and
+  /// explanations mean by default. Each is one of `inputs` and `outputs`.
   Id input = no_id, output = no_id;
-  std::int64_t parameter_size = 0;  ///< elements of the flat parameter block
+  std::int64_t parameter_size = 0;          ///< elements of the flat parameter block
+  std::span<const Id> inputs{}, outputs{};  ///< all of them, in the order in which they were made
 
   const Shape& shape(Id v) const noexcept { return values[v].shape; }
   /// Index of the node of that name, or no_id.
   Id find(const char* name) const noexcept;
-  /// Index of the only node that reads a value, or no_id if none or several do.
+  /// Index of the only node that reads a value, or no_id if none or several do, or if the value is an output.
   Id only_reader(Id value) const noexcept;
+  /// The input of that name, or no_id.
+  Id find_input(const char* name) const noexcept;
+  /// Place of a value among `inputs`; their number if it is none.
+  std::size_t input_index(Id value) const noexcept;
+  bool is_output(Id value) const noexcept;
 };
 
 /// `pattern` with * (anything) and ? (one character) against a node's name: how rules are set by name.
@@ -59,7 +68,8 @@ class GraphBuilder {
   /// Reserves room for the arrays. On a host, OwnedGraph (models/) chooses generous sizes.
   GraphBuilder(Arena& arena, std::size_t max_nodes, std::size_t max_values) noexcept;
 
-  Id input(Shape image) noexcept;
+  /// The first input is the main one. `name` must be unique among all values; null: "input", "input_2" and so on.
+  Id input(Shape image, const char* name = nullptr) noexcept;
 
   struct Parameter {
     const char* suffix;  ///< "weight": the full name is NODE.weight
@@ -72,6 +82,7 @@ class GraphBuilder {
   Id add(Op* op, std::span<const Id> in, std::span<const Parameter> parameters, const char* name) noexcept;
   /// Likewise, reading the parameters of an earlier node (shared weights).
   Id add_shared(Op* op, std::span<const Id> in, std::span<const Id> parameters, const char* name) noexcept;
+  /// The first output is the main one.
   void output(Id value) noexcept;
   void set_trainable(Id parameter, bool trainable) noexcept;
 
@@ -95,12 +106,14 @@ class GraphBuilder {
   const char* copy_name(const char* base, const char* suffix, std::size_t number) noexcept;
   Id append(Op* op, std::span<const Id> in, std::span<const Id> par, const char* name) noexcept;
   const char* name_for(const Op& op, const char* name) noexcept;
+  bool names_input(const char* name) const noexcept;
 
   Arena& arena_;
   Node* nodes_ = nullptr;
   Value* values_ = nullptr;
   std::size_t node_count_ = 0, value_count_ = 0, max_nodes_, max_values_;
-  Id input_ = no_id, output_ = no_id;
+  Id inputs_[max_inputs], outputs_[max_outputs];
+  std::size_t input_count_ = 0, output_count_ = 0;
   std::int64_t parameter_size_ = 0;
   Failure failure_{};
 };

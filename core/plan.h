@@ -18,8 +18,8 @@ struct PlanRequest {
   std::span<const Rule* const> rules{};  ///< one a node; empty: forward only
   std::int32_t channels = 1;             ///< signals a value carries (2 for DeepLIFT's positive and negative)
   bool reference = false;                ///< a second trace, of the reference input, is kept beside the first
-  bool one_reference =
-      false;  ///< that of one image, for all of a batch; it lasts from run to run. Not with an observer.
+  bool one_reference = false;  ///< that of one image, for all of a batch; it lasts from run to run. Not with an
+                               ///< observer, nor in a network with several inputs.
   bool parameter_gradients = false;
   /// With parameter_gradients: takes each, in the place of a block of all of them. No parameter may be read by two
   /// nodes.

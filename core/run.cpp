@@ -49,7 +49,7 @@ TensorView Run::value(Id v) const noexcept {
   const ValueKind kind = plan_.request.graph->values[v].kind;
   return kind == ValueKind::parameter ? parameter(v)
          : kind == ValueKind::input
-             ? input_
+             ? given(v, false)
              : place(again_ && plan_.again_values[v] != not_planned ? plan_.again_values[v] : plan_.values[v], v,
                      batch_);
 }
@@ -57,7 +57,7 @@ TensorView Run::value(Id v) const noexcept {
 TensorView Run::reference_value(Id v) const noexcept {
   const ValueKind kind = plan_.request.graph->values[v].kind;
   return kind == ValueKind::parameter ? parameter(v)
-         : kind == ValueKind::input   ? reference_input_
+         : kind == ValueKind::input   ? given(v, true)
                                       : place(plan_.reference_values[v], v, plan_.request.one_reference ? 1 : batch_);
 }
 
@@ -114,6 +114,49 @@ NodeIO Run::forward_io(Id i, bool reference) noexcept {
   return node;
 }
 
+const TensorView& Run::given(Id input, bool reference) const noexcept {
+  const Graph& g = *plan_.request.graph;
+  return input != g.input ? given_[g.input_index(input)] : reference ? reference_input_ : input_;
+}
+
+Status Run::give(const Context& ctx, Id input, const TensorView& value) noexcept {
+  const Graph& g = *plan_.request.graph;
+  const std::size_t k = g.input_index(input);
+  if (k == g.inputs.size() || input == g.input)
+    return ctx.fail(Status::bad_argument, "only an input beside the main one can be given before a run");
+  const auto refuse = [&](const char* what, const Shape& expected) {
+    const Status s = ctx.fail(Status::bad_shape, what, value.shape, expected);
+    if (ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.values[input].name;
+    return s;
+  };
+  if (value.shape.n() < 1 || value.shape != g.shape(input).with_batch(value.shape.n()))
+    return refuse("what is given does not fit the input", g.shape(input));
+  if (value.shape.n() > plan_.request.batch)
+    return refuse("the batch is larger than planned", g.shape(input).with_batch(plan_.request.batch));
+  given_[k] = value;
+  return Status::ok;
+}
+
+// Every other input that some node reads has been given, for as many images as the run has.
+Status Run::check_given(const Context& ctx, std::int32_t batch) const noexcept {
+  const Graph& g = *plan_.request.graph;
+  for (std::size_t k = 0; k < g.inputs.size(); ++k) {
+    const Id v = g.inputs[k];
+    if (v == g.input || (given_[k] && given_[k].shape.n() == batch)) continue;
+    bool read = false;
+    for (std::size_t i = 0; i < g.nodes.size() && !read; ++i)
+      for (const Id in : g.nodes[i].in) read = read || (in == v && plan_.needed[i]);
+    if (!read) continue;
+    const Status s = given_[k]
+                         ? ctx.fail(Status::bad_shape, "was given for another number of images than the main input",
+                                    given_[k].shape, g.shape(v).with_batch(batch))
+                         : ctx.fail(Status::bad_argument, "is an input that was not given before the run");
+    if (ctx.failure != nullptr && ctx.failure->node[0] == '\0') ctx.failure->node = g.values[v].name;
+    return s;
+  }
+  return Status::ok;
+}
+
 Status Run::forward(const Context& ctx, const TensorView& input, Id first_node) noexcept {
   const Graph& g = *plan_.request.graph;
   const Shape expected = g.shape(g.input).with_batch(input.shape.n());
@@ -122,6 +165,7 @@ Status Run::forward(const Context& ctx, const TensorView& input, Id first_node) 
   if (input.shape.n() > plan_.request.batch)
     return ctx.fail(Status::bad_shape, "the batch is larger than planned", input.shape,
                     g.shape(g.input).with_batch(plan_.request.batch));
+  VITRINE_TRY(check_given(ctx, input.shape.n()));
   input_ = input;
   batch_ = input.shape.n();
   return run_nodes(ctx, false, first_node);
@@ -133,6 +177,9 @@ Status Run::forward_reference(const Context& ctx, const TensorView& input) noexc
   if (input.shape != g.shape(g.input).with_batch(input.shape.n()) ||
       input.shape.n() > (plan_.request.one_reference ? 1 : plan_.request.batch))
     return ctx.fail(Status::bad_shape, "the reference does not fit the network", input.shape, g.shape(g.input));
+  if (plan_.request.one_reference && g.inputs.size() > 1)
+    return ctx.fail(Status::bad_argument, "a network with several inputs needs a reference for each image");
+  VITRINE_TRY(check_given(ctx, input.shape.n()));
   reference_input_ = input;
   batch_ = input.shape.n();
   return run_nodes(ctx, true, 0);
@@ -325,6 +372,12 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   const std::int32_t step = 1 + q.batch / 1024;
   const auto measure = [&](std::int32_t batch) noexcept {
     const TensorView input{reinterpret_cast<real*>(nowhere), q.graph->shape(q.graph->input).with_batch(batch)};
+    const auto give = [&](std::int32_t images) noexcept {
+      for (const Id v : q.graph->inputs)
+        if (v != q.graph->input) VITRINE_TRY(dry.give(ctx, v, {input.data, q.graph->shape(v).with_batch(images)}));
+      return Status::ok;
+    };
+    VITRINE_TRY(give(batch));
     if (q.reference) VITRINE_TRY(dry.forward_reference(ctx, q.one_reference ? input.images(0, 1) : input));
     VITRINE_TRY(dry.forward(ctx, input));
     Ledger ledger;

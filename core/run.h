@@ -30,11 +30,17 @@ class Run {
   /// plan.host_bytes().
   Run(const Plan& plan, std::byte* memory, std::byte* book, real* parameters, real* parameter_gradients) noexcept;
 
-  /// Runs the nodes from `first_node` on. `input` is read in place and must stay until the walk is done; its batch may
-  /// be smaller than the plan's. Rerunning from a later node needs the values it reads to be kept.
+  /// Runs the nodes from `first_node` on. `input` is the main input's value; it is read in place and must stay until
+  /// the walk is done, and its batch may be smaller than the plan's. Every other input that a node of the plan reads
+  /// must have been given in a batch of that size. Rerunning from a later node needs the values it reads to be kept.
   Status forward(const Context&, const TensorView& input, Id first_node = 0) noexcept;
+  /// The value of an input that is not the main one, for the runs that follow: read in place, so it must stay until the
+  /// last of their walks is done.
+  Status give(const Context&, Id input, const TensorView& value) noexcept;
   /// Likewise for the reference run, which must come first: before each run, or once where there is one reference for
-  /// all images, which then must stay where it is.
+  /// all images, which then must stay where it is. Of the other inputs it reads the values that were given, so that
+  /// they differ in nothing from the run's and the main input alone explains the difference of the outputs. One
+  /// reference for all images is therefore refused where there are other inputs.
   Status forward_reference(const Context&, const TensorView& input) noexcept;
   /// Walks from the seeds, whose signals (signal(seed)) the caller has set, back to plan.request.until.
   Status walk_back(const Context&, Ledger* = nullptr) noexcept;
@@ -55,6 +61,8 @@ class Run {
   Status run_nodes(const Context&, bool reference, Id first_node) noexcept;
   Status run_node(const Context&, bool reference, Id node) noexcept;
   Status walk_segments(const Context&, std::span<bool> written, Ledger*) noexcept;
+  Status check_given(const Context&, std::int32_t batch) const noexcept;
+  const TensorView& given(Id input, bool reference) const noexcept;
   NodeIO io(Id node, bool reference) noexcept;
   NodeIO forward_io(Id node, bool reference) noexcept;
   Status step(const Context&, Id node, std::span<bool> written, Ledger*) noexcept;
@@ -66,7 +74,7 @@ class Run {
   real* gradients_;
   Arena scratch_, book_;
   Prepared prepared_;
-  TensorView input_, reference_input_;
+  TensorView input_, reference_input_, given_[max_inputs];  // given_: by place among the graph's inputs
   std::int32_t batch_ = 0;
   bool again_ = false;  // the walk is on: values that were dropped are where they were computed again
 };

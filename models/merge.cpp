@@ -26,7 +26,7 @@ std::vector<int> parameter_readers(const Graph& g) {
 Id target(const Graph& g, const std::vector<int>& readers, const std::vector<Id>& merged_into, Id i) {
   const Node& node = g.nodes[i];
   const Id z = node.in[0], producer = g.values[z].producer;
-  if (!is_diagonal(*node.op) || producer == no_id || g.only_reader(z) != i || z == g.output) return no_id;
+  if (!is_diagonal(*node.op) || producer == no_id || g.only_reader(z) != i) return no_id;
   if (merged_into[producer] != no_id) return merged_into[producer];
   const Op& op = *g.nodes[producer].op;
   if (op.klass() != OpClass::affine || !static_cast<const AffineOp&>(op).mixes()) return no_id;

@@ -85,6 +85,10 @@ Model::Model(std::string name, Shape image, const std::function<Id(GraphBuilder&
   });
 }
 
+Model::Model(std::string name, const std::function<void(GraphBuilder&)>& body) : architecture(std::move(name)) {
+  lay_out(4096, body);
+}
+
 Id Model::node(const std::string& name) const {
   if (const Id i = graph_.find(name.c_str()); i != no_id) return i;
   for (const auto& [alias, node] : aliases)
@@ -92,6 +96,55 @@ Id Model::node(const std::string& name) const {
   std::string known;
   for (const Node& n : graph_.nodes) known += (known.empty() ? "" : ", ") + std::string(n.name);
   throw Error("no node is called '" + name + "': the nodes are " + known, Error::usage);
+}
+
+namespace {
+
+// Names of inputs or outputs, with their aliases: "fc2 (logits), features".
+std::string names_of(const Model& m, std::span<const Id> values) {
+  std::string s;
+  for (const Id v : values) {
+    const std::string name = m.graph().values[v].name;
+    std::string also;
+    for (const auto& [alias, node] : m.aliases)
+      if (node == name) also += (also.empty() ? "" : ", ") + alias;
+    s += (s.empty() ? "" : ", ") + name + (also.empty() ? "" : " (" + also + ")");
+  }
+  return s;
+}
+
+}  // namespace
+
+Id Model::input(const std::string& name) const {
+  if (const Id v = graph_.find_input(name.c_str()); v != no_id) return v;
+  throw Error("no input is called '" + name + "': the inputs are " + names_of(*this, graph_.inputs), Error::usage);
+}
+
+Id Model::output(const std::string& name) const {
+  Id i = graph_.find(name.c_str());
+  for (const auto& [alias, node] : aliases)
+    if (i == no_id && alias == name) i = graph_.find(node.c_str());
+  if (i != no_id && graph_.is_output(graph_.nodes[i].out)) return graph_.nodes[i].out;
+  throw Error("no output is called '" + name + "': the outputs are " + names_of(*this, graph_.outputs), Error::usage);
+}
+
+void Model::select_input(const std::string& name) {
+  graph_.input = input(name);
+  if (static_cast<std::int32_t>(preparation.mean.size()) != image_shape().c()) preparation.mean = preparation.std = {};
+}
+
+void Model::select_output(const std::string& name) {
+  graph_.output = output(name);
+  if (class_names.size() != static_cast<std::size_t>(classes())) class_names.clear();
+}
+
+std::vector<std::int64_t> Model::array_shape(Id value, std::int64_t n) const {
+  const Shape& s = graph_.shape(value);
+  const auto rank = ranks.find(graph_.values[value].name);
+  std::vector<std::int64_t> d{n};
+  for (int k = 1; k < (rank != ranks.end() ? rank->second : s.pixels() == 1 ? 2 : 4); ++k)
+    d.push_back(s.d[static_cast<std::size_t>(k)]);
+  return d;
 }
 
 Id Model::logits() const noexcept {
@@ -155,6 +208,15 @@ void read_baggage(Model& m, const nlohmann::json& json, std::size_t channels, co
     if (!(s > 0) || !std::isfinite(s)) fail("field 'preparation' has a std that is not above 0");
 }
 
+Shape image_from_json(const nlohmann::json& json, const std::string& field, const std::string& path) {
+  const auto d = json.get<std::vector<std::int64_t>>();
+  const auto fail = [&](const std::string& what) { throw Error(path + ": field '" + field + "' has " + what); };
+  if (d.size() != 3) fail(std::to_string(d.size()) + " sizes, expected channels, height and width");
+  for (const std::int64_t v : d)
+    if (v < 1 || v > (1 << 20)) fail("a size of " + std::to_string(v) + ", expected 1 to 1048576");
+  return {1, static_cast<std::int32_t>(d[0]), static_cast<std::int32_t>(d[1]), static_cast<std::int32_t>(d[2])};
+}
+
 void check_classes(const Model& m, const std::string& path) {
   if (!m.class_names.empty() && m.class_names.size() != static_cast<std::size_t>(m.classes()))
     throw Error(path + ": names " + std::to_string(m.class_names.size()) + " classes, but its output has " +
@@ -200,6 +262,17 @@ std::string model_to_json(const Model& m) {
                               {"output", g.values[g.output].name},
                               {"nodes", nodes},
                               {"frozen", frozen}};
+  if (g.inputs.size() > 1 || std::string(g.values[g.input].name) != "input") {
+    json["inputs"] = nlohmann::ordered_json::array();
+    for (const Id v : g.inputs) {
+      const Shape& of = g.shape(v);
+      json["inputs"].push_back({{"name", g.values[v].name}, {"shape", {of.c(), of.h(), of.w()}}});
+    }
+    json["main_input"] = g.values[g.input].name;
+  }
+  if (g.outputs.size() > 1)
+    for (const Id v : g.outputs) json["outputs"].push_back(g.values[v].name);
+  if (!m.ranks.empty()) json["ranks"] = m.ranks;
   if (!m.auxiliary.empty()) {
     json["auxiliary"] = nlohmann::ordered_json::array();
     for (const Model::AuxiliaryHead& head : m.auxiliary)
@@ -213,6 +286,157 @@ std::string model_to_json(const Model& m) {
   return json.dump();
 }
 
+namespace {
+
+Id find_value(const GraphBuilder& g, const std::string& name) {
+  for (std::size_t v = g.values().size(); v-- > 0;)
+    if (name == g.values()[v].name) return static_cast<Id>(v);
+  return no_id;
+}
+
+// Appends the nodes of a file's JSON to a graph.
+class NodeReader {
+ public:
+  using ShapeOf = std::function<bool(const std::string&, std::vector<std::int64_t>&)>;
+  NodeReader(GraphBuilder& g, std::vector<std::string> frozen, const ShapeOf& shape_of, std::string path)
+      : g_(g), frozen_(std::move(frozen)), shape_of_(shape_of), path_(std::move(path)) {}
+
+  void read(const nlohmann::json& node) {
+    const auto name = node.at("name").get<std::string>();
+    Op* const op = make_op(name, node);
+    if (op == nullptr) return;
+    std::vector<Id> in;
+    for (const auto& v : node.at("in")) {
+      const auto from = v.get<std::string>();
+      const Id id = find_value(g_, from);
+      if (id == no_id || g_.values()[id].kind == ValueKind::parameter)
+        fail("node '" + name + "' reads '" + from + "', which no earlier node makes");
+      in.push_back(id);
+    }
+    std::vector<GraphBuilder::Parameter> own;
+    std::vector<std::string> suffixes;
+    std::vector<Id> shared;
+    const auto& names = node.at("parameters");
+    suffixes.reserve(names.size());
+    for (const auto& p : names) {
+      const auto full = p.get<std::string>();
+      if (const Id id = find_value(g_, full); id != no_id) {
+        shared.push_back(id);
+        continue;
+      }
+      own.push_back(parameter(name, full));
+      suffixes.push_back(full.substr(name.size() + 1));
+      own.back().suffix = suffixes.back().c_str();
+      if (suffixes.back() == "weight") own.back().init = Init::weight;
+    }
+    if (!shared.empty() && !own.empty()) fail("node '" + name + "' mixes parameters of its own with shared ones");
+    if (shared.empty())
+      g_.add(op, in, own, name.c_str());
+    else
+      g_.add_shared(op, in, shared, name.c_str());
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { throw Error(path_ + ": " + what); }
+
+  // Null if the graph has no room for it.
+  Op* make_op(const std::string& name, const nlohmann::json& node) {
+    const auto op_name = node.at("op").get<std::string>();
+    const OpEntry* entry = find_op(op_name.c_str());
+    if (entry == nullptr) fail("node '" + name + "' is of unknown op '" + op_name + "'");
+    Op* const op = entry->make(g_);
+    if (op == nullptr) return nullptr;
+    AttributeReader reader(node.at("attributes"));
+    op->attributes(reader);
+    if (reader.error.empty() && reader.seen != node.at("attributes").size())
+      reader.error = "has attributes that op '" + op_name + "' does not know";
+    if (!reader.error.empty()) fail("node '" + name + "' " + reader.error);
+    return op;
+  }
+
+  // A parameter of a node's own, with its shape in the file; its suffix is the caller's.
+  GraphBuilder::Parameter parameter(const std::string& name, const std::string& full) const {
+    std::vector<std::int64_t> shape;
+    if (!shape_of_(full, shape)) fail("lacks the tensor '" + full + "' that node '" + name + "' needs");
+    if (full.size() <= name.size() + 1 || !full.starts_with(name + "."))
+      fail("parameter '" + full + "' is not named after its node '" + name + "'");
+    if (shape.empty() || shape.size() > 4)
+      fail("tensor '" + full + "' has " + std::to_string(shape.size()) + " dimensions, expected 1 to 4");
+    Shape s;
+    for (std::size_t d = 0; d < shape.size(); ++d) {
+      if (shape[d] < 1 || shape[d] > (1 << 30))
+        fail("tensor '" + full + "' has a dimension of " + std::to_string(shape[d]));
+      s.d[d] = static_cast<std::int32_t>(shape[d]);
+    }
+    const bool moves = std::find(frozen_.begin(), frozen_.end(), full) == frozen_.end();
+    return {"", s, static_cast<std::uint8_t>(shape.size()), Init::zero, moves};
+  }
+
+  GraphBuilder& g_;
+  std::vector<std::string> frozen_;
+  const ShapeOf& shape_of_;
+  std::string path_;
+};
+
+void read_inputs(GraphBuilder& g, const nlohmann::json& json, const Shape& image, const std::string& path) {
+  if (!json.contains("inputs")) return (void)g.input(image);
+  if (!json.at("inputs").is_array()) throw Error(path + ": field 'inputs' is no list");
+  for (const auto& in : json.at("inputs"))
+    g.input(image_from_json(in.at("shape"), "inputs", path), in.at("name").get<std::string>().c_str());
+}
+
+// All outputs, the main one ("output") among them.
+void read_outputs(GraphBuilder& g, const nlohmann::json& json, const std::string& path) {
+  std::vector<std::string> names{json.at("output").get<std::string>()};
+  if (json.contains("outputs")) {
+    const std::string main = names[0];
+    names = json.at("outputs").get<std::vector<std::string>>();
+    if (std::find(names.begin(), names.end(), main) == names.end())
+      throw Error(path + ": its output '" + main + "' is not among its outputs");
+  }
+  for (const std::string& name : names) {
+    const Id id = find_value(g, name);
+    if (id == no_id) throw Error(path + ": its output '" + name + "' is no node");
+    g.output(id);
+  }
+}
+
+// Dimensions of arrays: of inputs and outputs alone, and as many as their sizes need.
+void read_ranks(Model& m, const nlohmann::json& json, const std::string& path) {
+  const Graph& g = m.graph();
+  for (const auto& [name, rank] : json.at("ranks").get<std::map<std::string, int>>()) {
+    Id v = g.find_input(name.c_str());
+    for (const Id out : g.outputs)
+      if (name == g.values[out].name) v = out;
+    if (v == no_id) throw Error(path + ": field 'ranks' names '" + name + "', which is no input or output");
+    int least = 4;
+    while (least > 1 && g.shape(v).d[static_cast<std::size_t>(least - 1)] == 1) --least;
+    if (rank < least || rank > 4)
+      throw Error(path + ": field 'ranks' gives '" + name + "' " + std::to_string(rank) + " dimensions, expected " +
+                  std::to_string(least) + " to 4");
+  }
+  m.ranks = json.at("ranks").get<std::map<std::string, int>>();
+}
+
+void read_aliases_and_heads(Model& m, const nlohmann::json& json, const std::string& path) {
+  const auto fail = [&](const std::string& what) { throw Error(path + ": " + what); };
+  if (json.contains("aliases"))
+    for (const auto& [alias, node] : json.at("aliases").items()) m.aliases.emplace_back(alias, node.get<std::string>());
+  if (json.contains("auxiliary"))
+    for (const auto& head : json.at("auxiliary"))
+      m.auxiliary.push_back({head.at("node").get<std::string>(), head.at("weight").get<float>()});
+  for (const auto& [alias, node] : m.aliases)
+    if (m.graph().find(node.c_str()) == no_id)
+      fail("has an alias '" + alias + "' of a node '" + node + "' that is not there");
+  for (const Model::AuxiliaryHead& head : m.auxiliary) {
+    const Id i = m.graph().find(head.node.c_str());
+    if (i == no_id || m.graph().shape(m.graph().nodes[i].out) != m.graph().shape(m.graph().output))
+      fail("has an auxiliary head '" + head.node + "' that is no node with the output's shape");
+  }
+}
+
+}  // namespace
+
 Model model_from_json(const std::string& text, const std::string& path,
                       const std::function<bool(const std::string&, std::vector<std::int64_t>&)>& shape_of) {
   const auto fail = [&](const std::string& what) -> void { throw Error(path + ": " + what); };
@@ -221,12 +445,8 @@ Model model_from_json(const std::string& text, const std::string& path,
     const nlohmann::json json = nlohmann::json::parse(text);
     if (const auto f = json.at("format").get<std::string>(); f != format)
       fail("has model format '" + f + "', expected '" + format + "'");
-    const auto image = json.at("input").get<std::vector<std::int64_t>>();
-    if (image.size() != 3)
-      fail("field 'input' has " + std::to_string(image.size()) + " sizes, expected channels, height and width");
-    for (const std::int64_t d : image)
-      if (d < 1 || d > (1 << 20)) fail("field 'input' has a size of " + std::to_string(d) + ", expected 1 to 1048576");
-    read_baggage(m, json, static_cast<std::size_t>(image[0]), path);
+    const Shape image = image_from_json(json.at("input"), "input", path);
+    read_baggage(m, json, static_cast<std::size_t>(image.c()), path);
     const auto& nodes = json.at("nodes");
     if (!nodes.is_array() || nodes.empty() || nodes.size() > 100000)
       fail("field 'nodes' is no list of 1 to 100000 nodes");
@@ -234,86 +454,20 @@ Model model_from_json(const std::string& text, const std::string& path,
         json.contains("frozen") ? json.at("frozen").get<std::vector<std::string>>() : std::vector<std::string>{};
 
     m.lay_out(nodes.size(), [&](GraphBuilder& g) {
-      const auto size = [&](std::size_t k) { return static_cast<std::int32_t>(image[k]); };
-      g.input({1, size(0), size(1), size(2)});
-      const auto find = [&](const std::string& name) -> Id {
-        for (std::size_t v = g.values().size(); v-- > 0;)
-          if (name == g.values()[v].name) return static_cast<Id>(v);
-        return no_id;
-      };
-      for (const auto& node : nodes) {
-        const auto name = node.at("name").get<std::string>(), op_name = node.at("op").get<std::string>();
-        const OpEntry* entry = find_op(op_name.c_str());
-        if (entry == nullptr) fail("node '" + name + "' is of unknown op '" + op_name + "'");
-        Op* const op = entry->make(g);
-        if (op == nullptr) return;
-        AttributeReader reader(node.at("attributes"));
-        op->attributes(reader);
-        if (reader.error.empty() && reader.seen != node.at("attributes").size())
-          reader.error = "has attributes that op '" + op_name + "' does not know";
-        if (!reader.error.empty()) fail("node '" + name + "' " + reader.error);
-        std::vector<Id> in;
-        for (const auto& v : node.at("in")) {
-          const auto from = v.get<std::string>();
-          const Id id = find(from);
-          if (id == no_id || g.values()[id].kind == ValueKind::parameter)
-            fail("node '" + name + "' reads '" + from + "', which no earlier node makes");
-          in.push_back(id);
-        }
-        std::vector<GraphBuilder::Parameter> own;
-        std::vector<std::string> suffixes;
-        std::vector<Id> shared;
-        const auto& names = node.at("parameters");
-        suffixes.reserve(names.size());
-        for (const auto& p : names) {
-          const auto full = p.get<std::string>();
-          if (const Id id = find(full); id != no_id) {
-            shared.push_back(id);
-            continue;
-          }
-          std::vector<std::int64_t> shape;
-          if (!shape_of(full, shape)) fail("lacks the tensor '" + full + "' that node '" + name + "' needs");
-          if (full.size() <= name.size() + 1 || !full.starts_with(name + "."))
-            fail("parameter '" + full + "' is not named after its node '" + name + "'");
-          if (shape.empty() || shape.size() > 4)
-            fail("tensor '" + full + "' has " + std::to_string(shape.size()) + " dimensions, expected 1 to 4");
-          Shape s;
-          for (std::size_t d = 0; d < shape.size(); ++d) {
-            if (shape[d] < 1 || shape[d] > (1 << 30))
-              fail("tensor '" + full + "' has a dimension of " + std::to_string(shape[d]));
-            s.d[d] = static_cast<std::int32_t>(shape[d]);
-          }
-          suffixes.push_back(full.substr(name.size() + 1));
-          const bool moves = std::find(frozen.begin(), frozen.end(), full) == frozen.end();
-          own.push_back({suffixes.back().c_str(), s, static_cast<std::uint8_t>(shape.size()),
-                         suffixes.back() == "weight" ? Init::weight : Init::zero, moves});
-        }
-        if (!shared.empty() && !own.empty()) fail("node '" + name + "' mixes parameters of its own with shared ones");
-        if (shared.empty())
-          g.add(op, in, own, name.c_str());
-        else
-          g.add_shared(op, in, shared, name.c_str());
-        if (!g.ok()) return;
-      }
-      const auto output = json.at("output").get<std::string>();
-      const Id id = find(output);
-      if (id == no_id) fail("its output '" + output + "' is no node");
-      g.output(id);
+      read_inputs(g, json, image, path);
+      NodeReader reader(g, frozen, shape_of, path);
+      for (const auto& node : nodes)
+        if (g.ok()) reader.read(node);
+      if (g.ok()) read_outputs(g, json, path);
     });
-    if (json.contains("aliases"))
-      for (const auto& [alias, node] : json.at("aliases").items())
-        m.aliases.emplace_back(alias, node.get<std::string>());
-    if (json.contains("auxiliary"))
-      for (const auto& head : json.at("auxiliary"))
-        m.auxiliary.push_back({head.at("node").get<std::string>(), head.at("weight").get<float>()});
-    for (const auto& [alias, node] : m.aliases)
-      if (m.graph().find(node.c_str()) == no_id)
-        fail("has an alias '" + alias + "' of a node '" + node + "' that is not there");
-    for (const Model::AuxiliaryHead& head : m.auxiliary) {
-      const Id i = m.graph().find(head.node.c_str());
-      if (i == no_id || m.graph().shape(m.graph().nodes[i].out) != m.graph().shape(m.graph().output))
-        fail("has an auxiliary head '" + head.node + "' that is no node with the output's shape");
-    }
+    if (json.contains("main_input")) m.graph_.input = m.input(json.at("main_input").get<std::string>());
+    if (m.image_shape() != image)
+      fail("field 'input' has shape " + vitrine::text(image) + ", but the main input has " +
+           vitrine::text(m.image_shape()));
+    for (const Id v : m.graph_.outputs)
+      if (json.at("output").get<std::string>() == m.graph_.values[v].name) m.graph_.output = v;
+    if (json.contains("ranks")) read_ranks(m, json, path);
+    read_aliases_and_heads(m, json, path);
   } catch (const nlohmann::json::exception& e) {
     fail(std::string("metadata field 'vitrine' is malformed: ") + e.what());
   } catch (const Error& e) {
@@ -321,8 +475,6 @@ Model model_from_json(const std::string& text, const std::string& path,
     if (what.starts_with(path)) throw;
     fail(what);
   }
-  if (m.graph().shape(m.graph().output).pixels() != 1)
-    fail("its output has shape " + vitrine::text(m.graph().shape(m.graph().output)) + ", expected a vector of classes");
   check_classes(m, path);
   return m;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ class Model {
   /// Builds a network: `body` gets the builder and the input's id and returns the output's id. Throws Error with the
   /// builder's first failure. Parameters are zero until initialised or loaded.
   Model(std::string architecture, Shape image, const std::function<Id(GraphBuilder&, Id)>& body);
+  /// Likewise with any number of inputs and outputs, which `body` declares; the first of each is the main one.
+  Model(std::string architecture, const std::function<void(GraphBuilder&)>& body);
 
   /// A model file, or an .onnx file (models/onnx/onnx.h).
   static Model load(const std::string& path);
@@ -35,9 +38,24 @@ class Model {
   const Graph& graph() const noexcept { return graph_; }
   /// Index of a node by its name or an alias; an Error names the nodes there are.
   Id node(const std::string& name) const;
-  Shape image_shape() const noexcept { return graph_.shape(graph_.input); }
-  int classes() const noexcept { return static_cast<int>(graph_.shape(graph_.output).per_image()); }
-  /// The value that explanations start from: the output, or what a final softmax (or its logarithm) reads.
+  /// The input of that name; an Error names the inputs there are.
+  Id input(const std::string& name) const;
+  /// The output that a node (by its name or an alias) makes; an Error names the outputs there are.
+  Id output(const std::string& name) const;
+  /// Makes an input the main one: it is explained, the others are given. A preparation for another number of channels
+  /// is dropped.
+  void select_input(const std::string& name);
+  /// Makes an output the main one: it is predicted and explained. Class names of another number are dropped.
+  void select_output(const std::string& name);
+  Shape image_shape() const noexcept { return graph_.shape(graph_.input); }  ///< of the main input
+  /// Channels of the main output: its classes, for every place where it is dense (N,C,H,W).
+  int classes() const noexcept { return graph_.shape(graph_.output).c(); }
+  /// Whether the main output is dense: has more than one place.
+  bool dense() const noexcept { return graph_.shape(graph_.output).pixels() != 1; }
+  /// Dimensions of an array of `n` images of an input or output, as the file that the network came from has it: (N,K)
+  /// for one place and (N,C,H,W) for more, unless `ranks` says otherwise.
+  std::vector<std::int64_t> array_shape(Id value, std::int64_t n) const;
+  /// The value that explanations start from: the main output, or what a final softmax (or its logarithm) reads.
   Id logits() const noexcept;
   std::int64_t parameter_count() const noexcept;  ///< of trainable parameters, without the padding of the flat block
 
@@ -46,6 +64,7 @@ class Model {
   std::vector<std::string> class_names;                      ///< empty: numbers
   std::vector<std::pair<std::string, std::string>> notes;    ///< training: accuracy, epochs, data, seed
   std::vector<std::pair<std::string, std::string>> aliases;  ///< other names of nodes: an imported file's tensors
+  std::map<std::string, int> ranks;  ///< dimensions, batch included, of arrays of inputs and outputs; see array_shape
 
   /// Classifiers beside the output that training has a loss at, too (GoogLeNet); no other run computes them.
   struct AuxiliaryHead {

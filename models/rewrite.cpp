@@ -64,6 +64,10 @@ void copy_parameters(const Model& from, Model& to) {
 
 }  // namespace
 
+Rewriter::Rewriter(const Model& from, GraphBuilder& g) : from_(from.graph()), g_(g), now_(from_.values.size(), no_id) {
+  for (const Id v : from_.inputs) now_[v] = g.input(from_.shape(v), from_.values[v].name);
+}
+
 Rewriter::Rewriter(const Model& from, GraphBuilder& g, Id input)
     : from_(from.graph()), g_(g), now_(from_.values.size(), no_id) {
   now_[from_.input] = input;
@@ -91,12 +95,18 @@ void Rewriter::copy(Id node, bool with_bias) {
 Model rewrite(const Model& old, const std::function<void(Rewriter&, Id)>& step) {
   const Graph& from = old.graph();
   std::vector<Id> now;
-  Model m(old.architecture, old.image_shape(), [&](GraphBuilder& g, Id x) {
-    Rewriter r(old, g, x);
+  Model m(old.architecture, [&](GraphBuilder& g) {
+    Rewriter r(old, g);
     for (Id i = 0; i < from.nodes.size() && g.ok(); ++i) step(r, i);
     for (Id v = 0; v < from.values.size(); ++v) now.push_back(r.now(v));
-    return r.now(from.output);
+    for (const Id v : from.outputs) g.output(r.now(v));
   });
+  m.select_input(from.values[from.input].name);
+  m.select_output(m.graph().values[now[from.output]].name);
+  for (const auto& [name, rank] : old.ranks)
+    for (const std::span<const Id> ends : {from.inputs, from.outputs})
+      for (const Id v : ends)
+        if (name == from.values[v].name) m.ranks[m.graph().values[now[v]].name] = rank;
   copy_parameters(old, m);
   m.preparation = old.preparation;
   m.class_names = old.class_names;

@@ -11,6 +11,9 @@ namespace vitrine {
 /// The new network in the making: which of its values stand for the old network's.
 class Rewriter {
  public:
+  /// Declares the same inputs in the new network.
+  Rewriter(const Model& from, GraphBuilder& g);
+  /// A network of one input, for which `input` stands.
   Rewriter(const Model& from, GraphBuilder& g, Id input);
   GraphBuilder& builder() noexcept { return g_; }
   /// The value that stands for an old one.
@@ -27,8 +30,8 @@ class Rewriter {
 };
 
 /// Calls `step` for every old node in order, which copies it or has something else stand for its result, and gives the
-/// new network the old one's parameters (by name; new ones are 0) and all that travels with it. Names of nodes that are
-/// gone become aliases of those that stand for them.
+/// new network the old one's parameters (by name; new ones are 0) and all that travels with it. Inputs and outputs stay
+/// in their order. Names of nodes that are gone become aliases of those that stand for them.
 Model rewrite(const Model&, const std::function<void(Rewriter&, Id node)>& step);
 
 /// The network with what `body` builds on the result of `node` put between that node and all its readers. Parameters of

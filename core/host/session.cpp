@@ -128,6 +128,23 @@ void Session::forward(const TensorView& input, Id first_node) {
   if (walk_.batch != x.shape.n()) forget(walk_);
 }
 
+void Session::give(Id input, const TensorView& value) {
+  const Graph& g = *plan_.request.graph;
+  const std::size_t k = g.input_index(input);
+  given_.resize(g.inputs.size() + 1);  // the last takes what is no input, which the run refuses
+  Given& own = given_[k];
+  if (own.memory.bytes() == 0 && k < g.inputs.size())
+    own.memory =
+        Memory(static_cast<std::size_t>(g.shape(input).with_batch(plan_.request.batch).size()) * sizeof(real), device_);
+  check([&](const Context& ctx) {
+    return run_->give(ctx, input, {reinterpret_cast<real*>(own.memory.data()), value.shape});
+  });
+  vitrine::upload(device_, own.memory.data(), value.data, static_cast<std::size_t>(value.size()) * sizeof(real));
+  // What was recorded reads the same memory, but of as many images as it had then.
+  if (own.images != value.shape.n()) forget(forward_), forget(walk_);
+  own.images = value.shape.n();
+}
+
 void Session::forward_reference(const TensorView& input) {
   const std::byte* const before = reference_input_.data();
   const TensorView x = placed(input, reference_input_);

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "core/geometry.h"
 #include "core/host/error.h"
@@ -37,6 +38,8 @@ class Session {
   Session(const Session&) = delete;
   ~Session();
   void forward(const TensorView& input, Id first_node = 0);
+  /// The value of an input beside the main one, for the runs that follow (Run::give). The session copies it.
+  void give(Id input, const TensorView& value);
   void forward_reference(const TensorView& input);
   void walk_back(Ledger* = nullptr);
   /// The one way to look at a value or signal of the run (run().value, run().signal).
@@ -81,6 +84,11 @@ class Session {
   Memory book_;
   Plan plan_;
   Memory memory_, run_book_, parameters_, input_, reference_input_;
+  struct Given {
+    Memory memory;
+    std::int32_t images = 0;  // of the last time
+  };
+  std::vector<Given> given_;  // by place among the graph's inputs
   std::unique_ptr<Run> run_;
   Recorded forward_, walk_;
   bool draws_ = false;  // a node draws random numbers: each run differs

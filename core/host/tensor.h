@@ -48,6 +48,13 @@ class Mirror {
   Storage copy_;
 };
 
+/// Images as a network takes them: (N,C,H,W), prepared.
+struct Images {
+  Shape shape{};
+  std::vector<real> data;
+  TensorView view() const noexcept { return {const_cast<real*>(data.data()), shape}; }
+};
+
 /// A tensor in host memory: on the host the tensor itself, else a copy of what it was when it was asked for.
 class HostTensor {
  public:

@@ -14,13 +14,6 @@
 
 namespace vitrine {
 
-/// Images as a network takes them: (N,C,H,W), prepared.
-struct Images {
-  Shape shape{};
-  std::vector<real> data;
-  TensorView view() const noexcept { return {const_cast<real*>(data.data()), shape}; }
-};
-
 struct ExplainRequest {
   std::string method = "gradient";
   std::map<std::string, std::string> settings;

@@ -139,7 +139,8 @@ class Rescale final : public WalkMethod {
     assignment_.fill(&rule_);
     // With one baseline for all images its trace is made once, and kept.
     const bool one =
-        c.request.baseline_images ? c.request.baseline_images->shape.n() == 1 : c.request.baseline == "zero";
+        c.model.graph().inputs.size() == 1 &&
+        (c.request.baseline_images ? c.request.baseline_images->shape.n() == 1 : c.request.baseline == "zero");
     start({.keep = {}, .reference = true, .one_reference = one});
   }
   bool complete() const override { return true; }

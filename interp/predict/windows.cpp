@@ -188,7 +188,7 @@ std::int32_t WindowedRuns::batch() const noexcept { return crops_->session->plan
 std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engine& engine, const WindowAxis& rows,
                                                  const WindowAxis& columns, Id value, std::size_t budget) {
   constexpr double whole_from = 0.6, worth_it = 0.7;  // shares of a map's places, of all multiplications
-  if (engine.device() != nullptr) return nullptr;
+  if (engine.device() != nullptr || model.graph().inputs.size() > 1) return nullptr;
   std::unique_ptr<WindowedRuns> runs(new WindowedRuns);
   Crops& c = *runs->crops_;
   const Graph& g = model.graph();

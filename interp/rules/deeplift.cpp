@@ -180,13 +180,14 @@ Need DeepLiftRevealCancel::needs(const Op& op) const noexcept {
   }
 }
 
-Status DeepLiftRevealCancel::input_parts(const Context& ctx, const TensorView& x, const TensorView& x0) noexcept {
+Status DeepLiftRevealCancel::input_parts(const Context& ctx, Id input, const TensorView& x,
+                                         const TensorView& x0) noexcept {
   const ArenaScope scope(*ctx.scratch);
   TensorView d;
   VITRINE_TRY(ctx.temporary(x.shape, d));
   ctx->combine(real{1}, x.data, real{-1}, x0.data, d.data, d.size());
-  ctx->substitute(positive_part, d.data, parts_.positive[graph_.input].data, d.size(), false);
-  ctx->substitute(negative_part, d.data, parts_.negative[graph_.input].data, d.size(), false);
+  ctx->substitute(positive_part, d.data, parts_.positive[input].data, d.size(), false);
+  ctx->substitute(negative_part, d.data, parts_.negative[input].data, d.size(), false);
   return Status::ok;
 }
 
@@ -225,7 +226,7 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
   const Node& node = g.nodes[i];
   const ArenaScope scope(*ctx.scratch), book_scope(*ctx.book);
   for (std::size_t k = 0; k < node.in.size(); ++k)
-    if (node.in[k] == g.input) VITRINE_TRY(input_parts(ctx, io.in[k], ref->in[k]));
+    if (g.values[node.in[k]].kind == ValueKind::input) VITRINE_TRY(input_parts(ctx, node.in[k], io.in[k], ref->in[k]));
   const TensorView positive = of_batch(parts_.positive[node.out], io.out),
                    negative = of_batch(parts_.negative[node.out], io.out);
   const Id in = node.in[0];

@@ -61,7 +61,7 @@ class DeepLiftRevealCancel final : public Rule, public Observer {
 
  private:
   Status of_total(const Context&, const Step&, TensorView& m) const noexcept;
-  Status input_parts(const Context&, const TensorView& x, const TensorView& x0) noexcept;
+  Status input_parts(const Context&, Id input, const TensorView& x, const TensorView& x0) noexcept;
   Status reveal_parts(const Context&, const PointwiseOp&, const NodeIO& reference, Id in, Id out) noexcept;
 
   const Graph& graph_;

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -64,10 +65,12 @@ inline const Kernels& kernel_table() { return kernels::table(kernels::active());
 class Net {
  public:
   Net(Shape image, const std::function<Id(GraphBuilder&, Id)>& body, std::uint64_t seed = 1)
+      : Net([&](GraphBuilder& g) { g.output(body(g, g.input(image))); }, seed) {}
+  /// With any inputs and outputs.
+  explicit Net(const std::function<void(GraphBuilder&)>& body, std::uint64_t seed = 1)
       : memory_(std::size_t{4} << 20), arena_(memory_.data(), memory_.size()) {
     GraphBuilder g(arena_, 256, 1024);
-    const Id x = g.input(image);
-    g.output(body(g, x));
+    body(g);
     const Status s = g.build(graph);
     REQUIRE_MESSAGE(s == Status::ok, g.failure().node << ": " << g.failure().what);
     parameters = random_values(graph.parameter_size, seed, 0.4);
@@ -167,6 +170,12 @@ class Walked {
     return ctx;
   }
 
+  /// The value of an input beside the main one, for the runs that follow.
+  void give(Id input, const Values& x, std::int32_t batch) {
+    given_[input] = x;
+    REQUIRE(run->give(context(), input, {given_[input].data(), net_.graph.shape(input).with_batch(batch)}) ==
+            Status::ok);
+  }
   Values forward(const Values& x, std::int32_t batch) {
     input_ = x;
     REQUIRE(run->forward(context(), {input_.data(), net_.image(batch)}) == Status::ok);
@@ -202,6 +211,7 @@ class Walked {
   Options options_;
   std::vector<std::byte> book_, memory_;
   Values input_, reference_;
+  std::map<Id, Values> given_;
 };
 
 /// One rule for all nodes.
