@@ -8,17 +8,8 @@
 
 #include "core/host/error.h"
 #include "core/host/io/image.h"
-
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#pragma GCC diagnostic ignored "-Wpedantic"
-#endif
-#include <stb_easy_font.h>
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
+#include "interp/render/font.h"
+#include "interp/render/utf8.h"
 
 namespace vitrine {
 
@@ -29,6 +20,19 @@ std::size_t checked_bytes(int width, int height) {
     throw Error("a picture of " + std::to_string(width) + " x " + std::to_string(height) +
                 " pixels was asked for, expected 1 to 67108864 in all");
   return static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3;
+}
+
+// At 11 pixels per em DejaVu's capitals are 8 pixels high and its small letters 6, which keeps edges sharp.
+constexpr int capitals = 8;
+int letter_size(int scale) noexcept { return 11 * scale; }
+
+template <class F>
+void for_each_line(std::string_view text, F&& use) {
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    use(text.substr(at, end - at));
+    at = end + 1;
+  }
 }
 
 }  // namespace
@@ -68,25 +72,33 @@ void Picture::fill(int x, int y, int w, int h, Rgb c) noexcept {
 }
 
 void Picture::text(int x, int y, const std::string& s, Rgb color, int scale) {
-  // The font library gives quads of four vertices (x, y, z as float, then a colour), 16 bytes each.
-  std::vector<char> copy(s.begin(), s.end());
-  copy.push_back('\0');
-  std::vector<char> buffer(s.size() * 512 + 1024);
-  const int quads = stb_easy_font_print(0, 0, copy.data(), nullptr, buffer.data(), static_cast<int>(buffer.size()));
-  for (int q = 0; q < quads; ++q) {
-    std::array<float, 2> low{}, high{};
-    std::memcpy(low.data(), buffer.data() + q * 64, sizeof low);
-    std::memcpy(high.data(), buffer.data() + q * 64 + 32, sizeof high);
-    const auto at = [&](float v) { return static_cast<int>(std::lround(v * static_cast<float>(scale))); };
-    fill(x + at(low[0]), y + at(low[1]), at(high[0]) - at(low[0]), at(high[1]) - at(low[1]), color);
-  }
+  const int size = letter_size(scale), top = y - (font::ascent(size) - capitals * scale);
+  int row = 0;
+  for_each_line(s, [&](std::string_view text) {
+    const font::Line line = font::draw(text, size);
+    for (int j = 0; j < line.h; ++j)
+      for (int i = 0; i < line.w; ++i) {
+        const int share =
+            line.coverage[static_cast<std::size_t>(j) * static_cast<std::size_t>(line.w) + static_cast<std::size_t>(i)];
+        const int px = x + i, py = top + row * line_step * scale + j;
+        if (share == 0 || px < 0 || py < 0 || px >= width_ || py >= height_) continue;
+        const Rgb under = get(px, py);
+        const auto blend = [share](int from, int to) {
+          return static_cast<std::uint8_t>((from * (255 - share) + to * share + 127) / 255);
+        };
+        set(px, py, {blend(under.r, color.r), blend(under.g, color.g), blend(under.b, color.b)});
+      }
+    ++row;
+  });
 }
 
 int Picture::text_width(const std::string& s, int scale) {
-  std::vector<char> copy(s.begin(), s.end());
-  copy.push_back('\0');
-  return stb_easy_font_width(copy.data()) * scale;
+  int widest = 0;
+  for_each_line(s, [&](std::string_view line) { widest = std::max(widest, font::width(line, letter_size(scale))); });
+  return widest;
 }
+
+std::vector<std::uint8_t> Picture::png() const { return io::encode_png({width_, height_, 3, pixels_}); }
 
 void Picture::save_png(const std::string& path) const { io::write_png(path, {width_, height_, 3, pixels_}); }
 
@@ -117,19 +129,6 @@ std::string Picture::to_terminal(int columns) const {
   return out;
 }
 
-Rgb diverging(double v) noexcept {
-  v = std::clamp(v, -1.0, 1.0);
-  // Ends of ColorBrewer's RdBu, through white; brightness falls evenly on both sides so that signs weigh alike.
-  const double t = std::abs(v);
-  const std::array<double, 3> mid = v > 0 ? std::array{239.0, 138.0, 98.0} : std::array{103.0, 169.0, 207.0};
-  const std::array<double, 3> end = v > 0 ? std::array{165.0, 15.0, 36.0} : std::array{20.0, 74.0, 142.0};
-  const auto mix = [&](std::size_t c) {
-    const double value = t < 0.5 ? 255 + (mid[c] - 255) * 2 * t : mid[c] + (end[c] - mid[c]) * (2 * t - 1);
-    return static_cast<std::uint8_t>(std::lround(value));
-  };
-  return {mix(0), mix(1), mix(2)};
-}
-
 namespace {
 
 std::vector<float> plane(const Panel& p) {
@@ -149,11 +148,19 @@ double scale_of(const Panel& p) {
   return v[k] > 0 ? v[k] : top;  // a map with few values off zero: up to the largest
 }
 
+constexpr const char* dots = "\xe2\x80\xa6";
+
 // As much of a line as fits.
-std::string fitting(std::string line, int width) {
+std::string fitting(const std::string& line, int width) {
   if (Picture::text_width(line) <= width) return line;
-  while (!line.empty() && Picture::text_width(line + "..") > width) line.pop_back();
-  return line + "..";
+  std::string fits;
+  for (std::size_t at = 0; at < line.size();) {
+    std::string longer = fits;
+    utf8::append(longer, utf8::next(line, at));
+    if (Picture::text_width(longer + dots) > width) break;
+    fits = std::move(longer);
+  }
+  return fits + dots;
 }
 
 std::string short_number(double v) {
@@ -162,61 +169,88 @@ std::string short_number(double v) {
   return buffer;
 }
 
+// Where panels stand: cells of one size in rows and columns, a title above each, a legend and a note below.
+struct Grid {
+  int zoom = 1, cell = 1, columns = 1, rows = 1, note_lines = 0;
+  static constexpr int margin = 12, title = 14, bar = 22;
+
+  explicit Grid(const std::vector<std::vector<Panel>>& panels) : rows(static_cast<int>(panels.size())) {
+    int largest = 1;
+    for (const auto& row : panels) {
+      columns = std::max(columns, static_cast<int>(row.size()));
+      for (const Panel& p : row) {
+        largest = std::max({largest, p.h, p.w});
+        const auto breaks = static_cast<int>(std::count(p.note.begin(), p.note.end(), '\n'));
+        note_lines = std::max(note_lines, p.note.empty() ? 0 : breaks + 1);
+      }
+    }
+    zoom = std::max(1, 196 / largest);
+    cell = largest * zoom;
+  }
+  int step() const { return title + cell + bar + note_lines * Picture::line_step + margin; }
+  int width() const { return margin + columns * (cell + margin); }
+  int height() const { return margin + rows * step(); }
+};
+
+// Colours below a heat map, and the values at their ends and middle.
+void draw_bar(Picture& picture, int x, int y, int width, double scale) {
+  for (int i = 0; i < width; ++i) picture.fill(x + i, y, 1, 6, diverging((2.0 * i + 1) / width - 1));
+  const std::string low = "-" + short_number(scale), high = "+" + short_number(scale);
+  const int high_at = x + width - Picture::text_width(high), zero_at = x + (width - Picture::text_width("0")) / 2;
+  picture.text(x, y + 9, low);
+  if (zero_at > x + Picture::text_width(low) + 4) picture.text(zero_at, y + 9, "0");
+  if (high_at > x + Picture::text_width(low) + 4) picture.text(high_at, y + 9, high);
+}
+
+void draw_values(Picture& picture, int x, int y, const Panel& p, int zoom, double scale) {
+  const std::size_t n = static_cast<std::size_t>(p.h) * static_cast<std::size_t>(p.w);
+  const std::vector<float> heat = p.heat ? plane(p) : std::vector<float>{};
+  const auto level = [&](std::size_t channel, std::size_t at) {
+    return static_cast<std::uint8_t>(
+        std::lround(255 * std::clamp(p.values[(p.channels == 3 ? channel : 0) * n + at], 0.0f, 1.0f)));
+  };
+  for (int i = 0; i < p.h; ++i)
+    for (int j = 0; j < p.w; ++j) {
+      const std::size_t at = static_cast<std::size_t>(i) * static_cast<std::size_t>(p.w) + static_cast<std::size_t>(j);
+      const Rgb c =
+          p.heat ? diverging(scale > 0 ? heat[at] / scale : 0) : Rgb{level(0, at), level(1, at), level(2, at)};
+      picture.fill(x + j * zoom, y + i * zoom, zoom, zoom, c);
+    }
+}
+
+void draw_panel(Picture& picture, int x, int y, const Panel& p, const Grid& grid, double scale) {
+  picture.text(x, y, fitting(p.title, grid.cell));
+  draw_values(picture, x, y + Grid::title, p, grid.zoom, scale);
+  int line = y + Grid::title + p.h * grid.zoom + 5;
+  if (p.heat) draw_bar(picture, x, line, std::max(p.w * grid.zoom, std::min(grid.cell, 130)), scale);
+  if (p.heat) line += Grid::bar;
+  for_each_line(p.note, [&](std::string_view text) {
+    picture.text(x, line, fitting(std::string(text), grid.cell), {110, 110, 110});
+    line += Picture::line_step;
+  });
+}
+
 }  // namespace
 
 Picture draw_panels(const std::vector<std::vector<Panel>>& rows, bool shared) {
-  int largest = 1, columns = 1;
-  for (const auto& row : rows) {
-    columns = std::max(columns, static_cast<int>(row.size()));
-    for (const Panel& p : row) largest = std::max({largest, p.h, p.w});
-  }
-  const int zoom = std::max(1, 196 / largest), cell = largest * zoom, margin = 12, title = 14, legend = 44;
-  const int width = margin + columns * (cell + margin),
-            height = margin + static_cast<int>(rows.size()) * (title + cell + legend + margin);
-  Picture picture(width, height);
+  for (const auto& row : rows)
+    for (const Panel& p : row)
+      if (p.h < 1 || p.w < 1 || p.channels < 1 || (!p.heat && p.channels != 1 && p.channels != 3) ||
+          p.values.size() <
+              static_cast<std::size_t>(p.channels) * static_cast<std::size_t>(p.h) * static_cast<std::size_t>(p.w))
+        throw Error("a panel of " + std::to_string(p.channels) + " x " + std::to_string(p.h) + " x " +
+                    std::to_string(p.w) + " values was given " + std::to_string(p.values.size()));
+  const Grid grid(rows);
+  Picture picture(grid.width(), grid.height());
   for (std::size_t r = 0; r < rows.size(); ++r) {
     double common = 0;
     for (const Panel& p : rows[r])
       if (p.heat) common = std::max(common, scale_of(p));
     for (std::size_t k = 0; k < rows[r].size(); ++k) {
       const Panel& p = rows[r][k];
-      const int x = margin + static_cast<int>(k) * (cell + margin),
-                y = margin + static_cast<int>(r) * (title + cell + legend + margin);
-      picture.text(x, y, fitting(p.title, cell));
       const double scale = !p.heat ? 1 : shared ? common : scale_of(p);
-      const std::vector<float> heat = p.heat ? plane(p) : std::vector<float>{};
-      const std::size_t n = static_cast<std::size_t>(p.h) * static_cast<std::size_t>(p.w);
-      for (int i = 0; i < p.h; ++i)
-        for (int j = 0; j < p.w; ++j) {
-          const std::size_t at =
-              static_cast<std::size_t>(i) * static_cast<std::size_t>(p.w) + static_cast<std::size_t>(j);
-          Rgb c;
-          if (p.heat) {
-            c = diverging(scale > 0 ? heat[at] / scale : 0);
-          } else {
-            const auto level = [&](std::size_t channel) {
-              return static_cast<std::uint8_t>(
-                  std::lround(255 * std::clamp(p.values[(p.channels == 3 ? channel : 0) * n + at], 0.0f, 1.0f)));
-            };
-            c = {level(0), level(1), level(2)};
-          }
-          picture.fill(x + j * zoom, y + title + i * zoom, zoom, zoom, c);
-        }
-      const int below = y + title + p.h * zoom + 4;
-      if (p.heat) {
-        const int bar = std::min(cell, p.w * zoom);
-        for (int i = 0; i < bar; ++i) picture.fill(x + i, below, 1, 6, diverging(2.0 * i / (bar - 1) - 1));
-        const std::string low = "-" + short_number(scale), high = "+" + short_number(scale);
-        picture.text(x, below + 8, low);
-        picture.text(x + bar / 2 - 2, below + 8, "0");
-        picture.text(x + bar - Picture::text_width(high), below + 8, high);
-      }
-      int line = below + (p.heat ? 20 : 4);
-      for (std::size_t at = 0; at < p.note.size(); line += 11) {
-        const std::size_t end = std::min(p.note.find('\n', at), p.note.size());
-        picture.text(x, line, fitting(p.note.substr(at, end - at), cell), {110, 110, 110});
-        at = end + 1;
-      }
+      draw_panel(picture, Grid::margin + static_cast<int>(k) * (grid.cell + Grid::margin),
+                 Grid::margin + static_cast<int>(r) * grid.step(), p, grid, scale);
     }
   }
   return picture;

@@ -5,11 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace vitrine {
+#include "interp/render/colour.h"
 
-struct Rgb {
-  std::uint8_t r = 0, g = 0, b = 0;
-};
+namespace vitrine {
 
 class Picture {
  public:
@@ -22,11 +20,15 @@ class Picture {
   void set(int x, int y, Rgb) noexcept;  ///< outside: ignored
   Rgb get(int x, int y) const noexcept;
   void fill(int x, int y, int w, int h, Rgb) noexcept;
-  /// Text with its top left corner at (x, y), 8 pixels high times `scale`; ASCII.
+  /// UTF-8 text (font.h) whose capitals have their top left corner at (x, y) and are 8 * scale pixels high; accents
+  /// reach above y, descenders down to y + 11 * scale. Lines, parted by newlines, are line_step * scale apart.
   void text(int x, int y, const std::string&, Rgb = {40, 40, 40}, int scale = 1);
+  static constexpr int line_step = 13;
+  /// Pixels that text() takes from its x on, in its widest line.
   static int text_width(const std::string&, int scale = 1);
   const std::vector<std::uint8_t>& pixels() const noexcept { return pixels_; }
 
+  std::vector<std::uint8_t> png() const;
   /// Writes a PNG atomically; throws Error.
   void save_png(const std::string& path) const;
   /// The picture as terminal text (two pixels a character, 24-bit colours), at most `columns` wide.
@@ -36,9 +38,6 @@ class Picture {
   int width_, height_;
   std::vector<std::uint8_t> pixels_;  // RGB
 };
-
-/// Diverging colours, symmetric about zero: blue below, white at 0, red above; v in [-1,1].
-Rgb diverging(double v) noexcept;
 
 /// A plane of values to be drawn: an input picture (grey or colour, in [0,1]) or a heat map.
 struct Panel {
@@ -50,7 +49,8 @@ struct Panel {
 };
 
 /// Panels in rows (one row an image), each heat map with its legend. The scale of a heat map is the 99.5 % quantile of
-/// |value|, its own or, with `shared`, the largest of its row; a map without any value off zero is drawn white.
+/// |value|, its own or, with `shared`, the largest of its row; a map without any value off zero is drawn white. Throws
+/// Error if a panel's values do not fit its size.
 Picture draw_panels(const std::vector<std::vector<Panel>>& rows, bool shared);
 
 }  // namespace vitrine

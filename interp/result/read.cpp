@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -199,10 +199,7 @@ void read_head(Result& r, const Value& v) {
             static_cast<std::size_t>(v["cost"]["peak_bytes"].count())};
 }
 
-}  // namespace
-
-Result read_result(const std::string& folder) {
-  const std::string path = (std::filesystem::path(folder) / "result.json").string();
+Result read(const std::string& folder, const std::string& path) {
   const Json json = parse(io::read_file(path, json_limit), path);
   const Value v(json, path);
   if (!json.is_object() || !json.contains("schema") || json["schema"] != "vitrine-result/1")
@@ -227,6 +224,19 @@ Result read_result(const std::string& folder) {
     r.text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
   return r;
+}
+
+}  // namespace
+
+Result read_result(const std::string& folder) {
+  const std::string path = (std::filesystem::path(folder) / "result.json").string();
+  try {
+    return read(folder, path);
+  } catch (const Error& e) {
+    // What Result itself refuses (names, lengths) does not know from which file it came.
+    const std::string sentence = e.what();
+    throw Error(sentence.starts_with("result: ") ? path + sentence.substr(6) : sentence, e.kind());
+  }
 }
 
 }  // namespace vitrine

@@ -1,5 +1,6 @@
 #include "interp/result/write.h"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -7,6 +8,7 @@
 #include "core/host/error.h"
 #include "core/host/io/file.h"
 #include "core/host/io/npy.h"
+#include "interp/render/chart.h"
 #include "interp/render/utf8.h"
 
 namespace vitrine {
@@ -14,7 +16,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json number(double v) { return std::isfinite(v) ? Json(v) : Json(nullptr); }
+// Whole numbers up to 2^53 without ".0": 120 images, not 120.0.
+Json number(double v) {
+  if (!std::isfinite(v)) return nullptr;
+  const bool whole = v == std::trunc(v) && std::abs(v) <= 0x1p53 && !(v == 0 && std::signbit(v));
+  return whole ? Json(static_cast<std::int64_t>(v)) : Json(v);
+}
 
 Json numbers(const std::vector<double>& values) {
   Json out = Json::array();
@@ -69,6 +76,28 @@ Json to_json(const Claim& c) {
           {"value", number(c.value)},
           {"threshold", number(c.threshold)},
           {"holds", c.holds}};
+}
+
+// What holds no lists or objects on one line (of objects, short ones only): for people, and for line-wise differences.
+void print(std::string& out, const Json& json, std::size_t depth) {
+  const auto plain = [](const Json& element) { return !element.is_structured(); };
+  if (std::all_of(json.begin(), json.end(), plain)) {
+    const std::string line = json.dump();
+    if (!json.is_object() || line.size() < 100) {
+      out += line;
+      return;
+    }
+  }
+  const std::string indent(depth + 1, ' ');
+  out += json.is_array() ? "[\n" : "{\n";
+  std::size_t left = json.size();
+  for (const auto& item : json.items()) {
+    out += indent;
+    if (json.is_object()) out += Json(item.key()).dump() + ": ";
+    print(out, item.value(), depth + 1);
+    out += --left > 0 ? ",\n" : "\n";
+  }
+  out += std::string(depth, ' ') + (json.is_array() ? "]" : "}");
 }
 
 template <class T, class F>
@@ -141,7 +170,9 @@ std::string to_json(const Result& r) {
         {"backward", r.cost.backward},
         {"seconds", number(r.cost.seconds)},
         {"peak_bytes", r.cost.peak_bytes}}}};
-  return out.dump(1) + "\n";
+  std::string text;
+  print(text, out, 0);
+  return text + "\n";
 }
 
 std::string to_csv(const Table& t) {
@@ -170,7 +201,9 @@ void write_result(const Result& r, const std::string& folder) {
   for (const auto& [name, a] : r.maps()) io::write_npy(path(name + ".npy"), a.shape, a.data.data());
   for (const auto& [name, t] : r.tables()) write_text(path(name + ".csv"), to_csv(t));
   for (const auto& [name, p] : r.pictures()) p.save_png(path(name + ".png"));
+  for (const auto& [name, c] : r.curves()) write_text(path(name + ".svg"), svg_file(curve_chart(c)));
   if (!r.texts().empty()) write_text(path("text.txt"), joined(r.texts()));
+  write_text(path("index.html"), to_html(r));
   write_text(path("result.json"), to_json(r));
 }
 

@@ -15,6 +15,10 @@ std::string to_json(const Result&);
 /// empty fields, control characters in texts are U+FFFD.
 std::string to_csv(const Table&);
 
+/// One self-contained page that shows all of it: charts and pictures are within, nothing is requested from outside. Of
+/// tables the first 500 rows are shown, of maps the first 48 planes, in colours whose scale stands below.
+std::string to_html(const Result&);
+
 /// Writes the folder (made if it is missing): arrays as NAME.npy, tables as NAME.csv, pictures as NAME.png, curves as
 /// NAME.svg, prose as text.txt, the page index.html, and last result.json, so that its presence says that the folder is
 /// complete. Each file appears whole or not at all. The same result gives the same bytes. Throws Error.

@@ -10,14 +10,15 @@
 
 #include "interp/result/write.h"
 #include "tests/support/files.h"
+#include "tests/support/markup.h"
 
 using namespace vitrine;
 using vitrine::test::Folder;
+using vitrine::test::hostile;
 using vitrine::test::refused;
+using vitrine::test::well_formed;
 
 namespace {
-
-const std::string hostile = "<script>alert(1)</script> \"'&amp;\n\x1b[31m \xff\xc3 \xed\xa0\x80 ]]> --> é";
 
 Result sample(const std::string& text) {
   Result r;
@@ -63,7 +64,7 @@ TEST_SUITE("interp") {
     CHECK(json["seed"] == std::numeric_limits<std::uint64_t>::max());
     CHECK(json["numbers"]["accuracy"].dump() == R"({"value":0.1,"n":600,"low":0.075,"high":0.125})");
     CHECK(json["numbers"]["unknown"].dump() == R"({"value":null,"n":0,"low":null,"high":null})");
-    CHECK(json["tables"]["classes"]["rows"][1].dump() == R"(["second",null,1099511627776.0])");
+    CHECK(json["tables"]["classes"]["rows"][1].dump() == R"(["second",null,1099511627776])");
     CHECK(json["maps"]["relevance"].dump() == R"({"file":"relevance.npy","shape":[2,1,2,3]})");
     CHECK(json["claims"][0]["holds"] == true);
     CHECK(json["claims"][2].dump() == R"({"statement":"not a number","value":null,"threshold":0.5,"holds":false})");
@@ -88,7 +89,8 @@ TEST_SUITE("interp") {
       write_result(back, folder / "b");
       for (const auto& file : std::filesystem::directory_iterator(folder / "a/deep")) {
         const std::string name = file.path().filename().string();
-        CHECK_MESSAGE(test::read(folder / ("b/" + name)) == test::read(file.path().string()), name);
+        const bool same = test::read(folder / ("b/" + name)) == test::read(file.path().string());
+        CHECK_MESSAGE(same, name);
       }
     }
   }
@@ -130,6 +132,49 @@ TEST_SUITE("interp") {
           "\"\"hi\"\"\",\"two\nlines\"\r\n1.5,plain,-0.25\r\n,\"\xef\xbf\xbd[31m\xef\xbf\xbd\n\",1e+300\r\n");
   }
 
+  TEST_CASE("result: the page and the charts are well formed and ask for nothing, whatever the texts") {
+    const Folder folder;
+    for (const std::string& text : {std::string("plain"), hostile}) {
+      write_result(sample(text), folder / "r");
+      const std::string page = test::read(folder / "r/index.html");
+      const bool same = page == to_html(sample(text));
+      CHECK(same);
+      CHECK(page.starts_with("<!DOCTYPE html>\n"));
+      CHECK(well_formed(page.substr(page.find('\n'))) == "");
+      for (const char* const never :
+           {"<script", "<img src=x", "javascript:", "src=\"http", "href=\"http", "url(", "@import", "\x1b"})
+        CHECK_MESSAGE(page.find(never) == std::string::npos, never);
+      for (const char* const chart : {"deletion.svg", "embedding.svg"}) {
+        const std::string svg = test::read(folder / (std::string("r/") + chart));
+        CHECK(well_formed(svg.substr(svg.find('\n'))) == "");
+        CHECK(svg.find("<script") == std::string::npos);
+      }
+      // What a reader must find: the verdicts, the digits, the scale, the files.
+      for (const char* const there : {"holds", "fails", "0.3333", "0.075 to 0.125", "classes.csv", "relevance.npy",
+                                      "sheet.png", "deletion.svg", "data:image/png;base64,"})
+        CHECK_MESSAGE(page.find(there) != std::string::npos, there);
+    }
+    CHECK(well_formed(to_html(Result{}).substr(15)) == "");
+  }
+
+  TEST_CASE("result: maps of every rank and size have a page") {
+    Result r;
+    r.map("rank1", {{3}, {1, -2, 3}});
+    r.map("long1", {{70000}, std::vector<float>(70000, 0.5f)});
+    r.map("wide", {{2, 9000}, std::vector<float>(18000, 1)});
+    r.map("rank5", {{2, 2, 2, 2, 3}, std::vector<float>(48, -1)});
+    r.map("many", {{100, 2, 2}, std::vector<float>(400, 0)});
+    r.map("nan", {{2, 2}, {NAN, INFINITY, NAN, -INFINITY}});
+    r.map("none", {{3, 0, 2}, {}});
+    const std::string page = to_html(r);
+    CHECK(well_formed(page.substr(15)) == "");
+    CHECK(page.find("[1,1,1]") != std::string::npos);
+    CHECK(page.find("The first 48 of 100 planes") != std::string::npos);
+    Table& t = r.table("rows", {"a"});
+    for (int k = 0; k < 501; ++k) t.add({k});
+    CHECK(to_html(r).find("The first 500 of 501 rows") != std::string::npos);
+  }
+
   TEST_CASE("result: what is no result is refused") {
     const Folder folder;
     write_result(sample("plain"), folder / "r");
@@ -145,18 +190,24 @@ TEST_SUITE("interp") {
     with("\"study\":", "\"studie\":", "lacks the key 'study'");
     with("\"study\":", "\"extra\": 1, \"study\":", "unknown key 'extra'");
     with("\"study\":", "\"study\": \"\", \"study\":", "twice");
-    with("\"n\": 600", "\"n\": -1", "whole number");
-    with("\"n\": 600", "\"n\": 1.5", "whole number");
-    with("\"value\": 0.1", "\"value\": \"0.1\"", "accuracy: value: is string");
+    with("\"n\":600", "\"n\":-1", "whole number");
+    with("\"n\":600", "\"n\":1.5", "whole number");
+    with("\"value\":0.1", "\"value\":\"0.1\"", "accuracy: value: is string");
     with("\"relevance.npy\"", "\"../relevance.npy\"", "is not 'relevance.npy'");
     with("\"sheet.png\"", "\"/etc/passwd\"", "is not 'sheet.png'");
-    with("\"width\": 5", "\"width\": 6", "5 x 4 pixels");
+    with("\"width\":5", "\"width\":6", "5 x 4 pixels");
+    with("\"accuracy\": {", "\"a/b\": {", "result.json: 'a/b' cannot be");
+    with("\"x\": [0,1,2]", "\"x\": [0,1]", "result.json: a series of the curve 'deletion'");
     with("\"mark\": \"lines\"", "\"mark\": \"pies\"", "none of lines");
-    with("\"holds\": true", "\"holds\": 1", "true or false");
+    with("\"holds\":true", "\"holds\":1", "true or false");
     for (std::size_t length : {std::size_t{0}, std::size_t{1}, good.size() / 2, good.size() - 3}) {
       test::write(path, good.substr(0, length));
       refused([&] { read_result(folder / "r"); }, "is no JSON");
     }
+    test::write(path, std::string(200000, '['));
+    refused([&] { read_result(folder / "r"); }, "is no JSON");
+    test::write(path, std::string(100000, '[') + std::string(100000, ']'));
+    refused([&] { read_result(folder / "r"); }, "schema");
     test::write(path, good);
     std::filesystem::remove(folder / "r/relevance.npy");
     refused([&] { read_result(folder / "r"); }, "relevance.npy");

@@ -78,7 +78,7 @@ Image read_image(const std::string& path, int channels) {
   return parse_image(reinterpret_cast<const std::uint8_t*>(file.data()), file.size(), channels, path);
 }
 
-void write_png(const std::string& path, const Image& image) {
+std::vector<std::uint8_t> encode_png(const Image& image) {
   std::vector<std::uint8_t> encoded;
   const auto append = [](void* context, void* data, int size) {
     auto& out = *static_cast<std::vector<std::uint8_t>*>(context);
@@ -86,7 +86,13 @@ void write_png(const std::string& path, const Image& image) {
     out.insert(out.end(), bytes, bytes + size);
   };
   if (stbi_write_png_to_func(append, &encoded, image.w, image.h, image.c, image.pixels.data(), image.w * image.c) == 0)
-    throw Error(path + ": cannot be encoded as PNG");
+    throw Error("a picture of " + std::to_string(image.w) + " x " + std::to_string(image.h) +
+                " pixels cannot be encoded as PNG");
+  return encoded;
+}
+
+void write_png(const std::string& path, const Image& image) {
+  const std::vector<std::uint8_t> encoded = encode_png(image);
   AtomicFile file(path);
   file.write(encoded.data(), encoded.size());
   file.commit();

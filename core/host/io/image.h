@@ -20,6 +20,9 @@ Image read_image(const std::string& path, int channels);
 /// Likewise from memory; `path` is for messages.
 Image parse_image(const std::uint8_t* data, std::size_t bytes, int channels, const std::string& path);
 
+/// A PNG file's bytes.
+std::vector<std::uint8_t> encode_png(const Image&);
+
 /// Writes a PNG, atomically.
 void write_png(const std::string& path, const Image&);
 
