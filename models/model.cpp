@@ -144,6 +144,7 @@ std::vector<std::int64_t> Model::array_shape(Id value, std::int64_t n) const {
   std::vector<std::int64_t> d{n};
   for (int k = 1; k < (rank != ranks.end() ? rank->second : s.pixels() == 1 ? 2 : 4); ++k)
     d.push_back(s.d[static_cast<std::size_t>(k)]);
+  if (preparation.nhwc && d.size() == 4) d = {n, s.h(), s.w(), s.c()};
   return d;
 }
 

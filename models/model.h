@@ -53,7 +53,7 @@ class Model {
   /// Whether the main output is dense: has more than one place.
   bool dense() const noexcept { return graph_.shape(graph_.output).pixels() != 1; }
   /// Dimensions of an array of `n` images of an input or output, as the file that the network came from has it: (N,K)
-  /// for one place and (N,C,H,W) for more, unless `ranks` says otherwise.
+  /// for one place and (N,C,H,W) for more, or (N,H,W,C) where the preparation says nhwc, unless `ranks` says otherwise.
   std::vector<std::int64_t> array_shape(Id value, std::int64_t n) const;
   /// The value that explanations start from: the main output, or what a final softmax (or its logarithm) reads.
   Id logits() const noexcept;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "interp/predict/explain.h"
+#include "models/data/inputs.h"
 
 namespace vitrine::tools {
 
@@ -26,20 +27,14 @@ void add_lists(CLI::App&, int& status);  ///< methods, rules, models, layers
 /// Raised by Ctrl-C: long work looks at it and stops at the next good place.
 extern std::atomic<bool> stop_requested;
 
-/// Inputs as the network takes them, with a name each for people.
-struct Inputs {
-  Images images;
-  std::vector<std::string> names;
-  std::vector<std::int64_t> file_shape;  ///< of the .npy; empty where pictures were read
-  bool nhwc = false;                     ///< the .npy was (N,H,W,C)
-};
-/// Images between the orders (N,C,H,W) and (N,H,W,C); `s` is one image as (1,C,H,W).
-std::vector<float> moved(const std::vector<float>& from, std::int64_t images, const Shape& s, bool to_nchw);
-/// X is a .npy (N,C,H,W) float32 as the network takes it; a .png or .jpg, which is resized and prepared as the model
-/// says; or a folder of such pictures.
-Inputs read_inputs(const Model&, const std::string& path);
-/// The pixels in [0,1] that a prepared image stands for, for showing.
-std::vector<float> unprepared(const Model&, const TensorView& image);
+using data::Inputs;
+using data::moved;
+using data::read_images;
+using data::read_inputs;
+using data::unprepared;
+/// What --input takes, for its help.
+inline constexpr const char* input_help =
+    "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures; NAME=X.npy gives another input";
 
 /// Where a command runs its network: options --threads and --device of every command that does.
 struct EngineOptions {

@@ -107,9 +107,9 @@ int run(const Options& o) {
   }
   if (o.methods.size() > 1 && (!o.output.empty() || !o.ledger.empty()))
     throw Error("--output and --ledger take one method; several are for pictures", Error::usage);
-  const Inputs in = read_inputs(model, o.input);
+  const Inputs in = read_images(model, o.input);
   if (o.baseline.ends_with(".npy"))
-    request.baseline_images = read_inputs(model, o.baseline).images;
+    request.baseline_images = read_images(model, o.baseline).images;
   else
     request.baseline = o.baseline;
 
@@ -188,51 +188,6 @@ void add_explain(CLI::App& app, int& status) {
   c->add_option("--ledger", o->ledger, "what each op did to the relevance, as JSON; - prints a table");
   o->engine.add_to(*c);
   c->callback([o, &status] { status = run(*o); });
-}
-
-void add_predict(CLI::App& app, int& status) {
-  struct PredictOptions {
-    std::string file, input, output;
-    EngineOptions engine;
-  };
-  auto* const c = app.add_subcommand("predict", "outputs of a network for images");
-  auto o = std::make_shared<PredictOptions>();
-  c->add_option("FILE", o->file, "model file")->required();
-  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")
-      ->required();
-  c->add_option("--output", o->output, "outputs (N,K) as .npy; without it, the best classes are printed");
-  o->engine.add_to(*c);
-  c->callback([o, &status] {
-    const Model model = Model::load(o->file);
-    const Inputs in = read_inputs(model, o->input);
-    const std::vector<real> y = predict(model, o->engine.open(), in.images);
-    const std::int64_t n = in.images.shape.n(), k = model.classes();
-    if (!o->output.empty()) io::write_npy(o->output, {n, k}, y.data());
-    status = 0;
-    if (!o->output.empty()) return;
-    const bool ends_in_softmax =
-        matches("softmax", model.graph().nodes[model.graph().values[model.graph().output].producer].op->name());
-    for (std::int64_t i = 0; i < n; ++i) {
-      // Probabilities: as they are where the network ends in a softmax; else of the logits, or of their logarithms,
-      // whose softmax they are.
-      std::vector<double> p(y.begin() + i * k, y.begin() + (i + 1) * k);
-      if (!ends_in_softmax) {
-        const double top = *std::max_element(p.begin(), p.end());
-        double total = 0;
-        for (double& v : p) total += v = std::exp(v - top);
-        for (double& v : p) v /= total;
-      }
-      std::vector<int> order(static_cast<std::size_t>(k));
-      for (int j = 0; j < k; ++j) order[static_cast<std::size_t>(j)] = j;
-      const auto best = order.begin() + std::min<std::int64_t>(3, k);
-      std::partial_sort(order.begin(), best, order.end(),
-                        [&](int a, int b) { return p[static_cast<std::size_t>(a)] > p[static_cast<std::size_t>(b)]; });
-      std::printf("%s", in.names[static_cast<std::size_t>(i)].c_str());
-      for (auto j = order.begin(); j != best; ++j)
-        std::printf("  %s %.4f", model.class_name(*j).c_str(), p[static_cast<std::size_t>(*j)]);
-      std::printf("\n");
-    }
-  });
 }
 
 }  // namespace vitrine::tools

@@ -12,7 +12,8 @@ namespace vitrine::tools {
 namespace {
 
 struct Options {
-  std::string in, out, architecture, map, image, mean, std, order, classes;
+  std::string in, out, architecture, map, mean, std, order, classes, input_name, output_name;
+  std::vector<std::string> images;
   double scale = 1;
   int resize = -1;
 };
@@ -64,18 +65,36 @@ void refuse_pickle(const std::string& path) {
               Error::usage);
 }
 
+// What --input says of the main input (C,H,W) and of others (NAME=C,H,W), and which are the main ones.
+onnx::ImportOptions import_options(const Options& o) {
+  onnx::ImportOptions options;
+  options.input = o.input_name;
+  options.output = o.output_name;
+  for (const std::string& text : o.images) {
+    const std::size_t equals = text.rfind('=');
+    const Shape shape = image_shape(text.substr(equals == std::string::npos ? 0 : equals + 1));
+    if (equals == std::string::npos)
+      options.image = shape;
+    else
+      options.images[text.substr(0, equals)] = shape;
+  }
+  if (!o.in.ends_with(".onnx") && !options.images.empty())
+    throw Error("--input NAME=C,H,W: is for the inputs of an .onnx file", Error::usage);
+  return options;
+}
+
 int run(const Options& o) {
   if (!o.out.ends_with(".safetensors"))
     throw Error("--out " + o.out + ": expected a name that ends in .safetensors", Error::usage);
   refuse_pickle(o.in);
-  std::optional<Shape> image;
-  if (!o.image.empty()) image = image_shape(o.image);
+  const onnx::ImportOptions options = import_options(o);
+  const std::optional<Shape>& image = options.image;
   Model model;
   if (o.in.ends_with(".onnx")) {
     if (!o.architecture.empty() || !o.map.empty())
       throw Error("--model and --map are for .safetensors state dicts: an .onnx file says itself what network it is",
                   Error::usage);
-    model = onnx::import_file(o.in, {image});
+    model = onnx::import_file(o.in, options);
   } else if (!o.architecture.empty()) {
     StateDictOptions s{o.architecture, image, {}};
     if (!o.map.empty()) s.names = read_name_map(o.map);
@@ -84,6 +103,10 @@ int run(const Options& o) {
     model = Model::load(o.in);  // to change what travels with it; a state dict says itself that --model is needed
   } else {
     throw Error(o.in + ": expected an .onnx file, or a .safetensors state dict with --model", Error::usage);
+  }
+  if (!o.in.ends_with(".onnx")) {
+    if (!o.input_name.empty()) model.select_input(o.input_name);
+    if (!o.output_name.empty()) model.select_output(o.output_name);
   }
   InputPreparation& p = model.preparation;
   const auto channels = static_cast<std::size_t>(model.image_shape().c());
@@ -107,6 +130,8 @@ int run(const Options& o) {
                   std::to_string(model.classes()));
   }
   model.save(o.out);
+  for (const auto& [key, value] : model.notes)
+    if (key == "left out") std::printf("left out: %s\n", value.c_str());
   std::printf("%s: %zu ops, %lld parameters, input %s, %d classes; written to %s\n", model.architecture.c_str(),
               model.graph().nodes.size(), static_cast<long long>(model.parameter_count()),
               text(model.image_shape()).c_str(), model.classes(), o.out.c_str());
@@ -122,8 +147,13 @@ void add_import(CLI::App& app, int& status) {
   c->add_option("--out", o->out, "model file to write, FILE.safetensors")->required();
   c->add_option("--model", o->architecture, "architecture of a state dict (vitrine models lists them)");
   c->add_option("--map", o->map, "JSON object: beginnings of the state dict's names, and what stands for them here");
-  c->add_option("--input", o->image,
-                "C,H,W of an image, where the file leaves them open or the architecture's usual ones are not meant");
+  c->add_option("--input", o->images,
+                "C,H,W of an image, where the file leaves them open or the architecture's usual ones are not meant; "
+                "NAME=C,H,W for another input of several")
+      ->allow_extra_args(false);
+  c->add_option("--input-name", o->input_name, "of several inputs, the one that is explained; else the first");
+  c->add_option("--output-name", o->output_name,
+                "of several outputs, the one that is meant by default; else the first");
   c->add_option("--scale", o->scale, "what a white pixel is to the network before --mean and --std: 1 or 255")
       ->capture_default_str();
   c->add_option("--mean", o->mean, "taken from pixels: one number, or one a channel in the network's order");

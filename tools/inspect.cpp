@@ -71,10 +71,36 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
                 text(g.shape(order[k])).c_str());
 }
 
+// "(N,3,6,5)": what an array of an input or output looks like.
+std::string array_text(const Model& model, Id v) {
+  std::string s = "(N";
+  const std::vector<std::int64_t> shape = model.array_shape(v, 1);
+  for (std::size_t k = 1; k < shape.size(); ++k) s += "," + std::to_string(shape[k]);
+  return s + ")";
+}
+
+// Inputs and outputs where there is more to say than the first line does.
+void print_ends(const Model& model) {
+  const Graph& g = model.graph();
+  const auto print = [&](const char* what, std::span<const Id> ends, Id main) {
+    for (const Id v : ends) {
+      std::string name = g.values[v].name;
+      for (const auto& [alias, node] : model.aliases)
+        if (node == g.values[v].name) name += " = " + alias;
+      std::printf("  %s %s %s%s\n", what, name.c_str(), array_text(model, v).c_str(),
+                  v == main && ends.size() > 1 ? ", the main one" : "");
+    }
+  };
+  if (g.inputs.size() > 1) print("input", g.inputs, g.input);
+  if (g.outputs.size() > 1 || model.dense() || model.ranks.contains(g.values[g.output].name))
+    print("output", g.outputs, g.output);
+}
+
 void print_graph(const Model& model) {
   const Graph& g = model.graph();
   std::printf("%s: %zu ops, %lld parameters, input %s, %d classes\n", model.architecture.c_str(), g.nodes.size(),
               static_cast<long long>(model.parameter_count()), text(model.image_shape()).c_str(), model.classes());
+  print_ends(model);
   for (const auto& [key, value] : model.notes) std::printf("  %s: %s\n", key.c_str(), value.c_str());
   std::printf("%-20s %-18s %-10s %-20s %12s  %s\n", "node", "op", "class", "output", "parameters", "reads");
   for (const Node& node : g.nodes) {

@@ -67,7 +67,7 @@ int run(const Options& o) {
     }
   }
   if (!o.input.empty()) {
-    const Inputs in = read_inputs(model, o.input);
+    const Inputs in = read_images(model, o.input);
     const std::vector<real> scores = predict(model, engine, in.images);
     const auto classes = static_cast<std::size_t>(model.classes());
     nlohmann::ordered_json images = nlohmann::ordered_json::array();

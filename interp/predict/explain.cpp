@@ -168,12 +168,15 @@ Predictor::Predictor(const Model& model, const Engine& engine, Id value, std::si
 
 Predictor::~Predictor() = default;
 
-std::vector<real> Predictor::predict(const Images& x) {
+std::vector<real> Predictor::predict(const Images& x, const Given& given) {
   check_images(model_, x);
+  given.check_images(model_, x.shape.n());
   const std::int32_t batch = session_->plan().request.batch;
   std::vector<real> out;
   for (std::int32_t first = 0; first < x.shape.n(); first += batch) {
-    session_->forward(x.view().images(first, std::min(batch, x.shape.n() - first)));
+    const std::int32_t count = std::min(batch, x.shape.n() - first);
+    given.give(*session_, first, count);
+    session_->forward(x.view().images(first, count));
     const HostTensor y = session_->download(session_->run().value(value_));
     out.insert(out.end(), y.data, y.data + y.size());
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "interp/predict/rule_table.h"
+#include "models/given.h"
 
 namespace vitrine {
 
@@ -72,9 +73,9 @@ class Predictor {
   Predictor(const Model&, const Engine&, Id value, std::size_t memory_budget, bool prepare = true);
   ~Predictor();
   Predictor(const Predictor&) = delete;
-  /// The output (or the value) for all images, one row an image, (N,K). Throws an Error if they do not fit the model or
-  /// are not finite.
-  std::vector<real> predict(const Images&);
+  /// The output (or the value) for all images, one row per image. `given`: of a network with several inputs, the values
+  /// of the others. Throws an Error if they do not fit the model or are not finite.
+  std::vector<real> predict(const Images&, const Given& given = {});
 
  private:
   const Model& model_;

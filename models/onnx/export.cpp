@@ -39,22 +39,22 @@ class Exporter {
     property->set_value(model_baggage_to_json(model));
     for (const Value& v : g_.values)
       if (v.kind != ValueKind::input) taken_.insert(v.name);
-    input_ = fresh("input");
+    // Several inputs have their own names; one alone was always called so.
+    if (g_.inputs.size() == 1) {
+      inputs_[g_.input] = fresh("input");
+    } else {
+      for (const Id v : g_.inputs) taken_.insert(inputs_[v] = g_.values[v].name);
+    }
   }
 
   std::string run() {
-    const Shape image = model_.image_shape();
-    if (model_.preparation.nhwc) {
-      const std::string images = fresh("images");
-      describe(out_->add_input(), images, {image.h(), image.w(), image.c()});
-      set(add("Transpose", input_, {images}, input_), "perm", Ints{0, 3, 1, 2});
-    } else {
-      describe(out_->add_input(), input_, {image.c(), image.h(), image.w()});
-    }
-    rank_[g_.input] = 4;
+    write_input(g_.input);
+    for (const Id v : g_.inputs)
+      if (v != g_.input) write_input(v);
     for (const Node& node : g_.nodes) write(node);
-    const std::string output = as_rank(g_.output, 2);
-    describe(out_->add_output(), output, {g_.shape(g_.output).c()});
+    write_output(g_.output);
+    for (const Id v : g_.outputs)
+      if (v != g_.output) write_output(v);
     for (const Value& v : g_.values)
       if (v.kind == ValueKind::parameter && !spread_.contains(v.name)) {
         Ints dims;
@@ -68,6 +68,37 @@ class Exporter {
   }
 
  private:
+  void write_input(Id v) {
+    const Shape& s = g_.shape(v);
+    std::string name = inputs_.at(v);
+    if (model_.preparation.nhwc) {
+      const std::string images = g_.inputs.size() == 1 ? fresh("images") : name;
+      name = g_.inputs.size() == 1 ? name : inputs_[v] = fresh(name + ".nchw");
+      describe(out_->add_input(), images, {s.h(), s.w(), s.c()});
+      set(add("Transpose", name, {images}, name), "perm", Ints{0, 3, 1, 2});
+    } else {
+      describe(out_->add_input(), name, {s.c(), s.h(), s.w()});
+    }
+    rank_[v] = 4;
+  }
+
+  // In the dimensions and the order that its arrays have.
+  void write_output(Id v) {
+    Ints dims = model_.array_shape(v, 1);  // the batch is not among them
+    dims.erase(dims.begin());
+    if (dims.size() == 1) return describe(out_->add_output(), as_rank(v, 2), dims);
+    const std::string maps = as_rank(v, 4), name = name_of(v);
+    if (dims.size() == 3 && !model_.preparation.nhwc) return describe(out_->add_output(), maps, dims);
+    if (dims.size() == 3) {
+      const std::string turned = step("Transpose", name + ".nhwc", {maps});
+      set(last(), "perm", Ints{0, 2, 3, 1});
+      return describe(out_->add_output(), turned, dims);
+    }
+    Ints shape = dims;
+    shape.insert(shape.begin(), dims.empty() ? -1 : 0);
+    describe(out_->add_output(), step("Reshape", name + ".array", {maps, whole(name + ".array.shape", shape)}), dims);
+  }
+
   static void describe(pb::ValueInfoProto* info, const std::string& name, const Ints& dims) {
     info->set_name(name);
     auto* tensor = info->mutable_type()->mutable_tensor_type();
@@ -82,7 +113,10 @@ class Exporter {
     return name;
   }
 
-  std::string name_of(Id v) const { return v == g_.input ? input_ : g_.values[v].name; }
+  std::string name_of(Id v) const {
+    const auto input = inputs_.find(v);
+    return input != inputs_.end() ? input->second : g_.values[v].name;
+  }
 
   pb::NodeProto& add(const std::string& op, const std::string& name, const std::vector<std::string>& in,
                      const std::string& out) {
@@ -424,7 +458,7 @@ class Exporter {
   const Graph& g_;
   pb::ModelProto proto_;
   pb::GraphProto* out_ = nullptr;
-  std::string input_;
+  std::map<Id, std::string> inputs_;  // their names
   std::set<std::string> taken_;
   std::map<Id, int> rank_;                                    // of values as ONNX has them
   std::map<Id, std::string> other_rank_;                      // their names in the other rank

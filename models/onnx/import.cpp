@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/host/io/file.h"
+#include "layers/view.h"
 
 namespace vitrine::onnx {
 namespace {
@@ -73,37 +74,53 @@ Importer::Importer(const pb::ModelProto& model, std::string path, std::string fo
   if (!is_text(graph_.name())) fail("has a name that is no text (UTF-8)");
   allowance_ += 4 * static_cast<std::int64_t>(model_.ByteSizeLong());
   read_initializers();
+  find_inputs();
   read_nodes();
 }
 
 Model Importer::run() {
-  const pb::ValueInfoProto& input = the_input();
-  const std::string output = the_output();
-  recognise_activations(nodes_, scalars_, {output});
-  count_readers(output);
+  const pb::ValueInfoProto& input = main_input();
+  const std::vector<std::string> outputs = find_outputs();
+  recognise_activations(nodes_, scalars_, {outputs.begin(), outputs.end()});
+  count_readers(outputs);
   // A graph whose first act is to bring NHWC into NCHW is an NCHW network.
-  const bool nhwc = starts_with_transpose(input.name());
-  const Shape image = image_of(input, nhwc), network = nhwc ? Shape{1, image.w(), image.c(), image.h()} : image;
+  nhwc_ = starts_with_transpose(input.name());
 
-  Model model(architecture(), network, [&](GraphBuilder& g, Id x) {
+  std::string output;
+  Model model(architecture(), [&](GraphBuilder& g) {
     builder_ = &g;
-    tensors_[input.name()] = {x, dims_of(network, rank_)};
-    if (nhwc) tensors_[nodes_[0].out[0]] = tensors_[input.name()];
-    for (std::size_t i = nhwc ? 1 : 0; i < nodes_.size(); ++i) convert(i);
+    declare_inputs(g, input, nhwc_);
+    if (nhwc_) tensors_[nodes_[0].out[0]] = tensors_[input.name()];
+    for (std::size_t i = nhwc_ ? 1 : 0; i < nodes_.size() && g.ok(); ++i) convert(i);
     if (!problems_.empty()) {
       std::string all;
       for (const std::string& p : problems_) all += (all.empty() ? "" : "; ") + p;
       fail("cannot be imported: " + all);
     }
-    if (!tensors_.contains(output)) fail("has an output '" + output + "' that does not depend on its input");
-    Id out = tensors_.at(output).id;
-    const Shape s = g.shape(out);
-    if (g.ok() && s.pixels() != 1)
-      fail("has an output of shape (N," + vitrine::text(s).substr(3) + ", expected a vector of classes");
-    if (g.ok() && out == x) fail("has an output that is its input");
-    return out;
+    if (g.ok()) output = declare_outputs(g, outputs);
+    if (!g.ok()) fail(sentence(g.failure()));
   });
-  // Weights, now that every parameter has its place.
+  model.select_input(inputs_.size() > 1 ? input.name() : "input");
+  model.select_output(output);
+  model.ranks = ranks_;
+  fill_parameters(model);
+  model.preparation.nhwc = nhwc_;
+  for (const auto& [tensor, node] : aliases_)
+    if (tensor != node && model.graph().find(node.c_str()) != no_id && model.graph().find(tensor.c_str()) == no_id)
+      model.aliases.emplace_back(tensor, node);
+  for (const auto& property : model_.metadata_props())
+    if (property.key() == "vitrine") model_baggage_from_json(model, property.value(), path_);
+  if (!left_out_.empty()) {
+    std::string all;
+    for (const std::string& what : left_out_) all += (all.empty() ? "" : "; ") + what;
+    std::erase_if(model.notes, [](const auto& note) { return note.first == "left out"; });
+    model.notes.emplace_back("left out", all);
+  }
+  return model;
+}
+
+// Weights, now that every parameter has its place.
+void Importer::fill_parameters(Model& model) const {
   for (const Value& v : model.graph().values) {
     if (v.kind != ValueKind::parameter) continue;
     const std::vector<float>& w = weights_.at(v.name);
@@ -116,13 +133,6 @@ Model Importer::run() {
       model.parameters[static_cast<std::size_t>(v.offset) + k] = static_cast<real>(w[k]);
     }
   }
-  model.preparation.nhwc = nhwc;
-  for (const auto& [tensor, node] : aliases_)
-    if (tensor != node && model.graph().find(node.c_str()) != no_id && model.graph().find(tensor.c_str()) == no_id)
-      model.aliases.emplace_back(tensor, node);
-  for (const auto& property : model_.metadata_props())
-    if (property.key() == "vitrine") model_baggage_from_json(model, property.value(), path_);
-  return model;
 }
 
 void Importer::spend(std::int64_t elements) {
@@ -166,7 +176,9 @@ void Importer::read_nodes() {
     if (!is_text(node.name) || !is_text(node.op)) fail("has a node whose name is no text (UTF-8)");
     // Values of a network share one set of names: its input and the parameters, called NODE.weight and so on, have
     // theirs.
-    const auto reserved = [](const std::string& name) {
+    const auto reserved = [&](const std::string& name) {
+      for (const pb::ValueInfoProto* in : inputs_)
+        if (inputs_.size() > 1 && (in->name() == name || in->name().starts_with(name + "."))) return true;
       return name == "input" || name.ends_with(".weight") || name.ends_with(".bias") ||
              name.ends_with(".running_mean") || name.ends_with(".running_var");
     };
@@ -213,61 +225,217 @@ void Importer::read_constant(const Node& node) {
   constants_[node.out[0]] = std::move(c);
 }
 
-const pb::ValueInfoProto& Importer::the_input() const {
-  const pb::ValueInfoProto* found = nullptr;
-  for (const auto& in : graph_.input()) {
-    if (initializers_.contains(in.name())) continue;  // old files list weights as inputs
-    if (found != nullptr) fail("has several inputs ('" + found->name() + "', '" + in.name() + "'), expected one");
-    found = &in;
+namespace {
+
+std::string quoted(const std::vector<std::string>& names) {
+  std::string s;
+  for (const std::string& name : names) s += (s.empty() ? "'" : ", '") + name + "'";
+  return s;
+}
+
+// Whether a tensor is said to hold floats; one that says nothing may.
+bool holds_floats(const pb::ValueInfoProto& info) {
+  switch (info.type().tensor_type().elem_type()) {
+    case pb::TensorProto::UNDEFINED:
+    case pb::TensorProto::FLOAT:
+    case pb::TensorProto::FLOAT16:
+    case pb::TensorProto::DOUBLE:
+    case pb::TensorProto::BFLOAT16:
+      return true;
+    default:
+      return false;
   }
-  if (found == nullptr) fail("has no input");
-  return *found;
 }
 
-std::string Importer::the_output() const {
-  if (graph_.output_size() == 0) fail("has no output");
-  return graph_.output(0).name();
+}  // namespace
+
+void Importer::find_inputs() {
+  std::set<std::string> read;
+  for (const pb::NodeProto& node : graph_.node()) read.insert(node.input().begin(), node.input().end());
+  std::vector<std::string> unread;
+  const pb::ValueInfoProto* first = nullptr;
+  for (const auto& in : graph_.input()) {
+    if (initializers_.contains(in.name())) continue;
+    if (!is_text(in.name())) fail("has an input whose name is no text (UTF-8)");
+    if (first == nullptr) first = &in;
+    for (const pb::ValueInfoProto* other : inputs_)
+      if (other->name() == in.name()) fail("has two inputs called '" + in.name() + "'");
+    if (read.contains(in.name()))
+      inputs_.push_back(&in);
+    else
+      unread.push_back(in.name());
+  }
+  if (first == nullptr) fail("has no input");
+  if (inputs_.size() > max_inputs)
+    fail("has " + std::to_string(inputs_.size()) + " inputs, expected at most " + std::to_string(max_inputs));
+  if (inputs_.empty()) {
+    inputs_ = {first};
+  } else {
+    for (const std::string& name : unread) left_out_.push_back("input '" + name + "' (no node reads it)");
+  }
 }
 
-Shape Importer::image_of(const pb::ValueInfoProto& input, bool nhwc) {
+const pb::ValueInfoProto& Importer::main_input() const {
+  if (options_.input.empty()) return *inputs_[0];
+  std::vector<std::string> names;
+  for (const pb::ValueInfoProto* in : inputs_) {
+    if (in->name() == options_.input) return *in;
+    names.push_back(in->name());
+  }
+  throw Error(path_ + ": has no input '" + options_.input + "': its inputs are " + quoted(names), Error::usage);
+}
+
+std::vector<std::string> Importer::find_outputs() {
+  std::vector<std::string> names, whole;
+  for (const auto& out : graph_.output()) {
+    if (!is_text(out.name())) fail("has an output whose name is no text (UTF-8)");
+    (holds_floats(out) ? names : whole).push_back(out.name());
+  }
+  if (names.empty() && whole.empty()) fail("has no output");
+  if (names.size() > max_outputs)
+    fail("has " + std::to_string(names.size()) + " outputs, expected at most " + std::to_string(max_outputs));
+  const auto is = [&](const std::vector<std::string>& list) {
+    return std::find(list.begin(), list.end(), options_.output) != list.end();
+  };
+  if (!options_.output.empty() && !is(names) && !is(whole))
+    throw Error(path_ + ": has no output '" + options_.output + "': its outputs are " + quoted(names) +
+                    (names.empty() || whole.empty() ? "" : ", ") + quoted(whole),
+                Error::usage);
+  if (names.empty() || is(whole))
+    fail("has an output " + quoted(names.empty() ? whole : std::vector{options_.output}) +
+         " of whole numbers or truth values, which have no gradient: expected floats");
+  for (const std::string& name : whole) left_out_.push_back("output '" + name + "' (holds no floats)");
+  skip_nodes_of(whole, names);
+  return names;
+}
+
+void Importer::skip_nodes_of(const std::vector<std::string>& left_out, const std::vector<std::string>& kept) {
+  if (left_out.empty()) return;
+  std::set<std::string> dropped(left_out.begin(), left_out.end()), wanted(kept.begin(), kept.end());
+  std::set<std::string> skipped;
+  for (std::size_t i = nodes_.size(); i-- > 0;) {
+    const Node& node = nodes_[i];
+    const auto makes = [&](const std::set<std::string>& tensors) {
+      return std::any_of(node.out.begin(), node.out.end(), [&](const auto& out) { return tensors.contains(out); });
+    };
+    if (makes(wanted))
+      wanted.insert(node.in.begin(), node.in.end());
+    else if (makes(dropped))
+      dropped.insert(node.in.begin(), node.in.end()), skipped.insert(node.out[0]);
+  }
+  std::erase_if(nodes_, [&](const Node& node) { return skipped.contains(node.out[0]); });
+}
+
+void Importer::declare_inputs(GraphBuilder& g, const pb::ValueInfoProto& main, bool nhwc) {
+  for (const pb::ValueInfoProto* in : inputs_) {
+    const bool turned = nhwc && (in == &main || in->type().tensor_type().shape().dim_size() == 4);
+    const Shape image = image_of(*in, in == &main, turned),
+                network = turned ? Shape{1, image.w(), image.c(), image.h()} : image;
+    const Id x = g.input(network, inputs_.size() > 1 ? in->name().c_str() : nullptr);
+    // The graph's first node turns the main input; what turns the others comes where they are read.
+    (turned && in != &main ? as_nchw_ : tensors_)[in->name()] = {x, dims_of(network, rank_)};
+  }
+}
+
+std::string Importer::why_no_output(const GraphBuilder& g, const std::string& name) const {
+  const auto t = tensors_.find(name);
+  if (t == tensors_.end()) return "does not depend on its input";
+  if (g.values()[t->second.id].kind == ValueKind::input) return "is its input";
+  if (t->second.dims.size() > 3)
+    return "has " + std::to_string(t->second.dims.size() + 1) + " dimensions, expected 1 to 4";
+  return "";
+}
+
+std::string Importer::declare_outputs(GraphBuilder& g, const std::vector<std::string>& names) {
+  std::string main;
+  std::map<Id, std::string> taken;
+  for (const std::string& name : names) {
+    const std::string why = why_no_output(g, name);
+    if (!why.empty() && (names.size() == 1 || name == options_.output))
+      fail("has an output '" + name + "' that " + why);
+    if (!why.empty()) {
+      left_out_.push_back("output '" + name + "' (" + why + ")");
+      continue;
+    }
+    Tensor t = tensors_.at(name);
+    if (nhwc_ && t.dims.size() == 3 && g.shape(t.id).pixels() != 1 && !turned_.contains(name)) {
+      // Arrays of an NHWC network are turned, so what stands in the file's order is turned here.
+      const std::string turn = fresh(name + ".nchw");
+      t.id = transpose(g, t.id, 3, 1, 2, turn.c_str());
+      if (!g.ok()) return "";
+      aliases_[name] = turn;
+    }
+    if (const auto same = taken.find(t.id); same != taken.end()) {
+      left_out_.push_back("output '" + name + "' (the same as '" + same->second + "')");
+      if (name == options_.output) main = g.values()[t.id].name;
+      continue;
+    }
+    taken[t.id] = name;
+    g.output(t.id);
+    const Value& v = g.values()[t.id];
+    if (t.dims.empty() || (v.shape.pixels() != 1 && t.dims.size() != 3))
+      ranks_[v.name] = static_cast<int>(t.dims.size()) + 1;
+    if (taken.size() == 1 && main.empty()) main = v.name;
+    if (name == options_.output) main = v.name;
+  }
+  if (taken.empty()) fail("has no output that depends on its inputs: its outputs are " + quoted(names));
+  return main;
+}
+
+std::int64_t Importer::given_size(const pb::ValueInfoProto& input, bool main, bool nhwc, std::size_t dimension) const {
+  Shape given{0, 0, 0, 0};
+  if (const auto named = options_.images.find(input.name()); named != options_.images.end())
+    given = named->second;
+  else if (main && options_.image)
+    given = *options_.image;
+  if (nhwc) given = Shape{1, given.h(), given.w(), given.c()};
+  return given.d[dimension];
+}
+
+Shape Importer::image_of(const pb::ValueInfoProto& input, bool main, bool nhwc) {
+  const std::string an_input = inputs_.size() > 1 ? "an input '" + input.name() + "'" : "an input";
   if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape())
     fail("has an input '" + input.name() + "' without a shape");
   const auto& shape = input.type().tensor_type().shape();
   if (shape.dim_size() < 2 || shape.dim_size() > 4)
-    fail("has an input of " + std::to_string(shape.dim_size()) + " dimensions, expected 2 to 4 with the batch first");
+    fail("has " + an_input + " of " + std::to_string(shape.dim_size()) +
+         " dimensions, expected 2 to 4 with the batch first");
   rank_ = static_cast<std::size_t>(shape.dim_size()) - 1;
-  if (shape.dim(0).has_dim_value() && shape.dim(0).dim_value() > 0) fixed_batch_ = shape.dim(0).dim_value();
+  if (const std::int64_t batch = shape.dim(0).has_dim_value() ? shape.dim(0).dim_value() : 0; batch > 0) {
+    if (fixed_batch_ > 0 && fixed_batch_ != batch)
+      fail("has " + an_input + " with a batch of " + std::to_string(batch) + ", but another with one of " +
+           std::to_string(fixed_batch_));
+    fixed_batch_ = batch;
+  }
   if (nhwc && rank_ != 3)
-    fail("has an input of " + std::to_string(rank_ + 1) +
+    fail("has " + an_input + " of " + std::to_string(rank_ + 1) +
          " dimensions, which its first node transposes as if they were 4");
-  Shape s, wanted{0, 0, 0, 0};
-  if (options_.image)
-    wanted = nhwc ? Shape{1, options_.image->h(), options_.image->w(), options_.image->c()} : *options_.image;
+  Shape s;
   for (int k = 1; k < shape.dim_size(); ++k) {
     const std::int64_t fixed =
         shape.dim(k).has_dim_value() && shape.dim(k).dim_value() > 0 ? shape.dim(k).dim_value() : 0;
-    const std::int64_t given = wanted.d[static_cast<std::size_t>(k)];
+    const std::int64_t given = given_size(input, main, nhwc, static_cast<std::size_t>(k));
     if (fixed > 0 && given > 0 && fixed != given)
-      fail("has an input of size " + std::to_string(fixed) + " in dimension " + std::to_string(k) + ", but " +
+      fail("has " + an_input + " of size " + std::to_string(fixed) + " in dimension " + std::to_string(k) + ", but " +
            std::to_string(given) + " was given");
     const std::int64_t d = fixed > 0 ? fixed : given;
     if (d < 1)
-      fail("has an input whose dimension " + std::to_string(k) +
-           " is dynamic: give its size (vitrine import --input C,H,W)");
+      fail("has " + an_input + " whose dimension " + std::to_string(k) +
+           " is dynamic: give its size (vitrine import --input " + (main ? "" : input.name() + "=") + "C,H,W)");
     if (d > (1 << 20))
-      fail("has an input of size " + std::to_string(d) + " in dimension " + std::to_string(k) +
+      fail("has " + an_input + " of size " + std::to_string(d) + " in dimension " + std::to_string(k) +
            ", expected at most 1048576");
     s.d[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(d);
   }
-  if (is_huge(s)) fail("has an input of shape " + vitrine::text(s) + ", which is too large");
+  if (is_huge(s)) fail("has " + an_input + " of shape " + vitrine::text(s) + ", which is too large");
   return s;
 }
 
-void Importer::count_readers(const std::string& output) {
+void Importer::count_readers(const std::vector<std::string>& outputs) {
   for (std::size_t i = 0; i < nodes_.size(); ++i)
     for (const std::string& in : nodes_[i].in)
       if (!in.empty()) readers_[in].push_back(i);
-  ++extra_[output];
+  for (const std::string& output : outputs) ++extra_[output];
 }
 
 bool Importer::starts_with_transpose(const std::string& input) const {
@@ -306,6 +474,11 @@ Dims Importer::list(const Node& node, const char* attribute, std::size_t input) 
 
 const Tensor& Importer::viewed(const Node& node, std::size_t k) {
   if (!node.has(k)) throw Unsupported("lacks an input");
+  if (const auto in = as_nchw_.find(node.in[k]); in != as_nchw_.end() && !tensors_.contains(node.in[k])) {
+    const Id turned = transpose(*builder_, in->second.id, 2, 3, 1, fresh(node.in[k] + ".nhwc").c_str());
+    if (!builder_->ok()) fail(sentence(builder_->failure()));
+    tensors_[node.in[k]] = {turned, dims_of(builder_->shape(turned), 3)};
+  }
   const auto t = tensors_.find(node.in[k]);
   if (t != tensors_.end()) return t->second;
   throw Unsupported("reads '" + node.in[k] + "' where a tensor of the network is expected");
@@ -313,9 +486,22 @@ const Tensor& Importer::viewed(const Node& node, std::size_t k) {
 
 const Tensor& Importer::tensor(const Node& node, std::size_t k) {
   const Tensor& t = viewed(node, k);
-  if (t.dims.size() > 3)
+  if (t.dims.empty() || t.dims.size() > 3)
     throw Unsupported("reads a tensor of " + std::to_string(t.dims.size() + 1) + " dimensions, expected 2 to 4");
   return t;
+}
+
+std::string Importer::fresh(std::string name) const {
+  const auto taken = [&](const Value& v) { return v.name == name; };
+  while (std::any_of(builder_->values().begin(), builder_->values().end(), taken) ||
+         std::any_of(nodes_.begin(), nodes_.end(), [&](const Node& node) { return node.name == name; }))
+    name += "_";
+  return name;
+}
+
+const Tensor& Importer::elements(const Node& node, std::size_t k) {
+  const Tensor& t = viewed(node, k);
+  return t.dims.empty() ? t : tensor(node, k);
 }
 
 void Importer::set(const Node& node, Id id, std::size_t rank) {

@@ -243,7 +243,7 @@ void Importer::lrn(const Node& node) {
 }
 
 void Importer::activation(const Node& node) {
-  const Tensor x = tensor(node, 0);
+  const Tensor x = elements(node, 0);
   GraphBuilder& g = *builder_;
   const char* const name = node.name.c_str();
   const std::string& op = node.op;

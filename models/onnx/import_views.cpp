@@ -74,10 +74,9 @@ void Importer::reshape_node(const Node& node) {
     if (to[0] != batch_marker) throw Unsupported("adds a dimension before the batch");
     to.erase(to.begin());
   }
-  if (to.empty() || product(to) != each)
-    throw Unsupported("reshapes " + text(x.dims) + " (without the batch) to " + text(to));
+  if (product(to) != each) throw Unsupported("reshapes " + text(x.dims) + " (without the batch) to " + text(to));
   // A view that changes nothing but the number of dimensions is none.
-  if (to.size() > 3 || shape_of(to) == builder_->shape(x.id)) return pass(node, {x.id, to});
+  if (to.empty() || to.size() > 3 || shape_of(to) == builder_->shape(x.id)) return pass(node, {x.id, to});
   const Shape shape = shape_of(to);
   if (to.size() == 1) return set(node, flatten(*builder_, x.id, node.name.c_str()), 1);
   set(node, reshape(*builder_, x.id, shape.c(), shape.h(), shape.w(), node.name.c_str()), to.size());
@@ -85,7 +84,8 @@ void Importer::reshape_node(const Node& node) {
 
 Dims Importer::reshaped(const Node& node, const Tensor& x, std::int64_t each) {
   Dims to = list(node, "shape", 1);
-  if (to.size() < 2) throw Unsupported("reshapes to " + text(to) + ", which mixes the batch");
+  if (to.empty() || (to.size() == 1 && each != 1))
+    throw Unsupported("reshapes to " + text(to) + ", which mixes the batch");
   const bool zeros = node.integer("allowzero", 0) == 0;
   for (std::size_t k = 0; k < to.size(); ++k)
     if (to[k] == 0 && zeros) {
@@ -110,11 +110,17 @@ Dims Importer::reshaped(const Node& node, const Tensor& x, std::int64_t each) {
 }
 
 void Importer::transpose_node(const Node& node) {
-  const Tensor x = viewed(node, 0);
   Dims perm = node.integers("perm");
+  if (perm == Dims{0, 3, 1, 2} && node.has(0))
+    if (const auto in = as_nchw_.find(node.in[0]); in != as_nchw_.end()) return pass(node, in->second);
+  const Tensor x = viewed(node, 0);
   const std::size_t rank = x.dims.size() + 1;
   if (perm.size() != rank || perm[0] != 0) throw Unsupported("moves the batch dimension");
   if (rank > 4) return transpose_view(node, x, perm);
+  if (nhwc_ && perm == Dims{0, 2, 3, 1} && extra_.contains(node.out[0]) && !readers_.contains(node.out[0])) {
+    turned_.insert(node.out[0]);
+    return pass(node, x);
+  }
   std::int32_t d[3] = {1, 2, 3};
   for (std::size_t k = 1; k < rank; ++k)
     d[k - 1] = narrow(perm[k] < 0 ? perm[k] + static_cast<std::int64_t>(rank) : perm[k], "a dimension");

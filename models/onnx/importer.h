@@ -44,10 +44,22 @@ class Importer {
   void read_initializers();
   void read_nodes();
   void read_constant(const Node& node);
-  const pb::ValueInfoProto& the_input() const;
-  std::string the_output() const;
-  Shape image_of(const pb::ValueInfoProto& input, bool nhwc);
-  void count_readers(const std::string& output);
+  /// The inputs that the network has: all that some node reads, without weights, which old files list as inputs.
+  void find_inputs();
+  const pb::ValueInfoProto& main_input() const;
+  /// The outputs that the network may have: all of floats. Nodes that only others hang on are skipped.
+  std::vector<std::string> find_outputs();
+  void skip_nodes_of(const std::vector<std::string>& left_out, const std::vector<std::string>& kept);
+  /// One image of an input, as the file has it; `rank_` becomes the number of its dimensions behind the batch.
+  Shape image_of(const pb::ValueInfoProto& input, bool main, bool nhwc);
+  std::int64_t given_size(const pb::ValueInfoProto& input, bool main, bool nhwc, std::size_t dimension) const;
+  void declare_inputs(GraphBuilder& g, const pb::ValueInfoProto& main, bool nhwc);
+  /// Declares what can be an output; the name of the main one's value.
+  std::string declare_outputs(GraphBuilder& g, const std::vector<std::string>& names);
+  /// Why a tensor cannot be an output, as the end of "has an output that ..."; "" if it can.
+  std::string why_no_output(const GraphBuilder& g, const std::string& name) const;
+  void fill_parameters(Model& model) const;
+  void count_readers(const std::vector<std::string>& outputs);
   bool starts_with_transpose(const std::string& input) const;
   /// The only node that reads a tensor, or null.
   const Node* only_reader(const std::string& tensor) const;
@@ -60,6 +72,10 @@ class Importer {
   const Tensor& viewed(const Node& node, std::size_t k);
   /// An input of at most four dimensions.
   const Tensor& tensor(const Node& node, std::size_t k);
+  /// The same, or the batch alone: for ops that work element by element.
+  const Tensor& elements(const Node& node, std::size_t k);
+  /// A name that no value has and no node of the file gets.
+  std::string fresh(std::string name) const;
   /// The node's output is this value.
   void set(const Node& node, Id id, std::size_t rank);
   /// A node that makes no op: its output is the value of its input.
@@ -139,6 +155,12 @@ class Importer {
   const ImportOptions& options_;
   std::int64_t opset_ = 0, fixed_batch_ = 0, allowance_ = 1 << 22;
   std::size_t rank_ = 3;
+  bool nhwc_ = false;
+  std::vector<const pb::ValueInfoProto*> inputs_;
+  std::map<std::string, int> ranks_;       // of outputs whose arrays have other dimensions than their values
+  std::set<std::string> turned_;           // outputs of NHWC networks whose last transpose is left out
+  std::map<std::string, Tensor> as_nchw_;  // inputs of NHWC networks beside the main one, as the network has them
+  std::vector<std::string> left_out_;      // sentences about inputs and outputs that the network has not
   std::vector<Node> nodes_;
   std::map<std::string, const pb::TensorProto*> initializers_;
   std::map<std::string, Constant> constants_, scalars_;

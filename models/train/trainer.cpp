@@ -178,10 +178,22 @@ Position load_state(Model& model, OptimizerState& state, const std::string& prin
   return at;
 }
 
+// Losses are of one vector of logits per image.
+void check_classifier(const Model& model) {
+  const Graph& g = model.graph();
+  if (g.inputs.size() > 1)
+    throw Error("the network has " + std::to_string(g.inputs.size()) +
+                " inputs: training and evaluation take networks with one");
+  if (model.dense())
+    throw Error("the network's output has shape (N," + text(g.shape(g.output)).substr(3) +
+                ": training and evaluation take networks with one vector of classes per image");
+}
+
 }  // namespace
 
 TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& given,
                   const std::function<void(const TrainProgress&)>& progress, const std::atomic<bool>& stop) {
+  check_classifier(model);
   TrainOptions o = given;
   const bool adam = o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw;
   if (o.lr == 0) o.lr = adam ? 1e-3 : 0.02;
@@ -360,6 +372,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
 }
 
 EvalResult evaluate(const Model& model, const Engine& engine, const data::Dataset& data, int batch_size) {
+  check_classifier(model);
   const Id logits = model.logits();
   PlanRequest request;
   request.graph = &model.graph();

@@ -829,12 +829,9 @@ def refused(folder):
     changed('infinite', with_weight(lambda t: setattr(t, 'raw_data', np.full((12, 4), np.inf, np.float32).tobytes())))
     changed('opset-6', lambda m: setattr(m.opset_import[0], 'version', 6))
     changed('opset-absent', lambda m: m.ClearField('opset_import'))
-    changed('two-inputs', lambda m: m.graph.input.append(helper.make_tensor_value_info('x2', 1, [1, 2])))
     changed('no-output', lambda m: m.graph.ClearField('output'))
     changed('output-unmade', lambda m: setattr(m.graph.output[0], 'name', 'nowhere'))
     changed('output-input', lambda m: setattr(m.graph.output[0], 'name', 'x'), image=(3,))
-    changed('output-maps', lambda m: setattr(m.graph.output[0], 'name', node(m, 'maps').output[0]),
-            build=lambda g, x: [g('Relu', x, name='maps')])
     changed('dynamic-size', lambda m: m.graph.input[0].type.tensor_type.shape.dim[2].ClearField('dim_value'))
     changed('no-outputs-of-node', lambda m: node(m, 'fc').ClearField('output'))
     changed('nul-name', lambda m: (setattr(node(m, 'fc'), 'name', 'fc\0a')))

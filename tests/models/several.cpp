@@ -4,6 +4,7 @@
 #include "interp/predict/explain.h"
 #include "models/given.h"
 #include "models/merge.h"
+#include "models/train/trainer.h"
 #include "tests/models/planted.h"
 #include "tests/support/files.h"
 #include "tests/support/several_nets.h"
@@ -195,6 +196,16 @@ TEST_CASE("what is given and does not fit is refused by the input's name") {
   refused([&] { Given(m, {{1, side}}).check_images(m, 3); }, "input 'side' has 2 values, expected 1 or 3");
   CHECK(Given().empty());
   Given(make(unet_net), {}).check_images(m, 3);
+}
+
+TEST_CASE("training and evaluation refuse networks that are no classifiers of one input") {
+  const Engine engine(1);
+  const data::TrainTest data = data::open_for_training("partshapes:kind3,train=2,test=2,size=32");
+  const std::atomic<bool> stop{false};
+  Model two = make(two_by_two_net), unet = make(unet_net);
+  refused([&] { (void)evaluate(two, engine, *data.test); }, "the network has 2 inputs: training and evaluation take");
+  refused([&] { (void)evaluate(unet, engine, *data.test); }, "output has shape (N,3,8,6): training and evaluation take");
+  refused([&] { (void)train(two, engine, data, {}, {}, stop); }, "the network has 2 inputs");
 }
 
 TEST_CASE("merging batch norms keeps inputs, outputs and the choice among them") {

@@ -156,6 +156,68 @@ def close(a, b, tolerance=1e-4):
     return len(a) == len(b) and max(abs(x - y) for x, y in zip(a, b)) <= tolerance * max(map(abs, b))
 
 
+def stored(path):
+    """The float32 tensors of a .safetensors: name -> (shape, values)."""
+    data = open(path, 'rb').read()
+    size = struct.unpack('<Q', data[:8])[0]
+    tensors = {}
+    for name, t in json.loads(data[8:8 + size]).items():
+        begin, end = t['data_offsets']
+        tensors[name] = tuple(t['shape']), struct.unpack(f'<{(end - begin) // 4}f', data[8 + size + begin:8 + size + end])
+    return tensors
+
+
+def several():
+    """Several inputs and outputs, dense outputs, single logits."""
+    folder = ROOT + '/tests/golden/several/'
+    two = folder + 'two_by_two.onnx'
+    if 'no ONNX' in run('inspect', two).stderr:
+        print('skipped: this build knows no ONNX')
+        return
+    cases = stored(folder + 'cases.safetensors')
+    for name, (shape, values) in cases.items():
+        npy(name.replace('/', '-') + '.npy', shape, '<f4', values)
+    image, side = 'two_by_two-in-image.npy', 'side.values=two_by_two-in-side.values.npy'
+
+    def gives(case, output, *args):
+        r = run('predict', *args, '--output', 'y.npy')
+        check(r.returncode == 0, f'{args}: {r.stderr}')
+        shape, values = cases[f'{case}/out/{output}']
+        found = read_npy('y.npy')
+        check(found[0] == shape and close(found[1], values), f'{args}: {output} of {case}')
+
+    for inputs in ((image, side), (side, image), ('image=' + image, side)):
+        gives('two_by_two', 'scores', two, *(a for i in inputs for a in ('--input', i)))
+    gives('two_by_two', 'code', two, '--input', image, '--input', side, '--output-name', 'code')
+    r = run('inspect', two)
+    check('input image (N,2,6,5), the main one' in r.stdout and 'input side.values (N,3)' in r.stdout and
+          '= scores (N,4), the main one' in r.stdout and "left out: input 'extra'" in r.stdout, 'inspect shows inputs and outputs')
+    r = run('import', two, '--out', 'two.safetensors', '--input-name', 'side.values', '--output-name', 'code')
+    check(r.returncode == 0 and "left out: input 'extra' (no node reads it); output 'label'" in r.stdout, f'import says what it leaves out: {r.stderr}')
+    gives('two_by_two', 'code', 'two.safetensors', '--input', side[len('side.values='):], '--input', 'image=' + image)
+    gives('unet', 'map', folder + 'unet.onnx', '--input', 'unet-in-x.npy')
+    gives('one_logit', 'logit', folder + 'one_logit.onnx', '--input', 'one_logit-in-x.npy', '--output-name', 'logit')
+    gives('one_logit', 'probability', folder + 'one_logit.onnx', '--input', 'one_logit-in-x.npy')
+    gives('sequence', 'steps', folder + 'sequence.onnx', '--input', 'sequence-in-x.npy')
+    for output in ('map', 'mask'):
+        gives('channels_last', output, folder + 'channels_last.onnx', '--input', 'channels_last-in-x.npy', '--output-name', output)
+    gives('two_channels_last', 'kept', folder + 'two_channels_last.onnx', '--input', 'x=two_channels_last-in-x.npy', '--input', 'y=two_channels_last-in-y.npy',
+          '--output-name', 'kept')
+    check('probability 0.' in run('predict', folder + 'one_logit.onnx', '--input', 'one_logit-in-x.npy', '--output-name', 'logit').stdout, 'one logit is a probability')
+    check('(3,8,6) from' in run('predict', folder + 'unet.onnx', '--input', 'unet-in-x.npy').stdout, 'dense outputs print their shape')
+
+    refused(2, "input 'side.values' is not given: the network takes 2 inputs", 'predict', two, '--input', image)
+    refused(2, "main input 'image' is missing", 'predict', two, '--input', side)
+    refused(2, "input 'image' is there already", 'predict', two, '--input', image, '--input', image)
+    refused(2, "no input is called 'other': the inputs are image, side.values", 'predict', two, '--input', image, '--input', 'other=' + image)
+    refused(1, '(3,2,6,5), expected (N,3,1,1) or (N,3)', 'predict', two, '--input', image, '--input', 'side.values=' + image)
+    npy('four.npy', (4, 3), '<f4', [0.0] * 12)
+    refused(1, "input 'side.values' has 4 values, expected 1 or 3", 'predict', two, '--input', image, '--input', 'side.values=four.npy')
+    refused(2, 'pictures are for the main input', 'predict', two, '--input', image, '--input', 'side.values=a.png')
+    refused(2, 'no output is called', 'predict', two, '--input', image, '--input', side, '--output-name', 'label')
+    refused(1, 'which have no gradient', 'import', two, '--out', 'm.safetensors', '--output-name', 'label')
+
+
 def networks():
     """Networks made elsewhere: ONNX and state dicts in and out, what travels with them, arrays in the file's order."""
     onnx, x = NETWORKS + 'resnet-basic/model.onnx', NETWORKS + 'resnet-basic/input.npy'
@@ -330,6 +392,7 @@ with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     good_calls()
     bad_calls()
+    several()
     networks()
     training()
     augmented_training()
