@@ -4,10 +4,10 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 
 #include "core/host/error.h"
 #include "core/host/io/image.h"
+#include "interp/render/chart.h"
 #include "interp/render/font.h"
 #include "interp/render/utf8.h"
 
@@ -163,16 +163,10 @@ std::string fitting(const std::string& line, int width) {
   return fits + dots;
 }
 
-std::string short_number(double v) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.3g", v);
-  return buffer;
-}
-
 // Where panels stand: cells of one size in rows and columns, a title above each, a legend and a note below.
 struct Grid {
-  int zoom = 1, cell = 1, columns = 1, rows = 1, note_lines = 0;
-  static constexpr int margin = 12, title = 14, bar = 22;
+  int zoom = 1, cell = 1, columns = 1, rows = 1, note_lines = 0, bar = 0;
+  static constexpr int margin = 12, title = 14;
 
   explicit Grid(const std::vector<std::vector<Panel>>& panels) : rows(static_cast<int>(panels.size())) {
     int largest = 1;
@@ -180,6 +174,7 @@ struct Grid {
       columns = std::max(columns, static_cast<int>(row.size()));
       for (const Panel& p : row) {
         largest = std::max({largest, p.h, p.w});
+        bar = std::max(bar, p.heat ? 22 : 5);
         const auto breaks = static_cast<int>(std::count(p.note.begin(), p.note.end(), '\n'));
         note_lines = std::max(note_lines, p.note.empty() ? 0 : breaks + 1);
       }
@@ -223,7 +218,7 @@ void draw_panel(Picture& picture, int x, int y, const Panel& p, const Grid& grid
   draw_values(picture, x, y + Grid::title, p, grid.zoom, scale);
   int line = y + Grid::title + p.h * grid.zoom + 5;
   if (p.heat) draw_bar(picture, x, line, std::max(p.w * grid.zoom, std::min(grid.cell, 130)), scale);
-  if (p.heat) line += Grid::bar;
+  if (p.heat) line += grid.bar;
   for_each_line(p.note, [&](std::string_view text) {
     picture.text(x, line, fitting(std::string(text), grid.cell), {110, 110, 110});
     line += Picture::line_step;

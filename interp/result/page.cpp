@@ -177,7 +177,9 @@ void add_planes(Markup& m, const std::string& name, const Array& a, const Scale&
   m.open("div", {{"class", "planes"}});
   for (std::int64_t p = 0; p < shown; ++p)
     add_plane(m, a.data.data() + p * h * w, static_cast<int>(h), static_cast<int>(w), scale, plane_label(a.shape, p),
-              planes > 8 ? 96 : 192);
+              planes > 8   ? 96
+              : planes > 1 ? 160
+                           : 192);
   m.close().open("figure", {{"class", "scale"}}).add(colour_scale(scale.colours, scale.low, scale.high)).close();
   if (shown < planes)
     m.element("p", {{"class", "note"}},

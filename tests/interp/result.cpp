@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "interp/result/write.h"
 #include "tests/support/files.h"
@@ -213,6 +214,34 @@ TEST_SUITE("interp") {
     refused([&] { read_result(folder / "r"); }, "relevance.npy");
     refused([&] { read_result(folder / "nothing"); }, "result.json");
     refused([&] { write_result(sample(""), folder / "r/result.json"); }, "cannot be made");
+  }
+
+  TEST_CASE("result: damaged bytes are read or refused in one sentence, never more") {
+    const Folder folder;
+    write_result(sample("plain"), folder / "r");
+    const std::string path = folder / "r/result.json", good = test::read(path);
+    std::mt19937 random(7);
+    int accepted = 0;
+    for (int k = 0; k < 400; ++k) {
+      std::string bad = good;
+      for (int changes = 1 + k % 3; changes > 0; --changes) {
+        const std::size_t at = random() % bad.size();
+        const char byte = "0{}[],:\"-e9n\xff\x00"[random() % 14];
+        if (random() % 3 == 0)
+          bad.erase(at, 1 + random() % 8);
+        else
+          bad[at] = byte;
+      }
+      test::write(path, bad);
+      try {
+        accepted += read_result(folder / "r").claims().size() < 100 ? 1 : 0;
+      } catch (const Error& e) {
+        const std::string sentence = e.what();
+        const bool names_file = sentence.find((folder / "r").substr(0, 5)) != std::string::npos;
+        CHECK_MESSAGE(names_file, sentence);
+      }
+    }
+    CHECK(accepted < 200);
   }
 
   TEST_CASE("result: a folder that is written again is incomplete until its end") {
