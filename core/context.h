@@ -1,12 +1,11 @@
 // What every op and rule is handed when it runs: kernels, scratch memory, threads, and where to say what went wrong.
 #pragma once
 
-#include <array>
-#include <bit>
 #include <span>
 
 #include "core/arena.h"
 #include "core/parallel.h"
+#include "core/report.h"
 #include "core/status.h"
 #include "kernels/kernels.h"
 
@@ -17,14 +16,10 @@ inline constexpr const char* memory_too_small = "the run's memory is smaller tha
 /// Weights as kernels want them (packed, transformed), kept from run to run while no parameter changes.
 class Prepared {
  public:
-  /// What was prepared: for which slot of the table, from which weights, under which map, for which use of them:
-  /// weights may be shared by convolutions of different strides.
+  /// What was prepared: by which slot of the table, from which weights (kernels::PackKey).
   struct Key {
-    std::ptrdiff_t slot = 0;
-    const void* weights = nullptr;
-    Substitute sub;
-    std::array<std::int32_t, sizeof(kernels::ConvShape) / sizeof(std::int32_t)> shape{};  ///< of one image
-    bool exact = false;
+    const void* slot = nullptr;
+    kernels::PackKey pack{};
     std::size_t bytes = 0;
     friend constexpr bool operator==(const Key&, const Key&) = default;
   };
@@ -63,6 +58,7 @@ struct Context {
   bool training = false;         ///< dropout drops, batch norm uses the batch
   std::uint64_t random_key = 0;  ///< stream of this run's random numbers; an op derives its own by node index
   Failure* failure = nullptr;    ///< where to put the first failure's details; may be null
+  Report* report = nullptr;      ///< is told which way each kernel goes; null: nobody asks
   bool again = false;            ///< what ran before runs once more: nothing that lasts is written (running statistics)
   bool whole = false;            ///< a device takes each piece of work as one: ranges are not cut
 
@@ -103,6 +99,13 @@ struct Context {
     });
   }
 
+  /// Tells the report which way a kernel that is not tiled goes (Kernels::choices).
+  template <class Args, class... More>
+  void tell(kernels::Choice (*choice)(const Args&, More...) noexcept, const Args& args,
+            std::type_identity_t<More>... more) const noexcept {
+    if (report != nullptr && choice != nullptr) report->chose(choice(args, more...), args);
+  }
+
   /// Runs a tiled kernel: scratch from the arena, tiles over the threads.
   template <class Args>
   Status run(const kernels::Tiled<Args>& kernel, const Args& args) const noexcept {
@@ -113,15 +116,9 @@ struct Context {
         work.tiles > 1 ? workers() : 1;  // any worker may take a tile, also where there are fewer tiles than workers
     bool made = work.shared_bytes == 0;
     std::byte* shared = nullptr;
-    if constexpr (requires { args.w_sub; }) {
-      const auto slot = reinterpret_cast<const std::byte*>(&kernel) - reinterpret_cast<const std::byte*>(kernels);
-      kernels::ConvShape shape = args.s;
-      shape.n = 1;
-      if (prepared != nullptr && !made)
-        shared = prepared->find({slot, args.w, args.w_sub, std::bit_cast<decltype(Prepared::Key::shape)>(shape),
-                                 args.exact, work.shared_bytes},
-                                made);
-    }
+    if (report != nullptr && kernel.choice != nullptr) report->chose(kernel.choice(args), args);
+    if (prepared != nullptr && !made && kernel.key != nullptr)
+      shared = prepared->find({&kernel, kernel.key(args), work.shared_bytes}, made);
     if (shared == nullptr) shared = scratch->allocate(work.shared_bytes);
     std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w));
     if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, memory_too_small);

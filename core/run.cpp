@@ -197,6 +197,7 @@ Status Run::run_node(const Context& ctx, bool reference, Id i) noexcept {
   const Graph& g = *plan_.request.graph;
   const ArenaScope scope(scratch_), book_scope(book_);
   const NodeIO node = forward_io(i, reference);
+  if (ctx.report != nullptr) ctx.report->at(i, false);
   Status s = node.in.empty() ? ctx.fail(Status::out_of_arena, memory_too_small) : g.nodes[i].op->forward(ctx, node);
   if (Observer* const observer = plan_.request.observer; s == Status::ok && observer != nullptr) {
     const NodeIO twin = plan_.request.reference && !reference ? io(i, true) : NodeIO{};
@@ -305,6 +306,7 @@ Status Run::step(const Context& ctx, Id i, std::span<bool> written, Ledger* ledg
                   {leaving, channels * node.in.size()},
                   {parameter_sinks, q.parameter_gradients ? node.par.size() : 0},
                   ledger != nullptr ? &report : nullptr};
+  if (ctx.report != nullptr) ctx.report->at(i, true);
   const double start = ledger != nullptr && ledger->clock != nullptr ? ledger->clock() : 0;
   VITRINE_TRY(q.rules[i]->step(ctx, *node.op, step));
   for (std::size_t k = 0; k < node.par.size() && q.updater != nullptr; ++k)
@@ -359,6 +361,7 @@ Status measure_scratch(const Context& outer, Arena& book, Plan& plan) noexcept {
   Context ctx = outer;
   ctx.kernels = &silent;
   ctx.parallel = &idle;
+  ctx.report = nullptr;  // these calls are not what the caller runs
   const PlanRequest& q = plan.request;
   // A node's weights are prepared at most forward and back, for two sets of rows each of an LRP table's groups.
   const std::size_t most = q.constant_parameters ? 12 * q.graph->nodes.size() : 0;

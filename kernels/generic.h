@@ -1,11 +1,10 @@
 // Fills a table with the vector kernels of one instruction set.
 #pragma once
 
-#include "kernels/conv/generic.h"
-#include "kernels/conv/weights.h"
+#include "kernels/conv/ways.h"
 #include "kernels/eltwise/generic.h"
 #include "kernels/explain/generic.h"
-#include "kernels/gemm/generic.h"
+#include "kernels/gemm/ways.h"
 #include "kernels/norm/generic.h"
 #include "kernels/optim/generic.h"
 #include "kernels/pool/generic.h"
@@ -18,27 +17,20 @@ namespace {
 template <class S>
 VITRINE_INLINE void fill_table(Table<float>& t) {
   using V = typename S::Vec;
-  t.gemm.plan = &Gemm<V>::plan;
-  t.gemm.pack = &Gemm<V>::pack;
-  t.gemm.tile = &Gemm<V>::tile;
-  using Forward = Conv<V, true>;
-  t.conv_forward.plan = &Forward::plan;
-  t.conv_forward.pack = &Forward::pack;
-  t.conv_forward.tile = &Forward::tile;
-  using Backward = Conv<V, false>;
-  t.conv_backward_data.plan = &Backward::plan;
-  t.conv_backward_data.pack = &Backward::pack;
-  t.conv_backward_data.tile = &Backward::tile;
-  t.conv_backward_weights.plan = &WeightGradient<V>::plan;
-  t.conv_backward_weights.pack = &WeightGradient<V>::pack;
-  t.conv_backward_weights.tile = &WeightGradient<V>::tile;
+  t.gemm = by_ways<Gemm<V>, GemmArgs<float>>();
+  t.conv_forward = conv_by_ways<ConvForward<V>>();
+  t.conv_backward_data = conv_by_ways<ConvBackwardData<V>>();
+  t.conv_backward_weights = conv_by_ways<ConvBackwardWeights<V>>();
   t.lanes = V::width;
-  t.takes_lanes = &WeightGradient<V>::takes_lanes;
-  t.max_pool_forward = &max_pool_forward<V>;
+  t.takes_lanes = &takes_interleaved<V>;
+  t.max_pool_forward = &MaxPoolForward<V>::run;
+  t.choices.max_pool_forward = &MaxPoolForward<V>::choice;
   t.max_pool_gather = &max_pool_gather<V>;
-  t.max_pool_scatter = &max_pool_scatter<V>;
+  t.max_pool_scatter = &MaxPoolScatter<V>::run;
+  t.choices.max_pool_scatter = &MaxPoolScatter<V>::choice;
   t.avg_pool_forward = &avg_pool_forward<V>;
-  t.avg_pool_backward = &avg_pool_backward<V>;
+  t.avg_pool_backward = &AvgPoolBackward<V>::run;
+  t.choices.avg_pool_backward = &AvgPoolBackward<V>::choice;
   t.map_forward = &map_forward<V>;
   t.map_backward = &map_backward<V>;
   t.rectify_backward = &rectify_backward<V>;

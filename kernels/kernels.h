@@ -56,14 +56,48 @@ struct Work {
   std::int64_t parts = 1;         ///< in which `pack` does its work, in any order and on any thread
 };
 
-/// A kernel large enough to be cut into tiles. Call `plan`, provide memory aligned to 64 bytes, where there is shared
-/// memory call `pack` for each of its parts, then `tile` for 0 <= index < tiles. `plan` looks only at sizes and flags,
-/// never at data, so plans can be made beforehand.
+/// Which way (algorithm) a kernel takes for a call, and why it passes over those that come first in its list.
+struct Choice {
+  static constexpr int max_passed = 8;
+  struct Refusal {
+    const char* way;
+    const char* reason;
+  };
+  const char* kernel = "";  ///< the slot's name
+  const char* way = "";
+  int passed = 0;  ///< number of `refusals`
+  Refusal refusals[max_passed] = {};
+};
+
+/// Shape of a 2-D convolution (cross-correlation). Input n x c x h x w, weights oc x c/groups x kh x kw, output
+/// n x oc x oh x ow. Padding at the bottom and right follows from oh and ow.
+struct ConvShape {
+  std::int32_t n = 1, c = 1, h = 1, w = 1;
+  std::int32_t oc = 1, kh = 1, kw = 1, oh = 1, ow = 1;
+  std::int32_t stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1, groups = 1;
+  friend constexpr bool operator==(const ConvShape&, const ConvShape&) = default;
+};
+
+/// What packed weights were made from: two calls of one kernel with equal keys (and equally many shared bytes) can
+/// share them. The stride and the padding belong to it, since weights may be shared by different convolutions.
+struct PackKey {
+  const void* weights = nullptr;
+  Substitute sub;
+  ConvShape shape;  ///< with n = 1
+  bool exact = false;
+  friend constexpr bool operator==(const PackKey&, const PackKey&) = default;
+};
+
+/// A kernel large enough to be cut into tiles. Call `plan`, provide memory aligned to 64 bytes, call `pack` for each of
+/// its parts if there is shared memory, then `tile` for 0 <= index < tiles. `plan`, `key` and `choice` look only at
+/// sizes and flags, never at data, so plans can be made beforehand.
 template <class Args>
 struct Tiled {
   Work (*plan)(const Args&) noexcept = nullptr;
   void (*pack)(const Args&, std::byte* shared, std::int64_t part) noexcept = nullptr;
   void (*tile)(const Args&, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept = nullptr;
+  PackKey (*key)(const Args&) noexcept = nullptr;    ///< null: what `pack` makes is not kept from call to call
+  Choice (*choice)(const Args&) noexcept = nullptr;  ///< null: there is only one way
 };
 
 /// C (+)= sub(op(A)) sub(op(B)) + sub(bias): A is m x k, B is k x n, C is m x n after op (op = transpose if the flag is
@@ -84,14 +118,6 @@ struct GemmArgs {
   T* c = nullptr;
   std::int64_t ldc = 0;
   bool add = false;
-};
-
-/// Shape of a 2-D convolution (cross-correlation). Input n x c x h x w, weights oc x c/groups x kh x kw, output
-/// n x oc x oh x ow. Padding at the bottom and right follows from oh and ow.
-struct ConvShape {
-  std::int32_t n = 1, c = 1, h = 1, w = 1;
-  std::int32_t oc = 1, kh = 1, kw = 1, oh = 1, ow = 1;
-  std::int32_t stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1, groups = 1;
 };
 
 /// Which outputs of a neuron a group of an LRP table speaks for: all, or those with z > 0 or z < 0 (generalised gamma).
@@ -461,6 +487,17 @@ struct AdamArgs {
   X(safe_divide,       void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)
 // clang-format on
 
+/// Which way the slots go that have several and are no Tiled (Tiled::choice). Null: there is only one way.
+template <class T>
+struct Choices {
+  Choice (*max_pool_forward)(const PoolShape&, bool switches) noexcept = nullptr;
+  Choice (*max_pool_scatter)(const PoolShape&) noexcept = nullptr;
+  Choice (*avg_pool_forward)(const PoolShape&) noexcept = nullptr;
+  Choice (*avg_pool_backward)(const PoolShape&) noexcept = nullptr;
+  Choice (*batch_norm_forward)(const BatchNormArgs<T>&) noexcept = nullptr;
+  Choice (*batch_norm_backward)(const BatchNormArgs<T>&) noexcept = nullptr;
+};
+
 /// One instruction set's kernels.
 template <class T>
 struct Table {
@@ -474,6 +511,7 @@ struct Table {
   /// Whether the three convolutions of this shape take and give x and y with `lanes` images innermost
   /// (ConvArgs::x_lanes), in batches that `lanes` divides. Null: never.
   bool (*takes_lanes)(const ConvShape&) noexcept = nullptr;
+  Choices<T> choices{};
 };
 
 /// Instruction sets, narrow to wide.

@@ -1,5 +1,5 @@
-// A kernel table that does nothing, for dry runs that only count memory. Plans of tiled kernels stay real: they look at
-// sizes alone.
+// A kernel table that does nothing, for dry runs that only count memory. Of tiled kernels, what looks at sizes alone
+// stays real: plan, key and choice.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -20,7 +20,9 @@ template <class Args>
 struct Silence<Tiled<Args>> {
   static void pack(const Args&, std::byte*, std::int64_t) noexcept {}
   static void tile(const Args&, const std::byte*, std::byte*, std::int64_t) noexcept {}
-  static constexpr Tiled<Args> of(const Tiled<Args>& real) noexcept { return {real.plan, &pack, &tile}; }
+  static constexpr Tiled<Args> of(const Tiled<Args>& real) noexcept {
+    return {real.plan, &pack, &tile, real.key, real.choice};
+  }
 };
 
 }  // namespace detail
@@ -33,6 +35,7 @@ constexpr Table<T> silenced(const Table<T>& real) noexcept {
 #undef VITRINE_SILENCE
   t.lanes = real.lanes;
   t.takes_lanes = real.takes_lanes;
+  t.choices = real.choices;
   return t;
 }
 

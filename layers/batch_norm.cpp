@@ -6,8 +6,11 @@ namespace {
 enum Parameter : std::size_t { weight, bias, running_mean, running_var, count };
 
 // Channels are independent.
-template <class Kernel>
-void over_channels(const Context& ctx, const kernels::BatchNormArgs<real>& a, Kernel kernel) noexcept {
+template <class Kernel, class Choice>
+void over_channels(const Context& ctx, const kernels::BatchNormArgs<real>& a, Kernel kernel, Choice choice) noexcept {
+  kernels::BatchNormArgs<real> all = a;
+  all.first = 0, all.last = a.channels;
+  ctx.tell(choice, all);
   ctx.ranges(a.channels, elementwise_grain / (a.images * a.pixels) + 1,
              [&](std::int64_t begin, std::int64_t end) noexcept {
                kernels::BatchNormArgs<real> part = a;
@@ -65,7 +68,7 @@ Status BatchNorm::forward(const Context& ctx, const NodeIO& io) const noexcept {
   a.y = io.out.data;
   a.residual = io.finish.residual.data;
   a.relu = io.finish.relu;
-  over_channels(ctx, a, ctx->batch_norm_forward);
+  over_channels(ctx, a, ctx->batch_norm_forward, ctx->choices.batch_norm_forward);
   return Status::ok;
 }
 
@@ -99,7 +102,7 @@ Status BatchNorm::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_
     a.dbeta = d_par[bias].data;
     a.add_dbeta = d_par[bias].add;
   }
-  over_channels(ctx, a, ctx->batch_norm_backward);
+  over_channels(ctx, a, ctx->batch_norm_backward, ctx->choices.batch_norm_backward);
   return Status::ok;
 }
 

@@ -99,10 +99,11 @@ Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<c
 
 Status MaxPool::forward(const Context& ctx, const NodeIO& io) const noexcept {
   auto* const switches = static_cast<kernels::Switch*>(io.aux);
-  planes(ctx, across(window.shape(io.in[0].shape, io.out.shape), io.out.lanes),
-         [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
-           ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
-         });
+  const kernels::PoolShape all = across(window.shape(io.in[0].shape, io.out.shape), io.out.lanes);
+  ctx.tell(ctx->choices.max_pool_forward, all, true);
+  planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+    ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
+  });
   return Status::ok;
 }
 
@@ -117,10 +118,11 @@ Status MaxPool::gather(const Context& ctx, const NodeIO& io, const TensorView& x
 
 Status MaxPool::scatter(const Context& ctx, const NodeIO& io, const TensorView& s, const Sink& d) const noexcept {
   const auto* const switches = static_cast<const kernels::Switch*>(io.aux);
-  planes(ctx, across(window.shape(d.shape, s.shape), s.lanes),
-         [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
-           ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);
-         });
+  const kernels::PoolShape all = across(window.shape(d.shape, s.shape), s.lanes);
+  ctx.tell(ctx->choices.max_pool_scatter, all);
+  planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
+    ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);
+  });
   return Status::ok;
 }
 
@@ -142,10 +144,11 @@ Status AveragePool::apply(const Context& ctx, const NodeIO& io, std::span<const 
   const bool direct = !z.add && weight == 1;
   TensorView target = z;
   if (!direct) VITRINE_TRY(ctx.temporary(z.shape, target));
-  planes(ctx, shape(in.shape, io.out.shape),
-         [&](const kernels::PoolShape& p, std::int64_t from, std::int64_t to) noexcept {
-           ctx->avg_pool_forward(p, source + from, target.data + to);
-         });
+  const kernels::PoolShape all = shape(in.shape, io.out.shape);
+  ctx.tell(ctx->choices.avg_pool_forward, all);
+  planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t from, std::int64_t to) noexcept {
+    ctx->avg_pool_forward(p, source + from, target.data + to);
+  });
   if (!direct) ctx->scale(weight, target.data, z.data, z.size(), z.add);
   return Status::ok;
 }
@@ -160,10 +163,11 @@ Status AveragePool::apply_t(const Context& ctx, const NodeIO& io, Substitute w, 
     ctx->scale(w.p, s.data, scaled.data, s.size(), false);
     source = scaled.data;
   }
-  planes(ctx, shape(c.shape, io.out.shape),
-         [&](const kernels::PoolShape& p, std::int64_t to, std::int64_t from) noexcept {
-           ctx->avg_pool_backward(p, source + from, c.data + to, c.add);
-         });
+  const kernels::PoolShape all = shape(c.shape, io.out.shape);
+  ctx.tell(ctx->choices.avg_pool_backward, all);
+  planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t to, std::int64_t from) noexcept {
+    ctx->avg_pool_backward(p, source + from, c.data + to, c.add);
+  });
   return Status::ok;
 }
 

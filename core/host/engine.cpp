@@ -4,11 +4,14 @@
 
 #include <thread>
 
+#include "core/host/report.h"
+
 namespace vitrine {
 
 Engine::Engine(int threads, const std::string& device)
     : device_(open_device(device)),
-      kernels_(device_ != nullptr ? device_->kernels : &kernels::table(kernels::active())) {
+      kernels_(device_ != nullptr ? device_->kernels : &kernels::table(kernels::active())),
+      report_(report_to_stderr()) {
   if (device_ != nullptr) return;  // one thread queues all work
   if (threads <= 0) {
     cpu_set_t set;

@@ -19,6 +19,7 @@ class Engine {
     ctx.kernels = kernels_;
     ctx.parallel = pool_.get();
     ctx.whole = device_ != nullptr;
+    ctx.report = report_;
     return ctx;
   }
   int threads() const noexcept { return pool_ ? pool_->workers() : 1; }
@@ -28,6 +29,7 @@ class Engine {
   const kernels::Device* device_;
   const Kernels* kernels_;
   std::unique_ptr<ThreadPool> pool_;
+  Report* report_;
 };
 
 }  // namespace vitrine

@@ -8,90 +8,23 @@
 #pragma once
 
 #include "kernels/conv/gather.h"
+#include "kernels/conv/interleave.h"
 
 namespace vitrine::kernels {
 namespace {
 
-/// Pixels [first, last) of `images` planes that lie `image_step` apart become vectors at to + place[pixel - first] *
-/// width, a lane an image; absent images are 0, places below 0 are left out. So many planes are more than the machine
-/// looks ahead in by itself.
-template <class V>
-void spread(const Substitute& sub, const float* from, std::int64_t image_step, std::int64_t images, std::int64_t first,
-            std::int64_t last, const std::int32_t* place, float* to) {
-  const bool raw = is_raw(sub);
-  const Substitution<V> map(sub);
-  for (std::int64_t p = first; p < last; p += V::width) {
-    const std::int64_t n = smaller<std::int64_t>(V::width, last - p);
-    const std::int32_t* const at = place + (p - first);
-    const auto finish = [&](V(&v)[V::width], auto whole) __attribute__((always_inline)) {
-      if (!raw) unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = map(v[i]); });
-      transpose_square(v);
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        if ((whole || i < n) && at[i] >= 0) v[i].store(to + std::int64_t{at[i]} * V::width);
-      });
-    };
-    V v[V::width];
-    if (images == V::width && n == V::width) {
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        __builtin_prefetch(from + i * image_step + p + 4 * V::width);
-        v[i] = V::load(from + i * image_step + p);
-      });
-      finish(v, std::true_type{});
-    } else {
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        v[i] = i < images ? V::load_n(from + i * image_step + p, n) : V::zero();
-      });
-      finish(v, std::false_type{});
-    }
-  }
-}
-
-/// The way back: pixel vectors at from + p * width, p < count, to `images` planes.
-template <class V>
-void gather_back(const float* from, std::int64_t count, float* to, std::int64_t image_step, std::int64_t images,
-                 bool add, bool relu) {
-  for (std::int64_t p = 0; p < count; p += V::width) {
-    const std::int64_t n = smaller<std::int64_t>(V::width, count - p);
-    V v[V::width];
-    if (images == V::width && n == V::width) {
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(from + (p + i) * V::width); });
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        __builtin_prefetch(to + i * image_step + p + 2 * V::width, 1);
-      });
-      transpose_square(v);
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        store(v[i], to + i * image_step + p, add, relu, Whole{});
-      });
-    } else {
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        v[i] = i < n ? V::load(from + (p + i) * V::width) : V::zero();
-      });
-      transpose_square(v);
-      unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-        if (i < images) store(v[i], to + i * image_step + p, add, relu, Part{n});
-      });
-    }
-  }
-}
-
-/// The same of pixels that are vectors across images already.
-template <class V>
-void spread_lanes(const Substitute& sub, const float* from, std::int64_t first, std::int64_t last,
-                  const std::int32_t* place, float* to) {
-  const bool raw = is_raw(sub);
-  const Substitution<V> map(sub);
-  for (std::int64_t p = first; p < last; ++p) {
-    const std::int64_t at = place[p - first];
-    if (at < 0) continue;
-    const V v = V::load(from + p * V::width);
-    (raw ? v : map(v)).store(to + at * V::width);
-  }
-}
-
-/// Whether a batch fills the lanes, and its maps are so small that transposing them stays within the cache.
+/// Whether a batch fills the lanes and its maps are so small that transposing them stays within the cache.
 template <class V>
 VITRINE_INLINE bool batch_fills_lanes(std::int64_t images, std::int64_t pixels) {
   return 4 * images >= 3 * round_up(images, V::width) && pixels <= kSmallMap;
+}
+
+/// Why the ways across a batch do not take a convolution of this shape, or null.
+template <class V>
+VITRINE_INLINE const char* batch_refuses(const ConvShape& s) {
+  const std::int64_t pixels = larger(std::int64_t{s.oh} * s.ow, std::int64_t{s.h} * s.w);
+  return batch_fills_lanes<V>(s.n, pixels) ? nullptr
+                                           : "the batch does not fill the lanes, or the maps are larger than 40x40";
 }
 
 /// place[pixel] of source rows [y0, y1): where the stage holds it, in pixels, or -1.
@@ -109,8 +42,8 @@ VITRINE_INLINE void stage_places(const Stage& st, std::int64_t y0, std::int64_t 
   }
 }
 
-/// Whether the stage holds source rows as they lie, so that they need not be staged.
-VITRINE_INLINE bool lies_staged(const Stage& st) {
+/// Whether the stage would hold source rows just as they are stored, so that they need not be staged.
+VITRINE_INLINE bool is_stored_staged(const Stage& st) {
   return st.y0 >= 0 && st.y0 + st.rows <= st.h && st.row_step == 1 && st.x0 == 0 && st.row == st.w &&
          st.residues == 1 && st.stride_w == 1;
 }
@@ -138,7 +71,8 @@ struct BatchConv : Gather<V, Forward> {
     row_blocks = ceil_div(out_h, rows_per);
   }
 
-  bool suits() const { return batch_fills_lanes<V>(images, larger(out_h * out_w, src_h * src_w)); }
+  static constexpr const char* name = "across the batch";
+  static const char* refuses(const Args& a) noexcept { return batch_refuses<V>(a.s); }
   std::int64_t tiles() const { return groups * image_blocks * ceil_div(out_h, rows_per) * panel_blocks; }
   std::int64_t block_rows() const { return smaller<std::int64_t>(m, panels_per * ceil_div(m, panels.count)); }
   std::int64_t vectors(std::int64_t rows) const {
@@ -203,7 +137,7 @@ struct BatchConv : Gather<V, Forward> {
     if (a.add && !out_lanes) {
       for (std::int64_t i = 0; i < pixels; ++i) places[i] = static_cast<std::int32_t>(i);
       for (std::int64_t row = first_row; row < last_row; ++row)
-        spread<V>({}, out + row * out_plane, out_image, here, 0, pixels, places, to(row));
+        interleave<V>({}, out + row * out_plane, out_image, here, 0, pixels, places, to(row));
     }
     for (std::int64_t which = 0; which < phases_h * phases_w; ++which) {
       const Phase p = phase(which);
@@ -224,11 +158,11 @@ struct BatchConv : Gather<V, Forward> {
         for (std::int64_t c = c0; c < c1 && taps > 0 && !in_place; ++c) {
           float* const dst = staged + (c - c0) * plane * V::width;
           if (src_lanes) {
-            spread_lanes<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane * V::width, y0 * src_w, y1 * src_w,
-                            places, dst);
+            place_interleaved<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane * V::width, y0 * src_w,
+                                 y1 * src_w, places, dst);
           } else {
-            spread<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane, src_image, here, y0 * src_w, y1 * src_w,
-                      places, dst);
+            interleave<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane, src_image, here, y0 * src_w,
+                          y1 * src_w, places, dst);
           }
         }
         this->fill_offsets(p, st, plane, c1 - c0, V::width, offsets);
@@ -245,7 +179,7 @@ struct BatchConv : Gather<V, Forward> {
       } while (c0 < channels);
     }
     for (std::int64_t row = first_row; row < last_row && !out_lanes; ++row)
-      gather_back<V>(to(row), pixels, out + row * out_plane, out_image, here, false, Forward && a.relu);
+      deinterleave<V>(to(row), pixels, out + row * out_plane, out_image, here, false, Forward && a.relu);
   }
 
   /// The source itself as a stage: its rows as they lie, whatever the stride.

@@ -45,12 +45,20 @@ struct Col2Im {
     row_blocks = ceil_div(s.h, rows_per);
   }
 
-  /// Maps too large to go by vectors across images, whatever the batch: an image's result must not depend on it.
-  static VITRINE_INLINE bool suits(const Args& a) {
+  static constexpr const char* name = "matrix product and col2im";
+  /// The batch plays no part, since an image's result must not depend on it: the maps must be too large for the ways
+  /// across a batch.
+  static const char* refuses(const Args& a) noexcept {
     const ConvShape& s = a.s;
-    return s.groups == 1 && s.c <= kFew && s.kh * s.kw > 1 && s.kw <= kTaps && s.oc >= 2 * V::width &&
-           rows_fill_vectors<V>(s.ow) && larger(std::int64_t{s.h} * s.w, std::int64_t{s.oh} * s.ow) > kSmallMap &&
-           std::int64_t{s.kh} * s.dilation_h <= s.h && std::int64_t{s.kw} * s.dilation_w <= s.w;
+    if (a.x_lanes || a.y_lanes) return reads_planar;
+    if (s.groups != 1 || s.c > kFew) return "there are more than 4 input channels";
+    if (s.kh * s.kw <= 1 || s.kw > kTaps) return "the kernel has one tap, or more than 16 columns";
+    if (s.oc < 2 * V::width) return "there are few output channels";
+    if (!rows_fill_vectors<V>(s.ow) || larger(std::int64_t{s.h} * s.w, std::int64_t{s.oh} * s.ow) <= kSmallMap)
+      return "the maps are small";
+    if (std::int64_t{s.kh} * s.dilation_h > s.h || std::int64_t{s.kw} * s.dilation_w > s.w)
+      return "the kernel is larger than the map";
+    return nullptr;
   }
 
   /// Column q of residue r reads column q + shift(r, k) of Z for tap k, where `meets`.

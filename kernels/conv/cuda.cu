@@ -11,6 +11,7 @@
 // product to make: a thread an element, or a block a weight.
 #include "kernels/cuda/product.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/ways.h"
 
 namespace vitrine::kernels::cuda {
 
@@ -463,10 +464,6 @@ void set_patches(Patches& p, const ConvArgs<float>& a) {
 void forward(const ConvArgs<float>& a, Math math) noexcept {
   const ConvShape& s = a.s;
   const std::int64_t pixels = std::int64_t{s.oh} * s.ow;
-  if (depthwise(s)) {
-    for_each(std::int64_t{s.n} * s.oc * pixels, DepthwiseForward{a, PlaneIndex(std::int64_t{s.n} * s.oc, s.oh, s.ow)});
-    return;
-  }
   ForwardProblem p;
   p.max_m = s.oc / s.groups;
   p.max_n = static_cast<std::int32_t>(s.n * pixels);
@@ -497,11 +494,6 @@ ResidueAxis residues(std::int32_t in, std::int32_t kernel, std::int32_t stride, 
 
 void backward_data(const ConvArgs<float>& a, Math math) noexcept {
   const ConvShape& s = a.s;
-  if (depthwise(s)) {
-    const std::int64_t planes = std::int64_t{s.n} * s.c;
-    for_each(planes * s.h * s.w, DepthwiseData{a, PlaneIndex(planes, s.h, s.w)});
-    return;
-  }
   DataProblem p;
   p.y = residues(s.h, s.kh, s.stride_h, s.pad_top, s.dilation_h);
   p.x = residues(s.w, s.kw, s.stride_w, s.pad_left, s.dilation_w);
@@ -556,11 +548,6 @@ Split weights_split(const ConvShape& s) noexcept {
 
 void backward_weights(const ConvArgs<float>& a, float* parts, Math math) noexcept {
   const ConvShape& s = a.s;
-  if (depthwise(s)) {
-    launch(depthwise_weights_kernel, static_cast<unsigned>(s.oc * s.kh * s.kw), kReduceBlock, 0, a,
-           PlaneIndex(s.n, s.oh, s.ow));
-    return;
-  }
   const Split split = weights_split(s);
   const std::int64_t pixels = std::int64_t{s.oh} * s.ow, size = weights_of(s);
   WeightsProblem p;
@@ -587,14 +574,45 @@ void backward_weights(const ConvArgs<float>& a, float* parts, Math math) noexcep
 
 Work plan(const ConvArgs<float>&) noexcept { return {1, 0, 0}; }
 Work weights_plan(const ConvArgs<float>& a) noexcept {
-  const int parts = depthwise(a.s) ? 1 : weights_split(a.s).parts;
+  const int parts = weights_split(a.s).parts;
   return {1, 0,
           parts > 1 ? static_cast<std::size_t>(weights_of(a.s)) * static_cast<std::size_t>(parts) * sizeof(float) : 0};
 }
 void pack(const ConvArgs<float>&, std::byte*, std::int64_t) noexcept {}
 
+// Depthwise convolutions: a thread per result.
+
+const char* refuses_other_than_depthwise(const ConvArgs<float>& a) noexcept {
+  return depthwise(a.s) ? nullptr : "the convolution is not depthwise";
+}
+const char* takes_all(const ConvArgs<float>&) noexcept { return nullptr; }
+
+void depthwise_forward(const ConvArgs<float>& a, const std::byte*, std::byte*, std::int64_t) noexcept {
+  by_images(a, [](const ConvArgs<float>& part, bool) {
+    const ConvShape& s = part.s;
+    const std::int64_t planes = std::int64_t{s.n} * s.oc;
+    for_each(planes * s.oh * s.ow, DepthwiseForward{part, PlaneIndex(planes, s.oh, s.ow)});
+  });
+}
+void depthwise_data(const ConvArgs<float>& a, const std::byte*, std::byte*, std::int64_t) noexcept {
+  by_images(a, [](const ConvArgs<float>& part, bool) {
+    const ConvShape& s = part.s;
+    const std::int64_t planes = std::int64_t{s.n} * s.c;
+    for_each(planes * s.h * s.w, DepthwiseData{part, PlaneIndex(planes, s.h, s.w)});
+  });
+}
+void depthwise_weights(const ConvArgs<float>& a, const std::byte*, std::byte*, std::int64_t) noexcept {
+  by_images(a, [](const ConvArgs<float>& part, bool first) {
+    ConvArgs<float> p = part;
+    if (!first) p.add = true;
+    const ConvShape& s = p.s;
+    launch(depthwise_weights_kernel, static_cast<unsigned>(s.oc * s.kh * s.kw), kReduceBlock, 0, p,
+           PlaneIndex(s.n, s.oh, s.ow));
+  });
+}
+
 template <Math math>
-struct Tiles {
+struct Products {
   static void forward(const ConvArgs<float>& a, const std::byte*, std::byte*, std::int64_t) noexcept {
     by_images(a, [](const ConvArgs<float>& part, bool) { cuda::forward(part, math); });
   }
@@ -608,22 +626,45 @@ struct Tiles {
       backward_weights(p, reinterpret_cast<float*>(scratch), math);
     });
   }
-  static void fill(Table<float>& t) {
-    t.conv_forward = {&plan, &pack, &forward};
-    t.conv_backward_data = {&plan, &pack, &data};
-    t.conv_backward_weights = {&weights_plan, &pack, &weights};
-  }
 };
+
+// The ways of the three passes (kernels/ways.h).
+template <Math math>
+struct Forward {
+  static constexpr const char* kernel = "conv_forward";
+  static constexpr Way<ConvArgs<float>> ways[] = {
+      {"depthwise", &refuses_other_than_depthwise, {&plan, &pack, &depthwise_forward}},
+      {"implicit matrix product", &takes_all, {&plan, &pack, &Products<math>::forward}},
+  };
+};
+template <Math math>
+struct BackwardData {
+  static constexpr const char* kernel = "conv_backward_data";
+  static constexpr Way<ConvArgs<float>> ways[] = {
+      {"depthwise", &refuses_other_than_depthwise, {&plan, &pack, &depthwise_data}},
+      {"implicit matrix product", &takes_all, {&plan, &pack, &Products<math>::data}},
+  };
+};
+template <Math math>
+struct BackwardWeights {
+  static constexpr const char* kernel = "conv_backward_weights";
+  static constexpr Way<ConvArgs<float>> ways[] = {
+      {"depthwise", &refuses_other_than_depthwise, {&plan, &pack, &depthwise_weights}},
+      {"implicit matrix product", &takes_all, {&weights_plan, &pack, &Products<math>::weights}},
+  };
+};
+
+template <Math math>
+void fill(Table<float>& t) noexcept {
+  t.conv_forward = conv_by_ways<Forward<math>>();
+  t.conv_backward_data = conv_by_ways<BackwardData<math>>();
+  t.conv_backward_weights = conv_by_ways<BackwardWeights<math>>();
+}
 
 }  // namespace
 
 void fill_conv(Table<float>& t, Math math) noexcept {
-  if (math == Math::fma)
-    Tiles<Math::fma>::fill(t);
-  else if (math == Math::tf32)
-    Tiles<Math::tf32>::fill(t);
-  else
-    Tiles<Math::bf16>::fill(t);
+  math == Math::fma ? fill<Math::fma>(t) : math == Math::tf32 ? fill<Math::tf32>(t) : fill<Math::bf16>(t);
 }
 
 }  // namespace vitrine::kernels::cuda

@@ -13,9 +13,14 @@
 #pragma once
 
 #include "kernels/simd/common.h"
+#include "kernels/ways.h"
 
 namespace vitrine::kernels {
 namespace {
+
+// Reasons that several ways give (Way::refuses).
+constexpr const char* reads_planar = "x or y is interleaved";
+constexpr const char* must_be_exact = "the result may be a divisor, so it must be the direct sum";
 
 /// Taps along one axis: tap t of `count` reads the source at j*stride + first + t*step and is kernel index k0 +
 /// t*kstep.

@@ -59,8 +59,10 @@ struct RemainderConv {
     most = smaller(kMost, std::int64_t{s.oc} * kRows * vectors);
   }
 
-  static VITRINE_INLINE bool suits(const Args& a) {
-    return a.rest.whole != nullptr && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+  static constexpr const char* name = "difference";
+  static const char* refuses(const Args& a) noexcept {
+    const bool takes = a.rest.whole != nullptr && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+    return takes ? nullptr : does_not_apply;
   }
 
   Stage stage(std::int64_t r0, std::int64_t r1) const {
@@ -182,8 +184,10 @@ struct RemainderAcross {
   explicit RemainderAcross(const Args& a)
       : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {}
 
-  static VITRINE_INLINE bool suits(const Args& a) {
-    return a.rest.whole != nullptr && !a.relu && a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+  static constexpr const char* name = "difference across the batch";
+  static const char* refuses(const Args& a) noexcept {
+    const bool takes = a.rest.whole != nullptr && !a.relu && a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+    return takes ? nullptr : does_not_apply;
   }
 
   Work work() const { return {s.n / V::width * s.oc, 0, static_cast<std::size_t>(cg * taps) * sizeof(float)}; }

@@ -24,6 +24,9 @@ struct RowConv : Gather<V, Forward> {
   bool direct;    ///< vectors straight from the staged rows, without packing column panels
   bool unstaged;  ///< 1x1 and nothing substituted: columns are packed from where they lie
 
+  static constexpr const char* name = "along rows";
+  static const char* refuses(const Args& a) noexcept { return a.x_lanes || a.y_lanes ? reads_planar : nullptr; }
+
   explicit RowConv(const Args& a) : Base(a) {
     const std::int64_t taps =
         larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));  // of most phases

@@ -44,10 +44,18 @@ struct WeightProducts {
     if (images_per > V::width) images_per -= images_per % V::width;
   }
 
-  /// Maps of one place: then a vector of images turns into images of vectors in squares, and the sum runs over images
-  /// alone.
-  bool takes_lanes() const { return s.h == 1 && s.w == 1 && taps == 1 && s.oh == 1 && s.ow == 1; }
-  static bool suits(const ConvShape& s) { return s.c / s.groups >= V::width && s.oc / s.groups >= V::width; }
+  static constexpr const char* name = "matrix products";
+  /// Interleaved operands need maps of one pixel: a square of as many images and channels is then transposed at once,
+  /// and the sum runs over images alone.
+  static const char* refuses(const Args& a) noexcept {
+    const ConvShape& s = a.s;
+    const std::int64_t cg = s.c / s.groups, og = s.oc / s.groups;
+    if (cg < V::width || og < V::width) return "channels do not fill the lanes";
+    if ((cg < 64 || og < 64) && batch_refuses<V>(s) == nullptr)
+      return "there are fewer than 64 channels, and the batch fills the lanes";
+    const bool one_pixel = s.h == 1 && s.w == 1 && s.kh * s.kw == 1 && s.oh == 1 && s.ow == 1;
+    return (a.x_lanes || a.y_lanes) && !one_pixel ? reads_planar : nullptr;
+  }
 
   std::int64_t tall(std::int64_t rows) const {
     return (rows - 1) * s.stride_h + std::int64_t{s.kh - 1} * s.dilation_h + 1;
@@ -182,8 +190,8 @@ struct WeightProducts {
       for (std::int64_t i = 0; i < images; ++i) {
         float* const own = to + v * plane() + i * each * V::width;
         if (bordered) Stage::zero<V>(own, each * V::width);
-        spread<V>(a.x_sub, a.x + (channel + i * s.c + v * V::width) * in, in,
-                  smaller<std::int64_t>(V::width, nc - v * V::width), y0 * s.w, y1 * s.w, places, own);
+        interleave<V>(a.x_sub, a.x + (channel + i * s.c + v * V::width) * in, in,
+                      smaller<std::int64_t>(V::width, nc - v * V::width), y0 * s.w, y1 * s.w, places, own);
       }
   }
 

@@ -8,7 +8,7 @@
 // A tile is a block of output channels, over all images in order.
 #pragma once
 
-#include "kernels/conv/geometry.h"
+#include "kernels/conv/batch.h"
 #include "kernels/gemm/micro.h"
 
 namespace vitrine::kernels {
@@ -63,9 +63,14 @@ struct WeightRows {
     kernel_rows = std::int64_t{s.c} * s.kh;
   }
 
-  static VITRINE_INLINE bool suits(const ConvShape& s) {
-    return s.groups == 1 && s.c <= 4 && (s.kw == 3 || s.kw == 5 || s.kw == 7) && s.dilation_w == 1 &&
-           s.oc >= 2 * V::width && s.ow >= V::width;
+  static constexpr const char* name = "kernel rows";
+  static const char* refuses(const Args& a) noexcept {
+    const ConvShape& s = a.s;
+    if (a.x_lanes || a.y_lanes) return reads_planar;
+    if (s.groups != 1 || s.c > 4) return "there are more than 4 input channels";
+    if ((s.kw != 3 && s.kw != 5 && s.kw != 7) || s.dilation_w != 1) return "the kernel has not 3, 5 or 7 columns";
+    if (s.oc < 2 * V::width || s.ow < V::width) return "there are few output channels, or rows are short";
+    return batch_refuses<V>(s) == nullptr ? "the batch fills the lanes" : nullptr;
   }
 
   struct Scratch {

@@ -202,7 +202,7 @@ struct PixelStage {
         places[(y - y0) * w + x] = at < width() ? static_cast<std::int32_t>((y - first) * width() + at) : -1;
       }
     Stage::zero<V>(to, size(t1 - t0) * V::width);
-    spread<V>(sub, planes, h * w, channels, y0 * w, y1 * w, places, to);
+    interleave<V>(sub, planes, h * w, channels, y0 * w, y1 * w, places, to);
   }
 };
 
@@ -247,12 +247,17 @@ struct TileProducts {
   }
 };
 
-/// Whatever the batch: an image's result must not depend on it, although a single map of 7x7 would be faster by direct
-/// sums, whose weights are a quarter of the size.
-VITRINE_INLINE bool winograd_suits(const ConvShape& s, bool exact) {
-  return !exact && s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
-         s.dilation_w == 1 && s.groups == 1 && s.c >= 24 && s.oc >= 24 && s.oh >= 7 && s.ow >= 7 && s.pad_top <= 2 &&
-         s.pad_left <= 2 && s.pad_top == s.pad_left;
+/// Why F(4x4, 3x3) does not take a convolution, or null. The batch plays no part, since an image's result must not
+/// depend on it, although a single map of 7x7 would be faster by direct sums, whose weights are a quarter of the size.
+VITRINE_INLINE const char* winograd_refuses(const ConvShape& s, bool exact) {
+  if (exact) return must_be_exact;
+  if (s.kh != 3 || s.kw != 3) return "the kernel is not 3x3";
+  if (s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1 || s.groups != 1)
+    return "there are strides, dilations or groups";
+  if (s.c < 24 || s.oc < 24) return "there are fewer than 24 channels";
+  if (s.oh < 7 || s.ow < 7) return "the maps are smaller than 7x7";
+  if (s.pad_top > 2 || s.pad_left > 2 || s.pad_top != s.pad_left) return "the padding differs, or is larger than 2";
+  return nullptr;
 }
 
 /// Floats from a place of `n` to the next: no power of two, or they fall into the same cache sets.
@@ -302,6 +307,11 @@ struct Winograd {
     fresh = cut.image_blocks * cut.row_blocks == 1 &&
             (!a.kept || (kPlaces * depth * panels * kPair > kLarge && cut.most() <= kFew));
     chunk = fresh ? smaller(depth, kChunk) : depth;
+  }
+
+  static constexpr const char* name = "Winograd F(4x4, 3x3)";
+  static const char* refuses(const Args& a) noexcept {
+    return a.x_lanes || a.y_lanes ? reads_planar : winograd_refuses(a.s, a.exact);
   }
 
   PixelStage<V> stage() const { return {in_h, in_w, cut.across, before}; }
@@ -455,8 +465,8 @@ struct Winograd {
               down >= 4 && across >= 4 ? finish(std::true_type{}) : finish(std::false_type{});
             }
           }
-          gather_back<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here,
-                         a.add, Forward && a.relu);
+          deinterleave<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here,
+                          a.add, Forward && a.relu);
         }
       }
     }
@@ -511,6 +521,11 @@ struct WinogradGradient {
     in_blocks = ceil_div(in, in_per);
     out_per = round_up(ceil_div(out, out_blocks), V::width);
     out_blocks = ceil_div(out, out_per);
+  }
+
+  static constexpr const char* name = "Winograd F(4x4, 3x3)";
+  static const char* refuses(const Args& a) noexcept {
+    return a.x_lanes || a.y_lanes ? reads_planar : winograd_refuses(a.s, a.exact);
   }
 
   PixelStage<V> data_stage() const { return {h, w, cut.across, before}; }

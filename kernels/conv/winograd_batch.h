@@ -51,7 +51,7 @@ const float* rows_across(const float* planes, std::int64_t image_step, std::int6
                          std::int64_t width, std::int64_t r0, std::int64_t r1, std::int32_t* places, float* staged) {
   if (lanes) return planes + r0 * width * V::width;
   for (std::int64_t i = 0; i < (r1 - r0) * width; ++i) places[i] = static_cast<std::int32_t>(i);
-  spread<V>({}, planes, image_step, images, r0 * width, r1 * width, places, staged);
+  interleave<V>({}, planes, image_step, images, r0 * width, r1 * width, places, staged);
   return staged;
 }
 
@@ -122,15 +122,29 @@ struct BatchWinogradShape {
     return tiles * (places * s.kh * pairs + 30 * few) < taps * s.kh * pairs * 17 / 20 &&
            places * tiles * s.kh * larger(s.c, s.oc) <= kVectors;
   }
-  /// Asked alike for all three directions.
-  static VITRINE_INLINE bool suits(const ConvShape& s, bool exact) {
-    return !exact && (s.kw == 3 || s.kw == 5) && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
-           s.dilation_w == 1 && s.groups == 1 && s.oh > 0 && s.ow > 0 &&
-           (larger(s.c, s.oc) <= kFew || (!winograd_suits(s, exact) && smaller(s.c, s.oc) < 64)) &&
-           batch_fills_lanes<V>(s.n, larger(std::int64_t{s.oh} * s.ow, std::int64_t{s.h} * s.w)) && pays(s, s.ow) &&
-           pays(s, s.w);
+  /// Why it does not take a convolution, or null: the same answer for all three passes.
+  static const char* refuses(const ConvShape& s, bool exact) {
+    if (exact) return must_be_exact;
+    if (s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1 || s.groups != 1)
+      return "there are strides, dilations or groups";
+    if (larger(s.c, s.oc) > kFew && (winograd_refuses(s, exact) == nullptr || smaller(s.c, s.oc) >= 64))
+      return "there are many channels";
+    if (const char* const why = batch_refuses<V>(s)) return why;
+    if (s.oh <= 0 || s.ow <= 0 || !pays(s, s.ow) || !pays(s, s.w)) return "the transforms cost more than they save";
+    return nullptr;
   }
 };
+
+/// For kernels of 3 columns and of 5, which are two ways.
+template <int Kernel>
+constexpr const char* batch_winograd_name =
+    Kernel == 3 ? "Winograd F(4, 3) across the batch" : "Winograd F(4, 5) across the batch";
+template <class V, int Kernel>
+const char* batch_winograd_refuses(const ConvArgs<float>& a) noexcept {
+  // One of the two speaks for kernels that neither takes.
+  if (a.s.kw != Kernel) return Kernel == 3 && a.s.kw != 5 ? "the kernel has neither 3 nor 5 columns" : "";
+  return BatchWinogradShape<V>::refuses(a.s, a.exact);
+}
 
 /// Forward, and backward-data as the forward convolution of the signal with the kernel turned round. A tile is as many
 /// images as a vector has lanes, and some rows.
@@ -165,6 +179,9 @@ struct BatchWinograd {
     rows_per = ceil_div(out_h, ceil_div(out_h, rows_per));
     row_blocks = ceil_div(out_h, rows_per);
   }
+
+  static constexpr const char* name = batch_winograd_name<Kernel>;
+  static const char* refuses(const Args& a) noexcept { return batch_winograd_refuses<V, Kernel>(a); }
 
   /// Floats from one place of a row's transforms to the next, and from one row's to the next: odd numbers of lines.
   static std::int64_t place_step(std::int64_t channels, std::int64_t tiles) {
@@ -286,8 +303,8 @@ struct BatchWinograd {
     }
     for (std::int64_t o = 0; o < out && !out_lanes; ++o) {
       const std::int64_t pixels = (y1 - y0) * out_w;
-      gather_back<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane, here,
-                     a.add, Forward && a.relu);
+      deinterleave<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane,
+                      here, a.add, Forward && a.relu);
     }
   }
 };
@@ -325,6 +342,9 @@ struct BatchWinogradGradient {
     rows_per = smaller(oh, larger<std::int64_t>(kernel_h, kVectors / (T::input * tiles * (in_per + out_per))));
     rows_per = ceil_div(oh, ceil_div(oh, rows_per));
   }
+
+  static constexpr const char* name = batch_winograd_name<Kernel>;
+  static const char* refuses(const Args& a) noexcept { return batch_winograd_refuses<V, Kernel>(a); }
 
   struct Scratch {
     std::int64_t staged, data, signal, sums, places, total;

@@ -43,6 +43,13 @@ bool again(void* recording) noexcept {
   return true;
 }
 
+#ifdef VITRINE_HAVE_CUDNN
+bool reports(const char* variable) noexcept {
+  const char* const told = std::getenv(variable);
+  return told != nullptr && std::strcmp(told, "1") == 0;
+}
+#endif
+
 void drop(void* recording) noexcept {
   auto* const r = static_cast<Recording*>(recording);
   cuda::forget(r->work);
@@ -101,7 +108,7 @@ extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrin
   const char* without = "";
   if (const char* const version = cuda::fill_cudnn(table, math, &without)) {
     std::snprintf(name, sizeof name, "%s, cuDNN %s", cuda::device_name(), version);
-  } else if (const char* const told = std::getenv("VITRINE_CUDA_REPORT"); told != nullptr && *told == '1') {
+  } else if (cuda::reports("VITRINE_REPORT") || cuda::reports("VITRINE_CUDA_REPORT")) {
     std::fprintf(stderr, "vitrine: cuDNN is not used: %s\n", without);
   }
 #endif

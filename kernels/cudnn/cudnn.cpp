@@ -9,12 +9,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/cuda/runtime.h"
+#include "kernels/ways.h"
 
 namespace vitrine::kernels::cuda {
 
@@ -71,7 +71,7 @@ struct Library {
 cudnnHandle_t handle = nullptr;
 Table<float> own;  // the slots as they were
 Math math = Math::fma;
-bool deterministic = true, reporting = false;
+bool deterministic = true;
 char version[32];
 
 constexpr std::size_t kWorkspaceLimit = std::size_t{256} << 20;
@@ -134,38 +134,6 @@ struct Described {
   explicit Described(const ConvShape& s) noexcept : x(s.n, s.c, s.h, s.w), y(s.n, s.oc, s.oh, s.ow), w(s), conv(s) {}
 };
 
-// ---- candidates
-// -------------------------------------------------------------------------------------------------------------
-
-template <class Args, class Kernel>
-struct Candidate {
-  const char* name;
-  const char* (*refuses)(const Args&) noexcept;  ///< why it cannot, or should not, take this call; null: it takes it
-  Kernel kernel;
-};
-
-// Says what was decided, once for each text.
-void report(const char* slot, const std::string& shape, const char* name, const std::string& refusals) noexcept {
-  static std::set<std::string> said;
-  const std::string line = std::string(slot) + " " + shape + ": " + name + refusals;
-  if (said.insert(line).second) std::fprintf(stderr, "vitrine: %s\n", line.c_str());
-}
-
-template <class Args, class Kernel, std::size_t N>
-const Candidate<Args, Kernel>& choose(const char* slot, const std::array<Candidate<Args, Kernel>, N>& list,
-                                      const Args& a, std::string (*shape)(const Args&)) noexcept {
-  std::string refusals;
-  for (const auto& c : list) {
-    const char* const why = c.refuses(a);
-    if (why == nullptr) {
-      if (reporting) report(slot, shape(a), c.name, refusals);
-      return c;
-    }
-    if (reporting) refusals += std::string("; ") + c.name + ": " + why;
-  }
-  return list.back();
-}
-
 template <class Args>
 const char* takes_all(const Args&) noexcept {
   return nullptr;
@@ -176,14 +144,6 @@ const char* takes_all(const Args&) noexcept {
 
 using Conv = ConvArgs<float>;
 enum class Pass : std::uint8_t { forward, data, filter };
-
-std::string shape_of(const Conv& a) {
-  char text[128];
-  const ConvShape& s = a.s;
-  std::snprintf(text, sizeof text, "%dx%dx%dx%d -> %d, kernel %dx%d, stride %d, groups %d", s.n, s.c, s.h, s.w, s.oc,
-                s.kh, s.kw, s.stride_h, s.groups);
-  return text;
-}
 
 struct Algorithm {
   int number = -1;
@@ -216,7 +176,7 @@ Algorithm algorithm(Pass pass, const ConvShape& s) noexcept {
   };
   static std::vector<Known> known;
   for (const Known& k : known)
-    if (k.pass == pass && std::memcmp(&k.s, &s, sizeof s) == 0) return k.algorithm;
+    if (k.pass == pass && k.s == s) return k.algorithm;
   const Described d(s);
   Algorithm best{-1, 0, "offers no algorithm"};
   int n = 0;
@@ -376,33 +336,25 @@ void backward_filter(const Conv& a, const std::byte*, std::byte* scratch, std::i
                                           a.w_out));
 }
 
-using ConvCandidate = Candidate<Conv, Tiled<Conv>>;
-std::array<ConvCandidate, 3> forward_list;
-std::array<ConvCandidate, 2> data_list, filter_list;
-
-// A slot that goes by a list: each step asks it again, by the same sizes and flags.
-template <auto& list>
-struct Chosen {
-  static const char* slot;
-  static const Tiled<Conv>& of(const Conv& a) noexcept { return choose(slot, list, a, &shape_of).kernel; }
-  static Work plan(const Conv& a) noexcept { return of(a).plan(a); }
-  static void pack(const Conv& a, std::byte* shared, std::int64_t part) noexcept { of(a).pack(a, shared, part); }
-  static void tile(const Conv& a, const std::byte* shared, std::byte* scratch, std::int64_t index) noexcept {
-    of(a).tile(a, shared, scratch, index);
-  }
+// Lists for ByWays. They are filled when the module opens, since the last way is the slot as it was.
+struct Forward {
+  static constexpr const char* kernel = "conv_forward";
+  static inline Way<Conv> ways[3];
 };
-template <auto& list>
-const char* Chosen<list>::slot = "";
+struct Data {
+  static constexpr const char* kernel = "conv_backward_data";
+  static inline Way<Conv> ways[2];
+};
+struct FilterGradient {
+  static constexpr const char* kernel = "conv_backward_weights";
+  static inline Way<Conv> ways[2];
+};
 
 // ---- batch norm
 // -------------------------------------------------------------------------------------------------------------
 
 using Norm = BatchNormArgs<float>;
 using NormKernel = void (*)(const Norm&) noexcept;
-
-std::string shape_of(const Norm& a) {
-  return std::to_string(a.images) + "x" + std::to_string(a.channels) + "x" + std::to_string(a.pixels);
-}
 
 const char* refuses_norm(const Norm& a) noexcept {
   if (a.first != 0 || a.last != a.channels) return "takes all channels or none";
@@ -437,15 +389,25 @@ void norm_backward(const Norm& a) noexcept {
                                            a.add_dgamma ? &one : &zero_factor, x, a.x, x, a.dy, x, a.dx, c, a.gamma,
                                            a.dgamma, a.dbeta, static_cast<double>(a.eps), a.mean, a.inv_std));
 }
-std::array<Candidate<Norm, NormKernel>, 2> norm_forward_list, norm_backward_list;
+struct NormForward {
+  static constexpr const char* kernel = "batch_norm_forward";
+  static inline Way<Norm, NormKernel> ways[2];
+};
+struct NormBackward {
+  static constexpr const char* kernel = "batch_norm_backward";
+  static inline Way<Norm, NormKernel> ways[2];
+};
+template <class List>
+void run_norm(const Norm& a) noexcept {
+  choose(List::ways, a).kernel(a);
+}
+template <class List>
+Choice norm_choice(const Norm& a) noexcept {
+  return explain_choice(List::kernel, List::ways, a);
+}
 
 // ---- pools
 // ------------------------------------------------------------------------------------------------------------------
-
-std::string shape_of(const PoolShape& p) {
-  return std::to_string(p.planes) + " planes of " + std::to_string(p.h) + "x" + std::to_string(p.w) + ", window " +
-         std::to_string(p.kh) + "x" + std::to_string(p.kw);
-}
 
 const char* refuses_pool(const PoolShape& p) noexcept {
   if (p.adaptive) return "has no adaptive windows";
@@ -460,32 +422,97 @@ cudnnPoolingMode_t average_mode(const PoolShape& p) noexcept {
   return p.count_padding ? CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING : CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING;
 }
 
-bool pool_by_cudnn(const char* slot, const PoolShape& p, const char* extra) noexcept {
-  const char* const why = extra != nullptr ? extra : refuses_pool(p);
-  if (reporting)
-    report(slot, shape_of(p), why == nullptr ? "cuDNN" : "own kernel",
-           why == nullptr ? "" : std::string("; cuDNN: ") + why);
-  return why == nullptr;
+// A pool and what its result is for.
+struct PoolCall {
+  PoolShape shape;
+  bool switches = false;
+};
+const char* refuses_pool_call(const PoolCall& a) noexcept {
+  return a.switches ? "tells no switches" : refuses_pool(a.shape);
 }
-void max_pool(const PoolShape& p, const float* x, float* y, Switch* switches) noexcept {
-  if (!pool_by_cudnn("max_pool_forward", p, switches != nullptr ? "tells no switches" : nullptr))
-    return own.max_pool_forward(p, x, y, switches);
+void max_pool(const PoolShape& p, const float* x, float* y, Switch*) noexcept {
   const Pooling pool(p, deterministic ? CUDNN_POOLING_MAX_DETERMINISTIC : CUDNN_POOLING_MAX);
   const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
   must(lib.cudnnPoolingForward(handle, pool, &one, dx, x, &zero_factor, dy, y));
 }
 void average_pool(const PoolShape& p, const float* x, float* y) noexcept {
-  if (!pool_by_cudnn("avg_pool_forward", p, nullptr)) return own.avg_pool_forward(p, x, y);
   const Pooling pool(p, average_mode(p));
   const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
   must(lib.cudnnPoolingForward(handle, pool, &one, dx, x, &zero_factor, dy, y));
 }
 void average_pool_back(const PoolShape& p, const float* y, float* x, bool add) noexcept {
-  if (!pool_by_cudnn("avg_pool_backward", p, nullptr)) return own.avg_pool_backward(p, y, x, add);
   const Pooling pool(p, average_mode(p));
   const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
   // Of an average neither input nor output is looked at, but they must be something.
   must(lib.cudnnPoolingBackward(handle, pool, &one, dy, y, dy, y, dx, x, add ? &one : &zero_factor, dx, x));
+}
+
+struct MaxPool {
+  static constexpr const char* kernel = "max_pool_forward";
+  static inline Way<PoolCall, decltype(Table<float>::max_pool_forward)> ways[2];
+  static void run(const PoolShape& p, const float* x, float* y, Switch* switches) noexcept {
+    choose(ways, PoolCall{p, switches != nullptr}).kernel(p, x, y, switches);
+  }
+  static Choice choice(const PoolShape& p, bool switches) noexcept {
+    return explain_choice(kernel, ways, PoolCall{p, switches});
+  }
+};
+struct AvgPool {
+  static constexpr const char* kernel = "avg_pool_forward";
+  static inline Way<PoolShape, decltype(Table<float>::avg_pool_forward)> ways[2];
+  static void run(const PoolShape& p, const float* x, float* y) noexcept { choose(ways, p).kernel(p, x, y); }
+  static Choice choice(const PoolShape& p) noexcept { return explain_choice(kernel, ways, p); }
+};
+struct AvgPoolBackward {
+  static constexpr const char* kernel = "avg_pool_backward";
+  static inline Way<PoolShape, decltype(Table<float>::avg_pool_backward)> ways[2];
+  static void run(const PoolShape& p, const float* y, float* x, bool add) noexcept {
+    choose(ways, p).kernel(p, y, x, add);
+  }
+  static Choice choice(const PoolShape& p) noexcept { return explain_choice(kernel, ways, p); }
+};
+
+template <class List, class W>
+void set_ways(std::initializer_list<W> ways) noexcept {
+  std::copy(ways.begin(), ways.end(), std::begin(List::ways));
+}
+
+// The lists, each with the slot as it was at its end, in the place of the slots.
+void fill(Table<float>& t) noexcept {
+  using ConvWay = Way<Conv>;
+  using NormWay = Way<Norm, NormKernel>;
+  set_ways<Forward, ConvWay>(
+      {{"cuDNN with bias", &refuses_fused, {&plan_fused, &pack<Pass::forward>, &fused}},
+       {"cuDNN", &refuses<Pass::forward>, {&plan<Pass::forward>, &pack<Pass::forward>, &forward}},
+       {"own kernel", &takes_all<Conv>, own.conv_forward}});
+  set_ways<Data, ConvWay>({{"cuDNN", &refuses<Pass::data>, {&plan<Pass::data>, &pack<Pass::data>, &backward_data}},
+                           {"own kernel", &takes_all<Conv>, own.conv_backward_data}});
+  set_ways<FilterGradient, ConvWay>(
+      {{"cuDNN", &refuses<Pass::filter>, {&plan<Pass::filter>, &pack<Pass::filter>, &backward_filter}},
+       {"own kernel", &takes_all<Conv>, own.conv_backward_weights}});
+  t.conv_forward = conv_by_ways<Forward>();
+  t.conv_backward_data = conv_by_ways<Data>();
+  t.conv_backward_weights = conv_by_ways<FilterGradient>();
+  set_ways<NormForward, NormWay>(
+      {{"cuDNN", &refuses_norm_forward, &norm_forward}, {"own kernel", &takes_all<Norm>, own.batch_norm_forward}});
+  set_ways<NormBackward, NormWay>(
+      {{"cuDNN", &refuses_norm_backward, &norm_backward}, {"own kernel", &takes_all<Norm>, own.batch_norm_backward}});
+  t.batch_norm_forward = &run_norm<NormForward>;
+  t.batch_norm_backward = &run_norm<NormBackward>;
+  set_ways<MaxPool, std::remove_extent_t<decltype(MaxPool::ways)>>(
+      {{"cuDNN", &refuses_pool_call, &max_pool}, {"own kernel", &takes_all<PoolCall>, own.max_pool_forward}});
+  set_ways<AvgPool, std::remove_extent_t<decltype(AvgPool::ways)>>(
+      {{"cuDNN", &refuses_pool, &average_pool}, {"own kernel", &takes_all<PoolShape>, own.avg_pool_forward}});
+  set_ways<AvgPoolBackward, std::remove_extent_t<decltype(AvgPoolBackward::ways)>>(
+      {{"cuDNN", &refuses_pool, &average_pool_back}, {"own kernel", &takes_all<PoolShape>, own.avg_pool_backward}});
+  t.max_pool_forward = &MaxPool::run;
+  t.avg_pool_forward = &AvgPool::run;
+  t.avg_pool_backward = &AvgPoolBackward::run;
+  t.choices = {.max_pool_forward = &MaxPool::choice,
+               .avg_pool_forward = &AvgPool::choice,
+               .avg_pool_backward = &AvgPoolBackward::choice,
+               .batch_norm_forward = &norm_choice<NormForward>,
+               .batch_norm_backward = &norm_choice<NormBackward>};
 }
 
 bool open_library(const char** why) noexcept {
@@ -515,40 +542,13 @@ const char* fill_cudnn(Table<float>& t, Math m, const char** why) noexcept {
   if (mode != "deterministic" && mode != "fast")
     return *why = "VITRINE_CUDNN is none of off, deterministic, fast", nullptr;
   deterministic = mode == "deterministic";
-  const char* const told = std::getenv("VITRINE_CUDA_REPORT");
-  reporting = told != nullptr && *told == '1';
   math = m;
   own = t;
   if (handle == nullptr && !open_library(why)) return nullptr;
   const std::size_t v = lib.cudnnGetVersion();
   std::snprintf(version, sizeof version, "%zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
 
-  forward_list = {{{"cuDNN with bias", &refuses_fused, {&plan_fused, &pack<Pass::forward>, &fused}},
-                   {"cuDNN", &refuses<Pass::forward>, {&plan<Pass::forward>, &pack<Pass::forward>, &forward}},
-                   {"own kernel", &takes_all<Conv>, own.conv_forward}}};
-  data_list = {{{"cuDNN", &refuses<Pass::data>, {&plan<Pass::data>, &pack<Pass::data>, &backward_data}},
-                {"own kernel", &takes_all<Conv>, own.conv_backward_data}}};
-  filter_list = {{{"cuDNN", &refuses<Pass::filter>, {&plan<Pass::filter>, &pack<Pass::filter>, &backward_filter}},
-                  {"own kernel", &takes_all<Conv>, own.conv_backward_weights}}};
-  Chosen<forward_list>::slot = "conv_forward";
-  Chosen<data_list>::slot = "conv_backward_data";
-  Chosen<filter_list>::slot = "conv_backward_weights";
-  t.conv_forward = {&Chosen<forward_list>::plan, &Chosen<forward_list>::pack, &Chosen<forward_list>::tile};
-  t.conv_backward_data = {&Chosen<data_list>::plan, &Chosen<data_list>::pack, &Chosen<data_list>::tile};
-  t.conv_backward_weights = {&Chosen<filter_list>::plan, &Chosen<filter_list>::pack, &Chosen<filter_list>::tile};
-  norm_forward_list = {
-      {{"cuDNN", &refuses_norm_forward, &norm_forward}, {"own kernel", &takes_all<Norm>, own.batch_norm_forward}}};
-  norm_backward_list = {
-      {{"cuDNN", &refuses_norm_backward, &norm_backward}, {"own kernel", &takes_all<Norm>, own.batch_norm_backward}}};
-  t.batch_norm_forward = [](const Norm& a) noexcept {
-    choose("batch_norm_forward", norm_forward_list, a, &shape_of).kernel(a);
-  };
-  t.batch_norm_backward = [](const Norm& a) noexcept {
-    choose("batch_norm_backward", norm_backward_list, a, &shape_of).kernel(a);
-  };
-  t.max_pool_forward = &max_pool;
-  t.avg_pool_forward = &average_pool;
-  t.avg_pool_backward = &average_pool_back;
+  fill(t);
   return version;
 }
 

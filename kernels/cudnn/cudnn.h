@@ -1,6 +1,6 @@
 // cuDNN 9 behind the slots of the CUDA module: convolutions, batch norm, pools. It is loaded at run time where it is
-// there; nothing needs it. Each slot has an ordered list of candidates, the module's own kernels last; the first that
-// does not refuse takes the call, and every refusal has a reason (VITRINE_CUDA_REPORT=1 prints them, once a shape).
+// there; nothing needs it. Each slot has an ordered list of ways (kernels/ways.h), the module's own kernels last.
+// VITRINE_REPORT=1 prints which way each call goes and why cuDNN did not take it.
 //
 //   VITRINE_CUDNN=deterministic   the default: only algorithms that give the same bits every time
 //   VITRINE_CUDNN=fast            any algorithm

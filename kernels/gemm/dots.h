@@ -1,9 +1,10 @@
 // Inner products of long rows: vectors run along the rows of both operands, each (row, row) pair of a register block
 // keeps one vector of partial sums, and lanes are added up once, at the end. Nothing is transposed. The weight gradient
-// of convolutions (conv/weights.h) is made of them, and the product of a small batch with a large matrix.
+// of convolutions (conv/weight_blocks.h) is made of them, and the product of a small batch with a large matrix.
 #pragma once
 
 #include "kernels/simd/common.h"
+#include "kernels/ways.h"
 
 namespace vitrine::kernels {
 namespace {
@@ -91,8 +92,15 @@ struct Dots {
   std::int64_t depth;
 
   explicit Dots(const Args& g) : depth(smaller(g.k, kDepth)) {}
-  static VITRINE_INLINE bool suits(const Args& g) {
-    return g.m <= 16 && g.k >= 512 && !g.a_transposed && g.b_transposed;
+  static const char* refuses(const Args& g) noexcept {
+    if (g.m <= 0 || g.n <= 0) return does_not_apply;
+    if (g.a_transposed || !g.b_transposed) return "the operands' rows are not what is summed along";
+    if (g.m > 16) return "A has more than 16 rows";
+    return g.k >= 512 ? nullptr : "the sums have fewer than 512 terms";
+  }
+  static Work plan(const Args& g) noexcept { return Dots(g).work_of(g); }
+  static void tile(const Args& g, const std::byte*, std::byte* scratch, std::int64_t index) noexcept {
+    Dots(g).run_tile(g, reinterpret_cast<float*>(scratch), index);
   }
 
   Work work_of(const Args& g) const {

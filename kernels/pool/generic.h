@@ -4,6 +4,7 @@
 
 #include "kernels/pool/window.h"
 #include "kernels/simd/common.h"
+#include "kernels/ways.h"
 
 namespace vitrine::kernels {
 namespace {
@@ -45,7 +46,7 @@ VITRINE_INLINE void take_larger(V v, V tap, V& best, V& at) {
 }
 
 template <class V>
-void max_pool_2x2(const PoolShape& s, const float* x, float* y, Switch* switches) {
+void max_pool_2x2(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
   for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
     for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow, switches += switches ? s.ow : 0) {
       const float *top = x + 2 * i * s.w, *bottom = top + s.w;
@@ -103,7 +104,7 @@ VITRINE_INLINE void over_windows(const PoolShape& s, X* x, F&& body) {
 }
 
 template <class V>
-void max_pool_lanes(const PoolShape& s, const float* x, float* y, Switch* switches) {
+void max_pool_interleaved(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
   const auto finish = [&](V best, V at) __attribute__((always_inline)) {
     best.store(y);
     y += V::width;
@@ -149,7 +150,8 @@ void max_pool_lanes(const PoolShape& s, const float* x, float* y, Switch* switch
 }
 
 template <class V>
-void max_pool_scatter_lanes(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) {
+void max_pool_scatter_interleaved(const PoolShape& s, const float* y, const Switch* switches, float* x,
+                                  bool add) noexcept {
   const std::int64_t size = s.planes * s.h * s.w * V::width;
   const bool tiled = is_2x2(s) && 2 * s.oh == s.h && 2 * s.ow == s.w;  // every place is written just once
   if (!add && !tiled)
@@ -184,9 +186,7 @@ void max_pool_scatter_lanes(const PoolShape& s, const float* y, const Switch* sw
 }
 
 template <class V>
-void max_pool_forward(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
-  if (s.lanes > 1) return max_pool_lanes<V>(s, x, y, switches);
-  if (is_2x2(s)) return max_pool_2x2<V>(s, x, y, switches);
+void max_pool_rows(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
   const Middle mid = middle(s);
   for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
     for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow, switches += switches ? s.ow : 0) {
@@ -270,23 +270,23 @@ VITRINE_INLINE void zero_rest(const PoolShape& s, float* x) {
 }
 
 template <class V>
-void max_pool_scatter(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) noexcept {
-  if (s.lanes > 1) return max_pool_scatter_lanes<V>(s, y, switches, x, add);
-  if (is_2x2(s)) {
-    for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
-      if (!add) zero_rest<V>(s, x);
-      for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow, switches += s.ow) {
-        for (std::int64_t j = 0; j < s.ow; j += V::width) {
-          const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - j);
-          const V v = V::load_n(y + j, n), at = V::load_u16_n(switches + j, n), z = V::zero();
-          float* to = x + 2 * i * s.w + 2 * j;
-          store_pairs(V::select(at == z, v, z), V::select(at == V::set(1), v, z), to, n, add);
-          store_pairs(V::select(at == V::set(2), v, z), V::select(at == V::set(3), v, z), to + s.w, n, add);
-        }
+void max_pool_scatter_2x2(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) noexcept {
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+    if (!add) zero_rest<V>(s, x);
+    for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow, switches += s.ow) {
+      for (std::int64_t j = 0; j < s.ow; j += V::width) {
+        const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - j);
+        const V v = V::load_n(y + j, n), at = V::load_u16_n(switches + j, n), z = V::zero();
+        float* to = x + 2 * i * s.w + 2 * j;
+        store_pairs(V::select(at == z, v, z), V::select(at == V::set(1), v, z), to, n, add);
+        store_pairs(V::select(at == V::set(2), v, z), V::select(at == V::set(3), v, z), to + s.w, n, add);
       }
     }
-    return;
   }
+}
+
+template <class V>
+void max_pool_scatter_windows(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) noexcept {
   if (!add) {
     stream<V>(s.planes * s.h * s.w, [&](std::int64_t i, auto step) { store(V::zero(), x + i, step); });
   }
@@ -341,21 +341,22 @@ void avg_pool_forward(const PoolShape& s, const float* x, float* y) noexcept {
 }
 
 template <class V>
-void avg_pool_backward(const PoolShape& s, const float* y, float* x, bool add) noexcept {
-  if (is_2x2(s)) {
-    for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
-      if (!add) zero_rest<V>(s, x);
-      for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow) {
-        for (std::int64_t j = 0; j < s.ow; j += V::width) {
-          const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - j);
-          const V v = V::load_n(y + j, n) * V::set(0.25f);
-          store_pairs(v, v, x + 2 * i * s.w + 2 * j, n, add);
-          store_pairs(v, v, x + (2 * i + 1) * s.w + 2 * j, n, add);
-        }
+void avg_pool_backward_2x2(const PoolShape& s, const float* y, float* x, bool add) noexcept {
+  for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w) {
+    if (!add) zero_rest<V>(s, x);
+    for (std::int64_t i = 0; i < s.oh; ++i, y += s.ow) {
+      for (std::int64_t j = 0; j < s.ow; j += V::width) {
+        const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - j);
+        const V v = V::load_n(y + j, n) * V::set(0.25f);
+        store_pairs(v, v, x + 2 * i * s.w + 2 * j, n, add);
+        store_pairs(v, v, x + (2 * i + 1) * s.w + 2 * j, n, add);
       }
     }
-    return;
   }
+}
+
+template <class V>
+void avg_pool_backward_windows(const PoolShape& s, const float* y, float* x, bool add) noexcept {
   if (!add) {
     stream<V>(s.planes * s.h * s.w, [&](std::int64_t i, auto step) { store(V::zero(), x + i, step); });
   }
@@ -379,6 +380,53 @@ void avg_pool_backward(const PoolShape& s, const float* y, float* x, bool add) n
     }
   }
 }
+
+// The ways of the pools that have several, best first (kernels/ways.h).
+
+inline const char* refuses_planar(const PoolShape& s) noexcept { return s.lanes > 1 ? nullptr : does_not_apply; }
+inline const char* refuses_other_than_2x2(const PoolShape& s) noexcept {
+  return is_2x2(s) ? nullptr : "the windows are not 2x2 of stride 2 within the map";
+}
+inline const char* takes_all_pools(const PoolShape&) noexcept { return nullptr; }
+
+template <class V>
+struct MaxPoolForward {
+  static constexpr Way<PoolShape, void (*)(const PoolShape&, const float*, float*, Switch*) noexcept> ways[] = {
+      {"interleaved", &refuses_planar, &max_pool_interleaved<V>},
+      {"2x2", &refuses_other_than_2x2, &max_pool_2x2<V>},
+      {"along rows", &takes_all_pools, &max_pool_rows<V>},
+  };
+  static void run(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
+    choose(ways, s).kernel(s, x, y, switches);
+  }
+  static Choice choice(const PoolShape& s, bool) noexcept { return explain_choice("max_pool_forward", ways, s); }
+};
+
+template <class V>
+struct MaxPoolScatter {
+  static constexpr Way<PoolShape, void (*)(const PoolShape&, const float*, const Switch*, float*, bool) noexcept>
+      ways[] = {
+          {"interleaved", &refuses_planar, &max_pool_scatter_interleaved<V>},
+          {"2x2", &refuses_other_than_2x2, &max_pool_scatter_2x2<V>},
+          {"by switches", &takes_all_pools, &max_pool_scatter_windows<V>},
+  };
+  static void run(const PoolShape& s, const float* y, const Switch* switches, float* x, bool add) noexcept {
+    choose(ways, s).kernel(s, y, switches, x, add);
+  }
+  static Choice choice(const PoolShape& s) noexcept { return explain_choice("max_pool_scatter", ways, s); }
+};
+
+template <class V>
+struct AvgPoolBackward {
+  static constexpr Way<PoolShape, void (*)(const PoolShape&, const float*, float*, bool) noexcept> ways[] = {
+      {"2x2", &refuses_other_than_2x2, &avg_pool_backward_2x2<V>},
+      {"by windows", &takes_all_pools, &avg_pool_backward_windows<V>},
+  };
+  static void run(const PoolShape& s, const float* y, float* x, bool add) noexcept {
+    choose(ways, s).kernel(s, y, x, add);
+  }
+  static Choice choice(const PoolShape& s) noexcept { return explain_choice("avg_pool_backward", ways, s); }
+};
 
 }  // namespace
 }  // namespace vitrine::kernels

@@ -1,16 +1,15 @@
-// Matrix product. A tile is a block of C; it packs what it needs of both operands into its own scratch, so nothing is
-// serial and nothing is shared. Within a tile: blocks of K, panels of columns, panels of rows (the left operand's
-// blocks stay in L2, one column panel stays in L1).
+// The matrix product by panels, the way that takes every shape. A tile is a block of C; it packs what it needs of both
+// operands into its own scratch, so nothing is serial and nothing is shared. Within a tile: blocks of K, panels of
+// columns, panels of rows (the left operand's blocks stay in L2, one column panel stays in L1).
 #pragma once
 
-#include "kernels/gemm/dots.h"
 #include "kernels/gemm/micro.h"
 
 namespace vitrine::kernels {
 namespace {
 
 template <class V>
-struct Gemm {
+struct Panelled {
   using Args = GemmArgs<float>;
   static constexpr std::int64_t kDepth = 256;
 
@@ -52,7 +51,6 @@ struct Gemm {
 
   static Work plan(const Args& g) noexcept {
     if (g.m <= 0 || g.n <= 0) return {0, 0, 0};
-    if (Dots<V>::suits(g)) return Dots<V>(g).work_of(g);
     const Cut c = cut(g);
     const std::int64_t floats = depth(g) * (c.rows + Blocking<V>::max_vectors * V::width) + 2 * V::width;
     return {c.row_tiles * c.col_tiles, 0, static_cast<std::size_t>(floats) * sizeof(float)};
@@ -85,10 +83,6 @@ struct Gemm {
   }
 
   static void tile(const Args& g, const std::byte*, std::byte* scratch, std::int64_t index) noexcept {
-    if (Dots<V>::suits(g)) {
-      Dots<V>(g).run_tile(g, reinterpret_cast<float*>(scratch), index);
-      return;
-    }
     const Cut c = cut(g);
     const std::int64_t row0 = index / c.col_tiles * c.rows, col0 = index % c.col_tiles * c.cols;
     const std::int64_t rows = smaller(c.rows, g.m - row0), cols = smaller(c.cols, g.n - col0);
