@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstddef>
-#include <iterator>
 
 #include "kernels/kernels.h"
 
@@ -35,8 +34,12 @@ auto find_way(const Ways& ways, const Args& a) noexcept -> decltype(&ways[0]) {
 /// The way that a call takes. The last of a list must refuse nothing.
 template <class Ways, class Args>
 const auto& choose(const Ways& ways, const Args& a) noexcept {
-  const auto* const found = find_way(ways, a);
-  return found != nullptr ? *found : *(std::end(ways) - 1);
+  const auto* chosen = &ways[0];
+  for (const auto& way : ways) {
+    chosen = &way;
+    if (way.refuses(a) == nullptr) break;
+  }
+  return *chosen;
 }
 
 /// The same choice with its reasons, for reports.

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 
+# Headers that need an instruction set.
+INSTRUCTIONS = {'kernels/simd/avx2.h': ['-mavx2', '-mfma'], 'kernels/simd/avx512.h': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mfma']}
 RANK = {name: k for k, name in enumerate(['kernels', 'core', 'layers', 'models', 'interp', 'tools'])}
 
 
 def main(root, compiler):
     errors, headers = [], []
+    x86 = os.uname().machine in ('x86_64', 'amd64')
     for folder, _, files in os.walk(root):
         top = os.path.relpath(folder, root).split(os.sep)[0]
         if top not in RANK:
@@ -42,7 +45,7 @@ def main(root, compiler):
             if name.endswith('.h') and ('#include <onnx/' not in text or any('ONNX_ML' in a for a in compiler)):
                 if '#pragma once' not in text:
                     errors.append(f'{path} lacks #pragma once')
-                if name not in ('generic.h', 'micro.h') and '/simd/' not in path and not path.startswith(('kernels/', 'tools/')):
+                if not path.startswith('tools/') and (x86 or path not in INSTRUCTIONS):
                     headers.append(path)
     with tempfile.TemporaryDirectory() as folder:
         # All in one file, twice: a header that needs another, or cannot be included twice, shows.
@@ -50,7 +53,7 @@ def main(root, compiler):
             source = os.path.join(folder, 'one.cpp')
             with open(source, 'w') as f:
                 f.write(f'#include "{path}"\n#include "{path}"\n')
-            done = subprocess.run(compiler + ['-std=c++20', '-fsyntax-only', '-I', root, source], capture_output=True, text=True)
+            done = subprocess.run(compiler + INSTRUCTIONS.get(path, []) + ['-std=c++20', '-fsyntax-only', '-I', root, source], capture_output=True, text=True)
             if done.returncode:
                 errors.append(f'{path} does not compile alone:\n{done.stderr[:400]}')
     print('\n'.join(errors) or f'{len(headers)} headers compile alone; every include points the right way')

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#define VITRINE_INLINE inline __attribute__((always_inline))
+#include "kernels/simd/inline.h"
 
 namespace vitrine::kernels {
 namespace {

@@ -1,5 +1,5 @@
 // What the generic kernels share: streaming loops with vanishing tails, unrolling, substitution, elementary functions.
-// Included after simd/avx2.h or simd/avx512.h. Internal linkage throughout (see simd/avx2.h): so neither std:: function
+// Internal linkage throughout (see simd/avx2.h): so neither std:: function
 // templates nor the inline members of kernels.h are called from here on.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/kernels.h"
+#include "kernels/simd/inline.h"
 
 namespace vitrine::kernels {
 namespace {
