@@ -632,7 +632,7 @@ struct Products {
 template <Math math>
 struct Forward {
   static constexpr const char* kernel = "conv_forward";
-  static constexpr Way<ConvArgs<float>> ways[] = {
+  static constexpr Way<ConvArgs<float>> ways[2] = {
       {"depthwise", &refuses_other_than_depthwise, {&plan, &pack, &depthwise_forward}},
       {"implicit matrix product", &takes_all, {&plan, &pack, &Products<math>::forward}},
   };
@@ -640,7 +640,7 @@ struct Forward {
 template <Math math>
 struct BackwardData {
   static constexpr const char* kernel = "conv_backward_data";
-  static constexpr Way<ConvArgs<float>> ways[] = {
+  static constexpr Way<ConvArgs<float>> ways[2] = {
       {"depthwise", &refuses_other_than_depthwise, {&plan, &pack, &depthwise_data}},
       {"implicit matrix product", &takes_all, {&plan, &pack, &Products<math>::data}},
   };
@@ -648,7 +648,7 @@ struct BackwardData {
 template <Math math>
 struct BackwardWeights {
   static constexpr const char* kernel = "conv_backward_weights";
-  static constexpr Way<ConvArgs<float>> ways[] = {
+  static constexpr Way<ConvArgs<float>> ways[2] = {
       {"depthwise", &refuses_other_than_depthwise, {&plan, &pack, &depthwise_weights}},
       {"implicit matrix product", &takes_all, {&weights_plan, &pack, &Products<math>::weights}},
   };

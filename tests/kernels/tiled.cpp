@@ -3,6 +3,8 @@
 #include "selfcheck.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 namespace vitrine::kernels::selfcheck {
 namespace {
@@ -151,8 +153,9 @@ std::string text(const ConvShape& s) {
          pair(s.dilation_h, s.dilation_w) + ", groups " + std::to_string(s.groups);
 }
 
-int lanes_seen = 0;     // cases with images innermost
-int filtered_seen = 0;  // cases that do not come out as the direct sum does
+std::set<std::string> ways_seen;  // of vector kernels, in one direction
+int lanes_seen = 0;               // cases with images innermost
+int filtered_seen = 0;            // cases that do not come out as the direct sum does
 
 void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme,
                bool exact = true, bool ones = false) {
@@ -201,6 +204,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
   for (const Level& level : levels) {
     CAPTURE(level.name);
     const auto& kernel = kernel_of((*level.table), direction);
+    if (kernel.choice != nullptr) ways_seen.insert(kernel.choice(a).way);
     const auto compute = [&](int images, bool reversed, bool direct) {
       Floats out(old);
       for (int first = 0; first < s.n; first += images) {
@@ -368,6 +372,7 @@ ConvShape shape(int n, int c, int h, int w, int oc, int kh, int kw, int stride, 
 
 void conv_cases(const Levels& levels, Direction direction) {
   lanes_seen = 0;
+  ways_seen.clear();
   Random r(7 + static_cast<std::uint64_t>(direction));
   const ConvShape fixed[] = {
       shape(9, 1, 28, 28, 6, 5, 5, 1, 2), shape(5, 6, 14, 14, 16, 5, 5, 1, 0), shape(2, 3, 32, 32, 16, 3, 3, 1, 1),
@@ -438,6 +443,9 @@ void conv_cases(const Levels& levels, Direction direction) {
                                  shape(32, 300, 1, 1, 280, 1, 1, 1, 0)};
   for (const ConvShape& s : innermost) conv_case(r, levels, direction, s, false);
   for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || lanes_seen > 30));
+  // Every way that a result with elements can go; forward, two more take remainder_case's.
+  const std::size_t ways = direction == Direction::forward ? 5 : direction == Direction::data ? 6 : 7;
+  for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || ways_seen.size() == ways));
 }
 
 }  // namespace

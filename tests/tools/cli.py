@@ -92,6 +92,11 @@ def good_calls():
     check(r.returncode == 0 and len(os.listdir('pictures')) == 3 and os.path.exists('sheet.png'), 'data writes pictures')
     for isa in ('ref', 'avx2', 'avx512'):
         check(run('predict', MODEL, '--input', INPUT, env={**os.environ, 'VITRINE_ISA': isa}).returncode == 0, f'VITRINE_ISA={isa}')
+    for variable in ('VITRINE_REPORT', 'VITRINE_CUDA_REPORT'):
+        r = run('predict', MODEL, '--input', INPUT, env={**os.environ, variable: '1'})
+        lines = [line for line in r.stderr.split('\n') if line.startswith('vitrine: conv_forward ')]
+        check(len(lines) == len(set(lines)) and (any('; Winograd' in line for line in lines) or not lines), f'{variable}=1 prints ways and refusals, each once: {r.stderr!r}')
+    check('conv_forward' not in run('predict', MODEL, '--input', INPUT).stderr, 'no report unless asked for')
 
 
 def bad_calls():
