@@ -51,13 +51,17 @@ bool Graph::is_output(Id value) const noexcept {
   return false;
 }
 
-bool matches(const char* pattern, const char* text) noexcept {
+namespace {
+
+bool ends(char pattern) noexcept { return pattern == '\0' || pattern == '|'; }
+
+bool matches_first(const char* pattern, const char* text) noexcept {
   const char *star = nullptr, *resume = nullptr;
   while (*text != '\0') {
     if (*pattern == '*') {
       star = pattern++;
       resume = text;
-    } else if (*pattern == '?' || *pattern == *text) {
+    } else if (!ends(*pattern) && (*pattern == '?' || *pattern == *text)) {
       ++pattern, ++text;
     } else if (star != nullptr) {
       pattern = star + 1;
@@ -67,7 +71,17 @@ bool matches(const char* pattern, const char* text) noexcept {
     }
   }
   while (*pattern == '*') ++pattern;
-  return *pattern == '\0';
+  return ends(*pattern);
+}
+
+}  // namespace
+
+bool matches(const char* pattern, const char* text) noexcept {
+  for (; !matches_first(pattern, text); ++pattern) {
+    while (!ends(*pattern)) ++pattern;
+    if (*pattern == '\0') return false;
+  }
+  return true;
 }
 
 GraphBuilder::GraphBuilder(Arena& arena, std::size_t max_nodes, std::size_t max_values) noexcept

@@ -58,7 +58,8 @@ struct Graph {
   bool is_output(Id value) const noexcept;
 };
 
-/// `pattern` with * (anything) and ? (one character) against a node's name: how rules are set by name.
+/// `pattern` with * (anything), ? (one character) and | (between alternatives) against a node's name: how rules are set
+/// by name.
 bool matches(const char* pattern, const char* text) noexcept;
 
 /// Writes a graph into an arena. The first mistake is kept and every later call does nothing, so a network is written

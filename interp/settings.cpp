@@ -41,9 +41,13 @@ bool parse_number(const std::string& text, double& value) {
 
 Settings::Settings(std::string owner, std::span<const Setting> declared,
                    const std::map<std::string, std::string>& given)
-    : owner_(std::move(owner)), declared_(declared), given_(given) {
+    : owner_(std::move(owner)), declared_(declared) {
   for (const Setting& s : declared) values_[s.name] = s.initial;
-  for (const auto& [key, value] : given) {
+  for (const auto& [key, value] : given)
+    if (!given_.emplace(find(key).name, value).second)
+      throw Error(owner_ + ": '" + find(key).name + "' is set twice ('" + find(key).alias + "' is another name of it)",
+                  Error::usage);
+  for (const auto& [key, value] : given_) {
     const Setting& s = find(key);
     double v = 0;
     std::vector<float> list;
@@ -75,7 +79,7 @@ Settings::Settings(std::string owner, std::span<const Setting> declared,
 const Setting& Settings::find(const std::string& key) const {
   std::string known;
   for (const Setting& s : declared_) {
-    if (key == s.name) return s;
+    if (key == s.name || (s.alias[0] != '\0' && key == s.alias)) return s;
     known += (known.empty() ? "" : ", ") + std::string(s.name);
   }
   throw Error(owner_ + " has no setting '" + key + "': " + (known.empty() ? "it has none" : "expected " + known),

@@ -18,12 +18,13 @@ struct Setting {
   const char* meaning;
   const char* choices = "";           ///< choice: separated by |
   double low = -1e300, high = 1e300;  ///< integer, number: allowed range
+  const char* alias = "";             ///< another name that is understood (an older spelling); "" = none
 };
 
 class Settings {
  public:
   /// Checks every given value against the declarations; a usage Error names `owner` ("method lrp"), the key, what was
-  /// found and what was expected.
+  /// found and what was expected. A setting may be given by its alias; all else here knows it by its name.
   Settings(std::string owner, std::span<const Setting> declared, const std::map<std::string, std::string>& given);
 
   std::int64_t integer(const std::string& key) const;
@@ -31,6 +32,7 @@ class Settings {
   std::vector<float> numbers(const std::string& key) const;
   const std::string& text(const std::string& key) const;
   bool given(const std::string& key) const { return given_.contains(key); }
+  bool declares(const std::string& key) const { return values_.contains(key); }
   const std::string& owner() const noexcept { return owner_; }
   [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;
 

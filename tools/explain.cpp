@@ -14,7 +14,7 @@ namespace vitrine::tools {
 namespace {
 
 struct Options {
-  std::string file, input, output, image, ledger, target = "predicted", baseline = "zero";
+  std::string file, input, output, image, ledger, composite, target = "predicted", baseline = "zero";
   std::vector<std::string> methods, settings, rules;
   bool shared_scale = false;
   EngineOptions engine;
@@ -97,6 +97,7 @@ int run(const Options& o) {
   ExplainRequest request;
   request.settings = parse_assignments(o.settings);
   for (const std::string& rule : o.rules) request.rules.push_back(parse_rule_choice(rule));
+  if (!o.composite.empty()) request.composite = read_composite(o.composite);
   request.ledger = !o.ledger.empty();
   request.stop = [] { return stop_requested.load(); };
   if (o.target != "predicted") {
@@ -175,6 +176,8 @@ void add_explain(CLI::App& app, int& status) {
       ->required()
       ->allow_extra_args(false);
   c->add_option("--set", o->settings, "key=value: a setting of the method")->allow_extra_args(false);
+  c->add_option("--composite", o->composite,
+                "C.json: the rules of method lrp by node, op and place (vitrine rules --composite NAME prints one)");
   c->add_option("--rule", o->rules,
                 "NODE-PATTERN=rule[:key=value,...]: the rule at nodes whose name matches; later ones win")
       ->allow_extra_args(false);

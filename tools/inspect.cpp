@@ -126,7 +126,7 @@ nlohmann::json settings_json(std::span<const Setting> settings) {
 
 void print_settings(std::span<const Setting> settings) {
   for (const Setting& s : settings) {
-    std::printf("    %-12s %s", s.name, s.meaning);
+    std::printf("    %-15s %s", s.name, s.meaning);
     if (s.choices[0] != '\0') std::printf(": %s", s.choices);
     if (s.initial[0] != '\0') std::printf(" [%s]", s.initial);
     std::printf("\n");
@@ -143,6 +143,47 @@ void add_list(CLI::App& app, int& status, const char* name, const char* about, P
       std::printf("%s\n", json().dump(1).c_str());
     else
       print();
+    status = 0;
+  });
+}
+
+void print_rules() {
+  for (const RuleEntry& e : rule_entries()) {
+    std::printf("%-22s %s [%s]\n", e.name, e.summary, e.source);
+    print_settings(e.settings);
+  }
+  std::printf(
+      "\ncomposites of method lrp (--set composite=NAME; --composite NAME prints one as a file to start from):\n");
+  for (const Composite* c : named_composites) std::printf("%-26s %s [%s]\n", c->name, c->summary, c->source);
+  std::printf("%-26s %s [%s]\n", "uniform-RULE", Composite::uniform.summary, Composite::uniform.source);
+  std::printf("\nclasses of ops in composites, beside the names of `vitrine layers`:\n");
+  for (const OpWord& w : op_words()) std::printf("%-22s %s\n", w.name, w.meaning);
+}
+
+nlohmann::json rules_json() {
+  nlohmann::json list = nlohmann::json::array();
+  for (const RuleEntry& e : rule_entries())
+    list.push_back(
+        {{"name", e.name}, {"summary", e.summary}, {"source", e.source}, {"settings", settings_json(e.settings)}});
+  return list;
+}
+
+void add_rules(CLI::App& app, int& status) {
+  struct RulesOptions {
+    bool json = false;
+    std::string composite;
+  };
+  auto* const c = app.add_subcommand("rules", "rules for single nodes (--rule), composites, and their settings");
+  auto o = std::make_shared<RulesOptions>();
+  c->add_flag("--json", o->json, "for programs");
+  c->add_option("--composite", o->composite, "print this composite as JSON, as explain --composite takes it");
+  c->callback([o, &status] {
+    if (!o->composite.empty())
+      std::printf("%s", composite_json(o->composite).c_str());
+    else if (o->json)
+      std::printf("%s\n", rules_json().dump(1).c_str());
+    else
+      print_rules();
     status = 0;
   });
 }
@@ -191,23 +232,7 @@ void add_lists(CLI::App& app, int& status) {
                           {"settings", settings_json(e.settings)}});
         return list;
       });
-  add_list(
-      app, status, "rules", "rules for single nodes (--rule) and their settings",
-      [] {
-        for (const RuleEntry& e : rule_entries()) {
-          std::printf("%-22s %s [%s]\n", e.name, e.summary, e.source);
-          print_settings(e.settings);
-        }
-      },
-      [] {
-        nlohmann::json list = nlohmann::json::array();
-        for (const RuleEntry& e : rule_entries())
-          list.push_back({{"name", e.name},
-                          {"summary", e.summary},
-                          {"source", e.source},
-                          {"settings", settings_json(e.settings)}});
-        return list;
-      });
+  add_rules(app, status);
   add_list(
       app, status, "models", "architectures that `train` knows",
       [] {

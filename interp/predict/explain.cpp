@@ -137,6 +137,8 @@ std::unique_ptr<Method> make_method(const MethodContext& c, const std::string& n
   const Settings s("method " + name, entry.settings, own);
   if (!c.request.rules.empty() && !entry.takes_rules)
     throw Error("method " + name + " walks with fixed rules: it takes no --rule", Error::usage);
+  if (c.request.composite != nullptr && name != "lrp" && name != "smoothgrad")
+    throw Error("method " + name + " takes no --composite: it is for method lrp", Error::usage);
   if (name == "integrated-gradients") return make_integrated_gradients(c, s);
   if (name == "smoothgrad") return make_smoothgrad(c, s);
   if (name == "grad-cam" || name == "guided-grad-cam") return make_grad_cam(c, s, name == "guided-grad-cam");

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "interp/predict/rule_table.h"
+#include "interp/predict/composite_file.h"
 #include "models/given.h"
 
 namespace vitrine {
@@ -18,8 +18,9 @@ namespace vitrine {
 struct ExplainRequest {
   std::string method = "gradient";
   std::map<std::string, std::string> settings;
-  std::vector<RuleChoice> rules;          ///< override single nodes, in order
-  std::optional<int> target;              ///< class; none: each image's predicted class
+  std::shared_ptr<const CompositeFile> composite;  ///< of method lrp, instead of the setting; may be null
+  std::vector<RuleChoice> rules;                   ///< override single nodes, in order
+  std::optional<int> target;                       ///< class; none: each image's predicted class
   std::string baseline = "zero";          ///< zero, mean (each image's channel means), blur (Gaussian, sigma = side/8)
   std::optional<Images> baseline_images;  ///< instead: one image, or one for each input
   bool ledger = false;                    ///< of methods that walk once

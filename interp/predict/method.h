@@ -140,7 +140,7 @@ void in_batches(const MethodContext&, std::int32_t n, std::int32_t batch,
 void in_batches(const MethodContext&, std::int32_t n, const Walk&,
                 const std::function<void(std::int32_t, std::int32_t)>& body);
 
-extern const std::span<const Setting> lrp_settings, deeplift_settings, reversed_settings, integrated_settings,
-    smoothgrad_settings, grad_cam_settings, guided_grad_cam_settings, occlusion_settings;
+extern const std::span<const Setting> deeplift_settings, reversed_settings, integrated_settings, smoothgrad_settings,
+    grad_cam_settings, guided_grad_cam_settings, occlusion_settings;
 
 }  // namespace vitrine

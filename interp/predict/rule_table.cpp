@@ -1,84 +1,198 @@
 #include "interp/predict/rule_table.h"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 
-#include "interp/rules/deeplift.h"
-#include "interp/rules/signal.h"
+#include "interp/predict/composite_file.h"
 
 namespace vitrine {
 namespace {
 
-#define VITRINE_COMMON_SETTINGS                                                                                     \
-  {Setting::number, "stabilizer", "1e-6", "guard added to denominators with their sign", "", 1e-30, 1e30},          \
-      {Setting::choice, "stabilise", "offset", "how the guard acts: z + eps sgn(z), or sgn(z) max(|z|, eps)",       \
-       "offset|clip"},                                                                                              \
-  {                                                                                                                 \
-    Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs", \
-        "kept|dropped|shared"                                                                                       \
-  }
+constexpr Setting epsilon_setting{
+    Setting::number, "epsilon", "1e-6", "of rule epsilon: absorbs weak relevance", "", 0, 1e30},
+    gamma_setting{
+        Setting::number, "gamma", "0.25", "of rule gamma: how much positive contributions are favoured", "", 0, 1e30},
+    alpha_setting{Setting::number,
+                  "alpha",
+                  "2",
+                  "of rule alpha-beta: factor of positive contributions; alpha - beta = 1",
+                  "",
+                  1,
+                  1e30},
+    beta_setting{Setting::number,
+                 "beta",
+                 "",
+                 "of rule alpha-beta: factor of negative contributions (default: alpha - 1)",
+                 "",
+                 0,
+                 1e30},
+    low_setting{Setting::numbers, "low", "", "of rule z-box: smallest input, one or one per channel (default: black)"},
+    high_setting{Setting::numbers, "high", "", "of rule z-box: largest input, one or one per channel (default: white)"},
+    stabiliser_setting{Setting::number, "stabiliser", "1e-6",      "eps, added to denominators with their sign", "",
+                       1e-30,           1e30,         "stabilizer"},
+    form_setting{Setting::choice, "stabiliser-form",
+                 "offset",        "how: z + eps sgn(z), or sgn(z) max(|z|, eps)",
+                 "offset|clip",   -1e300,
+                 1e300,           "stabilise"},
+    bias_setting{Setting::choice, "bias", "kept",
+                 "kept: absorbs its share; dropped: takes no part; shared: spread over inputs", "kept|dropped|shared"};
 
-constexpr Setting plain_lrp[] = {VITRINE_COMMON_SETTINGS};
-constexpr Setting epsilon_lrp[] = {{Setting::number, "epsilon", "1e-6", "absorbs weak relevance", "", 0, 1e30},
-                                   VITRINE_COMMON_SETTINGS};
-constexpr Setting gamma_lrp[] = {
-    {Setting::number, "gamma", "0.25", "how much positive contributions are favoured", "", 0, 1e30},
-    VITRINE_COMMON_SETTINGS};
-constexpr Setting alpha_beta_lrp[] = {
-    {Setting::number, "alpha", "2", "factor of positive contributions; alpha - beta = 1", "", 1, 1e30},
-    {Setting::number, "beta", "1", "factor of negative contributions", "", 0, 1e30},
-    VITRINE_COMMON_SETTINGS};
-constexpr Setting box_lrp[] = {{Setting::numbers, "low", "", "smallest input, one or one a channel (default: black)"},
-                               {Setting::numbers, "high", "", "largest input, one or one a channel (default: white)"},
-                               VITRINE_COMMON_SETTINGS};
+constexpr Setting plain_lrp[] = {stabiliser_setting, form_setting, bias_setting};
+constexpr Setting epsilon_lrp[] = {epsilon_setting, stabiliser_setting, form_setting, bias_setting};
+constexpr Setting gamma_lrp[] = {gamma_setting, stabiliser_setting, form_setting, bias_setting};
+constexpr Setting alpha_beta_lrp[] = {alpha_setting, beta_setting, stabiliser_setting, form_setting, bias_setting};
+constexpr Setting box_lrp[] = {low_setting, high_setting, stabiliser_setting, form_setting, bias_setting};
 constexpr Setting reversed[] = {
     {Setting::choice, "other", "refuse", "at activations that are no rectifiers", "refuse|gradient"}};
 
+constexpr const char* bach = "Bach et al. 2015, eq. 56";
 constexpr RuleEntry entries[] = {
-    {"gradient", "derivative of the score", "Simonyan et al. 2014", {}},
-    {"pass", "relevance unchanged, at activations, pools and views", "Bach et al. 2015", {}},
-    {"lrp-0", "by contribution, no guard; 0/0 is 0", "Bach et al. 2015, eq. 56", plain_lrp},
-    {"epsilon", "by contribution, weak relevance absorbed", "Bach et al. 2015, eq. 58", epsilon_lrp},
-    {"gamma", "positive contributions favoured, inputs of any sign", "Montavon et al. 2019, sec. 10.2.1", gamma_lrp},
-    {"alpha-beta", "positive and negative contributions apart", "Bach et al. 2015, eq. 60", alpha_beta_lrp},
-    {"z-plus", "positive contributions alone (alpha 1, beta 0)", "Montavon et al. 2017, sec. 4.1", plain_lrp},
-    {"z-box", "for inputs in a box, such as pixels (z^B)", "Montavon et al. 2017, sec. 4.2", box_lrp},
-    {"w-square", "by squared weights", "Montavon et al. 2017, sec. 4.3", plain_lrp},
-    {"flat", "evenly over the inputs", "Lapuschkin et al. 2017", plain_lrp},
-    {"norm", "epsilon's guard alone, for average pools and sums", "Zennit", plain_lrp},
-    {"deconvnet", "gradient with the signal rectified at rectifiers", "Zeiler & Fergus 2014", reversed},
-    {"guided-backprop", "gradient rectified by signal and by input", "Springenberg et al. 2015", reversed},
-    {"rescale", "DeepLIFT multipliers dy/dx (method deeplift only)", "Shrikumar et al. 2017, eq. 11-13", {}},
+    {"gradient", "derivative of the score", "Simonyan et al. 2014", {}, RuleKind::gradient},
+    {"pass", "relevance unchanged, at activations, pools and views", "Bach et al. 2015", {}, RuleKind::pass},
+    {name(LrpKind::zero), "by contribution, no guard; 0/0 is 0", bach, plain_lrp, LrpKind::zero},
+    {name(LrpKind::epsilon), "by contribution, weak relevance absorbed", "Bach et al. 2015, eq. 58", epsilon_lrp,
+     LrpKind::epsilon},
+    {name(LrpKind::gamma), "positive contributions favoured, inputs of any sign", "Montavon et al. 2019, sec. 10.2.1",
+     gamma_lrp, LrpKind::gamma},
+    {name(LrpKind::alpha_beta), "positive and negative contributions apart", "Bach et al. 2015, eq. 60", alpha_beta_lrp,
+     LrpKind::alpha_beta},
+    {name(LrpKind::z_plus), "positive contributions alone (alpha 1, beta 0)", "Montavon et al. 2017, sec. 4.1",
+     plain_lrp, LrpKind::z_plus},
+    {name(LrpKind::z_box), "for inputs in a box, such as pixels (z^B)", "Montavon et al. 2017, sec. 4.2", box_lrp,
+     LrpKind::z_box},
+    {name(LrpKind::w_square), "by squared weights", "Montavon et al. 2017, sec. 4.3", plain_lrp, LrpKind::w_square},
+    {name(LrpKind::flat), "evenly over the inputs", "Lapuschkin et al. 2017", plain_lrp, LrpKind::flat},
+    {name(LrpKind::norm), "by contribution with the stabiliser alone, for average pools and sums", "Zennit", plain_lrp,
+     LrpKind::norm},
+    {"deconvnet", "gradient with the signal rectified at rectifiers", "Zeiler & Fergus 2014", reversed,
+     RuleKind::deconvnet},
+    {"guided-backprop", "gradient rectified by signal and by input", "Springenberg et al. 2015", reversed,
+     RuleKind::guided_backprop},
+    {"rescale",
+     "DeepLIFT multipliers dy/dx (method deeplift only)",
+     "Shrikumar et al. 2017, eq. 11-13",
+     {},
+     std::nullopt},
     {"reveal-cancel",
      "DeepLIFT, positive and negative parts apart (method deeplift only)",
      "Shrikumar et al. 2017, eq. 14-16",
-     {}},
+     {},
+     std::nullopt},
 };
 
-const RuleEntry& find(const std::string& name) {
+// The names of all composites with | between them. uniform-zero is an older name of uniform-lrp-0.
+constexpr std::array<char, 512> composite_names = [] {
+  std::array<char, 512> out{};
+  std::size_t at = 0;
+  const auto put = [&](const char* text) {
+    while (*text != '\0') out[at++] = *text++;
+  };
+  for (const Composite* c : named_composites) put(c->name), put("|");
+  for (const char* rule : lrp_names) put("uniform-"), put(rule), put("|");
+  put("uniform-zero");
+  return out;
+}();
+
+constexpr Setting lrp_list[] = {
+    {Setting::choice, "composite", "epsilon-plus", "which rule at which node (Zennit's composites)",
+     composite_names.data()},
+    epsilon_setting,
+    gamma_setting,
+    alpha_setting,
+    beta_setting,
+    low_setting,
+    high_setting,
+    stabiliser_setting,
+    form_setting,
+    bias_setting,
+    {Setting::choice, "batch-norm", "merge",
+     "merge: into the layer before it, where there is one; keep: explained as an op of its own", "merge|keep"},
+};
+
+/// The nodes that a value depends on.
+std::vector<bool> before(const Graph& g, Id value) {
+  std::vector<bool> wanted(g.values.size(), false), nodes(g.nodes.size(), false);
+  wanted[value] = true;
+  for (std::size_t i = g.nodes.size(); i-- > 0;) {
+    nodes[i] = wanted[g.nodes[i].out];
+    if (nodes[i])
+      for (const Id v : g.nodes[i].in) wanted[v] = true;
+  }
+  return nodes;
+}
+
+}  // namespace
+
+const std::span<const Setting> lrp_settings = lrp_list;
+
+std::span<const RuleEntry> rule_entries() { return entries; }
+
+const RuleEntry& find_rule(const std::string& name, const std::string& where) {
   std::string known;
   for (const RuleEntry& e : entries) {
     if (name == e.name) return e;
     known += (known.empty() ? "" : ", ") + std::string(e.name);
   }
-  throw Error("unknown rule '" + name + "': expected one of " + known, Error::usage);
+  throw Error(where + "unknown rule '" + name + "': expected one of " + known, Error::usage);
 }
 
-LrpKind lrp_kind(const std::string& name) {
-  if (name == "lrp-0") return LrpKind::zero;
-  if (name == "gamma") return LrpKind::gamma;
-  if (name == "alpha-beta") return LrpKind::alpha_beta;
-  if (name == "z-plus") return LrpKind::z_plus;
-  if (name == "z-box") return LrpKind::z_box;
-  if (name == "w-square") return LrpKind::w_square;
-  if (name == "flat") return LrpKind::flat;
-  if (name == "norm") return LrpKind::norm;
-  return LrpKind::epsilon;
+LrpSettings read_lrp_settings(const Settings& s) {
+  LrpSettings out;
+  LrpOptions& o = out.options;
+  const auto number = [&](const char* key, float& to, LrpGiven::Bit bit) {
+    if (!s.declares(key)) return;
+    to = static_cast<float>(s.number(key));
+    if (s.given(key)) out.given |= bit;
+  };
+  number("epsilon", o.epsilon, LrpGiven::epsilon);
+  number("gamma", o.gamma, LrpGiven::gamma);
+  number("alpha", o.alpha, LrpGiven::alpha_beta);
+  number("stabiliser", o.stabiliser.eps, LrpGiven::stabiliser);
+  if (s.declares("beta")) o.beta = s.given("beta") ? static_cast<float>(s.number("beta")) : o.alpha - 1;
+  if (s.given("beta")) out.given |= LrpGiven::alpha_beta;
+  o.stabiliser.mode = s.text("stabiliser-form") == "clip" ? kernels::Stabilise::clip : kernels::Stabilise::offset;
+  if (s.given("stabiliser-form")) out.given |= LrpGiven::form;
+  const std::string& bias = s.text("bias");
+  o.bias = bias == "dropped" ? BiasMode::dropped : bias == "shared" ? BiasMode::shared : BiasMode::kept;
+  if (s.given("bias")) out.given |= LrpGiven::bias;
+  if (s.given("low")) out.low = s.numbers("low"), out.given |= LrpGiven::low;
+  if (s.given("high")) out.high = s.numbers("high"), out.given |= LrpGiven::high;
+  return out;
 }
 
-}  // namespace
+bool find_composite(const std::string& name, CompositeOptions& o) {
+  for (const Composite* c : named_composites)
+    if (name == c->name) {
+      o.composite = *c;
+      return true;
+    }
+  for (std::size_t k = 0; k < std::size(lrp_names); ++k)
+    if (name == std::string("uniform-") + lrp_names[k] || (k == 0 && name == "uniform-zero")) {
+      o.composite = Composite::uniform;
+      o.rule.kind = static_cast<LrpKind>(k);
+      return true;
+    }
+  return false;
+}
 
-std::span<const RuleEntry> rule_entries() { return entries; }
+CompositeOptions composite_options(const Model& model, const Settings& s, Assignment& assignment,
+                                   const CompositeFile* file) {
+  CompositeOptions o;
+  o.rule = assignment.options(read_lrp_settings(s));
+  const auto channels = static_cast<std::size_t>(model.image_shape().c());
+  for (const char* key : {"low", "high"})
+    if (const std::size_t n = (key[0] == 'l' ? o.rule.low : o.rule.high).size(); n != 1 && n != channels)
+      s.refuse(key, "one number, or " + std::to_string(channels) + " (one per channel)");
+  if (file != nullptr && s.given("composite"))
+    throw Error(s.owner() + ": setting composite=" + s.text("composite") + " beside the composite " + file->path() +
+                    ": expected one of them",
+                Error::usage);
+  if (file != nullptr)
+    o.composite = file->composite();
+  else if (!find_composite(s.text("composite"), o))
+    s.refuse("composite", composite_names.data());
+  return o;
+}
 
 RuleChoice parse_rule_choice(const std::string& text) {
   const std::size_t equals = text.find('=');
@@ -88,7 +202,7 @@ RuleChoice parse_rule_choice(const std::string& text) {
   choice.pattern = text.substr(0, equals);
   const std::size_t colon = text.find(':', equals);
   choice.rule = text.substr(equals + 1, colon == std::string::npos ? std::string::npos : colon - equals - 1);
-  find(choice.rule);
+  find_rule(choice.rule);
   if (colon != std::string::npos) choice.settings = parse_settings("rule " + choice.rule, text.substr(colon + 1));
   return choice;
 }
@@ -107,7 +221,7 @@ void input_box(const Model& model, std::vector<float>& low, std::vector<float>& 
 Assignment::Assignment(const Model& model)
     : rules(model.graph().nodes.size(), nullptr),
       model_(model),
-      memory_(std::size_t{1} << 20 | (model.graph().nodes.size() * 1024)),
+      memory_((std::size_t{1} << 20) + model.graph().nodes.size() * 1024),
       arena_(memory_.data(), memory_.bytes()) {}
 
 void Assignment::fill(const Rule* rule) { std::fill(rules.begin(), rules.end(), rule); }
@@ -118,59 +232,73 @@ void Assignment::compose(const CompositeOptions& o) {
     throw Error("lrp: " + sentence(failure), Error::usage);
 }
 
-std::span<const float> Assignment::keep(std::vector<float> values) {
+void Assignment::compose(const CompositeOptions& o, const CompositeFile& file) {
+  const Graph& g = model_.graph();
+  const std::span<const CompositeEntry> all = o.composite.entries;
+  for (std::size_t k = 0; k < all.size(); ++k) {
+    bool matched = all[k].nodes == nullptr;
+    for (const Node& node : g.nodes) matched = matched || matches(all[k].nodes, node.name);
+    if (!matched) throw Error(file.where(k) + ": nodes '" + all[k].nodes + "' " + no_node(all[k].nodes), Error::usage);
+  }
+  compose(o);
+  const auto first = std::make_unique<bool[]>(g.nodes.size());
+  find_first_layers(g, {first.get(), g.nodes.size()});
+  const std::vector<bool> walked = before(g, model_.logits());
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    const Node& node = g.nodes[i];
+    if (!walked[i]) continue;
+    if (const char* why = rules[i]->refuses(*node.op))
+      throw Error(file.where(entry_of(o.composite, g, node, first[i])) + ": rule " + rules[i]->name() + " at " +
+                      node.name + " (" + node.op->name() + "): " + why,
+                  Error::usage);
+  }
+}
+
+std::string Assignment::no_node(const char* pattern) const {
+  for (const auto& [alias, node] : model_.aliases)
+    if (matches(pattern, alias.c_str()))
+      return "matches '" + alias + "', which is part of node '" + node +
+             "' (a batch norm that is merged stays apart with --set batch-norm=keep)";
+  std::string names;
+  for (const Node& node : model_.graph().nodes) names += (names.empty() ? "" : ", ") + std::string(node.name);
+  return "matches no node: the nodes are " + names;
+}
+
+std::span<const float> Assignment::keep(const std::vector<float>& values) {
   float* const p = arena_.array<float>(values.size());
   if (p == nullptr) throw Error("too many rules for one walk");
   std::copy(values.begin(), values.end(), p);
   return {p, values.size()};
 }
 
+LrpOptions Assignment::options(const LrpSettings& s) {
+  std::vector<float> low, high;
+  input_box(model_, low, high);
+  LrpOptions o = s.options;
+  o.low = keep(s.given & LrpGiven::low ? s.low : low);
+  o.high = keep(s.given & LrpGiven::high ? s.high : high);
+  return o;
+}
+
 const Rule* Assignment::make(const RuleChoice& choice, bool nonnegative) {
-  const RuleEntry& entry = find(choice.rule);
+  const RuleEntry& entry = find_rule(choice.rule);
   const Settings s("rule " + choice.rule, entry.settings, choice.settings);
-  RuleSet set(arena_);
-  const Rule* rule = nullptr;
-  if (choice.rule == "gradient") {
-    rule = set.make<GradientRule>();
-  } else if (choice.rule == "pass") {
-    rule = set.make<PassRule>();
-  } else if (choice.rule == "deconvnet" || choice.rule == "guided-backprop") {
-    rule = set.make<RectifyRule>(choice.rule == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided,
-                                 s.text("other") == "refuse");
-  } else if (choice.rule == "rescale" || choice.rule == "reveal-cancel") {
+  if (!entry.rule)
     throw Error("rule " + choice.rule + " carries multipliers, not relevance: use it with --method deeplift",
                 Error::usage);
-  } else {
-    LrpOptions o;
-    o.kind = lrp_kind(choice.rule);
-    o.stabilizer = static_cast<float>(s.number("stabilizer"));
-    o.stabilise = s.text("stabilise") == "clip" ? kernels::Stabilise::clip : kernels::Stabilise::offset;
-    o.bias = s.text("bias") == "dropped"  ? BiasMode::dropped
-             : s.text("bias") == "shared" ? BiasMode::shared
-                                          : BiasMode::kept;
-    if (o.kind == LrpKind::epsilon) o.epsilon = static_cast<float>(s.number("epsilon"));
-    if (o.kind == LrpKind::gamma) o.gamma = static_cast<float>(s.number("gamma"));
-    if (o.kind == LrpKind::alpha_beta) {
-      o.alpha = static_cast<float>(s.number("alpha"));
-      o.beta = static_cast<float>(s.given("alpha") && !s.given("beta") ? s.number("alpha") - 1 : s.number("beta"));
-    }
-    if (o.kind == LrpKind::z_box) {
-      std::vector<float> low, high;
-      input_box(model_, low, high);
-      o.low = keep(s.given("low") ? s.numbers("low") : low);
-      o.high = keep(s.given("high") ? s.numbers("high") : high);
-    }
-    rule = set.lrp(o, nonnegative);
-  }
+  RuleSpec spec = *entry.rule;
+  if (s.declares("other")) spec.strict = s.text("other") == "refuse";
+  RuleSet set(arena_);
+  const Rule* const rule =
+      set.make(spec, spec.kind == RuleKind::lrp ? options(read_lrp_settings(s)) : LrpOptions{}, nonnegative);
   if (rule == nullptr) throw Error("rule " + choice.rule + " " + set.why(), Error::usage);
   return rule;
 }
 
 void Assignment::override_with(const std::vector<RuleChoice>& choices) {
   const Graph& g = model_.graph();
-  std::vector<char> flags(g.values.size());
-  const std::span<bool> nonnegative(reinterpret_cast<bool*>(flags.data()), flags.size());
-  find_nonnegative(g, nonnegative);
+  const auto nonnegative = std::make_unique<bool[]>(g.values.size());
+  find_nonnegative(g, {nonnegative.get(), g.values.size()});
   for (const RuleChoice& choice : choices) {
     // Two objects at most: for inputs known to be non-negative, and for others.
     const Rule* made[2] = {};
@@ -185,16 +313,8 @@ void Assignment::override_with(const std::vector<RuleChoice>& choices) {
         throw Error("rule " + choice.rule + " at " + node.name + " (" + node.op->name() + "): " + why, Error::usage);
       rules[i] = made[sign];
     }
-    if (!matched) {
-      for (const auto& [alias, node] : model_.aliases)
-        if (matches(choice.pattern.c_str(), alias.c_str()))
-          throw Error("--rule: pattern '" + choice.pattern + "' matches '" + alias + "', which is part of node '" +
-                          node + "' (a batch norm that is merged stays apart with --set batch-norm=keep)",
-                      Error::usage);
-      std::string names;
-      for (const Node& node : g.nodes) names += (names.empty() ? "" : ", ") + std::string(node.name);
-      throw Error("--rule: pattern '" + choice.pattern + "' matches no node: the nodes are " + names, Error::usage);
-    }
+    if (!matched)
+      throw Error("--rule: pattern '" + choice.pattern + "' " + no_node(choice.pattern.c_str()), Error::usage);
   }
 }
 

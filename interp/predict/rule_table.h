@@ -1,7 +1,9 @@
-// Rules by name, and their assignment to nodes by name pattern: what --rule and the settings of methods mean.
+// Rules and composites by name, their settings, and their assignment to nodes: what --rule, --composite and the
+// settings of method lrp mean.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +16,16 @@ namespace vitrine {
 struct RuleEntry {
   const char* name;
   const char* summary;
-  const char* source;  ///< paper or specification
+  const char* source;  ///< paper and equation
   std::span<const Setting> settings;
+  std::optional<RuleSpec> rule;  ///< none: it carries DeepLIFT's multipliers, not relevance
 };
 
-/// All rules that --rule knows.
+/// All rules that --rule and composites know.
 std::span<const RuleEntry> rule_entries();
+
+/// The entry of that name. A usage Error that begins with `where` lists the known ones.
+const RuleEntry& find_rule(const std::string& name, const std::string& where = "");
 
 /// One --rule: NODE-PATTERN=rule[:key=value,...].
 struct RuleChoice {
@@ -28,35 +34,65 @@ struct RuleChoice {
 };
 RuleChoice parse_rule_choice(const std::string& text);
 
-/// The rules of one walk, one a node, with the memory they live in.
+/// The settings of method lrp.
+extern const std::span<const Setting> lrp_settings;
+
+/// Settings of LRP rules, with the memory of the bounds.
+struct LrpSettings {
+  LrpOptions options;      ///< without bounds
+  std::uint8_t given = 0;  ///< which settings the user gave (LrpGiven)
+  std::vector<float> low, high;
+};
+/// Reads those that are declared there, of a rule or of method lrp.
+LrpSettings read_lrp_settings(const Settings&);
+
+/// The built-in composite of that name; `uniform-RULE` is `uniform` with RULE as the chosen kind. False: there is none.
+bool find_composite(const std::string& name, CompositeOptions&);
+
+class CompositeFile;
+
+/// The rules of one walk, one per node, with the memory that they need.
 class Assignment {
  public:
   explicit Assignment(const Model& model);
   Assignment(const Assignment&) = delete;
   Assignment& operator=(const Assignment&) = delete;
 
-  std::vector<const Rule*> rules;  ///< one a node
+  std::vector<const Rule*> rules;  ///< one per node
   Arena& arena() noexcept { return arena_; }
   const Model& model() const noexcept { return model_; }
 
   void fill(const Rule* rule);
+  /// A usage Error if a rule's settings are out of their ranges.
   void compose(const CompositeOptions&);
+  /// Likewise; `options.composite` is that of the file. A usage Error that names file and entry if a pattern matches no
+  /// node, or if a rule has no meaning at a node before the logits.
+  void compose(const CompositeOptions& options, const CompositeFile&);
   /// Later choices win. A usage Error if a pattern matches no node, or the rule has no meaning at a node that it
   /// matches.
   void override_with(const std::vector<RuleChoice>&);
 
   /// Copies values into memory that lives as long as the rules.
-  std::span<const float> keep(std::vector<float> values);
+  std::span<const float> keep(const std::vector<float>& values);
+  /// The options with their bounds, which last as long as the rules: those of the settings, else black and white as the
+  /// model prepares them.
+  LrpOptions options(const LrpSettings&);
 
  private:
   const Rule* make(const RuleChoice&, bool nonnegative);
+  /// Why a pattern matches no node, as the end of a sentence.
+  std::string no_node(const char* pattern) const;
 
   const Model& model_;
   Memory memory_;
   Arena arena_;
 };
 
-/// The box of the z^B rule in network space from a model's preparation: (0-mean)/std and (1-mean)/std, a channel each.
+/// What method lrp's settings mean for this model; the bounds are kept in the assignment. With a file, its composite,
+/// and a usage Error if the settings name another one.
+CompositeOptions composite_options(const Model&, const Settings&, Assignment&, const CompositeFile* = nullptr);
+
+/// The box of the z^B rule in network space from a model's preparation: (0-mean)/std and (1-mean)/std, one per channel.
 void input_box(const Model&, std::vector<float>& low, std::vector<float>& high);
 
 }  // namespace vitrine

@@ -14,25 +14,6 @@ double seconds() noexcept {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-constexpr Setting lrp_list[] = {
-    {Setting::choice, "composite", "epsilon-plus", "which rule at which node (Zennit's composites)",
-     "epsilon-plus|epsilon-plus-flat|epsilon-gamma-box|epsilon-alpha2-beta1|epsilon-alpha2-beta1-flat|excitation-"
-     "backprop|"
-     "uniform-zero|uniform-epsilon|uniform-gamma|uniform-alpha-beta|uniform-z-plus|uniform-z-box|uniform-w-square|"
-     "uniform-flat"},
-    {Setting::number, "epsilon", "1e-6", "of the epsilon rule", "", 0, 1e30},
-    {Setting::number, "gamma", "0.25", "of the gamma rule", "", 0, 1e30},
-    {Setting::number, "alpha", "2", "of uniform-alpha-beta; alpha - beta = 1", "", 1, 1e30},
-    {Setting::number, "beta", "", "of uniform-alpha-beta (default: alpha - 1)", "", 0, 1e30},
-    {Setting::numbers, "low", "", "smallest input, one or one a channel (default: black)"},
-    {Setting::numbers, "high", "", "largest input, one or one a channel (default: white)"},
-    {Setting::number, "stabilizer", "1e-6", "guard of all other rules", "", 1e-30, 1e30},
-    {Setting::choice, "stabilise", "offset", "how guards act: z + eps sgn(z), or sgn(z) max(|z|, eps)", "offset|clip"},
-    {Setting::choice, "bias", "kept", "kept: absorbs its share; dropped: takes no part; shared: spread over inputs",
-     "kept|dropped|shared"},
-    {Setting::choice, "batch-norm", "merge",
-     "merge: into the layer before it, where there is one; keep: explained as an op of its own", "merge|keep"},
-};
 constexpr Setting deeplift_list[] = {
     {Setting::choice, "rule", "rescale",
      "at activations; genomics-default: reveal-cancel after linear layers, else rescale",
@@ -41,52 +22,6 @@ constexpr Setting deeplift_list[] = {
 constexpr Setting reversed_list[] = {
     {Setting::choice, "other", "refuse", "at activations that are no rectifiers", "refuse|gradient"},
 };
-
-CompositeOptions composite_options(const MethodContext& c, const Settings& s, Assignment& assignment) {
-  CompositeOptions o;
-  const std::string& name = s.text("composite");
-  if (name == "epsilon-plus")
-    o.composite = Composite::epsilon_plus;
-  else if (name == "epsilon-plus-flat")
-    o.composite = Composite::epsilon_plus_flat;
-  else if (name == "epsilon-gamma-box")
-    o.composite = Composite::epsilon_gamma_box;
-  else if (name == "epsilon-alpha2-beta1")
-    o.composite = Composite::epsilon_alpha2_beta1;
-  else if (name == "epsilon-alpha2-beta1-flat")
-    o.composite = Composite::epsilon_alpha2_beta1_flat;
-  else if (name == "excitation-backprop")
-    o.composite = Composite::excitation_backprop;
-  else
-    o.composite = Composite::uniform;
-  const std::string rule = o.composite == Composite::uniform ? name.substr(8) : "";
-  o.rule.kind = rule == "zero"         ? LrpKind::zero
-                : rule == "gamma"      ? LrpKind::gamma
-                : rule == "alpha-beta" ? LrpKind::alpha_beta
-                : rule == "z-plus"     ? LrpKind::z_plus
-                : rule == "z-box"      ? LrpKind::z_box
-                : rule == "w-square"   ? LrpKind::w_square
-                : rule == "flat"       ? LrpKind::flat
-                                       : LrpKind::epsilon;
-  o.rule.epsilon = static_cast<float>(s.number("epsilon"));
-  o.rule.gamma = static_cast<float>(s.number("gamma"));
-  o.rule.alpha = static_cast<float>(s.number("alpha"));
-  o.rule.beta = s.given("beta") ? static_cast<float>(s.number("beta")) : o.rule.alpha - 1;
-  o.rule.stabilizer = static_cast<float>(s.number("stabilizer"));
-  o.rule.stabilise = s.text("stabilise") == "clip" ? kernels::Stabilise::clip : kernels::Stabilise::offset;
-  o.rule.bias = s.text("bias") == "dropped"  ? BiasMode::dropped
-                : s.text("bias") == "shared" ? BiasMode::shared
-                                             : BiasMode::kept;
-  std::vector<float> low, high;
-  input_box(c.model, low, high);
-  o.rule.low = assignment.keep(s.given("low") ? s.numbers("low") : low);
-  o.rule.high = assignment.keep(s.given("high") ? s.numbers("high") : high);
-  const auto channels = static_cast<std::size_t>(c.model.image_shape().c());
-  for (const char* key : {"low", "high"})
-    if (const std::size_t n = (key[0] == 'l' ? o.rule.low : o.rule.high).size(); n != 1 && n != channels)
-      s.refuse(key, "one number, or " + std::to_string(channels) + " (one a channel)");
-  return o;
-}
 
 // One walk with one signal a value.
 class WalkMethod : public Method {
@@ -221,8 +156,7 @@ std::vector<char> reveal_nodes(const MethodContext& c, const std::string& rule) 
 
 }  // namespace
 
-const std::span<const Setting> lrp_settings = lrp_list, deeplift_settings = deeplift_list,
-                               reversed_settings = reversed_list;
+const std::span<const Setting> deeplift_settings = deeplift_list, reversed_settings = reversed_list;
 
 Walk::Walk(const Model& model, const Engine& engine, const std::vector<const Rule*>& rules, Options options,
            std::size_t budget)
@@ -392,7 +326,12 @@ std::unique_ptr<Method> make_walk_method(const MethodContext& c, const std::stri
                                         name == "input-x-gradient");
   Assignment& a = m->assignment_;
   if (lrp) {
-    a.compose(composite_options(m->context_, s, a));
+    const CompositeFile* const file = c.request.composite.get();
+    const CompositeOptions o = composite_options(a.model(), s, a, file);
+    if (file != nullptr)
+      a.compose(o, *file);
+    else
+      a.compose(o);
   } else if (name == "deconvnet" || name == "guided-backprop") {
     RuleSet set(a.arena());
     a.fill(set.make<RectifyRule>(name == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided,

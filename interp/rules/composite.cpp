@@ -3,41 +3,100 @@
 namespace vitrine {
 namespace {
 
-bool is(const Op& op, const char* name) noexcept { return matches(name, op.name()); }
-
 bool weighted(const Op& op) noexcept {
   return op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).mixes();
 }
+bool has(const Node& node, Weights weights) noexcept {
+  return node.op->klass() == OpClass::affine && static_cast<const AffineOp&>(*node.op).weights() == weights;
+}
+/// The number of axes of the weights in files: 4 of convolutions, 2 of linear layers.
+std::uint8_t weight_rank(const Graph& g, const Node& node) noexcept {
+  return weighted(*node.op) && !node.par.empty() ? g.values[node.par[0]].rank : 0;
+}
+bool gates(const Node& node) noexcept {
+  return node.op->klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(*node.op).gates();
+}
+template <OpClass Class>
+bool is(const Graph&, const Node& node) noexcept {
+  return node.op->klass() == Class;
+}
 
-struct Pick {
-  LrpKind conv, linear;
-  bool flat_first = false, box_first = false;
+constexpr OpWord words[] = {
+    {"weighted", "convolutions and linear layers",
+     [](const Graph&, const Node& n) noexcept { return weighted(*n.op); }},
+    {"spatial", "convolutions", [](const Graph& g, const Node& n) noexcept { return weight_rank(g, n) > 2; }},
+    {"dense", "linear layers",
+     [](const Graph& g, const Node& n) noexcept { return weighted(*n.op) && weight_rank(g, n) <= 2; }},
+    {"normaliser", "batch norms that are not merged, scales: one factor and one shift per element",
+     [](const Graph&, const Node& n) noexcept { return has(n, Weights::diagonal); }},
+    {"fixed", "linear ops without weights: average pools, sums, upsampling",
+     [](const Graph&, const Node& n) noexcept { return has(n, Weights::fixed); }},
+    {"activation", "pointwise functions",
+     [](const Graph& g, const Node& n) noexcept { return is<OpClass::pointwise>(g, n) && !gates(n); }},
+    {"gate", "maps times a gate that is made from them", [](const Graph&, const Node& n) noexcept { return gates(n); }},
+    {"affine", "weighted, normaliser and fixed", is<OpClass::affine>},
+    {"pointwise", "activation and gate", is<OpClass::pointwise>},
+    {"route", "max pools", is<OpClass::route>},
+    {"view", "ops that move elements: flatten, concat, pad", is<OpClass::view>},
+    {"product", "products of two values", is<OpClass::product>},
+    {"custom", "softmax, local response normalisation", is<OpClass::custom>},
 };
 
-Pick pick(const CompositeOptions& o) noexcept {
-  switch (o.composite) {
-    case Composite::epsilon_plus:
-      return {LrpKind::z_plus, LrpKind::epsilon};
-    case Composite::epsilon_plus_flat:
-      return {LrpKind::z_plus, LrpKind::epsilon, true};
-    case Composite::epsilon_gamma_box:
-      return {LrpKind::gamma, LrpKind::epsilon, false, true};
-    case Composite::epsilon_alpha2_beta1:
-      return {LrpKind::alpha_beta, LrpKind::epsilon};
-    case Composite::epsilon_alpha2_beta1_flat:
-      return {LrpKind::alpha_beta, LrpKind::epsilon, true};
-    case Composite::excitation_backprop:
-      return {LrpKind::z_plus, LrpKind::z_plus};
-    case Composite::uniform:
-      break;
+/// Whether `word` is one of the alternatives, spelt out.
+bool lists(const char* alternatives, const char* word) noexcept {
+  for (const char* at = alternatives;; ++at) {
+    const char* w = word;
+    for (; *at != '\0' && *at != '|'; ++at)
+      if (w != nullptr) w = *w == *at ? w + 1 : nullptr;
+    if (w != nullptr && *w == '\0') return true;
+    if (*at == '\0') return false;
   }
-  return {o.rule.kind, o.rule.kind};
+}
+
+bool meets(const char* ops, const Graph& g, const Node& node) noexcept {
+  if (matches(ops, node.op->name())) return true;
+  for (const OpWord& word : words)
+    if (word.holds(g, node) && lists(ops, word.name)) return true;
+  return false;
+}
+
+/// The options of a rule: its own settings where it gives them, else those of all rules.
+LrpOptions options_of(const RuleSpec& spec, const LrpOptions& all) noexcept {
+  LrpOptions o = all;
+  if (spec.kind == RuleKind::lrp) o.kind = spec.lrp;
+  if (spec.settings == nullptr) return o;
+  const LrpOptions& own = *spec.settings;
+  if (spec.given & LrpGiven::epsilon) o.epsilon = own.epsilon;
+  if (spec.given & LrpGiven::gamma) o.gamma = own.gamma;
+  if (spec.given & LrpGiven::alpha_beta) o.alpha = own.alpha, o.beta = own.beta;
+  if (spec.given & LrpGiven::stabiliser) o.stabiliser.eps = own.stabiliser.eps;
+  if (spec.given & LrpGiven::form) o.stabiliser.mode = own.stabiliser.mode;
+  if (spec.given & LrpGiven::bias) o.bias = own.bias;
+  if (spec.given & LrpGiven::low) o.low = own.low;
+  if (spec.given & LrpGiven::high) o.high = own.high;
+  return o;
 }
 
 }  // namespace
 
-const Rule* RuleSet::lrp(const LrpOptions& options, bool nonnegative) noexcept {
-  why_ = LrpRule::check(options);
+std::span<const OpWord> op_words() noexcept { return words; }
+
+const Rule* RuleSet::make(const RuleSpec& spec, const LrpOptions& settings, bool nonnegative) noexcept {
+  switch (spec.kind) {
+    case RuleKind::pass:
+      return make<PassRule>();
+    case RuleKind::gradient:
+      return make<GradientRule>();
+    case RuleKind::deconvnet:
+      return make<RectifyRule>(kernels::Rectify::deconvnet, spec.strict);
+    case RuleKind::guided_backprop:
+      return make<RectifyRule>(kernels::Rectify::guided, spec.strict);
+    case RuleKind::lrp:
+    case RuleKind::chosen:
+      break;
+  }
+  const LrpOptions options = options_of(spec, settings);
+  why_ = check(options);
   return why_ == nullptr ? make<LrpRule>(options, nonnegative) : nullptr;
 }
 
@@ -83,76 +142,47 @@ void find_first_layers(const Graph& g, std::span<bool> nodes) noexcept {
   for (std::size_t i = 0; i < g.nodes.size(); ++i) nodes[i] = nodes[i] && weighted(*g.nodes[i].op);
 }
 
+std::size_t entry_of(const Composite& composite, const Graph& g, const Node& node, bool first) noexcept {
+  std::size_t k = 0;
+  for (const CompositeEntry& e : composite.entries) {
+    if ((!e.first || first) && (e.nodes == nullptr || matches(e.nodes, node.name)) &&
+        (e.ops == nullptr || meets(e.ops, g, node)))
+      break;
+    ++k;
+  }
+  return k;
+}
+
 Status compose(const Graph& g, const CompositeOptions& o, Arena& arena, std::span<const Rule*> rules,
                Failure* failure) noexcept {
-  const auto fail = [&](Status s, const char* what) noexcept {
-    if (failure != nullptr) *failure = {s, "", what, {}, {}, 0};
+  const auto fail = [&](Status s, const char* node, const char* what) noexcept {
+    if (failure != nullptr) *failure = {s, node, what, {}, {}, 0};
     return s;
   };
+  struct Made {
+    const Rule* rule[2];  // for inputs of any sign, and without negative elements
+  };
+  const Composite& composite = o.composite;
+  const std::size_t specs = composite.entries.size() + 1;
   bool* const nonnegative = arena.array<bool>(g.values.size());
   bool* const first = arena.array<bool>(g.nodes.size());
-  if (nonnegative == nullptr || first == nullptr) return fail(Status::out_of_arena, "the rules' arena is full");
+  Made* const made = arena.array<Made>(specs);
+  if (nonnegative == nullptr || first == nullptr || made == nullptr)
+    return fail(Status::out_of_arena, "", "the rules' arena is full");
   find_nonnegative(g, {nonnegative, g.values.size()});
   find_first_layers(g, {first, g.nodes.size()});
+  for (std::size_t k = 0; k < specs; ++k) made[k] = {};
 
   RuleSet set(arena);
-  const Pick chosen = pick(o);
-  // One rule object a (kind, input sign) pair serves all its nodes.
-  struct Made {
-    const Rule* rule[2];
-  };
-  Made made[static_cast<std::size_t>(LrpKind::norm) + 1] = {};
-  const auto rule = [&](LrpKind kind, bool sign) noexcept {
-    const Rule*& slot = made[static_cast<std::size_t>(kind)].rule[sign];
-    if (slot == nullptr) {
-      LrpOptions options = o.rule;
-      options.kind = kind;
-      if (kind == LrpKind::alpha_beta && o.composite != Composite::uniform) options.alpha = 2, options.beta = 1;
-      slot = set.lrp(options, sign);
-    }
-    return slot;
-  };
-  const Rule* const gradient = set.make<GradientRule>();
-  const Rule* const pass = set.make<PassRule>();
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     const Node& node = g.nodes[i];
+    const std::size_t k = entry_of(composite, g, node, first[i]);
     const bool sign = nonnegative[node.in[0]];
-    switch (node.op->klass()) {
-      case OpClass::affine: {
-        LrpKind kind = LrpKind::norm;
-        if (weighted(*node.op)) {
-          const bool conv = is(*node.op, "conv*");
-          kind = conv ? chosen.conv : chosen.linear;
-          if (first[i] && chosen.flat_first) kind = LrpKind::flat;
-          if (first[i] && chosen.box_first && conv) kind = LrpKind::z_box;
-        }
-        // Excitation backprop is the gradient wherever it has no rule of its own, a batch norm that stands alone
-        // included.
-        const bool plain = o.composite == Composite::excitation_backprop &&
-                           static_cast<const AffineOp&>(*node.op).weights() == Weights::diagonal;
-        rules[i] = plain ? gradient : rule(kind, sign);
-        break;
-      }
-      case OpClass::pointwise:
-        rules[i] = o.composite == Composite::excitation_backprop && !static_cast<const PointwiseOp&>(*node.op).gates()
-                       ? gradient
-                       : pass;
-        break;
-      case OpClass::route:
-      case OpClass::view:
-        rules[i] = pass;
-        break;
-      // The LRP rule says by itself what it does at these, or why it refuses.
-      case OpClass::product:
-      case OpClass::custom:
-        rules[i] = rule(LrpKind::norm, false);
-        break;
-    }
-    if (rules[i] == nullptr) {
-      const Status s = fail(Status::bad_argument, set.why());
-      if (failure != nullptr) failure->node = node.name;
-      return s;
-    }
+    const Rule*& rule = made[k].rule[sign];
+    if (rule == nullptr)
+      rule = set.make(k < composite.entries.size() ? composite.entries[k].rule : composite.otherwise, o.rule, sign);
+    if (rule == nullptr) return fail(Status::bad_argument, node.name, set.why());
+    rules[i] = rule;
   }
   return Status::ok;
 }

@@ -77,6 +77,11 @@ TEST_CASE("name patterns") {
   CHECK_FALSE(matches("conv1", "conv12"));
   CHECK_FALSE(matches("conv?", "conv"));
   CHECK_FALSE(matches("a*b", "abc"));
+  CHECK(matches("fc|conv*", "conv1"));
+  CHECK(matches("fc*|conv1", "fc2"));
+  CHECK_FALSE(matches("fc|conv1", "conv12"));
+  CHECK_FALSE(matches("fc|", "conv1"));
+  CHECK_FALSE(matches("a|b", "a|b"));
 }
 
 TEST_CASE("parameters are named NODE.suffix and lie apart in one block") {

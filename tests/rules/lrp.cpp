@@ -1,4 +1,5 @@
 // LRP: golden vectors of the specification (attribution.md 3.1, made with Zennit's rules in double), and the laws.
+#include <limits>
 #include <string>
 
 #include "tests/support/small_nets.h"
@@ -91,17 +92,17 @@ TEST_CASE("with images innermost every rule gives the same relevance") {
   };
   for (const Composite composite : composites)
     for (const BiasMode bias : {BiasMode::kept, BiasMode::shared}) {
-      CAPTURE(static_cast<int>(composite));
+      CAPTURE(std::string(composite.name));
       CAPTURE(static_cast<int>(bias));
       CompositeOptions o{composite, with(LrpKind::epsilon, bias)};
-      o.rule.epsilon = 0.1f, o.rule.stabilizer = 0.1f;
+      o.rule.epsilon = 0.1f, o.rule.stabiliser.eps = 0.1f;
       o.rule.low = low, o.rule.high = high;
       compare(Composed(net, o).rules);
     }
   // The box rule in the middle, where its bounds are tensors with images innermost too.
   LrpOptions box = with(LrpKind::z_box);
   const float zero[] = {0}, ten[] = {10};
-  box.stabilizer = 0.1f, box.low = zero, box.high = ten;
+  box.stabiliser.eps = 0.1f, box.low = zero, box.high = ten;
   const LrpRule boxed(box, false);
   Composed mixed(net, {Composite::epsilon_plus, {}});
   mixed.rules[net.node("conv2")] = &boxed;
@@ -249,7 +250,7 @@ TEST_CASE("without biases every conserving rule keeps the sum, at every node") {
       LrpOptions o = with(kind);
       o.low = low;
       o.high = high;
-      o.epsilon = o.stabilizer = 1e-12f;
+      o.epsilon = o.stabiliser.eps = 1e-12f;
       Composed c(net, {Composite::uniform, o});
       Walked w(net, c.rules, {.ledger = true});
       std::vector<LedgerLine> lines(net.graph.nodes.size());
@@ -447,12 +448,138 @@ TEST_CASE("composites give each node its rule, and options out of range are refu
 
   LrpOptions bad = with(LrpKind::alpha_beta);
   bad.alpha = 3;
-  CHECK(LrpRule::check(bad) != nullptr);
+  CHECK(check(bad) != nullptr);
   bad = with(LrpKind::z_box);
-  CHECK(LrpRule::check(bad) != nullptr);
+  CHECK(check(bad) != nullptr);
   bad = with(LrpKind::gamma);
   bad.gamma = -1;
-  CHECK(LrpRule::check(bad) != nullptr);
+  CHECK(check(bad) != nullptr);
+}
+
+TEST_CASE("a rule defined as data: tables run like the built-in ones, and nonsense is refused") {
+  Net net = linear_net();
+  const Values x = {1, -2, 3}, r = {1, 2};
+  const auto by = [&](const LrpTable& table, bool nonnegative = false, const Values& in = {1, -2, 3}) {
+    REQUIRE(check(table) == nullptr);
+    const LrpRule rule(table, nonnegative);
+    Walked walked(net, everywhere(net, rule), {});
+    REQUIRE_MESSAGE(walked.status == Status::ok, walked.failure.what);
+    walked.forward(in, 1);
+    return walked.back(r);
+  };
+  const LrpRow positive{LrpInput::positive, positive_part, positive_part}, negative{LrpInput::negative, negative_part};
+  LrpTable plus;
+  plus.groups[0].rows[0] = positive;
+  plus.groups[0].rows[1] = negative;
+  CHECK(difference(by(plus), relevance_of(net, with(LrpKind::z_plus), x, r)) == 0);
+
+  // Twice epsilon minus flat: the first group's denominators are the output itself, which the second must not change.
+  LrpTable mixed;
+  mixed.groups[0] = {.rows = {{LrpInput::all, raw_part, raw_part}}, .factor = 2};
+  mixed.groups[1] = {.rows = {{LrpInput::ones, ones}}, .factor = -1};
+  const Values epsilon = relevance_of(net, with(LrpKind::epsilon), x, r),
+               flat = relevance_of(net, with(LrpKind::flat), x, r);
+  const Values found = by(mixed);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(found[i] - (2 * epsilon[i] - flat[i])) < 1e-5);
+
+  // Rows that read the image and rows that do not, in one group: D = sum of w x + 3, shares w x + 1.
+  LrpTable both;
+  both.groups[0].rows[0] = {LrpInput::ones, ones};
+  both.groups[0].rows[1] = {LrpInput::all, raw_part};
+  const double d0 = -6 + 3, d1 = 4 + 3;  // w x is (1, -4, -3) and (-1, -1, 6)
+  check_equal(by(both), {2 / d0 + 2 * 0 / d1, -3 / d0 + 2 * 0 / d1, -2 / d0 + 2 * 7 / d1}, 1e-5);
+
+  // A group that reads negative inputs alone says nothing where there are none.
+  LrpTable apart;
+  apart.groups[0] = {.rows = {negative}};
+  apart.groups[1] = {.rows = {positive}};
+  CHECK(difference(by(apart, true, {1, 2, 3}), by(apart, false, {1, 2, 3})) < 1e-7);
+  LrpTable gone = lrp_table(with(LrpKind::alpha_beta));
+  gone.groups[0].rows[0] = {LrpInput::negative, raw_part, nothing};
+  gone.groups[0].rows[1] = {};
+  gone.output_multiple = 0;
+  CHECK(gone.for_nonnegative_inputs().group_count() == 1);
+
+  const auto refused = [](LrpTable table, auto change, const char* word) {
+    change(table);
+    const char* const why = check(table);
+    REQUIRE_MESSAGE(why != nullptr, word);
+    CHECK_MESSAGE(std::string(why).find(word) != std::string::npos, why);
+  };
+  const float low[] = {0, 1}, high[] = {1, 0.5f}, one[] = {1};
+  refused(
+      LrpTable{}, [](LrpTable&) {}, "at least one row");
+  refused(
+      plus, [&](LrpTable& t) { t.groups[0].rows[3] = positive; }, "gap");
+  refused(
+      plus, [](LrpTable& t) { t.groups[0].factor = 0; }, "factors of groups");
+  refused(
+      plus, [](LrpTable& t) { t.groups[0].rows[0].weight.p = std::numeric_limits<float>::infinity(); }, "finite");
+  refused(
+      plus, [](LrpTable& t) { t.stabiliser.eps = -1; }, "stabiliser");
+  refused(
+      plus, [](LrpTable& t) { t.output_multiple = 1; }, "output_multiple");
+  refused(
+      lrp_table(with(LrpKind::gamma)), [](LrpTable& t) { t.output_multiple = 2; }, "output_multiple");
+  refused(
+      plus, [](LrpTable& t) { t.groups[0].rows[0].input = LrpInput::above_low; }, "output_less_bounds");
+  refused(
+      plus, [](LrpTable& t) { t.groups[0].denominator = LrpDenominator::output_less_bounds; }, "above a bound");
+  LrpOptions o = with(LrpKind::z_box);
+  o.low = low, o.high = low;
+  const LrpTable box = lrp_table(o);
+  CHECK(check(box) == nullptr);
+  refused(
+      box, [&](LrpTable& t) { t.high = high; }, "low of at most high");
+  refused(
+      box, [&](LrpTable& t) { t.high = one; }, "as many values");
+  refused(
+      box, [](LrpTable& t) { t.groups[0].rows[1].weight = positive_part; }, "sum to the weights");
+  refused(
+      box, [](LrpTable& t) { t.groups[0].rows[1].bias = raw_part; }, "without a bias");
+}
+
+TEST_CASE("entries of a composite: the first that a node meets, by name, op and place; settings of their own") {
+  Net net({1, 2, 9, 8}, plain_net);
+  LrpOptions strong;
+  strong.gamma = 3;
+  const CompositeEntry entries[] = {
+      {.nodes = "conv2|fc2", .rule = {LrpKind::gamma, &strong, LrpGiven::gamma}},
+      {.ops = "weighted", .first = true, .rule = LrpKind::w_square},
+      {.nodes = "fc*", .ops = "spatial", .rule = LrpKind::flat},  // no node is both
+      {.ops = "conv2d|linear", .rule = LrpKind::z_plus},
+      {.ops = "dense", .rule = LrpKind::zero},  // too late
+      {.ops = "*pool*|flat*|pointwise", .rule = RuleKind::pass},
+  };
+  const Composite composite{"mine", "", "", entries, LrpKind::norm};
+  Composed c(net, {composite, {}});
+  const auto rule_at = [&](const char* node) { return std::string(c.rules[net.node(node)]->name()); };
+  CHECK(rule_at("conv1") == "w-square");
+  CHECK(rule_at("conv2") == "gamma");
+  CHECK(rule_at("fc1") == "z-plus");
+  CHECK(rule_at("fc2") == "gamma");
+  CHECK(rule_at("relu2") == "pass");
+  // The entry's gamma is not that of the options.
+  const LrpRule gamma(
+      [] {
+        LrpOptions o;
+        o.kind = LrpKind::gamma;
+        o.gamma = 3;
+        return o;
+      }(),
+      true);
+  std::vector<const Rule*> same = c.rules;
+  same[net.node("conv2")] = same[net.node("fc2")] = &gamma;
+  Walked a(net, c.rules, {}), b(net, same, {});
+  const Values x = random_values(net.image(1).size(), 4), logits = a.forward(x, 1);
+  b.forward(x, 1);
+  CHECK(difference(a.back(seed_at(logits, 1, 2, true)), b.back(seed_at(logits, 1, 2, true))) == 0);
+  // Every op is of one of the classes that have a word.
+  for (const Node& node : net.graph.nodes) {
+    int held = 0;
+    for (const OpWord& word : op_words()) held += word.holds(net.graph, node);
+    CHECK(held > 0);
+  }
 }
 
 TEST_CASE("a rule without meaning at a node is refused before the walk, by the node's name") {
