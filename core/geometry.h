@@ -1,7 +1,7 @@
 // Where the units of a value look: stride, position and receptive field of a map's places in pixels of the input.
 //
 // From the input on, each node composes its field (core/op.h, Field): size += (field - 1) * jump, start += ((field -
-// 1)/2 - before) * jump, jump *= step [model specification C0.3 H6; data specification B3]. Where several paths meet
+// 1)/2 - before) * jump, jump *= step [Araujo et al. 2019, Distill]. Where several paths meet
 // (residual sums), that of the largest field counts.
 #pragma once
 

@@ -203,7 +203,7 @@ struct MapParameters {
   float a = 0, b = 0;
 };
 
-/// How a signal passes a rectifier backward (Springenberg et al. 2015, fig. 1; attribution spec 10.1).
+/// How a signal passes a rectifier backward (Springenberg et al. 2015, fig. 1; interp/rules/README.md, section 4).
 enum class Rectify : std::uint8_t {
   deconvnet,  ///< s+ : by the sign of the signal
   guided,     ///< s+ where x > 0 : by both
@@ -263,7 +263,7 @@ struct BatchNormArgs {
 /// Local response normalisation across channels [Krizhevsky et al. 2012, section 3.3; ONNX LRN]: y_c = x_c v_c with
 /// v_c = q_c^-beta, q_c = bias + alpha/size * sum of x^2 over channels c - floor((size-1)/2) .. c + ceil((size-1)/2).
 /// Backward: the way back of a difference between two runs, x and x0: the product splits in halves, v by dv/dq, squares
-/// by x + x0 (DeepLIFT, attribution spec 5.5). With x0 = x it is the gradient.
+/// by x + x0 (DeepLIFT: interp/rules/README.md, section 3.1). With x0 = x it is the gradient.
 template <class T>
 struct LrnArgs {
   std::int64_t images = 1, channels = 1, pixels = 1;
@@ -317,7 +317,7 @@ struct PeakArgs {
 
 /// What interpretable filters remember of filters [first, last): statistics (classes x channels) follow the class means
 /// of each map's maximum (or sum) by 0.9/0.1, a first value being taken as max(mean, 0.1); category is the class of the
-/// largest; slope moves by slope_rate towards the released code's goal (model specification C1.2; 0: stays).
+/// largest; slope moves by slope_rate towards the released code's goal (layers/README.md, section 5; 0: stays).
 template <class T>
 struct FilterStateArgs {
   std::int64_t images = 1, channels = 1, first = 0, last = 1;
@@ -331,8 +331,8 @@ struct FilterStateArgs {
   T* slope = nullptr;
 };
 
-/// The filter loss and its gradient by x, a filter a tile [Zhang et al. 2018, eq. 3 and 4; model specification C1.1,
-/// C1.2].
+/// The filter loss and its gradient by x, a filter a tile [Zhang et al. 2018, eq. 3 and 4;
+/// layers/README.md, section 5].
 template <class T>
 struct FilterLossArgs {
   std::int64_t images = 1, channels = 1;
@@ -351,7 +351,7 @@ struct FilterLossArgs {
   T* gradient = nullptr;                 ///< of x's shape; overwritten; may be null
 };
 
-/// s = r / stabilised(z), attribution spec 0.4. sgn(0) = +1.
+/// s = r / stabilised(z): interp/rules/README.md, section 1.2. sgn(0) = +1.
 struct Stabilise {
   enum Mode : std::uint8_t {
     offset,  ///< z + eps*sgn(z)

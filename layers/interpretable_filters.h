@@ -45,7 +45,7 @@ class InterpretableFilters final : public PointwiseOp {
 Id interpretable_filters(GraphBuilder&, Id x, std::int32_t classes, const char* name = nullptr, bool centroid = false,
                          float beta = 4) noexcept;
 
-/// How the filter loss is computed (model specification C1.2).
+/// How the filter loss is computed (README.md in this folder, section 5).
 struct FilterLossOptions {
   bool released = true;        ///< the authors' code: weights that stay positive; else the paper's equation 4
   bool all_templates = false;  ///< paper: the whole gradient instead of the target template's part

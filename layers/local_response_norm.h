@@ -1,7 +1,7 @@
 // Local response normalisation across channels [Krizhevsky et al. 2012, section 3.3], in the form of ONNX and PyTorch:
 // y_c = x_c (bias + alpha/size * sum over the size channels around c of x^2)^-beta.
 //
-// Its derivative is whole. Relevance and reversed signals pass it unchanged (attribution spec 0.5, 3.4). DeepLIFT's
+// Its derivative is whole. Relevance and reversed signals pass it unchanged (README.md, section 4). DeepLIFT's
 // multipliers are complete: see kernels::LrnArgs.
 #pragma once
 

@@ -1,5 +1,5 @@
 // What rules over detection maps are made of besides products, sums and shifted maxima, so that soft logic is a graph
-// like any other [Wang: ReNN, 2018; data specification 4.2]. models/inside/rule_language.h builds such graphs.
+// like any other [Wang: ReNN, 2018]. models/inside/rule_language.h builds such graphs.
 #pragma once
 
 #include "layers/diagonal.h"

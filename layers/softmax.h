@@ -1,5 +1,5 @@
-// Softmax over the channels of a vector (N,K,1,1). Training and explanation start at the logits before it (attribution
-// spec 0.3), so rules other than the gradient have no meaning here.
+// Softmax over the channels of a vector (N,K,1,1). Training and explanation start at the logits before it (README.md,
+// section 3), so rules other than the gradient have no meaning here.
 #pragma once
 
 #include "core/graph.h"

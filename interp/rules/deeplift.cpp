@@ -1,6 +1,6 @@
 #include "interp/rules/deeplift.h"
 
-#include <algorithm>
+#include "interp/rules/repeat.h"
 
 namespace vitrine {
 namespace {
@@ -23,19 +23,6 @@ const char* refusal(const Op& op) noexcept {
 // The images of a part that this run's batch has.
 TensorView of_batch(const TensorView& part, const TensorView& like) noexcept { return {part.data, like.shape}; }
 
-// body(first, its place in the reference, count) for all elements of a run's values, whose reference may be one image
-// for all (PlanRequest::one_reference).
-template <class F>
-void beside(const Context& ctx, std::int64_t size, std::int64_t reference_size, F body) noexcept {
-  ctx.ranges(size, elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
-    for (std::int64_t next; begin < end; begin = next) {
-      const std::int64_t at = begin % reference_size;
-      next = std::min(end, begin - at + reference_size);
-      body(begin, at, next - begin);
-    }
-  });
-}
-
 // Rescale at an activation: m_x = m_y dy/dx, or by the derivative at the reference where dx is too small to divide by.
 Status rescale(const Context& ctx, const PointwiseOp& op, const Step& s, const TensorView& m, const Sink& d) noexcept {
   const ArenaScope scope(*ctx.scratch);
@@ -45,15 +32,16 @@ Status rescale(const Context& ctx, const PointwiseOp& op, const Step& s, const T
   VITRINE_TRY(ctx.temporary(ref.out.shape, slope));
   ctx->fill(real{1}, one.data, one.size());
   VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));
-  beside(ctx, d.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+  for_each_repeat(ctx, d.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
     ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + r, io.out.data + b, ref.out.data + r, slope.data + r,
                             m.data + b, d.data + b, count, d.add);
   });
   return Status::ok;
 }
 
-// A max pool's way back: with M = max(y, y0), the mass m (M - y0) goes to the actual run's winner and m (y - M) to the
-// reference run's. Where mass arrives, |dx| is at least that of the share, so dividing by dx is safe and the sum exact.
+// A max pool's way back: with M = max(y, y0), the share m (M - y0) goes to the actual run's winner and m (y - M) to the
+// reference run's. Where a share arrives, |dx| is at least that of the share's difference, so dividing by dx is safe
+// and the sum exact (README.md, section 3.1).
 Status cross_max(const Context& ctx, const RouteOp& op, const Step& s, const TensorView& m, const Sink& d) noexcept {
   const ArenaScope scope(*ctx.scratch);
   const NodeIO &io = s.io, &ref = *s.reference;
@@ -62,14 +50,14 @@ Status cross_max(const Context& ctx, const RouteOp& op, const Step& s, const Ten
   VITRINE_TRY(ctx.temporary(m.shape, to_reference));
   VITRINE_TRY(ctx.temporary(d.shape, mass));
   VITRINE_TRY(ctx.temporary(d.shape, dx));
-  beside(ctx, m.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+  for_each_repeat(ctx, m.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
     ctx->cross_max(io.out.data + b, ref.out.data + r, m.data + b, to_actual.data + b, to_reference.data + b, count);
   });
   VITRINE_TRY(op.scatter(ctx, io, to_actual, {mass, false}));
   const std::int32_t together = ref.out.shape.n();  // images that have a reference each
   for (std::int32_t n = 0; n < m.shape.n(); n += together)
     VITRINE_TRY(op.scatter(ctx, ref, to_reference.images(n, together), {mass.images(n, together), true}));
-  beside(ctx, dx.size(), ref.in[0].size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+  for_each_repeat(ctx, dx.size(), ref.in[0].size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
     ctx->combine(real{1}, io.in[0].data + b, real{-1}, ref.in[0].data + r, dx.data + b, count);
   });
   ctx->safe_divide(mass.data, dx.data, d.data, d.size(), d.add);
@@ -85,7 +73,7 @@ Status half_split(const Context& ctx, const ProductOp& op, const Step& s, const 
     const TensorView &other = s.io.in[1 - k], &other0 = s.reference->in[1 - k];
     TensorView mean;
     VITRINE_TRY(ctx.temporary(other.shape, mean));
-    beside(ctx, mean.size(), other0.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
+    for_each_repeat(ctx, mean.size(), other0.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
       ctx->combine(real{0.5}, other.data + b, real{0.5}, other0.data + r, mean.data + b, count);
     });
     VITRINE_TRY(op.partial(ctx, s.io, m, mean, k, d[k]));
@@ -220,6 +208,70 @@ Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const PointwiseOp&
   return Status::ok;
 }
 
+// Where no neuron sums parts of different inputs with different signs the parts go through, and change places where a
+// batch norm's factor is negative.
+Status DeepLiftRevealCancel::separate_parts(const Context& ctx, const AffineOp& op, const NodeIO& io, const Node& node,
+                                            std::span<TensorView> views) const noexcept {
+  const TensorView positive = of_batch(parts_.positive[node.out], io.out),
+                   negative = of_batch(parts_.negative[node.out], io.out);
+  const std::span<const TensorView> part = views;
+  const bool any_sign = op.weights() == Weights::diagonal;
+  for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
+  VITRINE_TRY(op.apply(ctx, io, part, {raw_part, positive_part, nothing}, {positive, false}));
+  if (any_sign) VITRINE_TRY(op.apply(ctx, io, part, {raw_part, negative_part, nothing}, {negative, false}));
+  for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.negative[node.in[k]], io.in[k]);
+  if (any_sign) VITRINE_TRY(op.apply(ctx, io, part, {raw_part, negative_part, nothing}, {positive, true}));
+  return op.apply(ctx, io, part, {raw_part, positive_part, nothing}, {negative, any_sign});
+}
+
+// The linear rule: contributions by the signs of the inputs' differences and of the weights.
+Status DeepLiftRevealCancel::mixed_parts(const Context& ctx, const AffineOp& op, const NodeIO& io, const NodeIO& ref,
+                                         const Node& node, std::span<TensorView> views) const noexcept {
+  const TensorView positive = of_batch(parts_.positive[node.out], io.out),
+                   negative = of_batch(parts_.negative[node.out], io.out);
+  for (std::size_t k = 0; k < node.in.size(); ++k) {
+    VITRINE_TRY(ctx.temporary(io.in[k].shape, views[k]));
+    ctx->combine(real{1}, io.in[k].data, real{-1}, ref.in[k].data, views[k].data, views[k].size());
+  }
+  const std::span<const TensorView> d = views;
+  VITRINE_TRY(op.apply(ctx, io, d, {positive_part, positive_part, nothing}, {positive, false}));
+  VITRINE_TRY(op.apply(ctx, io, d, {negative_part, negative_part, nothing}, {positive, true}));
+  VITRINE_TRY(op.apply(ctx, io, d, {positive_part, negative_part, nothing}, {negative, false}));
+  return op.apply(ctx, io, d, {negative_part, positive_part, nothing}, {negative, true});
+}
+
+// Rescale: both parts grow by the same factor dy/dx.
+Status DeepLiftRevealCancel::rescaled_parts(const Context& ctx, const PointwiseOp& op, const NodeIO& io,
+                                            const NodeIO& ref, const Node& node) const noexcept {
+  const Id in = node.in[0];
+  TensorView slope, one;
+  VITRINE_TRY(ctx.temporary(io.out.shape, one));
+  VITRINE_TRY(ctx.temporary(io.out.shape, slope));
+  ctx->fill(real{1}, one.data, one.size());
+  VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));
+  const auto part = [&](std::span<const TensorView> parts) noexcept {
+    ctx->rescale_multiplier(io.in[0].data, ref.in[0].data, io.out.data, ref.out.data, slope.data, parts[in].data,
+                            parts[node.out].data, io.out.size(), false);
+  };
+  part(parts_.positive);
+  part(parts_.negative);
+  return Status::ok;
+}
+
+// A view moves elements alike in every run, so it can be run on the parts.
+Status DeepLiftRevealCancel::moved_parts(const Context& ctx, const NodeIO& io, const Node& node,
+                                         std::span<TensorView> views) const noexcept {
+  const auto part = [&](std::span<const TensorView> parts) noexcept {
+    NodeIO moved = io;
+    moved.in = views;
+    for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts[node.in[k]], io.in[k]);
+    moved.out = of_batch(parts[node.out], io.out);
+    return node.op->forward(ctx, moved);
+  };
+  VITRINE_TRY(part(parts_.positive));
+  return part(parts_.negative);
+}
+
 Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, Id i, const NodeIO& io,
                                            const NodeIO* ref) noexcept {
   if (ref == nullptr) return Status::ok;  // the reference run itself
@@ -227,66 +279,20 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
   const ArenaScope scope(*ctx.scratch), book_scope(*ctx.book);
   for (std::size_t k = 0; k < node.in.size(); ++k)
     if (g.values[node.in[k]].kind == ValueKind::input) VITRINE_TRY(input_parts(ctx, node.in[k], io.in[k], ref->in[k]));
-  const TensorView positive = of_batch(parts_.positive[node.out], io.out),
-                   negative = of_batch(parts_.negative[node.out], io.out);
-  const Id in = node.in[0];
+  TensorView* const memory = ctx.book->array<TensorView>(node.in.size());
+  if (memory == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
+  const std::span<TensorView> views{memory, node.in.size()};
   switch (node.op->klass()) {
     case OpClass::affine: {
       const auto& op = static_cast<const AffineOp&>(*node.op);
-      TensorView* const views = ctx.book->array<TensorView>(node.in.size());
-      if (views == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
-      if (!op.mixes()) {
-        // No neuron sums parts of different inputs with different signs: the parts go through, and change places where
-        // a batch norm's factor is negative.
-        const bool any_sign = op.weights() == Weights::diagonal;
-        for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
-        const std::span<const TensorView> part{views, node.in.size()};
-        VITRINE_TRY(op.apply(ctx, io, part, {raw_part, positive_part, nothing}, {positive, false}));
-        if (any_sign) VITRINE_TRY(op.apply(ctx, io, part, {raw_part, negative_part, nothing}, {negative, false}));
-        for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.negative[node.in[k]], io.in[k]);
-        if (any_sign) VITRINE_TRY(op.apply(ctx, io, part, {raw_part, negative_part, nothing}, {positive, true}));
-        return op.apply(ctx, io, part, {raw_part, positive_part, nothing}, {negative, any_sign});
-      }
-      for (std::size_t k = 0; k < node.in.size(); ++k) {
-        VITRINE_TRY(ctx.temporary(io.in[k].shape, views[k]));
-        ctx->combine(real{1}, io.in[k].data, real{-1}, ref->in[k].data, views[k].data, views[k].size());
-      }
-      const std::span<const TensorView> d{views, node.in.size()};
-      VITRINE_TRY(op.apply(ctx, io, d, {positive_part, positive_part, nothing}, {positive, false}));
-      VITRINE_TRY(op.apply(ctx, io, d, {negative_part, negative_part, nothing}, {positive, true}));
-      VITRINE_TRY(op.apply(ctx, io, d, {positive_part, negative_part, nothing}, {negative, false}));
-      return op.apply(ctx, io, d, {negative_part, positive_part, nothing}, {negative, true});
+      return op.mixes() ? mixed_parts(ctx, op, io, *ref, node, views) : separate_parts(ctx, op, io, node, views);
     }
-    case OpClass::pointwise:
-      if (reveal_[i]) return reveal_parts(ctx, static_cast<const PointwiseOp&>(*node.op), *ref, in, node.out);
-      {
-        // Rescale: both parts grow by the same factor dy/dx.
-        const auto& op = static_cast<const PointwiseOp&>(*node.op);
-        TensorView slope, one;
-        VITRINE_TRY(ctx.temporary(io.out.shape, one));
-        VITRINE_TRY(ctx.temporary(io.out.shape, slope));
-        ctx->fill(real{1}, one.data, one.size());
-        VITRINE_TRY(op.slope(ctx, *ref, ref->in[0], ref->out, one, {slope, false}));
-        const std::int64_t n = io.out.size();
-        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data,
-                                parts_.positive[in].data, positive.data, n, false);
-        ctx->rescale_multiplier(io.in[0].data, ref->in[0].data, io.out.data, ref->out.data, slope.data,
-                                parts_.negative[in].data, negative.data, n, false);
-      }
-      return Status::ok;
-    case OpClass::view: {
-      // A view moves elements alike in every run, so it can be run on the parts.
-      NodeIO part = io;
-      TensorView* const views = ctx.book->array<TensorView>(node.in.size());
-      if (views == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
-      part.in = {views, node.in.size()};
-      for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.positive[node.in[k]], io.in[k]);
-      part.out = positive;
-      VITRINE_TRY(node.op->forward(ctx, part));
-      for (std::size_t k = 0; k < node.in.size(); ++k) views[k] = of_batch(parts_.negative[node.in[k]], io.in[k]);
-      part.out = negative;
-      return node.op->forward(ctx, part);
+    case OpClass::pointwise: {
+      const auto& op = static_cast<const PointwiseOp&>(*node.op);
+      return reveal_[i] ? reveal_parts(ctx, op, *ref, node.in[0], node.out) : rescaled_parts(ctx, op, io, *ref, node);
     }
+    case OpClass::view:
+      return moved_parts(ctx, io, node, views);
     case OpClass::route:
     case OpClass::product:
     case OpClass::custom:
@@ -296,8 +302,8 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
   TensorView d;
   VITRINE_TRY(ctx.temporary(io.out.shape, d));
   ctx->combine(real{1}, io.out.data, real{-1}, ref->out.data, d.data, d.size());
-  ctx->substitute(positive_part, d.data, positive.data, d.size(), false);
-  ctx->substitute(negative_part, d.data, negative.data, d.size(), false);
+  ctx->substitute(positive_part, d.data, parts_.positive[node.out].data, d.size(), false);
+  ctx->substitute(negative_part, d.data, parts_.negative[node.out].data, d.size(), false);
   return Status::ok;
 }
 

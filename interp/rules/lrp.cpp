@@ -2,16 +2,10 @@
 
 #include <algorithm>
 
+#include "interp/rules/repeat.h"
+
 namespace vitrine {
 namespace {
-
-/// body(place in `all`, place in `block`, count): the block is repeated along `all`.
-template <class Body>
-void for_each_repeat(const Context& ctx, const TensorView& all, const TensorView& block, Body body) noexcept {
-  for (std::int64_t at = 0; at < all.size(); at += block.size())
-    ctx.ranges(block.size(), elementwise_grain,
-               [&](std::int64_t begin, std::int64_t end) noexcept { body(at + begin, begin, end - begin); });
-}
 
 Substitute part_of(LrpInput input) noexcept {
   switch (input) {
@@ -42,7 +36,7 @@ bool is_forward_output(const LrpGroup& group) noexcept {
 
 /// out = x - bound.
 void subtract(const Context& ctx, const TensorView& x, const TensorView& bound, const TensorView& out) noexcept {
-  for_each_repeat(ctx, x, bound, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept {
+  for_each_repeat(ctx, x.size(), bound.size(), [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept {
     ctx->combine(real{1}, x.data + i, real{-1}, bound.data + k, out.data + i, n);
   });
 }
@@ -51,7 +45,7 @@ void subtract(const Context& ctx, const TensorView& x, const TensorView& bound, 
 Status make_bound(const Context& ctx, const TensorView& like, std::span<const float> values, TensorView& out) noexcept {
   const auto channels = static_cast<std::size_t>(like.shape.c());
   if (values.size() != 1 && values.size() != channels)
-    return ctx.fail(Status::bad_argument, "needs one value of low and high, or one a channel");
+    return ctx.fail(Status::bad_argument, "needs one value of low and high, or one per channel");
   VITRINE_TRY(ctx.temporary_like(like, out));
   const Shape each = like.folded();
   const std::int64_t pixels = each.pixels();
@@ -195,7 +189,7 @@ Status LrpRule::make_denominators(const AffineStep& a, std::size_t g) const noex
   if (less_bounds)
     subtract(ctx, io.out, same, z);
   else if (same)
-    for_each_repeat(ctx, z, same, [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept {
+    for_each_repeat(ctx, z.size(), same.size(), [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept {
       ctx->scale(real{1}, same.data + k, z.data + i, n, add);
     });
   return Status::ok;

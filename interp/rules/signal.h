@@ -1,5 +1,5 @@
 // Reversed networks: the gradient with another way back through rectifiers [Zeiler & Fergus 2014; Springenberg et al.
-// 2015; Mahendran & Vedaldi 2016]. Attribution spec section 10.1.
+// 2015; Mahendran & Vedaldi 2016]. README.md in this folder, section 4.
 #pragma once
 
 #include "core/rule.h"

@@ -150,7 +150,7 @@ void filter_loss_pack(const FilterLossArgs<T>& a, std::byte* shared, std::int64_
     peaks[plane] = map_peak(a.x + plane * a.h * a.w, a.h, a.w, a.centroid);
 }
 
-/// C1.1: -MI between maps and templates and its gradient, sums over the batch standing for those over all maps.
+/// [Zhang et al. 2018, eq. 3 and 4]: -MI of maps and templates and its gradient; sums are over the batch, not the data.
 template <class T>
 void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, double* scratch,
                        std::int64_t f) noexcept {
@@ -215,7 +215,7 @@ void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, do
   }
 }
 
-/// C1.2, variant B: positive images are pulled up where their template is positive, negative ones down everywhere.
+/// The authors' code: positive images are pulled up where their template is positive, negative ones down everywhere.
 template <class T>
 void filter_loss_released(const FilterLossArgs<T>& a, const std::int32_t* peaks, double* scratch,
                           std::int64_t f) noexcept {

@@ -1,4 +1,4 @@
-// LRP: golden vectors of the specification (attribution.md 3.1, made with Zennit's rules in double), and the laws.
+// LRP: golden vectors, made with Zennit's rules in double, and the laws of interp/rules/README.md.
 #include <limits>
 #include <string>
 

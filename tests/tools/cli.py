@@ -72,6 +72,11 @@ def good_calls():
     lists = {name: json.loads(run(name, '--json').stdout) for name in ('methods', 'rules', 'models', 'layers')}
     check(all(len(v) > 3 and all('name' in e for e in v) for v in lists.values()), 'lists as JSON')
     check(all(run(name).returncode == 0 for name in lists), 'lists for people')
+    with open('c.json', 'w') as f:
+        f.write(run('rules', '--composite', 'epsilon-gamma-box').stdout)
+    run('explain', MODEL, '--input', INPUT, '--method', 'lrp', '--composite', 'c.json', '--output', 'a.npy')
+    run('explain', MODEL, '--input', INPUT, '--method', 'lrp', '--set', 'composite=epsilon-gamma-box', '--output', 'b.npy')
+    check(open('a.npy', 'rb').read() == open('b.npy', 'rb').read(), 'a composite that is printed and read again gives the same bits')
     r = run('inspect', MODEL, '--plan')
     check(r.returncode == 0 and 'conv1' in r.stdout and 'inference' in r.stdout, 'inspect --plan')
 
@@ -111,6 +116,11 @@ def bad_calls():
     refused(2, 'target 99', *explain, 'gradient', '--target', 99)
     refused(2, 'class number', *explain, 'gradient', '--target', 'cat')
     refused(2, 'magic', *explain, 'lrp', '--rule', 'conv1=magic')
+    refused(2, 'expected one of', 'rules', '--composite', 'best')
+    refused(2, 'takes no --composite', *explain, 'gradient', '--composite', 'c.json')
+    refused(1, 'missing.json', *explain, 'lrp', '--composite', 'missing.json')
+    open('bad.json', 'w').write(open('c.json').read().replace('dense', 'dence'))
+    refused(1, "bad.json: entry 3: 'ops' has 'dence'", *explain, 'lrp', '--composite', 'bad.json')
     refused(2, 'matches no node', *explain, 'lrp', '--rule', 'conv7=epsilon')
     refused(2, '--method deeplift', *explain, 'lrp', '--rule', 'pool1=rescale')
     refused(2, 'conv1', *explain, 'lrp', '--rule', 'conv1=pass')
