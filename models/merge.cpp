@@ -23,10 +23,12 @@ std::vector<int> parameter_readers(const Graph& g) {
 
 // The layer that node i can be merged into, directly or behind norms that are merged themselves; no_id if there is
 // none.
-Id target(const Graph& g, const std::vector<int>& readers, const std::vector<Id>& merged_into, Id i) {
+Id target(const Graph& g, const std::vector<int>& readers, const std::vector<bool>& kept,
+          const std::vector<Id>& merged_into, Id i) {
   const Node& node = g.nodes[i];
   const Id z = node.in[0], producer = g.values[z].producer;
   if (!is_diagonal(*node.op) || producer == no_id || g.only_reader(z) != i) return no_id;
+  if (kept[producer]) return no_id;
   if (merged_into[producer] != no_id) return merged_into[producer];
   const Op& op = *g.nodes[producer].op;
   if (op.klass() != OpClass::affine || !static_cast<const AffineOp&>(op).mixes()) return no_id;
@@ -35,10 +37,14 @@ Id target(const Graph& g, const std::vector<int>& readers, const std::vector<Id>
   return producer;
 }
 
-std::vector<Id> find_targets(const Graph& g) {
+// Per node: the layer that it is merged into.
+std::vector<Id> find_targets(const Model& model, const std::vector<std::string>& keep) {
+  const Graph& g = model.graph();
   const std::vector<int> readers = parameter_readers(g);
+  std::vector<bool> kept(g.nodes.size(), false);
+  for (const std::string& name : keep) kept[model.node(name)] = true;
   std::vector<Id> into(g.nodes.size(), no_id);
-  for (Id i = 0; i < g.nodes.size(); ++i) into[i] = target(g, readers, into, i);
+  for (Id i = 0; i < g.nodes.size(); ++i) into[i] = target(g, readers, kept, into, i);
   return into;
 }
 
@@ -54,14 +60,21 @@ std::size_t output_channel(const Op& op, const Shape& weight, std::int64_t k) {
 
 }  // namespace
 
-bool has_mergeable_batch_norm(const Model& model) {
-  const std::vector<Id> into = find_targets(model.graph());
+bool has_mergeable_batch_norm(const Model& model, const std::vector<std::string>& keep) {
+  const std::vector<Id> into = find_targets(model, keep);
   return std::any_of(into.begin(), into.end(), [](Id i) { return i != no_id; });
 }
 
-Model merge_batch_norms(const Model& model) {
+bool merging_changes(const Model& model, const std::string& name) {
   const Graph& g = model.graph();
-  const std::vector<Id> into = find_targets(g);
+  const std::vector<Id> into = find_targets(model, {});
+  const Id reader = g.only_reader(g.nodes[model.node(name)].out);
+  return reader != no_id && into[reader] != no_id;
+}
+
+Model merge_batch_norms(const Model& model, const std::vector<std::string>& keep) {
+  const Graph& g = model.graph();
+  const std::vector<Id> into = find_targets(model, keep);
   std::vector<bool> takes_norm(g.nodes.size(), false);
   for (const Id layer : into)
     if (layer != no_id) takes_norm[layer] = true;

@@ -227,6 +227,7 @@ Item infer(const Engine& engine, const Words& w) {
   struct State {
     Model model;
     Images images;
+    std::unique_ptr<Subject> subject;
     std::unique_ptr<Predictor> predictor;
   };
   auto s = std::make_shared<State>();
@@ -234,7 +235,8 @@ Item infer(const Engine& engine, const Words& w) {
   const auto batch = static_cast<std::int32_t>(number(w, 2));
   s->images.shape = s->model.image_shape().with_batch(batch);
   s->images.data = noise(s->images.shape.size(), 1);
-  s->predictor = std::make_unique<Predictor>(s->model, engine, kBudget);
+  s->subject = std::make_unique<Subject>(s->model, engine, nullptr, kBudget);
+  s->predictor = std::make_unique<Predictor>(*s->subject);
   return {{{"flops", 1.0 * batch * forward_flops(s->model.graph())}, {"images", batch}},
           [s] { s->predictor->predict(s->images); }};
 }
@@ -245,15 +247,15 @@ Item explained(const Engine& engine, const Words& w) {
   const auto batch = static_cast<std::int32_t>(number(w, 2));
   ExplainRequest request;
   request.method = w.at(3);
-  request.target = 0;
-  request.memory_budget = kBudget;
+  request.objective = Objective::of_class(0);
   request.images = batch;
   for (std::size_t k = 4; k < w.size(); ++k)
     request.settings[w[k].substr(0, w[k].find('='))] = w[k].substr(w[k].find('=') + 1);
   auto images = std::make_shared<Images>(Images{model->image_shape().with_batch(batch), {}});
   images->data = noise(images->shape.size(), 1);
-  auto explainer = std::make_shared<Explainer>(*model, engine, request);
-  return {{{"images", batch}}, [model, images, explainer] { explainer->explain(*images); }};
+  auto subject = std::make_shared<Subject>(*model, engine, nullptr, kBudget);
+  auto explainer = std::make_shared<Explainer>(*subject, request);
+  return {{{"images", batch}}, [model, subject, images, explainer] { explainer->explain(*images); }};
 }
 
 #if defined(__x86_64__)

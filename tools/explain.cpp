@@ -99,20 +99,14 @@ int run(const Options& o) {
   for (const std::string& rule : o.rules) request.rules.push_back(parse_rule_choice(rule));
   if (!o.composite.empty()) request.composite = read_composite(o.composite);
   request.ledger = !o.ledger.empty();
-  request.stop = [] { return stop_requested.load(); };
-  if (o.target != "predicted") {
-    double t = 0;
-    if (!parse_number(o.target, t) || t != std::floor(t) || std::abs(t) > 1e9)
-      throw Error("--target " + o.target + ": expected a class number or 'predicted'", Error::usage);
-    request.target = static_cast<int>(t);
-  }
+  request.objective = Objective::parse_target(model, o.target);
   if (o.methods.size() > 1 && (!o.output.empty() || !o.ledger.empty()))
     throw Error("--output and --ledger take one method; several are for pictures", Error::usage);
   const Inputs in = read_images(model, o.input);
   if (o.baseline.ends_with(".npy"))
-    request.baseline_images = read_images(model, o.baseline).images;
+    request.baseline.images = read_images(model, o.baseline).images;
   else
-    request.baseline = o.baseline;
+    request.baseline.kind = o.baseline;
 
   const Engine engine = o.engine.open();
   std::vector<std::vector<Panel>> panels;
@@ -120,7 +114,7 @@ int run(const Options& o) {
   for (std::int32_t n = 0; n < shown; ++n) panels.push_back({picture_of(model, in, n)});
   for (const std::string& method : o.methods) {
     request.method = method;
-    const Explanation e = explain(model, engine, in.images, request);
+    const Explanation e = explain(model, engine, in.images, request, Job({}, [] { return stop_requested.load(); }));
     if (!o.output.empty()) {
       // Of the input's shape and order.
       const Shape& s = e.shape;

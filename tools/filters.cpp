@@ -17,62 +17,14 @@ struct Options {
   bool json = false;
 };
 
-// The last layer of interpretable filters, or what the caller names.
-std::string chosen_node(const Model& model, const std::string& given) {
-  if (!given.empty()) return given;
-  std::string last;
-  for (const Node& node : model.graph().nodes)
-    if (matches("interpretable_filters", node.op->name())) last = node.name;
-  if (last.empty())
-    throw Error("the network has no layer of interpretable filters: name a node with --node", Error::usage);
-  return last;
-}
-
-// One row a filter, for the filters that show one part the most: its strongest images, darkened outside its regions.
-void draw(const Options& o, const Model& model, const Engine& engine, const data::Dataset& data,
-          const FilterReport& report) {
-  constexpr int per_filter = 6, rows_shown = 16;
-  const auto regions = filter_regions(model, engine, data, report.node, per_filter, o.metrics);
-  std::vector<std::size_t> order(report.filters.size());
-  for (std::size_t f = 0; f < order.size(); ++f) order[f] = f;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return report.filters[a].interpretability > report.filters[b].interpretability;
-  });
-  // Every few ranks, so that the sheet shows the middle and the end as well as the best.
-  std::vector<std::vector<Panel>> rows;
-  const std::size_t step = std::max<std::size_t>(1, order.size() / rows_shown);
-  for (std::size_t rank = 0; rank < order.size() && rows.size() < rows_shown; rank += step) {
-    const std::size_t f = order[rank];
-    if (regions[f].empty()) continue;
-    std::vector<Panel>& row = rows.emplace_back();
-    for (const FilterRegion& r : regions[f]) {
-      const Shape s = data.image_shape();
-      Panel p;
-      p.heat = false;
-      p.h = s.h();
-      p.w = s.w();
-      p.channels = s.c() == 3 ? 3 : 1;
-      p.values.resize(static_cast<std::size_t>(s.per_image()));
-      data.image(r.image, p.values.data());
-      for (std::size_t i = 0; i < p.values.size(); ++i)
-        if (r.mask[i % static_cast<std::size_t>(s.pixels())] == 0) p.values[i] *= 0.35f;
-      p.title = "filter " + std::to_string(f);
-      char note[64];
-      std::snprintf(note, sizeof note, "%s %.2f", report.filters[f].part.c_str(), report.filters[f].interpretability);
-      p.note = note;
-      row.push_back(std::move(p));
-    }
-  }
-  draw_panels(rows, false).save_png(o.sheet);
-  std::fprintf(o.json ? stderr : stdout, "regions: %s\n", o.sheet.c_str());
-}
-
 int run(Options& o) {
   const Model model = Model::load(o.file);
   const auto data = data::open_for_evaluation(o.data);
   const Engine engine = o.engine.open();
-  o.metrics.stop = [] { return stop_requested.load(); };
-  const FilterReport r = measure_filters(model, engine, *data, chosen_node(model, o.node), o.metrics);
+  Subject subject(model, engine, data.get());
+  const Job job({}, [] { return stop_requested.load(); });
+  const std::string node = o.node.empty() ? last_interpretable_layer(model) : o.node;
+  const FilterReport r = measure_filters(subject, node, o.metrics, job);
   if (o.json) {
     nlohmann::ordered_json filters = nlohmann::ordered_json::array();
     for (const FilterMetrics& m : r.filters)
@@ -109,7 +61,10 @@ int run(Options& o) {
         r.node.c_str(), r.filters.size(), r.dead, r.interpretability, r.one_part, r.instability, r.best_instability,
         r.selectivity);
   }
-  if (!o.sheet.empty()) draw(o, model, engine, *data, r);
+  if (!o.sheet.empty()) {
+    filter_sheet(subject, r, o.metrics, job).save_png(o.sheet);
+    std::fprintf(o.json ? stderr : stdout, "regions: %s\n", o.sheet.c_str());
+  }
   return 0;
 }
 

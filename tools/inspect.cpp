@@ -147,6 +147,49 @@ void add_list(CLI::App& app, int& status, const char* name, const char* about, P
   });
 }
 
+void print_card(const Card& c) {
+  std::printf("%-22s %s [%s]%s%s%s\n", c.name, c.summary, c.reference, c.takes_baseline ? " --baseline" : "",
+              c.takes_rules ? " --rule" : "", c.takes_ledger ? " --ledger" : "");
+  std::printf("    forward runs: %s; walks: %s\n", c.forward_calls, c.backward_calls);
+  print_settings(c.settings);
+}
+
+nlohmann::json card_json(const Card& c) {
+  return {{"name", c.name},
+          {"method", c.name},
+          {"summary", c.summary},
+          {"reference", c.reference},
+          {"source", c.reference},
+          {"survey_aspect", name(c.aspect)},
+          {"stage", name(c.stage)},
+          {"lipton", c.lipton},
+          {"gilpin", name(c.of)},
+          {"scope", name(c.scope)},
+          {"model_agnostic", c.model_agnostic},
+          {"needs_training", c.needs_training},
+          {"needs_labels", name(c.needs_labels)},
+          {"axioms",
+           {{"completeness", c.promises.completeness},
+            {"sensitivity", c.promises.sensitivity},
+            {"implementation_invariance", c.promises.implementation_invariance},
+            {"class_sensitivity", c.promises.class_sensitivity}}},
+          {"forward_calls", c.forward_calls},
+          {"backward_calls", c.backward_calls},
+          {"output_type", c.output},
+          {"faithfulness_metric", c.faithfulness_metric},
+          {"baseline", c.takes_baseline},
+          {"rules", c.takes_rules},
+          {"ledger", c.takes_ledger},
+          {"settings", settings_json(c.settings)}};
+}
+
+nlohmann::json cards_json(bool studies) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const MethodEntry* const e : method_entries())
+    if ((e->study != nullptr) == studies) list.push_back(card_json(e->card));
+  return list;
+}
+
 void print_rules() {
   for (const RuleEntry& e : rule_entries()) {
     std::printf("%-22s %s [%s]\n", e.name, e.summary, e.source);
@@ -215,23 +258,17 @@ void add_lists(CLI::App& app, int& status) {
   add_list(
       app, status, "methods", "explanation methods and their settings",
       [] {
-        for (const MethodEntry& e : method_entries()) {
-          std::printf("%-22s %s [%s]%s%s\n", e.name, e.summary, e.source, e.takes_baseline ? " --baseline" : "",
-                      e.takes_rules ? " --rule" : "");
-          print_settings(e.settings);
-        }
+        for (const MethodEntry* const e : method_entries())
+          if (e->attribution != nullptr) print_card(e->card);
       },
+      [] { return cards_json(false); });
+  add_list(
+      app, status, "studies", "studies of networks and data, and their settings",
       [] {
-        nlohmann::json list = nlohmann::json::array();
-        for (const MethodEntry& e : method_entries())
-          list.push_back({{"name", e.name},
-                          {"summary", e.summary},
-                          {"source", e.source},
-                          {"baseline", e.takes_baseline},
-                          {"rules", e.takes_rules},
-                          {"settings", settings_json(e.settings)}});
-        return list;
-      });
+        for (const MethodEntry* const e : method_entries())
+          if (e->study != nullptr) print_card(e->card);
+      },
+      [] { return cards_json(true); });
   add_rules(app, status);
   add_list(
       app, status, "models", "architectures that `train` knows",

@@ -100,8 +100,11 @@ void write_output(const Model& model, const std::string& path, std::int32_t imag
 int run(const Options& o) {
   Model model = Model::load(o.file);
   if (!o.output_name.empty()) model.select_output(o.output_name);
-  const Inputs in = read_inputs(model, o.inputs);
-  const std::vector<real> y = Predictor(model, o.engine.open()).predict(in.images, in.given);
+  Inputs in = read_inputs(model, o.inputs);
+  const Engine engine = o.engine.open();
+  Subject subject(model, engine);
+  subject.give(std::move(in.given));
+  const std::vector<real> y = Predictor(subject).predict(in.images);
   const std::int32_t images = in.images.shape.n();
   if (!o.output.empty()) {
     write_output(model, o.output, images, y);

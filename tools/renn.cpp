@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "interp/model/rule_report.h"
+#include "interp/predict/explain.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -34,7 +35,8 @@ int run(const Options& o) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!o.data.empty()) {
     const auto data = data::open_for_evaluation(o.data);
-    const RuleReport r = report_rules(model, engine, *data, rules, [] { return stop_requested.load(); });
+    Subject subject(model, engine, data.get());
+    const RuleReport r = report_rules(subject, rules, Job({}, [] { return stop_requested.load(); }));
     nlohmann::ordered_json evidence = nlohmann::ordered_json::array();
     for (const EvidenceReport& e : r.evidence)
       evidence.push_back({{"name", e.name},

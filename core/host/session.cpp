@@ -26,12 +26,22 @@ PlanRequest with_constant(PlanRequest request, bool constant) {
 }  // namespace
 
 Session::Session(const Engine& engine, const PlanRequest& request)
-    : device_(engine.device()), context_(engine.context()) {
+    : device_(engine.device()),
+      context_(engine.context()),
+      rules_(request.rules.begin(), request.rules.end()),
+      seeds_(request.seeds.begin(), request.seeds.end()),
+      keep_values_(request.keep_values.begin(), request.keep_values.end()),
+      keep_signals_(request.keep_signals.begin(), request.keep_signals.end()) {
   // The plan's arrays and working memory: a few hundred bytes a node. Untouched pages cost nothing.
   book_ = Memory((std::size_t{1} << 20) + 4096 * (request.graph->nodes.size() + request.graph->values.size()) *
                                               static_cast<std::size_t>(request.channels));
   Arena book(book_.data(), book_.bytes());
-  check([&](const Context& ctx) { return make_plan(request, ctx, book, plan_); });
+  PlanRequest own = request;
+  own.rules = rules_;
+  own.seeds = seeds_;
+  own.keep_values = keep_values_;
+  own.keep_signals = keep_signals_;
+  check([&](const Context& ctx) { return make_plan(own, ctx, book, plan_); });
 }
 
 Session::Session(const Engine& engine, const PlanRequest& request, std::span<const real> parameters, bool prepare)

@@ -19,7 +19,8 @@ namespace vitrine {
 /// Where the places of a value look (core/geometry.h); an Error where they have no such thing.
 Geometry geometry_of(const Graph&, Id value);
 
-/// A plan with its memory, ready to run.
+/// A plan with its memory, ready to run. The graph, the rules and the observer of the request must outlive it; the
+/// request's arrays need not.
 class Session {
  public:
   /// With parameters in host memory. Nothing but training (Context::training) writes parameters, so constant ones will
@@ -81,6 +82,9 @@ class Session {
 
   const kernels::Device* device_;
   Context context_;
+  // Copies of the request's arrays, so that the caller's may go.
+  std::vector<const Rule*> rules_;
+  std::vector<Id> seeds_, keep_values_, keep_signals_;
   Memory book_;
   Plan plan_;
   Memory memory_, run_book_, parameters_, input_, reference_input_;

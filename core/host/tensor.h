@@ -31,6 +31,13 @@ class Storage {
   Memory memory_;
 };
 
+/// Images in host memory, as a network takes them: (N,C,H,W), prepared.
+struct Images {
+  Shape shape{};
+  std::vector<real> data;
+  TensorView view() const noexcept { return {const_cast<real*>(data.data()), shape}; }
+};
+
 /// A vector whose numbers kernels work on: with a device there is a copy there, and the vector is the host's, as fresh
 /// as the last `fetch`. Without one they are the same.
 class Mirror {
@@ -46,13 +53,6 @@ class Mirror {
  private:
   std::vector<real>& host_;
   Storage copy_;
-};
-
-/// Images as a network takes them: (N,C,H,W), prepared.
-struct Images {
-  Shape shape{};
-  std::vector<real> data;
-  TensorView view() const noexcept { return {const_cast<real*>(data.data()), shape}; }
 };
 
 /// A tensor in host memory: on the host the tensor itself, else a copy of what it was when it was asked for.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/shape.h"
 #include "core/status.h"
@@ -14,5 +15,10 @@ namespace vitrine {
 std::string sentence(const Failure&);
 std::string text(const Shape&);
 std::string text(std::span<const std::int64_t> dimensions);
+
+/// How a name is looked up: in lower case, with '-' for '_'.
+std::string plain_name(const std::string&);
+/// The known name with the fewest changes to the given one; empty if more than a third of it would change.
+std::string nearest_name(const std::string& name, const std::vector<std::string>& known);
 
 }  // namespace vitrine

@@ -1,10 +1,12 @@
 // What the rules of a ReNN do: how often each speaks, what it is worth in accuracy, and how much of the decisions'
-// relevance passes through it (data specification 4.2).
+// relevance passes through it.
 #pragma once
 
-#include <functional>
+#include <string>
+#include <vector>
 
-#include "interp/predict/explain.h"
+#include "core/host/job.h"
+#include "interp/runs/subject.h"
 #include "models/inside/renn.h"
 
 namespace vitrine {
@@ -20,19 +22,25 @@ struct EvidenceReport {
   double share = 0;         ///< its |relevance| over that of all evidence, over all images
 };
 
+/// How well the local network finds the patterns: the area under the ROC curve of an image's largest detection against
+/// whether the image shows the pattern (1/2 where all or none do), and the share of images that show it whose largest
+/// detection lies within 1.5 places of one.
+struct DetectionQuality {
+  double auc = 0.5, located = 0;
+};
+std::vector<DetectionQuality> measure_detections(Subject&, const RuleBase&, const Job& = {});
+
 struct RuleReport {
   double accuracy = 0;
   std::vector<EvidenceReport> evidence;  ///< rules first
   double score = 0;                      ///< mean score of the predicted class
   double to_bias =
       0;  ///< mean relevance that biases and guards of the global network took: score = sum of relevance + to_bias
-  std::vector<DetectionQuality> detections;  ///< a pattern; empty where the data tells no places
+  std::vector<DetectionQuality> detections;  ///< per pattern; empty where the data tells no places
 };
 
-/// Runs the data once forward and back by LRP-epsilon, and once more from each piece of evidence on. `stop` as in
-/// ExplainRequest.
-RuleReport report_rules(const Model&, const Engine&, const data::Dataset&, const RuleBase&,
-                        const std::function<bool()>& stop = {});
+/// Runs the subject's data once forward and back by LRP-epsilon, and once more from each piece of evidence on.
+RuleReport report_rules(Subject&, const RuleBase&, const Job& = {}, std::int64_t images = 0);
 
 /// Why a rule spoke, or did not, on one image: the truth of the rule and of each of its conditions, and where.
 struct ProofNode {

@@ -2,23 +2,30 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
-#include "models/data/loader.h"
+#include "interp/result/registry.h"
+#include "interp/runs/activations.h"
 
 namespace vitrine {
 namespace {
 
-// The maps of a node over the images, and where their places lie.
+// The maps of a node over the images, and where their places are.
 struct Maps {
+  ActivationStore store;
   Shape shape;  // of one image's maps
   Geometry geometry;
-  std::vector<float> values;  // images x filters x places
-  std::vector<int> labels;
+  std::span<const int> labels;
   std::int64_t images = 0;
-  const float* map(std::int64_t n, std::int64_t f) const {
-    return values.data() + (n * shape.c() + f) * shape.pixels();
-  }
+
+  explicit Maps(ActivationStore s)
+      : store(std::move(s)),
+        shape(store.shape(0)),
+        geometry(store.geometry(0)),
+        labels(store.labels()),
+        images(store.images()) {}
+  const float* map(std::int64_t n, std::int64_t f) const { return store.map(0, n).data() + f * shape.pixels(); }
   std::int64_t peak(std::int64_t n, std::int64_t f) const {
     const float* const m = map(n, f);
     return std::max_element(m, m + shape.pixels()) - m;
@@ -27,43 +34,14 @@ struct Maps {
   float y(std::int64_t place) const { return geometry.h.centre(static_cast<std::int32_t>(place / shape.w())); }
 };
 
-Maps collect(const Model& model, const Engine& engine, const data::Dataset& data, const std::string& name,
-             const FilterMetricsOptions& o) {
-  if (data.image_shape() != model.image_shape())
-    throw Error("the data has images of " + text(data.image_shape()) + ", but the network takes " +
-                text(model.image_shape()));
-  const Id node = model.node(name), value = model.graph().nodes[node].out;
-  Maps maps;
-  maps.shape = model.graph().shape(value);
-  if (maps.shape.pixels() == 1)
-    throw Error("node '" + name + "' makes " + text(maps.shape) + ", expected maps with height and width",
-                Error::usage);
-  maps.geometry = geometry_of(model.graph(), value);
-  if (maps.geometry.h.whole || maps.geometry.w.whole)
-    throw Error("node '" + name + "' sees the whole image at every place, so its places mean nothing", Error::usage);
-
-  maps.images = o.images > 0 ? std::min(o.images, data.size()) : data.size();
-  maps.values.resize(static_cast<std::size_t>(maps.images * maps.shape.per_image()));
-  PlanRequest request;
-  request.graph = &model.graph();
-  request.batch = 32;
-  const Id keep[] = {value};
-  const Id seeds[] = {value};
-  request.keep_values = keep;
-  request.seeds = seeds;  // nothing after the node is run
-  Session session(engine, request, model.parameters);
-  data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
-    if (o.stop && o.stop()) throw Error("stopped");
-    const auto done = static_cast<std::int64_t>(maps.labels.size());
-    const auto count = static_cast<std::int32_t>(std::min<std::int64_t>(batch.count, maps.images - done));
-    session.forward({batch.images.data(), model.image_shape().with_batch(count)});
-    const HostTensor v = session.download(session.run().value(value));
-    std::copy_n(v.data, v.size(), maps.values.begin() + done * maps.shape.per_image());
-    maps.labels.insert(maps.labels.end(), batch.labels.begin(), batch.labels.begin() + count);
-    if (o.progress) o.progress(static_cast<double>(done + count) / static_cast<double>(maps.images));
-    return done + count < maps.images;
-  });
-  return maps;
+Maps collect(Subject& subject, const std::string& node, const FilterMetricsOptions& o, const Job& job) {
+  const Shape shape = subject.model().graph().shape(subject.value(node));
+  if (shape.pixels() == 1)
+    throw Error("node '" + node + "' makes " + text(shape) + ", expected maps with height and width", Error::usage);
+  const Geometry geometry = geometry_of(subject.model().graph(), subject.value(node));
+  if (geometry.h.whole || geometry.w.whole)
+    throw Error("node '" + node + "' sees the whole image at every place, so its places mean nothing", Error::usage);
+  return Maps(ActivationStore::collect(subject, {.nodes = {node}, .images = o.images}, job));
 }
 
 // Rank q (m-1), interpolated.
@@ -146,13 +124,17 @@ double instability(const Maps& maps, std::int64_t f, const std::vector<std::pair
 
 }  // namespace
 
-FilterReport measure_filters(const Model& model, const Engine& engine, const data::Dataset& data,
-                             const std::string& node, const FilterMetricsOptions& o) {
-  const std::vector<std::string> part_names = data.part_names(), point_names = data.point_names();
-  if (part_names.empty() || point_names.empty())
+namespace {
+
+void check_parts(const data::Dataset& data) {
+  if (data.part_names().empty() || data.point_names().empty())
     throw Error(
         "the data set tells no parts, so filters cannot be held against them: expected partshapes[:variant,...]");
-  const Maps maps = collect(model, engine, data, node, o);
+}
+
+FilterReport measure(const Maps& maps, const data::Dataset& data, const std::string& node,
+                     const FilterMetricsOptions& o, const Job& job) {
+  const std::vector<std::string> part_names = data.part_names(), point_names = data.point_names();
   const Shape image = data.image_shape();
   const auto pixels = static_cast<std::size_t>(image.pixels());
   const int classes = data.classes();
@@ -178,7 +160,8 @@ FilterReport measure_filters(const Model& model, const Engine& engine, const dat
   report.node = node;
   std::vector<std::uint8_t> mask;
   for (std::int64_t f = 0; f < maps.shape.c(); ++f) {
-    if (o.stop && o.stop()) throw Error("stopped");
+    job.check();
+    job.progress(static_cast<double>(f) / maps.shape.c());
     FilterMetrics& m = report.filters.emplace_back();
     const Category category = find_category(maps, f, classes);
     m.category = category.best;
@@ -243,10 +226,8 @@ FilterReport measure_filters(const Model& model, const Engine& engine, const dat
   return report;
 }
 
-std::vector<std::vector<FilterRegion>> filter_regions(const Model& model, const Engine& engine,
-                                                      const data::Dataset& data, const std::string& node,
-                                                      int per_filter, const FilterMetricsOptions& o) {
-  const Maps maps = collect(model, engine, data, node, o);
+std::vector<std::vector<FilterRegion>> regions_of(const Maps& maps, const data::Dataset& data, int per_filter,
+                                                  const FilterMetricsOptions& o) {
   std::vector<std::vector<FilterRegion>> out(static_cast<std::size_t>(maps.shape.c()));
   for (std::int64_t f = 0; f < maps.shape.c(); ++f) {
     const int category = find_category(maps, f, data.classes()).best;
@@ -266,4 +247,134 @@ std::vector<std::vector<FilterRegion>> filter_regions(const Model& model, const 
   return out;
 }
 
+// One row per filter: its strongest images, darkened outside its regions. Every few ranks of part interpretability, so
+// that the sheet shows the middle and the end as well as the best.
+Picture sheet(const data::Dataset& data, const FilterReport& report,
+              const std::vector<std::vector<FilterRegion>>& regions) {
+  constexpr std::size_t rows_shown = 16;
+  std::vector<std::size_t> order(report.filters.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return report.filters[a].interpretability > report.filters[b].interpretability;
+  });
+  std::vector<std::vector<Panel>> rows;
+  const std::size_t step = std::max<std::size_t>(1, order.size() / rows_shown);
+  for (std::size_t rank = 0; rank < order.size() && rows.size() < rows_shown; rank += step) {
+    const std::size_t f = order[rank];
+    if (regions[f].empty()) continue;
+    std::vector<Panel>& row = rows.emplace_back();
+    for (const FilterRegion& r : regions[f]) {
+      const Shape s = data.image_shape();
+      Panel p;
+      p.heat = false;
+      p.h = s.h();
+      p.w = s.w();
+      p.channels = s.c() == 3 ? 3 : 1;
+      p.values.resize(static_cast<std::size_t>(s.per_image()));
+      data.image(r.image, p.values.data());
+      for (std::size_t i = 0; i < p.values.size(); ++i)
+        if (r.mask[i % static_cast<std::size_t>(s.pixels())] == 0) p.values[i] *= 0.35f;
+      p.title = "filter " + std::to_string(f);
+      char note[64];
+      std::snprintf(note, sizeof note, "%s %.2f", report.filters[f].part.c_str(), report.filters[f].interpretability);
+      p.note = note;
+      row.push_back(std::move(p));
+    }
+  }
+  return draw_panels(rows, false);
+}
+
+}  // namespace
+
+FilterReport measure_filters(Subject& subject, const std::string& node, const FilterMetricsOptions& o, const Job& job) {
+  check_parts(subject.data());
+  const Maps maps = collect(subject, node, o, job.part(0, 0.6));
+  return measure(maps, subject.data(), node, o, job.part(0.6, 1));
+}
+
+std::vector<std::vector<FilterRegion>> filter_regions(Subject& subject, const std::string& node, int per_filter,
+                                                      const FilterMetricsOptions& o, const Job& job) {
+  return regions_of(collect(subject, node, o, job), subject.data(), per_filter, o);
+}
+
+Picture filter_sheet(Subject& subject, const FilterReport& report, const FilterMetricsOptions& o, const Job& job) {
+  return sheet(subject.data(), report, filter_regions(subject, report.node, 6, o, job));
+}
+
+std::string last_interpretable_layer(const Model& model) {
+  std::string last;
+  for (const Node& node : model.graph().nodes)
+    if (matches("interpretable_filters", node.op->name())) last = node.name;
+  if (last.empty())
+    throw Error("the network has no layer of interpretable filters: name a node with --node", Error::usage);
+  return last;
+}
+
+namespace methods {
+namespace {
+
+constexpr Setting settings[] = {
+    {Setting::number, "quantile", "0.995", "a unit is valid above this quantile of its filter's values", "", 0, 1},
+    {Setting::number, "radius", "6", "pixels that a valid unit paints around it", "", 0.5, 1000},
+    {Setting::number, "overlap", "0.2", "intersection over union above which filter and part are associated", "", 0, 1},
+    {Setting::integer, "strongest", "100", "images with the largest peaks that instability is taken over", "", 2, 1e9},
+};
+
+Result study(const StudyCall& c, const Settings& s, const Job& job) {
+  Subject& subject = c.subject();
+  FilterMetricsOptions o;
+  o.images = c.images;
+  o.quantile = s.number("quantile");
+  o.radius = s.number("radius");
+  o.overlap = s.number("overlap");
+  o.strongest = static_cast<int>(s.integer("strongest"));
+  const std::string node = c.nodes.empty() ? last_interpretable_layer(subject.model()) : c.nodes[0];
+  const data::Dataset& data = subject.data();
+  check_parts(data);
+  const Maps maps = collect(subject, node, o, job.part(0, 0.6));
+  const FilterReport report = measure(maps, data, node, o, job.part(0.6, 1));
+
+  Result r;
+  const auto alive = static_cast<std::int64_t>(report.filters.size()) - report.dead;
+  for (const auto& [name, value] : {std::pair<const char*, double>{"part_interpretability", report.interpretability},
+                                    {"instability", report.instability},
+                                    {"best_instability", report.best_instability},
+                                    {"selectivity", report.selectivity},
+                                    {"one_part", report.one_part}})
+    r.number(name, {value, alive});
+  r.number("dead", {static_cast<double>(report.dead), static_cast<std::int64_t>(report.filters.size())});
+  Table& t = r.table("filters", {"filter", "category", "selectivity", "part", "part_interpretability", "landmark",
+                                 "instability", "best_instability"});
+  t.note = "Node " + node +
+           ". category: the class with the largest mean peak; selectivity: its share of the mean activation; "
+           "part_interpretability: how often the filter covers the part, of the images that show it; instability: "
+           "deviation of the distance from the filter's peak to landmarks, in image diagonals.";
+  for (std::size_t f = 0; f < report.filters.size(); ++f) {
+    const FilterMetrics& m = report.filters[f];
+    t.add({f, m.category < 0 ? std::string("dead") : data.class_name(m.category), m.selectivity, m.part,
+           m.interpretability, m.landmark, m.instability, m.best_instability});
+  }
+  r.picture("regions", sheet(data, report, regions_of(maps, data, 6, o)));
+  r.text("Regions of filters on their strongest images, brightest where the filter's valid units are.");
+  return r;
+}
+
+}  // namespace
+
+extern const MethodEntry filter_metrics;
+constinit const MethodEntry filter_metrics = {
+    .card = {.name = "filter-metrics",
+             .summary = "what a layer's filters stand for, against the known parts of a data set",
+             .reference = "Zhang, Wu, Zhu 2018",
+             .aspect = Aspect::internal_space,
+             .of = Of::representation,
+             .scope = Scope::global,
+             .needs_labels = Labels::parts,
+             .backward_calls = "0",
+             .output = "table of filters, sheet of regions",
+             .faithfulness_metric = "part interpretability",
+             .settings = settings},
+    .study = study};
+
+}  // namespace methods
 }  // namespace vitrine

@@ -1,13 +1,13 @@
 // What the filters of a layer stand for, measured against known parts: part interpretability and location instability
-// [Zhang, Wu, Zhu, CVPR 2018, section 4; model specification C1.7].
+// [Zhang, Wu, Zhu, "Interpretable Convolutional Neural Networks", CVPR 2018, section 4].
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
-#include "models/data/dataset.h"
-#include "models/model.h"
+#include "core/host/job.h"
+#include "interp/render/picture.h"
+#include "interp/runs/subject.h"
 
 namespace vitrine {
 
@@ -17,8 +17,6 @@ struct FilterMetricsOptions {
   double radius = 6;        ///< pixels: each valid unit paints a disc around its centre
   double overlap = 0.2;     ///< intersection over union above which filter and part are associated
   int strongest = 100;      ///< images with the largest peaks that instability is taken over
-  std::function<void(double)> progress;
-  std::function<bool()> stop;  ///< asked between batches; true ends with an Error
 };
 
 struct FilterMetrics {
@@ -41,21 +39,26 @@ struct FilterReport {
   int dead = 0;
 };
 
-/// Measures the maps of a node over a data set that tells parts. Categories are taken from the data alike for every
-/// network, so an ordinary one can be compared with an interpretable one. Throws an Error if the set tells no parts or
-/// the node has no maps. Costs one forward run of all images and memory for the node's maps.
-FilterReport measure_filters(const Model&, const Engine&, const data::Dataset&, const std::string& node,
-                             const FilterMetricsOptions& = {});
+/// Measures the maps of a node over the subject's data, which must tell parts. Categories are taken from the data alike
+/// for every network, so an ordinary one can be compared with an interpretable one. Throws an Error if the set tells no
+/// parts or the node has no maps. Costs one forward run of all images; the node's maps are kept as ActivationStore
+/// says.
+FilterReport measure_filters(Subject&, const std::string& node, const FilterMetricsOptions& = {}, const Job& = {});
 
 /// The regions of one filter: for the images of its category with the largest peaks, the image and where valid units
-/// lie (1 inside a disc of `radius`, else 0; H x W).
+/// are (1 inside a disc of `radius`, else 0; H x W).
 struct FilterRegion {
   std::int64_t image;
   float peak, x, y;  ///< the largest activation and the centre of its unit, in pixels
   std::vector<std::uint8_t> mask;
 };
-std::vector<std::vector<FilterRegion>> filter_regions(const Model&, const Engine&, const data::Dataset&,
-                                                      const std::string& node, int per_filter,
-                                                      const FilterMetricsOptions& = {});
+std::vector<std::vector<FilterRegion>> filter_regions(Subject&, const std::string& node, int per_filter,
+                                                      const FilterMetricsOptions& = {}, const Job& = {});
+
+/// The regions as a picture, a row per filter, from the most to the least interpretable.
+Picture filter_sheet(Subject&, const FilterReport&, const FilterMetricsOptions& = {}, const Job& = {});
+
+/// The last layer of interpretable filters; a usage Error if the network has none.
+std::string last_interpretable_layer(const Model&);
 
 }  // namespace vitrine

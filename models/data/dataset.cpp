@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/host/io/sha256.h"
 #include "models/data/sources.h"
 
 namespace vitrine::data {
@@ -88,6 +89,18 @@ std::unique_ptr<Dataset> open(const std::string& spec, Part part, bool& has_spli
 void Dataset::target(std::int64_t i, float* distribution) const {
   std::fill_n(distribution, classes(), 0.0f);
   distribution[label(i)] = 1;
+}
+
+std::string Dataset::digest() const {
+  io::Sha256 hash;
+  std::vector<float> image_values(static_cast<std::size_t>(image_shape().per_image()));
+  for (std::int64_t i = 0; i < size(); ++i) {
+    const std::int32_t class_of = label(i);
+    image(i, image_values.data());
+    hash.add(&class_of, sizeof class_of);
+    hash.add(image_values.data(), image_values.size() * sizeof(float));
+  }
+  return hash.hexadecimal();
 }
 
 std::unique_ptr<Dataset> make_byte_dataset(ByteImages d) { return std::make_unique<ByteDataset>(std::move(d)); }

@@ -215,15 +215,43 @@ bool Loader::next(Batch& out) {
   return true;
 }
 
-void over_batches(const Dataset& data, const InputPreparation& preparation, int batch,
-                  const std::function<bool(Batch&)>& body) {
+namespace {
+
+// Some images of a set, as a set.
+class Range final : public Dataset {
+ public:
+  Range(const Dataset& all, std::int64_t first, std::int64_t count) : all_(all), first_(first), count_(count) {}
+  std::int64_t size() const override { return count_; }
+  Shape image_shape() const override { return all_.image_shape(); }
+  int classes() const override { return all_.classes(); }
+  int label(std::int64_t i) const override { return all_.label(first_ + i); }
+  void image(std::int64_t i, float* chw) const override { all_.image(first_ + i, chw); }
+  void target(std::int64_t i, float* distribution) const override { all_.target(first_ + i, distribution); }
+
+ private:
+  const Dataset& all_;
+  std::int64_t first_, count_;
+};
+
+}  // namespace
+
+void over_batches(const Dataset& data, const InputPreparation& preparation, int batch, const Job& job,
+                  const std::function<void(Batch&)>& body, std::int64_t first, std::int64_t count) {
+  const std::int64_t rest = std::max<std::int64_t>(0, data.size() - first);
+  const Range range(data, first, count > 0 ? std::min(count, rest) : rest);
   LoaderOptions o;
   o.batch = batch;
   o.preparation = preparation;
-  Loader loader(data, o);
+  Loader loader(range, o);
   loader.start_epoch(0);
-  for (Batch b; loader.next(b);)
-    if (!body(b)) return;
+  std::int64_t done = 0;
+  for (Batch b; loader.next(b);) {
+    job.check();
+    for (std::int64_t& index : b.indices) index += first;
+    body(b);
+    done += b.count;
+    job.progress(static_cast<double>(done) / static_cast<double>(range.size()));
+  }
 }
 
 }  // namespace vitrine::data

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 
+#include "core/host/job.h"
 #include "models/data/dataset.h"
 #include "models/model.h"
 
@@ -58,7 +59,9 @@ class Loader {
   std::unique_ptr<State> state_;
 };
 
-/// All images of a set once, in their order and prepared, a batch at a time, for as long as body says true.
-void over_batches(const Dataset&, const InputPreparation&, int batch, const std::function<bool(Batch&)>& body);
+/// The images [first, first + count) of a set once, in their order and prepared, a batch at a time; a count of 0: to
+/// the end. Reports progress and stops as the job says.
+void over_batches(const Dataset&, const InputPreparation&, int batch, const Job&,
+                  const std::function<void(Batch&)>& body, std::int64_t first = 0, std::int64_t count = 0);
 
 }  // namespace vitrine::data

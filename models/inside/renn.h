@@ -69,12 +69,4 @@ TrainResult train_renn(Model&, const Engine&, const data::TrainTest&, const Rule
                        const RennSchedule&, const std::function<void(int stage, const TrainProgress&)>& progress,
                        const std::atomic<bool>& stop);
 
-/// How well the local network finds the patterns: the area under the ROC curve of an image's largest detection against
-/// whether the image shows the pattern (1/2 where all or none do), and the share of images that show it whose largest
-/// detection lies within 1.5 places of one.
-struct DetectionQuality {
-  double auc = 0.5, located = 0;
-};
-std::vector<DetectionQuality> measure_detections(const Model&, const Engine&, const data::Dataset&, const RuleBase&);
-
 }  // namespace vitrine

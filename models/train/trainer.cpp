@@ -371,30 +371,33 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   return result;
 }
 
-EvalResult evaluate(const Model& model, const Engine& engine, const data::Dataset& data, int batch_size) {
+EvalResult evaluate(const Model& model, const Engine& engine, const data::Dataset& data, const Job& job,
+                    std::int64_t images) {
   check_classifier(model);
   const Id logits = model.logits();
+  const auto classes = static_cast<std::size_t>(model.classes());
   PlanRequest request;
   request.graph = &model.graph();
-  request.batch = static_cast<std::int32_t>(std::min<std::int64_t>(batch_size, std::max<std::int64_t>(1, data.size())));
+  request.batch = static_cast<std::int32_t>(std::clamp<std::int64_t>(data.size(), 1, 128));
   const Id keep[] = {logits};
   request.keep_values = keep;
   Session session(engine, request, model.parameters);
-  Storage targets(engine, static_cast<std::size_t>(request.batch) * static_cast<std::size_t>(model.classes()));
+  Storage targets(engine, static_cast<std::size_t>(request.batch) * classes);
 
   EvalResult result;
-  result.correct.resize(static_cast<std::size_t>(model.classes()));
-  result.count.resize(static_cast<std::size_t>(model.classes()));
+  result.correct.resize(classes);
+  result.count.resize(classes);
+  result.confusion.resize(classes * classes);
   std::vector<double> losses(static_cast<std::size_t>(request.batch));
   std::int64_t right = 0, seen = 0;
-  data::over_batches(data, model.preparation, request.batch, [&](data::Batch& batch) {
+  const auto body = [&](data::Batch& batch) {
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
     const HostTensor out = session.download(session.run().value(logits));
     double loss = 0;
     if (data.classes() != model.classes()) {  // a set may show fewer classes than the network knows
       batch.targets.assign(static_cast<std::size_t>(out.size()), 0);
       for (std::size_t i = 0; i < batch.labels.size(); ++i)
-        batch.targets[i * static_cast<std::size_t>(model.classes()) + static_cast<std::size_t>(batch.labels[i])] = 1;
+        batch.targets[i * classes + static_cast<std::size_t>(batch.labels[i])] = 1;
     }
     targets.upload(batch.targets);
     session.check([&](const Context& ctx) {
@@ -403,14 +406,15 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
     result.loss += loss * batch.count;
     for (int i = 0; i < batch.count; ++i) {
       const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);
-      const bool hit = argmax(out.data + i * out.shape.per_image(), out.shape.per_image()) == static_cast<int>(label);
+      const auto best = static_cast<std::size_t>(argmax(out.data + i * out.shape.per_image(), out.shape.per_image()));
       ++result.count[label];
-      result.correct[label] += hit;
-      right += hit;
+      ++result.confusion[label * classes + best];
+      result.correct[label] += best == label;
+      right += best == label;
     }
     seen += batch.count;
-    return true;
-  });
+  };
+  data::over_batches(data, model.preparation, request.batch, job, body, 0, images);
   result.accuracy = static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, seen));
   result.loss /= static_cast<double>(std::max<std::int64_t>(1, seen));
   return result;

@@ -72,9 +72,11 @@ TrainResult train(Model&, const Engine&, const data::TrainTest&, const TrainOpti
 
 struct EvalResult {
   double accuracy = 0, loss = 0;
-  std::vector<std::int64_t> correct, count;  ///< a class
+  std::vector<std::int64_t> correct, count;  ///< per class
+  std::vector<std::int64_t> confusion;       ///< classes x classes: images of a class (row) by what was predicted
 };
 
-EvalResult evaluate(const Model&, const Engine&, const data::Dataset&, int batch = 128);
+/// Over the first `images` of the set; 0: all.
+EvalResult evaluate(const Model&, const Engine&, const data::Dataset&, const Job& = {}, std::int64_t images = 0);
 
 }  // namespace vitrine

@@ -194,7 +194,7 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
       CAPTURE(std::string(method));
       ExplainRequest request;
       request.method = method;
-      request.target = 1;
+      request.objective = Objective::of_class(1);
       const Explanation e = explain(whole, Engine(1), x, request);
       double total = 0, size = 0, expected = 0;
       for (const real r : e.relevance) total += static_cast<double>(r), size += std::abs(static_cast<double>(r));
@@ -223,7 +223,9 @@ TEST_CASE("metrics of filters: planted detectors, and one that sees nothing") {
   FilterMetricsOptions o;
   o.radius = 4.5;
   o.quantile = 0.984;  // one of the 64 places of a map
-  const FilterReport r = measure_filters(model, Engine(1), data, "relu", o);
+  const Engine engine(1);
+  Subject subject(model, engine, &data);
+  const FilterReport r = measure_filters(subject, "relu", o);
   REQUIRE(r.filters.size() == 4);
   for (int f = 0; f < 2; ++f) {
     const FilterMetrics& m = r.filters[static_cast<std::size_t>(f)];
@@ -239,7 +241,7 @@ TEST_CASE("metrics of filters: planted detectors, and one that sees nothing") {
   CHECK(r.dead == 1);
   CHECK(r.one_part == doctest::Approx(2.0 / 3));
 
-  const auto regions = filter_regions(model, Engine(1), data, "relu", 3, o);
+  const auto regions = filter_regions(subject, "relu", 3, o);
   CHECK(regions[3].empty());
   REQUIRE(regions[0].size() == 3);
   for (const FilterRegion& region : regions[0]) {
@@ -251,12 +253,15 @@ TEST_CASE("metrics of filters: planted detectors, and one that sees nothing") {
 
 TEST_CASE("metrics refuse data without parts and nodes without places") {
   const Model model = colour_net();
-  test::refused([&] { measure_filters(model, Engine(1), Parts(), "relu"); }, "tells no parts");
-  test::refused([&] { measure_filters(model, Engine(1), Squares(), "fc"); }, "expected maps");
-  test::refused([&] { measure_filters(model, Engine(1), Squares(), "nowhere"); }, "nowhere");
-  FilterMetricsOptions o;
-  o.stop = [] { return true; };
-  test::refused([&] { measure_filters(model, Engine(1), Squares(), "relu", o); }, "stopped");
+  const Engine engine(1);
+  const Parts parts;
+  const Squares squares;
+  Subject without(model, engine, &parts), with(model, engine, &squares);
+  test::refused([&] { measure_filters(without, "relu"); }, "tells no parts");
+  test::refused([&] { measure_filters(with, "fc"); }, "expected maps");
+  test::refused([&] { measure_filters(with, "nowhere"); }, "nowhere");
+  const Job stopped({}, [] { return true; });
+  test::refused([&] { measure_filters(with, "relu", {}, stopped); }, "stopped");
 }
 
 TEST_SUITE_END();

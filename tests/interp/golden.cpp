@@ -54,12 +54,12 @@ void compare_with_peers(const std::string& folder, const Model& model) {
                       x.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each));
       if (entry.contains("baseline")) {
         const Images other = read_images(folder + entry.at("baseline").get<std::string>());
-        request.baseline_images =
+        request.baseline.images =
             Images{one.shape,
                    {other.data.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(n) * each),
                     other.data.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(n) + 1) * each)}};
       }
-      request.target = index.at("targets").at(static_cast<std::size_t>(n)).get<int>();
+      request.objective = Objective::of_class(index.at("targets").at(static_cast<std::size_t>(n)).get<int>());
       const Explanation e = explain(model, engine, one, request);
       found.insert(found.end(), e.relevance.begin(), e.relevance.end());
     }

@@ -5,7 +5,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "interp/predict/method.h"
+#include "interp/math/quadrature.h"
+#include "interp/predict/explain.h"
 #include "layers/activation.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
@@ -74,7 +75,7 @@ Explanation by(const Model& m, const Images& x, const std::string& method,
   ExplainRequest request;
   request.method = method;
   request.settings = settings;
-  request.target = target;
+  if (target) request.objective = Objective::of_class(*target);
   return explain(m, Engine(1), x, request);
 }
 
@@ -174,9 +175,8 @@ TEST_CASE(
       const std::vector<real>& at_baseline = mean ? at_means : at_dark;
       ExplainRequest request;
       request.method = method.substr(0, method.find(' '));
-      if (mean) request.baseline = "mean";
-      request.memory_budget = budget;
-      const Explanation e = explain(m, Engine(1), x, request);
+      if (mean) request.baseline.kind = "mean";
+      const Explanation e = explain(m, Engine(1), x, request, {}, budget);
       REQUIRE(e.target.size() == 7);
       for (std::size_t n = 0; n < 7; ++n) {
         const auto row = at.begin() + static_cast<std::ptrdiff_t>(3 * n), best = std::max_element(row, row + 3);
@@ -197,8 +197,8 @@ TEST_CASE("baselines: zero, each channel's mean, blur, and given images") {
   const Images x = images({1, 2, 4, 4});
   ExplainRequest request;
   request.method = "deeplift";
-  request.target = 1;
-  request.baseline = "mean";
+  request.objective = Objective::of_class(1);
+  request.baseline.kind = "mean";
   const Explanation e = explain(m, Engine(1), x, request);
   double first = 0, second = 0;
   for (std::size_t p = 0; p < 16; ++p) first += x.data[p] / 16, second += x.data[16 + p] / 16;
@@ -206,14 +206,14 @@ TEST_CASE("baselines: zero, each channel's mean, blur, and given images") {
   CHECK(e.relevance[20] == doctest::Approx((1 + 2.0) * (x.data[20] - second)).epsilon(1e-4));
   // Blurring a constant changes nothing: no relevance.
   Images flat{{1, 2, 4, 4}, std::vector<real>(32, 0.7f)};
-  request.baseline = "blur";
+  request.baseline.kind = "blur";
   for (const real r : explain(m, Engine(1), flat, request).relevance) CHECK(std::abs(r) < 1e-4);
-  request.baseline_images = x;
+  request.baseline.images = x;
   for (const real r : explain(m, Engine(1), x, request).relevance) CHECK(r == 0);
-  request.baseline_images = Images{{1, 2, 3, 3}, std::vector<real>(18)};
+  request.baseline.images = Images{{1, 2, 3, 3}, std::vector<real>(18)};
   test::refused([&] { explain(m, Engine(1), x, request); }, "baseline");
-  request.baseline_images.reset();
-  request.baseline = "grey";
+  request.baseline.images.reset();
+  request.baseline.kind = "grey";
   test::refused([&] { explain(m, Engine(1), x, request); }, "expected zero, mean, blur");
 }
 
@@ -291,14 +291,13 @@ TEST_CASE("images explained together equal images explained alone, whatever the 
     request.method = c.first;
     request.settings = c.second;
     const Explanation all = explain(m, Engine(2), x, request);
-    request.memory_budget = 1;
-    const Explanation tight = explain(m, Engine(1), x, request);
+    const Explanation tight = explain(m, Engine(1), x, request, {}, 1);
     CHECK(tight.relevance.size() == all.relevance.size());
     for (std::size_t n = 0; n < 5; ++n) {
       const Images one{{1, 1, 8, 8},
                        {x.data.begin() + static_cast<std::ptrdiff_t>(64 * n),
                         x.data.begin() + static_cast<std::ptrdiff_t>(64 * (n + 1))}};
-      const Explanation alone = explain(m, Engine(1), one, request);
+      const Explanation alone = explain(m, Engine(1), one, request, {}, 1);
       for (std::size_t i = 0; i < 64; ++i) {
         CHECK(std::abs(alone.relevance[i] - all.relevance[64 * n + i]) < 1e-5);
         CHECK(std::abs(tight.relevance[64 * n + i] - all.relevance[64 * n + i]) < 1e-5);
@@ -308,7 +307,7 @@ TEST_CASE("images explained together equal images explained alone, whatever the 
 }
 
 TEST_CASE("weights are kept prepared where that fits and pays, and batches are no larger than is faster") {
-  const auto choose = [](const char* name, std::size_t budget, Together together) {
+  const auto choose = [](const char* name, std::size_t budget, Demand demand) {
     const Architecture& a = find_architecture(name);
     const Model m = make_model(name, a.usual, a.usual_classes, 1);
     const Id logits = m.logits();
@@ -316,7 +315,7 @@ TEST_CASE("weights are kept prepared where that fits and pays, and batches are n
     request.graph = &m.graph();
     request.keep_values = {&logits, 1};
     const Engine engine(1);
-    const Fit f = fit(engine, request, budget, together);
+    const Fit f = fit_batch(engine, request, budget, demand);
     request.batch = f.batch;
     request.constant_parameters = f.prepare;
     std::size_t bytes = 0;
@@ -351,7 +350,7 @@ TEST_CASE("the ledger accounts for every image's score") {
   request.method = "lrp";
   request.settings = {{"composite", "uniform-epsilon"}};
   request.ledger = true;
-  request.target = 2;
+  request.objective = Objective::of_class(2);
   const Explanation e = explain(m, Engine(1), x, request);
   REQUIRE(e.ledger.size() == 5);
   CHECK(e.ledger.front().node == "conv");
@@ -439,7 +438,7 @@ TEST_CASE("rules set for single nodes") {
   ExplainRequest request;
   request.method = "lrp";
   request.settings = {{"composite", "uniform-epsilon"}};
-  request.target = 0;
+  request.objective = Objective::of_class(0);
   const Explanation uniform = explain(m, Engine(1), x, request);
   request.rules = {parse_rule_choice("conv=flat")};
   const Explanation flat = explain(m, Engine(1), x, request);

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "interp/model/rule_report.h"
+#include "interp/predict/explain.h"
 #include "kernels/normal.h"
 #include "layers/pool.h"
 #include "layers/view.h"
@@ -276,7 +277,9 @@ TEST_CASE("ReNN: the planted rule decides, where detections alone do not; report
   for (const Value& v : model.graph().values)
     if (std::string(v.name) == "global.fc.bias")
       std::fill_n(model.parameters.begin() + v.offset, v.shape.size(), real{0});
-  const RuleReport report = report_rules(model, Engine(1), *data.test, rules);
+  const Engine engine(1);
+  Subject subject(model, engine, data.test.get());
+  const RuleReport report = report_rules(subject, rules);
   REQUIRE(report.evidence.size() == 3);
   CHECK(report.evidence[0].name == "rule.order");
   CHECK(std::abs(report.to_bias) < 1e-4 * std::abs(report.score));
@@ -306,7 +309,7 @@ TEST_CASE("ReNN: the planted rule decides, where detections alone do not; report
   // As any other model: relevance of the input by the methods there are.
   ExplainRequest request;
   request.method = "deeplift";
-  request.target = 1;
+  request.objective = Objective::of_class(1);
   const Explanation e = explain(model, Engine(1), image, request);
   double sum = 0;
   for (const real v : e.relevance) sum += static_cast<double>(v);

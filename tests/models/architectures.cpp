@@ -9,7 +9,7 @@
 #include "core/host/io/npy.h"
 #include "core/host/io/safetensors.h"
 #include "interp/predict/explain.h"
-#include "interp/predict/windows.h"
+#include "interp/runs/windows.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
@@ -158,10 +158,9 @@ TEST_CASE("occlusion that computes only what a window changes is occlusion") {
     request.method = "occlusion";
     request.settings = {{"window", c.window}, {"stride", c.stride}, {"fill", "0.3"}};
     const Explanation changed = explain(model, engine, x, request);
-    request.memory_budget = 1;  // one window at a time
     const Explanation single = explain(
-        model, engine, {model.image_shape(), {x.data.begin(), x.data.begin() + model.image_shape().size()}}, request);
-    request.memory_budget = std::size_t{512} << 20;
+        model, engine, {model.image_shape(), {x.data.begin(), x.data.begin() + model.image_shape().size()}}, request, {},
+        1);  // one window at a time
     request.settings["recompute"] = "all";
     const Explanation all = explain(model, engine, x, request);
     // Differences of scores: roundoff is relative to the scores.

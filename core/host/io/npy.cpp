@@ -1,9 +1,8 @@
 #include "core/host/io/npy.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
-
-#include "core/host/io/file.h"
 
 namespace vitrine::io {
 namespace {
@@ -143,25 +142,58 @@ void convert_integers(const NpyArray& a, std::vector<To>& out) {
   }
 }
 
-void write(const std::string& path, const std::vector<std::int64_t>& shape, const char* type, const void* data,
-           std::size_t element) {
+std::string header_of(const std::vector<std::int64_t>& shape, const char* type) {
   std::string text = std::string("{'descr': '") + type + "', 'fortran_order': False, 'shape': (";
-  std::size_t count = 1;
-  for (const std::int64_t d : shape) {
-    text += std::to_string(d) + ", ";
-    count *= static_cast<std::size_t>(d);
-  }
+  for (const std::int64_t d : shape) text += std::to_string(d) + ", ";
   if (shape.size() > 1) text.resize(text.size() - 2);
   text += "), }";
   while ((10 + text.size() + 1) % 64 != 0) text += ' ';
   text += '\n';
   const auto length = static_cast<std::uint16_t>(text.size());
+  return std::string("\x93NUMPY\x01\x00", 8) + std::string(reinterpret_cast<const char*>(&length), 2) + text;
+}
+
+void write(const std::string& path, const std::vector<std::int64_t>& shape, const char* type, const void* data,
+           std::size_t element) {
+  std::size_t count = 1;
+  for (const std::int64_t d : shape) count *= static_cast<std::size_t>(d);
+  const std::string header = header_of(shape, type);
   AtomicFile file(path);
-  file.write("\x93NUMPY\x01\x00", 8);
-  file.write(&length, 2);
-  file.write(text.data(), text.size());
+  file.write(header.data(), header.size());
   file.write(data, count * element);
   file.commit();
+}
+
+// Where the header's text begins in a file that starts with `data`, and how long it is.
+struct HeaderPlace {
+  std::size_t start, length;
+};
+HeaderPlace place_of_header(const std::byte* data, std::size_t bytes, const std::string& path) {
+  if (bytes < 10 || std::memcmp(data, "\x93NUMPY", 6) != 0)
+    throw Error(path + ": is no .npy file: it does not begin with \\x93NUMPY");
+  const int major = std::to_integer<int>(data[6]);
+  if (major < 1 || major > 3) throw Error(path + ": has .npy format " + std::to_string(major) + ", expected 1, 2 or 3");
+  HeaderPlace place{static_cast<std::size_t>(major == 1 ? 10 : 12), 0};
+  if (bytes < place.start) throw Error(path + ": ends within its .npy header");
+  for (std::size_t k = place.start; k-- > 8;) place.length = place.length << 8 | std::to_integer<std::size_t>(data[k]);
+  return place;
+}
+
+// Reads type and shape, and checks them against the bytes that follow the header.
+NpyArray parse_header(std::string text, std::size_t body, const std::string& path) {
+  NpyArray a;
+  Header(std::move(text), path).read(a);
+  if (a.shape.size() > 32)
+    throw Error(path + ": has " + std::to_string(a.shape.size()) + " dimensions, expected at most 32");
+  std::uint64_t need = static_cast<std::uint64_t>(a.bytes);
+  for (const std::int64_t d : a.shape) {
+    if (d != 0 && need > (std::uint64_t{1} << 60) / static_cast<std::uint64_t>(d))
+      throw Error(path + ": has a shape of more elements than memory could hold");
+    need *= static_cast<std::uint64_t>(d);
+  }
+  if (need != body)
+    throw Error(path + ": its shape needs " + std::to_string(need) + " bytes of data, found " + std::to_string(body));
+  return a;
 }
 
 }  // namespace
@@ -206,29 +238,12 @@ std::vector<std::int64_t> NpyArray::integers() const {
 }
 
 NpyArray parse_npy(const std::byte* data, std::size_t bytes, const std::string& path) {
-  if (bytes < 10 || std::memcmp(data, "\x93NUMPY", 6) != 0)
-    throw Error(path + ": is no .npy file: it does not begin with \\x93NUMPY");
-  const int major = std::to_integer<int>(data[6]);
-  if (major < 1 || major > 3) throw Error(path + ": has .npy format " + std::to_string(major) + ", expected 1, 2 or 3");
-  std::size_t length = 0, start = major == 1 ? 10 : 12;
-  if (bytes < start) throw Error(path + ": ends within its .npy header");
-  for (std::size_t k = start; k-- > 8;) length = length << 8 | std::to_integer<std::size_t>(data[k]);
+  const auto [start, length] = place_of_header(data, bytes, path);
   if (length > bytes - start || length > (1u << 20))
     throw Error(path + ": says that its .npy header has " + std::to_string(length) + " bytes, but " +
                 std::to_string(bytes - start) + " follow");
-  NpyArray a;
-  Header(std::string(reinterpret_cast<const char*>(data) + start, length), path).read(a);
-  if (a.shape.size() > 32)
-    throw Error(path + ": has " + std::to_string(a.shape.size()) + " dimensions, expected at most 32");
-  const std::size_t body = bytes - start - length;
-  std::uint64_t need = static_cast<std::uint64_t>(a.bytes);
-  for (const std::int64_t d : a.shape) {
-    if (d != 0 && need > (std::uint64_t{1} << 60) / static_cast<std::uint64_t>(d))
-      throw Error(path + ": has a shape of more elements than memory could hold");
-    need *= static_cast<std::uint64_t>(d);
-  }
-  if (need != body)
-    throw Error(path + ": its shape needs " + std::to_string(need) + " bytes of data, found " + std::to_string(body));
+  NpyArray a =
+      parse_header(std::string(reinterpret_cast<const char*>(data) + start, length), bytes - start - length, path);
   a.data.assign(data + start + length, data + bytes);
   return a;
 }
@@ -237,6 +252,47 @@ NpyArray read_npy(const std::string& path) {
   const MappedFile file(path);
   return parse_npy(file.bytes().data(), file.bytes().size(), path);
 }
+
+NpyReader::NpyReader(const std::string& path) : path_(path), file_(path, std::ios::binary) {
+  file_.seekg(0, std::ios::end);
+  const auto bytes = static_cast<std::size_t>(std::max<std::streamoff>(0, file_.tellg()));
+  if (!file_) throw Error(path + ": cannot be read");
+  std::vector<std::byte> begin(std::min<std::size_t>(bytes, 12));
+  read(begin.data(), begin.size(), 0);
+  const auto [start, length] = place_of_header(begin.data(), begin.size(), path);
+  if (length > bytes - start || length > (1u << 20))
+    throw Error(path + ": says that its .npy header has " + std::to_string(length) + " bytes, but " +
+                std::to_string(bytes - start) + " follow");
+  std::string text(length, '\0');
+  read(text.data(), length, start);
+  array_ = parse_header(std::move(text), bytes - start - length, path);
+  body_ = start + length;
+}
+
+void NpyReader::read(void* to, std::size_t bytes, std::size_t at) {
+  file_.clear();
+  file_.seekg(static_cast<std::streamoff>(at));
+  file_.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes));
+  if (static_cast<std::size_t>(file_.gcount()) != bytes) throw Error(path_ + ": ends before its data does");
+}
+
+std::vector<float> NpyReader::rows(std::int64_t first, std::int64_t count) {
+  NpyArray part = array_;
+  part.shape[0] = count;
+  const std::size_t each =
+      static_cast<std::size_t>(part.size() / std::max<std::int64_t>(1, count)) * static_cast<std::size_t>(part.bytes);
+  part.data.resize(each * static_cast<std::size_t>(count));
+  read(part.data.data(), part.data.size(), body_ + each * static_cast<std::size_t>(first));
+  return part.floats();
+}
+
+NpyWriter::NpyWriter(const std::string& path, const std::vector<std::int64_t>& shape) : file_(path) {
+  const std::string header = header_of(shape, "<f4");
+  file_.write(header.data(), header.size());
+}
+
+void NpyWriter::append(const float* data, std::size_t count) { file_.write(data, count * sizeof(float)); }
+void NpyWriter::commit() { file_.commit(); }
 
 void write_npy(const std::string& path, const std::vector<std::int64_t>& shape, const float* data) {
   write(path, shape, "<f4", data, 4);

@@ -3,10 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <string>
 #include <vector>
 
-#include "core/host/error.h"
+#include "core/host/io/file.h"
 
 namespace vitrine::io {
 
@@ -28,6 +29,38 @@ NpyArray parse_npy(const std::byte* data, std::size_t bytes, const std::string& 
 
 void write_npy(const std::string& path, const std::vector<std::int64_t>& shape, const float* data);
 void write_npy(const std::string& path, const std::vector<std::int64_t>& shape, const std::int64_t* data);
+
+/// A file whose rows (along its first dimension) are read when they are asked for, so that memory does not grow with
+/// it.
+class NpyReader {
+ public:
+  /// Reads the header; errors as read_npy.
+  explicit NpyReader(const std::string& path);
+  const std::vector<std::int64_t>& shape() const noexcept { return array_.shape; }
+  char kind() const noexcept { return array_.kind; }
+  const std::string& path() const noexcept { return path_; }
+  /// The rows [first, first + count), converted.
+  std::vector<float> rows(std::int64_t first, std::int64_t count);
+
+ private:
+  void read(void* to, std::size_t bytes, std::size_t at);
+  std::string path_;
+  std::ifstream file_;
+  NpyArray array_;  // without data
+  std::size_t body_ = 0;
+};
+
+/// A file of float32 that is written piece by piece, and appears whole when it is committed.
+class NpyWriter {
+ public:
+  NpyWriter(const std::string& path, const std::vector<std::int64_t>& shape);
+  /// In all, as many numbers as the shape has.
+  void append(const float* data, std::size_t count);
+  void commit();
+
+ private:
+  AtomicFile file_;
+};
 
 /// IEEE half precision to single.
 float half_to_float(std::uint16_t) noexcept;

@@ -1,4 +1,4 @@
-#include "interp/predict/windows.h"
+#include "interp/runs/windows.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <optional>
 
-#include "interp/predict/method.h"
+#include "interp/runs/batch_size.h"
 #include "models/rewrite.h"
 
 namespace vitrine {
@@ -185,6 +185,8 @@ WindowedRuns::~WindowedRuns() = default;
 
 std::int32_t WindowedRuns::batch() const noexcept { return crops_->session->plan().request.batch; }
 
+const Session& WindowedRuns::session() const noexcept { return *crops_->session; }
+
 std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engine& engine, const WindowAxis& rows,
                                                  const WindowAxis& columns, Id value, std::size_t budget) {
   constexpr double whole_from = 0.6, worth_it = 0.7;  // shares of a map's places, of all multiplications
@@ -302,7 +304,8 @@ std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engin
   PlanRequest request;
   request.graph = &c.model.graph();
   request.keep_values = {&c.value, 1};
-  const Fit f = fit(engine, request, budget, {}, static_cast<std::size_t>(c.model.image_shape().size()) * sizeof(real));
+  const Fit f =
+      fit_batch(engine, request, budget, {}, static_cast<std::size_t>(c.model.image_shape().size()) * sizeof(real));
   request.batch = f.batch;
   c.session = std::make_unique<Session>(engine, request, model.parameters, f.prepare);
   c.input.resize(static_cast<std::size_t>(c.model.image_shape().with_batch(request.batch).size()));

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "interp/predict/rule_table.h"
+#include "interp/runs/rule_table.h"
 
 namespace vitrine {
 

@@ -1,9 +1,9 @@
-#include "interp/predict/rule_table.h"
+#include "interp/runs/rule_table.h"
 
 #include <algorithm>
 #include <array>
 
-#include "interp/predict/composite_file.h"
+#include "interp/runs/composite_file.h"
 
 namespace vitrine {
 namespace {
@@ -93,22 +93,6 @@ constexpr std::array<char, 512> composite_names = [] {
   return out;
 }();
 
-constexpr Setting lrp_list[] = {
-    {Setting::choice, "composite", "epsilon-plus", "which rule at which node (Zennit's composites)",
-     composite_names.data()},
-    epsilon_setting,
-    gamma_setting,
-    alpha_setting,
-    beta_setting,
-    low_setting,
-    high_setting,
-    stabiliser_setting,
-    form_setting,
-    bias_setting,
-    {Setting::choice, "batch-norm", "merge",
-     "merge: into the layer before it, where there is one; keep: explained as an op of its own", "merge|keep"},
-};
-
 /// The nodes that a value depends on.
 std::vector<bool> before(const Graph& g, Id value) {
   std::vector<bool> wanted(g.values.size(), false), nodes(g.nodes.size(), false);
@@ -123,7 +107,21 @@ std::vector<bool> before(const Graph& g, Id value) {
 
 }  // namespace
 
-const std::span<const Setting> lrp_settings = lrp_list;
+constinit const Setting lrp_settings[lrp_setting_count] = {
+    {Setting::choice, "composite", "epsilon-plus", "which rule at which node (Zennit's composites)",
+     composite_names.data()},
+    epsilon_setting,
+    gamma_setting,
+    alpha_setting,
+    beta_setting,
+    low_setting,
+    high_setting,
+    stabiliser_setting,
+    form_setting,
+    bias_setting,
+    {Setting::choice, "batch-norm", "merge",
+     "merge: into the layer before it, where there is one; keep: explained as an op of its own", "merge|keep"},
+};
 
 std::span<const RuleEntry> rule_entries() { return entries; }
 
@@ -225,6 +223,11 @@ Assignment::Assignment(const Model& model)
       arena_(memory_.data(), memory_.bytes()) {}
 
 void Assignment::fill(const Rule* rule) { std::fill(rules.begin(), rules.end(), rule); }
+
+void Assignment::fill_gradient() {
+  static const GradientRule gradient;
+  fill(&gradient);
+}
 
 void Assignment::compose(const CompositeOptions& o) {
   Failure failure;

@@ -33,6 +33,7 @@ class WindowedRuns {
   /// channel.
   HostTensor run(std::int32_t first, std::int32_t count, std::span<const float> fill);
   std::int32_t batch() const noexcept;
+  const Session& session() const noexcept;
   /// Multiply-adds of a window over those of a whole copy.
   double share() const noexcept { return share_; }
 

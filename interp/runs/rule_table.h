@@ -35,7 +35,8 @@ struct RuleChoice {
 RuleChoice parse_rule_choice(const std::string& text);
 
 /// The settings of method lrp.
-extern const std::span<const Setting> lrp_settings;
+inline constexpr std::size_t lrp_setting_count = 11;
+extern const Setting lrp_settings[lrp_setting_count];
 
 /// Settings of LRP rules, with the memory of the bounds.
 struct LrpSettings {
@@ -63,6 +64,8 @@ class Assignment {
   const Model& model() const noexcept { return model_; }
 
   void fill(const Rule* rule);
+  /// The gradient at every node. The rule outlives every assignment, so that sessions with it can be shared.
+  void fill_gradient();
   /// A usage Error if a rule's settings are out of their ranges.
   void compose(const CompositeOptions&);
   /// Likewise; `options.composite` is that of the file. A usage Error that names file and entry if a pattern matches no

@@ -1,4 +1,4 @@
-#include "interp/predict/composite_file.h"
+#include "interp/runs/composite_file.h"
 
 #include <charconv>
 #include <nlohmann/json.hpp>
