@@ -17,6 +17,7 @@ void add_eval(CLI::App&, int& status);
 void add_data(CLI::App&, int& status);
 void add_predict(CLI::App&, int& status);
 void add_explain(CLI::App&, int& status);
+void add_study(CLI::App&, int& status);  ///< study, merge
 void add_import(CLI::App&, int& status);
 void add_export(CLI::App&, int& status);
 void add_filters(CLI::App&, int& status);
@@ -36,6 +37,9 @@ using data::unprepared;
 inline constexpr const char* input_help =
     "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures; NAME=X.npy gives another input";
 
+/// How pictures of a data set are brought to a network's extent.
+data::PictureFit picture_fit(const Model&);
+
 /// Where a command runs its network: options --threads and --device of every command that does.
 struct EngineOptions {
   int threads = 0;
@@ -48,5 +52,22 @@ std::string describe(const Engine&);
 
 /// "[key=value]..." of --set.
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>&);
+
+/// A job that Ctrl-C stops and that shows a bar on standard error if that is a terminal: as wide as the terminal
+/// allows, at most ten times a second, and gone when the job ends.
+class Progress {
+ public:
+  explicit Progress(std::string what, std::string cache = "");
+  ~Progress();
+  Progress(const Progress&) = delete;
+  const Job& job() const noexcept { return job_; }
+
+ private:
+  void show(double share);
+  std::string what_;
+  bool terminal_;
+  double shown_at_ = 0, start_;
+  Job job_;
+};
 
 }  // namespace vitrine::tools

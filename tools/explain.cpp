@@ -1,61 +1,37 @@
+// vitrine explain: maps of single inputs as arrays, pictures and ledgers.
 #include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/host/io/file.h"
 #include "core/host/io/npy.h"
+#include "interp/predict/parts.h"
 #include "interp/render/picture.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
 namespace {
 
+constexpr std::size_t pictures_shown = 8, lines_shown = 20;
+
 struct Options {
-  std::string file, input, output, image, ledger, composite, target = "predicted", baseline = "zero";
-  std::vector<std::string> methods, settings, rules;
+  std::string file, data, output, image, ledger, composite, target = "predicted", objective, baseline = "zero", shard;
+  std::vector<std::string> inputs, methods, settings, rules;
+  std::int64_t images = 0;
   bool shared_scale = false;
   EngineOptions engine;
 };
 
-nlohmann::json stats_json(const kernels::Stats& s) {
-  return {{"sum", s.sum}, {"abs_sum", s.abs_sum}, {"abs_max", s.abs_max}, {"non_finite", s.non_finite}};
-}
-
-nlohmann::json ledger_json(const Explanation& e, const std::string& method) {
-  nlohmann::json rows = nlohmann::json::array();
-  for (const LedgerRow& r : e.ledger)
-    rows.push_back({{"node", r.node},
-                    {"op", r.op},
-                    {"rule", r.rule},
-                    {"out", stats_json(r.out)},
-                    {"in", stats_json(r.in)},
-                    {"absorbed_by_bias", r.absorbed_by_bias},
-                    {"absorbed_by_stabiliser", r.absorbed_by_stabiliser},
-                    {"unplaced", r.unplaced()},
-                    {"seconds", r.seconds},
-                    {"bytes", r.bytes}});
-  nlohmann::json images = nlohmann::json::array();
-  for (std::size_t n = 0; n < e.target.size(); ++n) images.push_back({{"target", e.target[n]}, {"score", e.score[n]}});
-  return {{"schema", "vitrine-ledger/1"}, {"method", method}, {"images", images}, {"nodes", rows}};
-}
-
-void print_ledger(const Explanation& e) {
+void print_ledger(const std::vector<LedgerRow>& ledger) {
   std::printf("%-18s %-12s %-14s %12s %12s %12s %12s %12s %9s %7s\n", "node", "op", "rule", "sum out", "sum in",
               "to bias", "to guard", "unplaced", "|in|/|out|", "ms");
-  for (const LedgerRow& r : e.ledger)
+  for (const LedgerRow& r : ledger)
     std::printf("%-18s %-12s %-14s %12.5g %12.5g %12.4g %12.4g %12.4g %9.3g %7.3f\n", r.node.c_str(), r.op.c_str(),
                 r.rule.c_str(), r.out.sum, r.in.sum, r.absorbed_by_bias, r.absorbed_by_stabiliser, r.unplaced(),
                 r.out.abs_sum > 0 ? r.in.abs_sum / r.out.abs_sum : 0.0, 1e3 * r.seconds);
-}
-
-double sum(const Explanation& e, std::size_t n) {
-  const auto each = static_cast<std::size_t>(e.shape.per_image());
-  double s = 0;
-  for (std::size_t i = n * each; i < (n + 1) * each; ++i) s += e.relevance[i];
-  return s;
 }
 
 std::string fixed(double v) {
@@ -64,24 +40,131 @@ std::string fixed(double v) {
   return buffer;
 }
 
-Panel picture_of(const Model& model, const Inputs& in, std::int32_t n) {
-  const TensorView image = in.images.view().images(n, 1);
-  Panel p;
-  p.title = in.names[static_cast<std::size_t>(n)];
-  p.heat = false;
-  p.h = image.shape.h();
-  p.w = image.shape.w();
-  p.channels = image.shape.c() == 3 ? 3 : 1;
-  p.values = unprepared(model, image);
-  return p;
+// The target as a reader calls it.
+std::string target_name(const Model& model, const ExplainRequest& request, int target) {
+  return target >= 0 ? model.class_name(target) : request.objective.name();
 }
 
-void report(const Model& model, const Inputs& in, const Explanation& e, const std::string& method) {
-  for (std::size_t n = 0; n < e.target.size() && n < 20; ++n) {
-    std::printf("%s  %s  target %s  score %s  sum of relevance %s", in.names[n].c_str(), method.c_str(),
-                model.class_name(e.target[n]).c_str(), fixed(e.score[n]).c_str(), fixed(sum(e, n)).c_str());
+// One run of the command: what all methods share, and what is collected for the picture.
+class Command {
+ public:
+  Command(const Options& o, const Model& model, const Engine& engine) : o_(o), model_(model), subject_(model, engine) {
+    if (o.inputs.empty() == o.data.empty()) throw Error("name what is explained: --input or --data", Error::usage);
+    if (!o.data.empty()) {
+      data_ = data::open_for_evaluation(o.data, picture_fit(model));
+      source_ = data::open_source(model, *data_, o.data);
+    } else {
+      Given given;
+      source_ = data::open_source(model, o.inputs, given);
+      subject_.give(std::move(given));
+    }
+    images_ = o.images > 0 ? std::min(o.images, source_->size()) : source_->size();
+    panels_.resize(std::min<std::size_t>(pictures_shown, static_cast<std::size_t>(images_)));
+  }
+
+  int run() {
+    const bool to_folder = !o_.output.empty() && !o_.output.ends_with(".npy");
+    if (o_.methods.size() > 1 && !o_.output.empty() && !to_folder)
+      throw Error("--output " + o_.output + ": several methods need a folder, not a .npy file", Error::usage);
+    if (o_.methods.size() > 1 && !o_.ledger.empty()) throw Error("--ledger takes one method", Error::usage);
+    const Shard shard = parse_shard();
+    if (!o_.shard.empty() && !to_folder)
+      throw Error("--shard is for explanations into a folder: --output DIR", Error::usage);
+    std::vector<ExplainRequest> requests;
+    for (const std::string& method : o_.methods) requests.push_back(request_for(method));
+    // All are checked before the first runs.
+    for (const ExplainRequest& r : requests) Explainer(subject_, r);
+    for (const ExplainRequest& r : requests) {
+      ledger_.clear();
+      targets_.clear();
+      scores_.clear();
+      const Progress progress(r.method);
+      if (to_folder) {
+        const std::string folder =
+            requests.size() > 1 ? (std::filesystem::path(o_.output) / r.method).string() : o_.output;
+        explain_to_folder(subject_, r, *source_, images_, folder, shard, progress.job(),
+                          [&](std::int64_t part, const Images& x, const Explanation& e) { take(r, part, x, e); });
+        std::printf("parts: %s\n", folder.c_str());
+      } else {
+        to_array(r, progress.job());
+      }
+      finish_ledger(r);
+    }
+    draw();
+    return 0;
+  }
+
+ private:
+  Shard parse_shard() const {
+    if (o_.shard.empty()) return {};
+    const std::size_t slash = o_.shard.find('/');
+    double i = 0, n = 0;
+    if (slash == std::string::npos || !parse_number(o_.shard.substr(0, slash), i) ||
+        !parse_number(o_.shard.substr(slash + 1), n) || i != std::floor(i) || n != std::floor(n) || n < 1 || n > 1e6 ||
+        i < 0 || i > n)
+      throw Error("--shard " + o_.shard + ": expected i/n with i from 0 to n - 1 (or from 1 to n)", Error::usage);
+    return {static_cast<std::int64_t>(i) % static_cast<std::int64_t>(n), static_cast<std::int64_t>(n)};
+  }
+
+  ExplainRequest request_for(const std::string& method) const {
+    ExplainRequest r;
+    r.method = find_method(method).card.name;
+    r.settings = parse_assignments(o_.settings);
+    for (const std::string& rule : o_.rules) r.rules.push_back(parse_rule_choice(rule));
+    if (!o_.composite.empty()) r.composite = read_composite(o_.composite);
+    r.ledger = !o_.ledger.empty();
+    r.images = static_cast<std::int32_t>(std::min<std::int64_t>(images_, 64));
+    if (!o_.objective.empty() && o_.target != "predicted")
+      throw Error("--objective and --target both say what is explained: name one", Error::usage);
+    const std::vector<int> labels =
+        o_.target.find("label") != std::string::npos ? source_->labels() : std::vector<int>();
+    r.objective = o_.objective.empty() ? Objective::parse_target(model_, o_.target, labels)
+                                       : Objective::parse(model_, o_.objective);
+    if (o_.baseline.ends_with(".npy"))
+      r.baseline.images = read_images(model_, o_.baseline).images;
+    else
+      r.baseline.kind = o_.baseline;
+    return r;
+  }
+
+  void to_array(const ExplainRequest& r, const Job& job) {
+    std::optional<io::NpyWriter> output;
+    if (!o_.output.empty()) output.emplace(o_.output, source_->array_shape(images_));
+    explain_in_parts(subject_, r, *source_, images_, job,
+                     [&](std::int64_t part, const Images& x, const Explanation& e) {
+                       if (output) {
+                         const std::vector<float> relevance = in_file_order(*source_, e);
+                         output->append(relevance.data(), relevance.size());
+                       }
+                       take(r, part, x, e);
+                     });
+    if (output) output->commit();
+  }
+
+  // Lines, the ledger and panels of one part.
+  void take(const ExplainRequest& r, std::int64_t part, const Images& x, const Explanation& e) {
+    const std::int64_t first = Parts(images_, model_.image_shape()).first(part);
+    add_ledger(ledger_, e.ledger);
+    if (!o_.ledger.empty()) {
+      targets_.insert(targets_.end(), e.target.begin(), e.target.end());
+      scores_.insert(scores_.end(), e.score.begin(), e.score.end());
+    }
+    for (std::size_t n = 0; n < e.target.size(); ++n) {
+      const std::size_t image = static_cast<std::size_t>(first) + n;
+      if (o_.ledger != "-" && image < lines_shown) print_line(r, e, n, image);
+      if (image < panels_.size()) add_panels(r, x, e, n, image);
+    }
+    if (o_.ledger != "-" && first <= static_cast<std::int64_t>(lines_shown) &&
+        first + static_cast<std::int64_t>(e.target.size()) > static_cast<std::int64_t>(lines_shown))
+      std::printf("... and %lld more\n", static_cast<long long>(images_ - static_cast<std::int64_t>(lines_shown)));
+  }
+
+  void print_line(const ExplainRequest& r, const Explanation& e, std::size_t n, std::size_t image) const {
+    std::printf("%s  %s  target %s  score %s  sum of relevance %s",
+                source_->name(static_cast<std::int64_t>(image)).c_str(), r.method.c_str(),
+                target_name(model_, r, e.target[n]).c_str(), fixed(e.score[n]).c_str(), fixed(e.sum(n)).c_str());
     if (!e.baseline_score.empty()) {
-      const double difference = e.score[n] - e.baseline_score[n], gap = sum(e, n) - difference;
+      const double difference = e.score[n] - e.baseline_score[n], gap = e.sum(n) - difference;
       std::printf("  score - baseline %s", fixed(difference).c_str());
       if (e.complete)
         std::printf("  completeness gap %s (%s of it)", fixed(gap).c_str(),
@@ -89,73 +172,73 @@ void report(const Model& model, const Inputs& in, const Explanation& e, const st
     }
     std::printf("\n");
   }
-  if (e.target.size() > 20) std::printf("... and %zu more\n", e.target.size() - 20);
-}
+
+  void add_panels(const ExplainRequest& r, const Images& x, const Explanation& e, std::size_t n, std::size_t image) {
+    const TensorView one = x.view().images(static_cast<std::int32_t>(n), 1);
+    std::vector<Panel>& row = panels_[image];
+    if (row.empty()) {
+      Panel& p = row.emplace_back();
+      p.title = source_->name(static_cast<std::int64_t>(image));
+      p.heat = false;
+      p.h = one.shape.h();
+      p.w = one.shape.w();
+      p.channels = one.shape.c() == 3 ? 3 : 1;
+      p.values = unprepared(model_, one);
+    }
+    Panel& p = row.emplace_back();
+    p.title = r.method;
+    p.h = e.shape.h();
+    p.w = e.shape.w();
+    p.channels = e.shape.c();
+    const auto each = static_cast<std::size_t>(e.shape.per_image());
+    p.values.assign(e.relevance.begin() + static_cast<std::ptrdiff_t>(n * each),
+                    e.relevance.begin() + static_cast<std::ptrdiff_t>((n + 1) * each));
+    p.note = target_name(model_, r, e.target[n]) + "\nscore " + fixed(e.score[n]) + ", sum " + fixed(e.sum(n));
+  }
+
+  void finish_ledger(const ExplainRequest& r) const {
+    if (o_.ledger == "-") return print_ledger(ledger_);
+    if (o_.ledger.empty()) return;
+    const std::string json = ledger_json(ledger_, r.method, targets_, scores_);
+    io::AtomicFile file(o_.ledger);
+    file.write(json.data(), json.size());
+    file.commit();
+  }
+
+  void draw() {
+    std::string image = o_.image;
+    // Without --output the picture is the result.
+    if (image.empty() && o_.output.empty() && o_.ledger.empty())
+      image = (o_.inputs.empty() ? std::string("data") : std::filesystem::path(o_.inputs[0]).stem().string()) + "." +
+              o_.methods[0] + ".png";
+    if (image.empty()) return;
+    std::erase_if(panels_, [](const auto& row) { return row.empty(); });  // of parts that were complete already
+    if (panels_.empty()) return;
+    const Picture picture = draw_panels(panels_, o_.shared_scale);
+    picture.save_png(image);
+    if (o_.image.empty() && ::isatty(1)) std::printf("%s", picture.to_terminal(100).c_str());
+    std::printf("picture: %s", image.c_str());
+    if (static_cast<std::int64_t>(panels_.size()) < images_)
+      std::printf(" (the first %zu of %lld images)", panels_.size(), static_cast<long long>(images_));
+    std::printf("\n");
+  }
+
+  const Options& o_;
+  const Model& model_;
+  Subject subject_;
+  std::unique_ptr<data::Dataset> data_;
+  std::unique_ptr<data::ImageSource> source_;
+  std::int64_t images_ = 0;
+  std::vector<std::vector<Panel>> panels_;  // per image: the picture, then a map per method
+  std::vector<LedgerRow> ledger_;
+  std::vector<int> targets_;
+  std::vector<double> scores_;
+};
 
 int run(const Options& o) {
   const Model model = Model::load(o.file);
-  ExplainRequest request;
-  request.settings = parse_assignments(o.settings);
-  for (const std::string& rule : o.rules) request.rules.push_back(parse_rule_choice(rule));
-  if (!o.composite.empty()) request.composite = read_composite(o.composite);
-  request.ledger = !o.ledger.empty();
-  request.objective = Objective::parse_target(model, o.target);
-  if (o.methods.size() > 1 && (!o.output.empty() || !o.ledger.empty()))
-    throw Error("--output and --ledger take one method; several are for pictures", Error::usage);
-  const Inputs in = read_images(model, o.input);
-  if (o.baseline.ends_with(".npy"))
-    request.baseline.images = read_images(model, o.baseline).images;
-  else
-    request.baseline.kind = o.baseline;
-
   const Engine engine = o.engine.open();
-  std::vector<std::vector<Panel>> panels;
-  const std::int32_t shown = std::min<std::int32_t>(in.images.shape.n(), 8);
-  for (std::int32_t n = 0; n < shown; ++n) panels.push_back({picture_of(model, in, n)});
-  for (const std::string& method : o.methods) {
-    request.method = method;
-    const Explanation e = explain(model, engine, in.images, request, Job({}, [] { return stop_requested.load(); }));
-    if (!o.output.empty()) {
-      // Of the input's shape and order.
-      const Shape& s = e.shape;
-      const std::vector<std::int64_t> shape =
-          in.file_shape.empty() ? std::vector<std::int64_t>{s.n(), s.c(), s.h(), s.w()} : in.file_shape;
-      const std::vector<float> r = in.nhwc ? moved(e.relevance, s.n(), s, false) : e.relevance;
-      io::write_npy(o.output, shape, r.data());
-    }
-    if (o.ledger == "-") {
-      print_ledger(e);
-    } else if (!o.ledger.empty()) {
-      io::AtomicFile file(o.ledger);
-      const std::string json = ledger_json(e, method).dump(1) + "\n";
-      file.write(json.data(), json.size());
-      file.commit();
-    }
-    if (o.ledger != "-") report(model, in, e, method);
-    for (std::int32_t n = 0; n < shown; ++n) {
-      Panel p;
-      p.title = method;
-      p.h = e.shape.h();
-      p.w = e.shape.w();
-      p.channels = e.shape.c();
-      const auto k = static_cast<std::size_t>(n);
-      const std::int64_t each = e.shape.per_image();
-      p.values.assign(e.relevance.begin() + n * each, e.relevance.begin() + (n + 1) * each);
-      p.note = model.class_name(e.target[k]) + "\nscore " + fixed(e.score[k]) + ", sum " + fixed(sum(e, k));
-      panels[k].push_back(std::move(p));
-    }
-  }
-  std::string image = o.image;
-  // Without --output the picture is the result.
-  if (image.empty() && o.output.empty() && o.ledger.empty())
-    image = std::filesystem::path(o.input).stem().string() + "." + o.methods[0] + ".png";
-  if (!image.empty()) {
-    const Picture picture = draw_panels(panels, o.shared_scale);
-    picture.save_png(image);
-    if (o.image.empty() && ::isatty(1)) std::printf("%s", picture.to_terminal(100).c_str());
-    std::printf("picture: %s\n", image.c_str());
-  }
-  return 0;
+  return Command(o, model, engine).run();
 }
 
 }  // namespace
@@ -164,8 +247,11 @@ void add_explain(CLI::App& app, int& status) {
   auto* const c = app.add_subcommand("explain", "why a network answers as it does: relevance of every input element");
   auto o = std::make_shared<Options>();
   c->add_option("FILE", o->file, "model file")->required();
-  c->add_option("--input", o->input, "X.npy (N,C,H,W, as the network takes it), a picture, or a folder of pictures")
-      ->required();
+  c->add_option("--input", o->inputs, input_help)->allow_extra_args(false);
+  c->add_option("--data", o->data, "instead: the test part of a data set, as for train");
+  c->add_option("--images", o->images, "the first so many; 0: all")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 30));
   c->add_option("--method", o->methods, "method (vitrine methods lists them); give several to compare pictures")
       ->required()
       ->allow_extra_args(false);
@@ -175,11 +261,20 @@ void add_explain(CLI::App& app, int& status) {
   c->add_option("--rule", o->rules,
                 "NODE-PATTERN=rule[:key=value,...]: the rule at nodes whose name matches; later ones win")
       ->allow_extra_args(false);
-  c->add_option("--target", o->target, "class number, or 'predicted'")->capture_default_str();
+  c->add_option("--target", o->target,
+                "class number or name, predicted, label (of --data), A-B for a difference, or a .npy of one class "
+                "number per image")
+      ->capture_default_str();
+  c->add_option(
+      "--objective", o->objective,
+      "instead: NODE[:channel[@row,column]], any unit, map or position of a node; or NODE:channel@MASK.npy, a "
+      "region of a dense output");
   c->add_option("--baseline", o->baseline,
                 "zero, mean, blur or B.npy: what deeplift and integrated-gradients compare with")
       ->capture_default_str();
-  c->add_option("--output", o->output, "relevance as .npy, of the input's shape, raw");
+  c->add_option("--output", o->output,
+                "R.npy: relevance of the input's shape, raw; or a folder, which is written in parts (vitrine merge)");
+  c->add_option("--shard", o->shard, "i/n: of a folder's parts, every n-th from the i-th on");
   c->add_option("--image", o->image, "picture as .png, beside its input");
   c->add_flag("--shared-scale", o->shared_scale, "one colour scale for all maps of an image");
   c->add_option("--ledger", o->ledger, "what each op did to the relevance, as JSON; - prints a table");

@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
   tools::add_data(app, status);
   tools::add_predict(app, status);
   tools::add_explain(app, status);
+  tools::add_study(app, status);
   tools::add_import(app, status);
   tools::add_export(app, status);
   tools::add_filters(app, status);

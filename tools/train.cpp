@@ -205,15 +205,15 @@ void add_eval(CLI::App& app, int& status) {
   o->engine.add_to(*c);
   c->callback([o, &status] {
     const Model model = Model::load(o->file);
-    const Shape s = model.image_shape();
-    const auto data = data::open_for_evaluation(o->data, {s.h(), s.w(), model.preparation.resize, s.c() == 1 ? 1 : 3});
+    const auto data = data::open_for_evaluation(o->data, picture_fit(model));
     if (data->image_shape() != model.image_shape())
       throw Error(o->data + ": has images of " + text(data->image_shape()) + ", but the network takes " +
                   text(model.image_shape()));
     if (data->classes() > model.classes())
       throw Error(o->data + ": has " + std::to_string(data->classes()) + " classes, but the network knows " +
                   std::to_string(model.classes()));
-    const EvalResult r = evaluate(model, o->engine.open(), *data);
+    const Progress progress("eval");
+    const EvalResult r = evaluate(model, o->engine.open(), *data, progress.job());
     std::printf("accuracy %.4f  loss %.4f  images %lld\n", r.accuracy, r.loss, static_cast<long long>(data->size()));
     for (std::size_t k = 0; k < r.count.size(); ++k)
       if (r.count[k] > 0)

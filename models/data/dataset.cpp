@@ -91,6 +91,12 @@ void Dataset::target(std::int64_t i, float* distribution) const {
   distribution[label(i)] = 1;
 }
 
+std::string digest_of_text(const std::string& kind, const std::string& spec, bool train) {
+  io::Sha256 hash;
+  hash.add(kind + ":" + spec + (train ? "|train" : "|test"));
+  return hash.hexadecimal();
+}
+
 std::string Dataset::digest() const {
   io::Sha256 hash;
   std::vector<float> image_values(static_cast<std::size_t>(image_shape().per_image()));

@@ -44,6 +44,9 @@ class Dataset {
   virtual std::vector<std::string> point_names() const { return {}; }
   virtual std::vector<PointLabel> points(std::int64_t) const { return {}; }
   virtual Preprocessing suggested() const { return {}; }
+  /// The images [first, first + count) will not be asked for soon: a set that keeps what it has made may drop them.
+  /// Nobody may be reading from the set.
+  virtual void release(std::int64_t /*first*/, std::int64_t /*count*/) const {}
   /// SHA-256 of all images and labels, as hexadecimal digits: what caches and results know the set by. Sets that are
   /// made from a text, or read from files, may hash these instead.
   virtual std::string digest() const;

@@ -18,11 +18,6 @@ std::string lower_extension(const fs::path& path) {
   return e;
 }
 
-bool is_picture(const fs::path& path) {
-  const std::string e = lower_extension(path);
-  return e == ".png" || e == ".jpg" || e == ".jpeg";
-}
-
 // One picture, resized to the network's extent and prepared as the model says.
 void append_picture(const Model& model, const fs::path& path, Inputs& in) {
   const Shape s = model.image_shape();
@@ -87,6 +82,11 @@ std::pair<Id, std::string> split(const Graph& g, const std::string& text) {
 
 }  // namespace
 
+bool is_picture(const std::string& path) {
+  const std::string e = lower_extension(path);
+  return e == ".png" || e == ".jpg" || e == ".jpeg";
+}
+
 std::vector<float> moved(const std::vector<float>& from, std::int64_t images, const Shape& s, bool to_nchw) {
   std::vector<float> to(from.size());
   const std::int64_t pixels = s.pixels(), channels = s.c();
@@ -110,7 +110,7 @@ Inputs read_images(const Model& model, const std::string& path) {
     std::vector<fs::path> files;
     std::error_code error;
     for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error))
-      if (it->is_regular_file(ignored) && is_picture(it->path())) files.push_back(it->path());
+      if (it->is_regular_file(ignored) && is_picture(it->path().string())) files.push_back(it->path());
     if (error) throw Error(path + ": cannot be read: " + error.message());
     std::sort(files.begin(), files.end());
     if (files.empty()) throw Error(path + ": has no .png, .jpg or .jpeg file");

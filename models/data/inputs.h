@@ -28,6 +28,9 @@ Inputs read_inputs(const Model&, std::span<const std::string> inputs);
 /// Images alone, of the main input: baselines.
 Inputs read_images(const Model&, const std::string& path);
 
+/// Whether a file's name says that it is a picture.
+bool is_picture(const std::string& path);
+
 /// Images between the orders (N,C,H,W) and (N,H,W,C); `s` is one image as (1,C,H,W).
 std::vector<float> moved(const std::vector<float>& from, std::int64_t images, const Shape& s, bool to_nchw);
 

@@ -129,15 +129,20 @@ constexpr Said said[] = {{0, {"circle", "square", "triangle"}}, {1, {"plain", "s
 
 class PartShapes final : public Dataset {
  public:
-  PartShapes(const Options& o, bool train)
+  PartShapes(const Options& o, bool train, std::string spec)
       : o_(o),
         train_(train),
+        spec_(std::move(spec)),
         count_(train ? o.train : o.test),
         samples_(std::make_unique<std::atomic<Sample*>[]>(static_cast<std::size_t>(count_))) {}
   ~PartShapes() override {
     for (std::int64_t i = 0; i < count_; ++i) delete samples_[static_cast<std::size_t>(i)].load();
   }
   std::int64_t size() const override { return count_; }
+  std::string digest() const override { return digest_of_text("partshapes", spec_, train_); }
+  void release(std::int64_t first, std::int64_t count) const override {
+    for (std::int64_t i = first; i < first + count; ++i) delete samples_[static_cast<std::size_t>(i)].exchange(nullptr);
+  }
   Shape image_shape() const override { return {1, 3, o_.size, o_.size}; }
   int classes() const override { return task_classes(o_.task.task); }
   std::string class_name(int k) const override { return vitrine::data::class_name(o_.task.task, k); }
@@ -202,6 +207,7 @@ class PartShapes final : public Dataset {
 
   Options o_;
   bool train_;
+  std::string spec_;
   std::int64_t count_;
   std::unique_ptr<std::atomic<Sample*>[]> samples_;
 };
@@ -215,7 +221,7 @@ std::unique_ptr<Dataset> open_partshapes(const std::string& spec, Part part) {
         "partshapes:det has boxes, not a class an image: it can only be written as files (vitrine data partshapes:det "
         "--files --out DIR)",
         Error::usage);
-  return std::make_unique<PartShapes>(o, part == Part::train);
+  return std::make_unique<PartShapes>(o, part == Part::train, spec);
 }
 
 }  // namespace vitrine::data

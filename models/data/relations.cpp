@@ -53,10 +53,15 @@ Options parse(const std::string& spec) {
 
 class Relations final : public Dataset {
  public:
-  Relations(const Options& o, bool train)
-      : o_(o), count_(train ? o.train : o.test), key_(derive_key(derive_key(o.master, 0x52454c), train ? 0 : 1)) {}
+  Relations(const Options& o, bool train, std::string spec)
+      : o_(o),
+        train_(train),
+        spec_(std::move(spec)),
+        count_(train ? o.train : o.test),
+        key_(derive_key(derive_key(o.master, 0x52454c), train ? 0 : 1)) {}
   std::int64_t size() const override { return count_; }
   Shape image_shape() const override { return o_.world == World::pulses ? Shape{1, 1, 1, 256} : Shape{1, 1, 64, 64}; }
+  std::string digest() const override { return digest_of_text("relations", spec_, train_); }
   int classes() const override { return 2; }
   std::string class_name(int k) const override {
     constexpr const char* names[3][2] = {
@@ -137,6 +142,8 @@ class Relations final : public Dataset {
   }
 
   Options o_;
+  bool train_;
+  std::string spec_;
   std::int64_t count_;
   std::uint64_t key_;
 };
@@ -144,7 +151,7 @@ class Relations final : public Dataset {
 }  // namespace
 
 std::unique_ptr<Dataset> open_relations(const std::string& spec, Part part) {
-  return std::make_unique<Relations>(parse(spec), part == Part::train);
+  return std::make_unique<Relations>(parse(spec), part == Part::train, spec);
 }
 
 }  // namespace vitrine::data

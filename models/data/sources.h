@@ -8,6 +8,9 @@ namespace vitrine::data {
 
 enum class Part { train, test, all };
 
+/// Dataset::digest of a set that a text and its part determine bit for bit.
+std::string digest_of_text(const std::string& kind, const std::string& spec, bool train);
+
 /// Images held in memory as bytes: what most file formats become.
 struct ByteImages {
   Shape shape{};                     ///< (1,C,H,W)
