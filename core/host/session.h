@@ -43,10 +43,15 @@ class Session {
   void give(Id input, const TensorView& value);
   void forward_reference(const TensorView& input);
   void walk_back(Ledger* = nullptr);
-  /// The one way to look at a value or signal of the run (run().value, run().signal).
-  HostTensor download(const TensorView& t) const { return {device_, t}; }
-  /// And the one way to set a signal: t = values.
+  /// The numbers of a value or signal of the run (run().value, run().signal), good until the session runs again.
+  HostTensor peek(const TensorView& t) const { return {device_, t, false}; }
+  /// A copy of them that stays.
+  HostTensor download(const TensorView& t) const { return {device_, t, true}; }
+  /// Sets a signal: t = values. An Error if there is not one number per element.
   void upload(const TensorView& t, std::span<const real> values) {
+    if (static_cast<std::int64_t>(values.size()) != t.size())
+      throw Error("a signal of " + std::to_string(t.size()) + " numbers cannot be set from " +
+                  std::to_string(values.size()));
     vitrine::upload(device_, t.data, values.data(), values.size_bytes());
   }
   /// Runs f(context) and turns a failure into an Error.

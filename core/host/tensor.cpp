@@ -2,8 +2,8 @@
 
 namespace vitrine {
 
-HostTensor::HostTensor(const kernels::Device* device, const TensorView& t) : data(t.data), shape(t.shape) {
-  if (device == nullptr) return;
+HostTensor::HostTensor(const kernels::Device* device, const TensorView& t, bool copy) : data(t.data), shape(t.shape) {
+  if (device == nullptr && !copy) return;
   copy_.resize(static_cast<std::size_t>(t.size()));
   download(device, copy_.data(), t.data, copy_.size() * sizeof(real));
   data = copy_.data();

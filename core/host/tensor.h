@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/host/engine.h"
+#include "core/host/error.h"
 #include "core/host/memory.h"
 #include "core/shape.h"
 
@@ -21,12 +23,22 @@ class Storage {
   }
   Storage(const Engine& engine, std::span<const real> values) : Storage(engine, values.size()) { upload(values); }
   real* data() const noexcept { return reinterpret_cast<real*>(memory_.data()); }
-  void upload(std::span<const real> values) { vitrine::upload(device_, data(), values.data(), values.size_bytes()); }
+  /// An Error if there are more values than the storage has.
+  void upload(std::span<const real> values) {
+    check_size(values.size());
+    vitrine::upload(device_, data(), values.data(), values.size_bytes());
+  }
   void download(std::span<real> values) const {
+    check_size(values.size());
     vitrine::download(device_, values.data(), data(), values.size_bytes());
   }
 
  private:
+  void check_size(std::size_t count) const {
+    if (count * sizeof(real) > memory_.bytes())
+      throw Error("a storage of " + std::to_string(memory_.bytes() / sizeof(real)) + " numbers cannot take " +
+                  std::to_string(count));
+  }
   const kernels::Device* device_ = nullptr;
   Memory memory_;
 };
@@ -55,10 +67,12 @@ class Mirror {
   Storage copy_;
 };
 
-/// A tensor in host memory: on the host the tensor itself, else a copy of what it was when it was asked for.
+/// A tensor in host memory: a view of a session's tensor that is good until the session runs again, or a copy that
+/// stays (Session::peek and Session::download). It means the same with every device.
 class HostTensor {
  public:
-  HostTensor(const kernels::Device*, const TensorView&);
+  /// `copy`: its own numbers, whatever the device. Without a device and without `copy` it looks at the tensor itself.
+  HostTensor(const kernels::Device*, const TensorView&, bool copy);
   HostTensor(HostTensor&&) = default;
   const real* data;
   Shape shape;

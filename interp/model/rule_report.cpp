@@ -50,7 +50,7 @@ class Reporter {
   void measure(const Job& job) {
     double total = 0;
     pass(subject_, pass_, job, [&](const PassBatch& b) {
-      const HostTensor out = b.session.download(b.session.run().value(logits_));
+      const HostTensor out = b.session.peek(b.session.run().value(logits_));
       const std::int64_t classes = out.shape.per_image();
       for (int n = 0; n < b.batch.count; ++n) {
         const int best = argmax(out.data + n * classes, classes), label = b.batch.labels[static_cast<std::size_t>(n)];
@@ -79,7 +79,7 @@ class Reporter {
         edit_->replace(node, {replacements[k].data(), map_});
         b.session.forward(b.input, node);
         subject_.count(b.batch.count, 0, b.session);
-        const HostTensor out = b.session.download(b.session.run().value(logits_));
+        const HostTensor out = b.session.peek(b.session.run().value(logits_));
         const std::int64_t classes = out.shape.per_image();
         for (int n = 0; n < b.batch.count; ++n) {
           const int label = b.batch.labels[static_cast<std::size_t>(n)];
@@ -100,8 +100,8 @@ class Reporter {
  private:
   // Adds a batch to evidence k; returns the sum of |relevance| over its images.
   double add_evidence(const PassBatch& b, std::size_t k) {
-    const HostTensor v = b.session.download(b.session.run().value(values_[k])),
-                     r = b.session.download(b.session.run().signal(values_[k]));
+    const HostTensor v = b.session.peek(b.session.run().value(values_[k])),
+                     r = b.session.peek(b.session.run().signal(values_[k]));
     EvidenceReport& e = report.evidence[k];
     double total = 0;
     for (int n = 0; n < b.batch.count; ++n) {
@@ -155,7 +155,7 @@ std::vector<DetectionQuality> measure_detections(Subject& subject, const RuleBas
   std::vector<std::vector<double>> shown(patterns), absent(patterns);
   std::vector<DetectionQuality> out(patterns);
   pass(subject, {.keep = {value}}, job, [&](const PassBatch& b) {
-    const HostTensor p = b.session.download(b.session.run().value(value));
+    const HostTensor p = b.session.peek(b.session.run().value(value));
     for (int n = 0; n < b.batch.count; ++n) {
       const auto points = data.points(b.batch.indices[static_cast<std::size_t>(n)]);
       for (std::size_t q = 0; q < patterns; ++q) {
@@ -204,7 +204,7 @@ class Prover {
   // A node's map; they stay, so that pointers to several may be held.
   const real* map(const std::string& name) {
     const Id v = model_.graph().nodes[model_.node(name)].out;
-    return maps_.try_emplace(v, session_.download(session_.run().value(v))).first->second.data;
+    return maps_.try_emplace(v, session_.peek(session_.run().value(v))).first->second.data;
   }
 
   ProofNode node(const std::string& text, const real* m, std::int32_t at) const {

@@ -108,7 +108,7 @@ std::vector<real> Predictor::predict(const Images& x, const Job& job) {
     subject_.given().give(*session_, first, count);
     session_->forward(x.view().images(first, count));
     subject_.count(count, 0, *session_);
-    const HostTensor y = session_->download(session_->run().value(value_));
+    const HostTensor y = session_->peek(session_->run().value(value_));
     out.insert(out.end(), y.data, y.data + y.size());
   });
   return out;

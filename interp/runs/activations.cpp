@@ -196,11 +196,11 @@ void ActivationStore::State::run(Subject& subject, const Probe& probe, const Job
 // Writes the records of one batch, then how far the file is.
 void ActivationStore::State::append(const PassBatch& b, const Probe& probe, Id from, Subject& subject) {
   std::vector<HostTensor> blocks;
-  for (const Id v : values) blocks.push_back(b.session.download(b.session.run().value(v)));
+  for (const Id v : values) blocks.push_back(b.session.peek(b.session.run().value(v)));
   if (with_gradient) {
     walk_from(b, *probe.gradient_of, from);
     subject.count(0, b.batch.count, b.session);
-    for (const Id v : values) blocks.push_back(b.session.download(b.session.run().signal(v)));
+    for (const Id v : values) blocks.push_back(b.session.peek(b.session.run().signal(v)));
   }
   std::vector<real> records;
   for (std::int32_t n = 0; n < b.batch.count; ++n)

@@ -44,7 +44,7 @@ void pass(Subject& subject, const Pass& p, const Job& job, const std::function<v
 }
 
 std::vector<Target> walk_from(const PassBatch& b, const Objective& objective, Id from, bool relevance) {
-  const HostTensor out = b.session.download(b.session.run().value(from));
+  const HostTensor out = b.session.peek(b.session.run().value(from));
   const std::int64_t each = out.shape.per_image();
   std::vector<real> seeds(static_cast<std::size_t>(out.size()), real{0});
   std::vector<Target> targets;

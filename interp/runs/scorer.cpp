@@ -51,7 +51,7 @@ std::vector<double> Scorer::scores(std::int64_t image, const TensorView& x, cons
   give_others(subject_, *session_, {.x = x, .first = image, .one_image = true});
   session_->forward(x);
   subject_.count(x.shape.n(), 0, *session_);
-  const HostTensor out = session_->download(session_->run().value(value_));
+  const HostTensor out = session_->peek(session_->run().value(value_));
   std::vector<double> s;
   for (std::int32_t n = 0; n < out.shape.n(); ++n) s.push_back(number(target, out.data + n * each_));
   return s;
@@ -66,7 +66,7 @@ Scored Scorer::resolve(const Query& q) {
       give_others(subject_, *session_, {.x = part, .first = q.first + first});
       session_->forward(part);
       subject_.count(session_->run().batch(), 0, *session_);
-      const HostTensor out = session_->download(session_->run().value(value_));
+      const HostTensor out = session_->peek(session_->run().value(value_));
       for (std::int32_t n = 0; n < out.shape.n(); ++n) body(first + n, out.data + n * each_);
     }
   };

@@ -59,6 +59,9 @@ class Subject {
     return made;
   }
 
+  /// How many sessions are kept for sharing.
+  std::size_t shared_sessions() const noexcept { return sessions_.size(); }
+
   /// What has been run on this subject so far, counted per image, and the most that one plan took.
   struct Runs {
     std::int64_t forward = 0, backward = 0;

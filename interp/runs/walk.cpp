@@ -96,12 +96,12 @@ void Walk::run(const Query& q, Seed how, Scored* scored) {
   give_others(subject_, *session_, q);
   if (q.baseline) run_reference(q.baseline);
   session_->forward(q.x);
-  const HostTensor out = session_->download(session_->run().value(from_));
+  const HostTensor out = session_->peek(session_->run().value(from_));
   const std::int64_t each = out.shape.per_image();
   seed_.assign(static_cast<std::size_t>(out.size()), real{0});
   const bool with_baseline = scored != nullptr && q.baseline;
   std::optional<HostTensor> at_baseline;
-  if (with_baseline) at_baseline.emplace(session_->download(session_->run().reference_value(from_)));
+  if (with_baseline) at_baseline.emplace(session_->peek(session_->run().reference_value(from_)));
   for (std::int32_t n = 0; n < q.x.shape.n(); ++n) {
     const real* const value = out.data + n * each;
     const Target target = q.targets.empty() ? q.objective->target(q.first + n, {value, static_cast<std::size_t>(each)})
@@ -140,7 +140,7 @@ void Walk::score(const Query& q, Scored& scored) {
   const auto forward = [&](const TensorView& images, auto&& body) {
     session_->forward(images);
     subject_.count(images.shape.n(), 0, *session_);
-    const HostTensor out = session_->download(session_->run().value(from_));
+    const HostTensor out = session_->peek(session_->run().value(from_));
     const auto each = static_cast<std::size_t>(out.shape.per_image());
     for (std::size_t n = 0; n < static_cast<std::size_t>(images.shape.n()); ++n)
       body(n, std::span<const real>{out.data + n * each, each});

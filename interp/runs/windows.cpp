@@ -320,7 +320,7 @@ void WindowedRuns::set_image(const TensorView& image) {
 }
 
 HostTensor WindowedRuns::image_value() const {
-  return crops_->base->download(crops_->base->run().value(crops_->whole_value));
+  return crops_->base->peek(crops_->base->run().value(crops_->whole_value));
 }
 
 HostTensor WindowedRuns::run(std::int32_t first, std::int32_t count, std::span<const float> fill) {
@@ -346,7 +346,7 @@ HostTensor WindowedRuns::run(std::int32_t first, std::int32_t count, std::span<c
     }
   }
   c.session->forward({c.input.data(), shape});
-  return c.session->download(c.session->run().value(c.value));
+  return c.session->peek(c.session->run().value(c.value));
 }
 
 }  // namespace vitrine

@@ -266,7 +266,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       session.context().random_key = derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(t));
       if (o.hook != nullptr) o.hook->start_batch(batch, at.epoch);
       session.forward(input);
-      const HostTensor out = session.download(session.run().value(logits));
+      const HostTensor out = session.peek(session.run().value(logits));
       targets.upload(batch.targets);
       double loss = 0;
       for (std::size_t h = 0; h < heads.size(); ++h) {
@@ -392,7 +392,7 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
   std::int64_t right = 0, seen = 0;
   const auto body = [&](data::Batch& batch) {
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
-    const HostTensor out = session.download(session.run().value(logits));
+    const HostTensor out = session.peek(session.run().value(logits));
     double loss = 0;
     if (data.classes() != model.classes()) {  // a set may show fewer classes than the network knows
       batch.targets.assign(static_cast<std::size_t>(out.size()), 0);

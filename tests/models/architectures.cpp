@@ -242,7 +242,7 @@ TEST_CASE(
     session.forward({image.data(), model.image_shape()});
     session.upload(session.run().signal(model.graph().output), std::vector<real>{1, -2, 3});
     session.walk_back();
-    const HostTensor g = session.download(session.run().signal(model.graph().input));
+    const HostTensor g = session.peek(session.run().signal(model.graph().input));
     return std::vector<real>(g.data, g.data + g.size());
   };
   Session prepared(engine, request, model.parameters), each_time(engine, request, model.parameters.data(), nullptr);

@@ -40,7 +40,7 @@ std::vector<real> outputs(const Model& m, const Images& x, const Given& given, I
   given.check_images(m, x.shape.n());
   given.give(session, 0, x.shape.n());
   session.forward(x.view());
-  const HostTensor y = session.download(session.run().value(value));
+  const HostTensor y = session.peek(session.run().value(value));
   return {y.data, y.data + y.size()};
 }
 
@@ -172,7 +172,7 @@ TEST_CASE("given values follow their images: one for all, one for each, an image
   for (const std::int32_t row : rows)
     moved.insert(moved.end(), side.data.begin() + row * 3, side.data.begin() + (row + 1) * 3);
   session.forward({moved.data(), {4, 3}});
-  const HostTensor out = session.download(session.run().value(turned.graph().output));
+  const HostTensor out = session.peek(session.run().value(turned.graph().output));
   for (int k = 0; k < 4; ++k)
     CHECK(difference({out.data + k * 4, out.data + (k + 1) * 4},
                      {y.begin() + rows[k] * 4, y.begin() + rows[k] * 4 + 4}) < 1e-5);
