@@ -1,4 +1,5 @@
-// Where the units of a value look: stride, position and receptive field of a map's places in pixels of the input.
+// Where the units of a value look: stride, position and receptive field of a map's places in pixels of the main input.
+// What a node reads of other inputs, or of values that only those reach, does not count.
 //
 // From the input on, each node composes its field (core/op.h, Field): size += (field - 1) * jump, start += ((field -
 // 1)/2 - before) * jump, jump *= step [Araujo et al. 2019, Distill]. Where several paths meet
@@ -22,7 +23,7 @@ struct Geometry {
 };
 
 /// The geometry of a value's places. Working memory (a Geometry a value) is taken from `book` and given back.
-/// bad_argument: the input does not reach the value, or paths of different strides meet there.
+/// bad_argument: the main input does not reach the value, or paths of different strides meet there.
 Status find_geometry(const Context&, const Graph&, Id value, Arena& book, Geometry&) noexcept;
 
 }  // namespace vitrine

@@ -128,10 +128,10 @@ void find_nonnegative(const Graph& g, std::span<bool> values) noexcept {
 }
 
 void find_first_layers(const Graph& g, std::span<bool> nodes) noexcept {
-  // nodes[i] serves first as "node i's result is reached from the input without a weighted node".
+  // nodes[i] serves first as "node i's result is reached from the main input without a weighted node".
   const auto reached = [&](Id v) noexcept {
-    const Value& value = g.values[v];
-    return value.kind == ValueKind::input || (value.producer != no_id && nodes[value.producer]);
+    const Id producer = g.values[v].producer;
+    return v == g.input || (producer != no_id && nodes[producer]);
   };
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     nodes[i] = false;

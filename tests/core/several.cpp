@@ -1,6 +1,8 @@
 // Networks with several inputs and outputs: what is given beside the main input, and which output is meant.
 #include <string>
 
+#include "core/geometry.h"
+
 #include "tests/support/several_nets.h"
 
 using namespace vitrine;
@@ -178,6 +180,55 @@ TEST_CASE("every output's gradient by every input equals central differences, de
         CHECK(along != 0);
         CHECK(std::abs(along - measured) < 1e-8 * std::abs(along));
       }
+  }
+}
+
+TEST_CASE("places and first layers are those of the main input") {
+  Net net(two_by_two_net);
+  Graph& g = net.graph;
+  std::vector<std::byte> memory(1 << 16);
+  const auto geometry = [&](const char* node, Geometry& out) {
+    Arena book(memory.data(), memory.size());
+    return find_geometry(net.context(), g, g.nodes[net.node(node)].out, book, out);
+  };
+  const auto first_layers = [&] {
+    bool flags[64] = {};
+    find_first_layers(g, {flags, g.nodes.size()});
+    std::string names;
+    for (std::size_t i = 0; i < g.nodes.size(); ++i)
+      if (flags[i]) names += std::string(names.empty() ? "" : " ") + g.nodes[i].name;
+    return names;
+  };
+  Geometry of;
+  REQUIRE(geometry("relu2", of) == Status::ok);
+  CHECK(of.h.size == 5);
+  CHECK_FALSE(of.h.whole);
+  CHECK(geometry("gate", of) == Status::bad_argument);
+  CHECK(first_layers() == "conv1");
+  g.input = g.find_input("side");
+  CHECK(geometry("relu1", of) == Status::bad_argument);
+  REQUIRE(geometry("gate", of) == Status::ok);
+  CHECK(first_layers() == "gate_fc code_fc");
+}
+
+TEST_CASE("relevance of a place of a dense output, and of a single logit, is conserved without biases") {
+  for (const SeveralNet& named : {several_nets[1], several_nets[2]}) {
+    CAPTURE(std::string(named.name));
+    Net net(named.body);
+    net.drop_biases();
+    CompositeOptions options;
+    options.composite = Composite::uniform;
+    options.rule.kind = LrpKind::zero;
+    options.rule.epsilon = options.rule.stabiliser.eps = 1e-12f;
+    const Composed composed(net, options);
+    Walked w(net, composed.rules, {.batch = batch});
+    REQUIRE(w.status == Status::ok);
+    const Values y = w.forward(random_values(net.image(batch).size(), 6), batch);
+    Values seed(y.size(), 0);
+    const std::size_t each = y.size() / batch, at = each / 2;  // of the map: a place in its middle
+    double expected = 0;
+    for (std::size_t n = 0; n < batch; ++n) expected += seed[n * each + at] = y[n * each + at];
+    CHECK(sum(w.back(seed)) == doctest::Approx(expected).epsilon(tolerance(1e-9, 1e-3)));
   }
 }
 

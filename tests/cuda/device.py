@@ -239,6 +239,19 @@ def recorded():
         check(re.search(r'[1-9]\d* graphs launched', r.stderr) is not None, f'explain records nothing: {r.stderr.strip()!r}')
 
 
+def several_inputs():
+    """What is given beside the main input, over batches of which later ones are recorded work."""
+    rng = random.Random(7)
+    count = 3 if SHORT else 260
+    for name, shape in (('image', (2, 6, 5)), ('side', (3,))):
+        size = 1
+        for d in shape:
+            size *= d
+        write_npy(name + '.npy', (count, *shape), '<f4', [rng.gauss(0, 1) for _ in range(count * size)])
+    two = ('predict', GOLDEN + 'several/two_by_two.onnx', '--input', 'image.npy', '--input', 'side.values=side.npy')
+    compare_all([('two inputs', *two), ('two inputs, another output', *two, '--output-name', 'code')])
+
+
 def cudnn_called():
     r = run('explain', GOLDEN + 'networks/vgg-bn/model.onnx', '--input', GOLDEN + 'networks/vgg-bn/input.npy', '--method', 'lrp', '--output', 'c.npy', '--device', DEVICE, environment={**ENVIRONMENT, 'VITRINE_CUDA_REPORT': '1'})
     check('0 descriptors left' in r.stderr, f'cuDNN: {r.stderr.strip()[-300:]!r}')
@@ -283,6 +296,7 @@ with tempfile.TemporaryDirectory() as folder:
     lenet()
     if not CUDNN:
         other_ops()
+        several_inputs()
     else:
         cudnn_called()
     if 'VITRINE_STANDIN_SEED' in ENVIRONMENT:

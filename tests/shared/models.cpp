@@ -9,6 +9,7 @@
 #include "core/host/io/image.h"
 #include "core/host/io/npy.h"
 #include "interp/predict/explain.h"
+#include "models/data/inputs.h"
 #include "models/prepare.h"
 #include "models/state_dict.h"
 #include "models/train/trainer.h"
@@ -104,6 +105,26 @@ TEST_CASE("CNTK's MNIST network: 98.90 % and the stored logits") {
                            stored("/models_data/mnist_cnn_onnx/test_logits.npy")) < 1e-4);
   set(m, {0}, {1}, 1);
   CHECK(accuracy(m, "mnist:" + root + "/data/mnist") == doctest::Approx(0.9890).epsilon(1e-9));
+}
+
+TEST_CASE("one logit, several outputs, a dense output, a length: what ONNX Runtime gives") {
+  struct Case {
+    const char *folder, *output;
+  };
+  for (const Case& c : {Case{"1_sigmoid_binary", ""}, Case{"3_several_outputs", "12"}, Case{"4_map_output", ""},
+                        Case{"11_conv1d", ""}}) {
+    CAPTURE(std::string(c.folder));
+    const std::string folder = std::string("/cases/") + c.folder;
+    if (!std::filesystem::is_directory(root + folder)) {
+      MESSAGE("skipped: " << root + folder << " is not here");
+      continue;
+    }
+    Model m = Model::load(root + folder + "/model.onnx");
+    if (c.output[0] != '\0') m.select_output(c.output);
+    const std::string x[] = {root + folder + "/x.npy"};
+    CHECK(largest_difference(predict(m, Engine(), data::read_inputs(m, x).images),
+                             stored(folder + "/right_output.npy")) < 1e-6);
+  }
 }
 
 TEST_CASE("SqueezeNet 1.1 in half precision: the stored logits, and the shared pictures") {
