@@ -141,7 +141,7 @@ def bad_calls():
     refused(1, 'train-images', 'train', 'lenet5', '--data', 'mnist:.', '--out', 'm.safetensors')
     refused(1, 'does not exist', 'train', 'cnn6', '--data', 'partshapes', '--out', 'no/m.safetensors')
     refused(1, 'cannot be', 'explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output', 'no/r.npy')
-    refused(1, 'is a folder', 'explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output', '.')
+    refused(1, 'is a folder', 'predict', MODEL, '--input', INPUT, '--output', '.')
     refused(1, 'images of', 'eval', MODEL, '--data', 'partshapes')
     npy('wrong.npy', (1, 3, 16, 16), '<f4', [0.0] * 768)
     refused(1, '(1,3,16,16)', 'predict', MODEL, '--input', 'wrong.npy')
@@ -372,7 +372,7 @@ def interpretable():
     refused(2, 'no node is called', *train, '--interpretable', 'relu99', '--out', 'x.safetensors')
     refused(2, 'height and width', *train, '--interpretable', 'fc1', '--out', 'x.safetensors')
     refused(2, '--node', 'filters', MODEL, '--data', data)
-    refused(1, 'tells no parts', 'filters', MODEL, '--data', 'relations:order,test=4', '--node', 'conv1')
+    refused(1, 'the data has images of', 'filters', MODEL, '--data', 'relations:order,test=4', '--node', 'conv1')
 
     with open('order.rules', 'w') as f:
         f.write('pattern disk\npattern square\nrule order: disk if exists square right_of\n')
@@ -403,6 +403,131 @@ def interpretable():
     refused(2, 'boxes', 'eval', MODEL, '--data', 'partshapes:det')
 
 
+def peak(*args):
+    """The most memory that a call takes, in kB."""
+    child = subprocess.Popen([PROGRAM, *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    check(child.returncode == 0, f'{args}: exit status {child.returncode}')
+    return usage.ru_maxrss
+
+
+def many_images():
+    """Explanations in parts: shards, merging, a kill, bounded memory."""
+    shape, values = read_npy(INPUT)
+    each = shape[1] * shape[2] * shape[3]
+
+    def images(path, n):
+        rows = [values[(k % shape[0]) * each:(k % shape[0] + 1) * each] for k in range(n)]
+        npy(path, (n, *shape[1:]), '<f4', [v * (1 + k % 7) / 7 for k, row in enumerate(rows) for v in row])
+
+    images('x200.npy', 200)
+    base = ['explain', MODEL, '--input', 'x200.npy', '--method', 'lrp']
+    check(run(*base, '--output', 'one.npy').returncode == 0, 'one array')
+    check(run(*base, '--output', 'whole').returncode == 0, 'one folder')
+    for k in range(1, 8):
+        check(run(*base, '--output', 'shards', '--shard', f'{k}/7').returncode == 0, f'shard {k} of 7')
+    for folder in ('whole', 'shards'):
+        r = run('merge', folder)
+        check(r.returncode == 0 and '200 images of 4 parts' in r.stdout, f'merge {folder}: {r.stdout} {r.stderr}')
+        check(open(folder + '/relevance.npy', 'rb').read() == open('one.npy', 'rb').read(), f'{folder}: the bytes of one call')
+    part = json.load(open('shards/part-00001-of-00004.json'))
+    check(part['schema'] == 'vitrine-part/1' and part['rows'] == {'first': 64, 'count': 64} and len(part['names']) == len(part['targets']) ==
+          len(part['scores']) == 64 and part['method'] == 'lrp' and len(part['model']['sha256']) == 64, 'a part says what it is')
+    index = json.load(open('whole/relevance.json'))
+    check(index['schema'] == 'vitrine-explanation/1' and len(index['scores']) == 200, 'the merged description')
+    run(*base, '--ledger', 'l.json', '--output', 'ledgers')
+    sums = json.load(open('ledgers/part-00000-of-00004.json'))['ledger']
+    check(sums['images'] == 64 and sums['nodes'][0]['node'] == 'conv1', 'parts carry ledger sums and their counts')
+    refused(1, 'other settings', *base, '--output', 'whole', '--set', 'composite=uniform-epsilon')
+    refused(1, 'method lrp', 'explain', MODEL, '--input', 'x200.npy', '--method', 'gradient', '--output', 'whole')
+    refused(2, '--shard 8/7', *base, '--output', 'whole', '--shard', '8/7')
+    refused(2, '--shard', *base, '--output', 'r.npy', '--shard', '1/2')
+    refused(1, 'holds no part', 'merge', '.')
+    os.remove('shards/part-00002-of-00004.json')
+    refused(1, 'part-00002-of-00004 is missing', 'merge', 'shards')
+    check(run(*base, '--method', 'gradient', '--output', 'both').returncode == 0 and sorted(os.listdir('both')) == ['gradient', 'lrp'],
+          'several methods: a folder each')
+    refused(2, 'several methods need a folder', *base, '--method', 'gradient', '--output', 'r.npy')
+
+    # Killed in the middle and started again: the same bytes, and what was finished is not made again.
+    images('x2000.npy', 2000)
+    slow = ['explain', MODEL, '--input', 'x2000.npy', '--method', 'smoothgrad', '--set', 'samples=16', '--threads', '1']
+    check(run(*slow, '--output', 'unkilled').returncode == 0, 'a long explanation')
+    child = subprocess.Popen([PROGRAM, *slow, '--output', 'killed'], stdout=subprocess.DEVNULL)
+    while child.poll() is None and not any(f.endswith('.json') for f in (os.listdir('killed') if os.path.isdir('killed') else [])):
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    done = {f: os.stat('killed/' + f).st_mtime_ns for f in os.listdir('killed') if f.endswith('.json')}
+    check(0 < len(done) < 32, f'was killed in the middle: {len(done)} parts')
+    check(run(*slow, '--output', 'killed').returncode == 0, 'started again')
+    check(all(os.stat('killed/' + f).st_mtime_ns == t for f, t in done.items()), 'finished parts are left alone')
+    names = sorted(f for f in os.listdir('killed') if not f.count('.npy.'))
+    check(names == sorted(os.listdir('unkilled')) and all(open('killed/' + f, 'rb').read() == open('unkilled/' + f, 'rb').read() for f in names),
+          'the same bytes as without a kill')
+
+    images('x100.npy', 100)
+    images('x10000.npy', 10000)
+    if b'__asan_init' not in open(PROGRAM, 'rb').read():  # sanitizers keep what is freed
+        few, many = (peak('explain', MODEL, '--input', f'x{n}.npy', '--method', 'lrp', '--output', f'm{n}') for n in (100, 10000))
+        check(many < few + 3000, f'memory does not grow with the number of images: {few} and {many} kB')
+
+
+def objectives_and_studies():
+    explain = ['explain', MODEL, '--input', INPUT, '--output', 'r.npy', '--method']
+    for target in ('2', 'predicted', '1-3', 'predicted-0'):
+        check(run(*explain, 'gradient', '--target', target).returncode == 0, f'--target {target}')
+    npy('targets.npy', (3,), '<i8', [0, 3, 1])
+    r = run(*explain, 'lrp', '--target', 'targets.npy')
+    check([line.split('target ')[1].split()[0] for line in r.stdout.splitlines()] == ['0', '3', '1'], f'a class per image: {r.stdout}')
+    for objective in ('conv1', 'conv1:2', 'conv1:2@3,4'):
+        for method in ('gradient', 'lrp', 'deeplift', 'occlusion', 'guided-backprop', 'integrated-gradients'):
+            check(run(*explain, method, '--objective', objective).returncode == 0, f'{method} --objective {objective}')
+    refused(2, '--target 9', *explain, 'gradient', '--target', '9x')
+    refused(2, 'is no class', *explain, 'gradient', '--target', '9')
+    refused(2, '--data', *explain, 'gradient', '--target', 'label')
+    refused(2, 'name one', *explain, 'gradient', '--target', '1', '--objective', 'conv1')
+    refused(2, 'channels 0 to', *explain, 'gradient', '--objective', 'conv1:99')
+    refused(2, '--input or --data', 'explain', MODEL, '--method', 'lrp')
+    refused(2, 'did you mean grad-cam?', *explain, 'grad-kam')
+    methods = json.loads(run('methods', '--json').stdout)
+    card = next(m for m in methods if m['name'] == 'integrated-gradients')
+    check(card['axioms']['completeness'] and card['survey_aspect'] == 'explain_prediction' and card['forward_calls'] == 'steps + 2', 'cards as JSON')
+    check({'evaluation', 'filter-metrics', 'rule-report'} <= {s['name'] for s in json.loads(run('studies', '--json').stdout)}, 'studies as JSON')
+
+    data = 'partshapes:kind3,size=32,train=60,test=40'
+    check(run('train', 'vgg-mini', '--data', data, '--epochs', 1, '--out', 'v.safetensors').returncode == 0, 'a small network')
+    study = ['study', 'filter-metrics', 'v.safetensors', '--data', data, '--node', 'relu4', '--seed', '3', '--set', 'radius=2', '--output']
+    r = run(*study, 'study')
+    check(r.returncode == 0 and 'part_interpretability' in r.stdout, f'study: {r.stderr}')
+    found = json.load(open('study/result.json'))
+    check(list(found) == 'schema study settings seed version model data numbers tables curves maps pictures claims cost'.split(), 'keys of a result')
+    check(found['schema'] == 'vitrine-result/1' and found['seed'] == 3 and found['settings']['radius'] == '2' and found['data']['n'] == 40 and
+          set(found['numbers']['selectivity']) == {'value', 'n', 'low', 'high'} and
+          found['tables']['filters']['columns'][0] == 'filter' and found['cost']['forward'] == 40, 'a result says what it is of')
+    check(found['model']['sha256'] == hashlib.sha256(open('v.safetensors', 'rb').read()).hexdigest(), "the model's digest")
+    page = open('study/index.html').read()
+    check('<html' in page and 'http://' not in page.replace('http://www.w3.org', '') and 'https://' not in page and 'src="data:' in page,
+          'a page that asks for nothing from outside')
+    check({'filters.csv', 'regions.png'} <= set(os.listdir('study')), 'tables and pictures as files')
+    for other in (['again'], ['cached', '--cache', 'kept'], ['cached2', '--cache', 'kept']):
+        check(run(*study, *other).returncode == 0, f'study {other}')
+        same = json.load(open(other[0] + '/result.json'))
+        cost = same.pop('cost')
+        check(same == {k: v for k, v in found.items() if k != 'cost'}, f'{other}: the same result')
+    check(cost['forward'] == 0 and len(os.listdir('kept')) == 1, 'activations are kept and used again')
+    old = json.loads(run('filters', 'v.safetensors', '--data', data, '--node', 'relu4', '--radius', '2', '--json').stdout)
+    check(abs(old['selectivity'] - found['numbers']['selectivity']['value']) < 1e-12, 'filters and study filter-metrics agree')
+    r = run('study', 'evaluation', 'v.safetensors', '--data', data, '--images', 30, '--output', 'ev')
+    accuracy = json.load(open('ev/result.json'))['numbers']['accuracy']
+    check(accuracy['n'] == 30 and accuracy['low'] <= accuracy['value'] <= accuracy['high'], 'accuracy with its interval')
+    refused(2, 'did you mean evaluation?', 'study', 'evalution', 'v.safetensors', '--output', 'x')
+    refused(2, '--data', 'study', 'evaluation', 'v.safetensors', '--output', 'x')
+    refused(2, "no setting 'radius'", 'study', 'evaluation', 'v.safetensors', '--data', data, '--set', 'radius=1', '--output', 'x')
+    check(run(*explain[:2], '--data', 'npy:none,none', '--method', 'lrp').returncode != 0, 'data that is not there')
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     good_calls()
@@ -412,6 +537,8 @@ with tempfile.TemporaryDirectory() as folder:
     training()
     augmented_training()
     interpretable()
+    many_images()
+    objectives_and_studies()
     os.chdir('/')
 print(f'{passed} passed, {failed} failed')
 sys.exit(failed > 0)
