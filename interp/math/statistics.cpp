@@ -15,7 +15,8 @@ Interval wilson_interval(std::int64_t successes, std::int64_t n) {
   const double m = static_cast<double>(n), p = static_cast<double>(successes) / m, z2 = z95 * z95;
   const double centre = (p + z2 / (2 * m)) / (1 + z2 / m);
   const double half = z95 / (1 + z2 / m) * std::sqrt(p * (1 - p) / m + z2 / (4 * m * m));
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+  // Exactly 0 and 1 at the ends, where rounding leaves a trace.
+  return {successes == 0 ? 0.0 : centre - half, successes == n ? 1.0 : centre + half};
 }
 
 Mean mean_interval(std::span<const double> values) {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/host/io/npy.h"
+#include "interp/math/statistics.h"
 #include "interp/predict/parts.h"
 #include "interp/runs/activations.h"
 #include "interp/runs/ascend.h"
@@ -142,6 +143,57 @@ TEST_CASE("a job: shares of parts add up, and stopping throws") {
   CHECK_NOTHROW(Job().check());
   test::refused([] { Job({}, [] { return true; }).check(); }, "stopped");
   test::refused([] { Job({}, [] { return true; }).part(0, 0.5).quiet().check(); }, "stopped");
+}
+
+TEST_CASE("intervals and areas by their published values") {
+  // Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+  const auto holds = [](std::int64_t k, std::int64_t n, double low, double high) {
+    const Interval i = wilson_interval(k, n);
+    CHECK(std::abs(i.low - low) < 1e-4);
+    CHECK(std::abs(i.high - high) < 1e-4);
+  };
+  holds(81, 263, 0.2553, 0.3662);
+  holds(15, 148, 0.0624, 0.1605);
+  holds(0, 20, 0, 0.1611);
+  holds(1, 29, 0.0061, 0.1718);
+  CHECK(wilson_interval(20, 20).high == 1);
+  CHECK(wilson_interval(0, 0).high == 1);
+  std::vector<double> absent = {3, 1, 2};
+  CHECK(roc_area(std::vector<double>{4, 5}, absent) == 1);
+  CHECK(roc_area(std::vector<double>{2}, absent) == doctest::Approx(0.5));
+  CHECK(roc_area(std::vector<double>{2, 3}, absent) == doctest::Approx((1.5 + 2.5) / 6));
+  CHECK(roc_area(std::vector<double>{}, absent) == 0.5);
+  const Mean m = mean_interval(std::vector<double>{1, 2, 3, 4});
+  CHECK(m.value == 2.5);
+  CHECK(m.high - m.value == doctest::Approx(1.96 * std::sqrt(5.0 / 3) / 2).epsilon(1e-3));
+}
+
+TEST_CASE("what is peeked at is the run's own, what is downloaded stays; sizes are checked") {
+  const Model m = planted(conv_net);
+  const Engine engine(1);
+  const Id v = m.logits();
+  PlanRequest request;
+  request.graph = &m.graph();
+  request.keep_values = {&v, 1};
+  std::unique_ptr<Session> session;
+  {
+    const std::vector<Id> gone = {v};  // the session keeps its own copy of the request's arrays
+    request.keep_values = gone;
+    session = std::make_unique<Session>(engine, request, m.parameters);
+  }
+  const Images x = noise(m, 1, 1), y = noise(m, 1, 2);
+  session->forward(x.view());
+  const HostTensor kept = session->download(session->run().value(v));
+  const std::vector<real> first(kept.data, kept.data + kept.size());
+  session->forward(y.view());
+  CHECK(std::equal(first.begin(), first.end(), kept.data));
+  const HostTensor now = session->peek(session->run().value(v));
+  CHECK(!std::equal(first.begin(), first.end(), now.data));
+  test::refused([&] { session->upload(session->run().value(v), std::vector<real>(2)); }, "3 numbers");
+  Storage storage(engine, 4);
+  test::refused([&] { storage.upload(std::vector<real>(5)); }, "4 numbers");
+  std::vector<real> five(5);
+  test::refused([&] { storage.download(five); }, "4 numbers");
 }
 
 TEST_CASE("objectives as texts") {
