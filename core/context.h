@@ -77,11 +77,11 @@ struct Context {
     return out ? Status::ok : fail(Status::out_of_arena, memory_too_small);
   }
 
-  /// The same, to lie as another does.
+  /// The same in the layout of another.
   Status temporary_like(const TensorView& other, TensorView& out) const noexcept {
-    const std::int32_t lanes = other.lanes;
+    const std::int32_t block = other.block;
     const Status s = temporary(other.shape, out);
-    out.lanes = lanes;
+    out.block = block;
     return s;
   }
 

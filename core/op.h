@@ -8,7 +8,7 @@
 
 #include <span>
 
-#include "core/context.h"
+#include "core/layout.h"
 
 namespace vitrine {
 
@@ -62,14 +62,6 @@ struct Field {
   }
 };
 
-/// What an op makes of values whose images lie innermost (TensorView::lanes).
-enum class Lanes : std::uint8_t {
-  none,       ///< neither takes nor gives them
-  same,       ///< its result lies as all its inputs do
-  handed_on,  ///< takes them either way, and gives them where all its inputs lie so
-  any,        ///< takes and gives them either way
-};
-
 /// Visits an op's attributes, to save, load and print them without knowing the op.
 class AttributeVisitor {
  public:
@@ -105,9 +97,11 @@ class Op {
   /// vjp may write an input's signal where that of the output lies: of no element is the old value read after the new
   /// one is written.
   virtual bool vjp_in_place() const noexcept { return false; }
-  /// In forward, vjp, apply and apply_t, for the first input and the result of these shapes; asked where
-  /// ctx->takes_lanes is not null.
-  virtual Lanes lanes(const Context&, const Shape& /*in*/, const Shape& /*out*/) const noexcept { return Lanes::none; }
+  /// In forward, vjp, apply and apply_t, for the first input and the result of these shapes (core/layout.h). Asked
+  /// only if the kernels take interleaved batches at all (Kernels::takes_interleaved).
+  virtual Layouts layouts(const Context&, const Shape& /*in*/, const Shape& /*out*/) const noexcept {
+    return Layouts::planar;
+  }
   /// Whether forward does what NodeIO::finish says; else it is never told to.
   virtual bool finishes() const noexcept { return false; }
   /// What this op does that a Finish can say: nothing, the sum of its two inputs, ReLU.

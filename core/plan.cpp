@@ -240,18 +240,18 @@ void find_shown(const PlanRequest& q, Plan& plan, bool* vanishes) noexcept {
 // every reader takes it. Runs that are watched or have a reference do without, and nobody outside reads them.
 void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexcept {
   const Graph& g = *q.graph;
-  if (q.reference || q.observer != nullptr || q.channels > 1 || ctx->takes_lanes == nullptr) return;
+  if (q.reference || q.observer != nullptr || q.channels > 1 || ctx->takes_interleaved == nullptr) return;
   for (std::size_t i = 0; i < plan.walked.size(); ++i)
-    if (plan.walked[i] && !q.rules[i]->any_lanes()) return;
+    if (plan.walked[i] && !q.rules[i]->any_layout()) return;
   plan.lanes = ctx->lanes;
-  const auto manner = [&](const Node& node) { return node.op->lanes(ctx, g.shape(node.in[0]), g.shape(node.out)); };
+  const auto manner = [&](const Node& node) { return node.op->layouts(ctx, g.shape(node.in[0]), g.shape(node.out)); };
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     const Node& node = g.nodes[i];
     if (!plan.needed[i] || is_kept(q, node.out) || node.out == q.until || contains(q.seeds, node.out) ||
         contains(q.keep_signals, node.out))
       continue;
-    const Lanes m = manner(node);
-    plan.innermost[node.out] = m == Lanes::any || (m != Lanes::none && plan.innermost[node.in[0]]);
+    const Layouts m = manner(node);
+    plan.innermost[node.out] = m == Layouts::both || (m != Layouts::planar && plan.innermost[node.in[0]]);
   }
   for (bool changed = true; changed;) {
     changed = false;
@@ -262,12 +262,12 @@ void find_innermost(const PlanRequest& q, const Context& ctx, Plan& plan) noexce
     for (std::size_t i = 0; i < g.nodes.size(); ++i) {
       const Node& node = g.nodes[i];
       if (!plan.needed[i]) continue;
-      const Lanes m = manner(node);
+      const Layouts m = manner(node);
       bool all = true;
       for (const Id v : node.in) all = all && plan.innermost[v];
-      if (m == Lanes::none || (m == Lanes::same && !(all && plan.innermost[node.out])))
+      if (m == Layouts::planar || (m == Layouts::same && !(all && plan.innermost[node.out])))
         for (const Id v : node.in) give_up(v);
-      if (!all && (m == Lanes::same || m == Lanes::handed_on)) give_up(node.out);
+      if (!all && (m == Layouts::same || m == Layouts::follows)) give_up(node.out);
     }
   }
 }

@@ -47,8 +47,8 @@ class Rule {
   /// that are. So it is with relevance, which is a share of the value: none passes where a ReLU has cut, and the value
   /// before the ReLU need not be kept.
   virtual bool vanishes(const Op&, bool /*out*/) const noexcept { return false; }
-  /// It takes values and signals as they lie, images innermost or outermost (TensorView::lanes).
-  virtual bool any_lanes() const noexcept { return derivative(); }
+  /// It takes values and signals in either layout (core/layout.h).
+  virtual bool any_layout() const noexcept { return derivative(); }
 
   /// Sends the step to the op's class.
   Status step(const Context&, const Op&, const Step&) const noexcept;

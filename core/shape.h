@@ -25,22 +25,17 @@ struct Shape {
 };
 
 /// Elements of someone's memory, dense, in the order of the shape. data == nullptr: no tensor here.
-///
-/// Within a run, values of a batch may lie with images innermost, (n/lanes, c, h, w, lane): a vector then holds one
-/// place of as many images. Only ops that say so (Op::lanes) meet such views; to those that work element by element
-/// they are like any other.
 struct TensorView {
   real* data = nullptr;
   Shape shape{};
-  std::int32_t lanes = 1;
-  /// A shape of the same memory that keeps channels apart and is dense whatever the lanes: for ops to which only the
-  /// channel matters.
-  constexpr Shape folded() const noexcept { return {shape.n() / lanes, shape.c(), shape.h(), shape.w() * lanes}; }
+  /// Images stored interleaved, (n/block, c, h, w, block); 1: planar (core/layout.h). Only ops that say so
+  /// (Op::layouts) meet interleaved views; to work element by element the layout does not matter.
+  std::int32_t block = 1;
   constexpr explicit operator bool() const noexcept { return data != nullptr; }
   constexpr std::int64_t size() const noexcept { return shape.size(); }
-  /// The images [first, first + count); of a view with images innermost, multiples of `lanes`.
+  /// The images [first, first + count): multiples of `block`.
   constexpr TensorView images(std::int32_t first, std::int32_t count) const noexcept {
-    return {data + first * shape.per_image(), shape.with_batch(count), lanes};
+    return {data + first * shape.per_image(), shape.with_batch(count), block};
   }
 };
 

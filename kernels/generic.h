@@ -22,7 +22,7 @@ VITRINE_INLINE void fill_table(Table<float>& t) {
   t.conv_backward_data = conv_by_ways<ConvBackwardData<V>>();
   t.conv_backward_weights = conv_by_ways<ConvBackwardWeights<V>>();
   t.lanes = V::width;
-  t.takes_lanes = &takes_interleaved<V>;
+  t.takes_interleaved = &takes_interleaved<V>;
   t.max_pool_forward = &MaxPoolForward<V>::run;
   t.choices.max_pool_forward = &MaxPoolForward<V>::choice;
   t.max_pool_gather = &max_pool_gather<V>;

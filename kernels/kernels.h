@@ -160,9 +160,9 @@ struct ConvArgs {
   /// forward: the result may be taken from there where the digits suffice.
   Remainder<T> rest{};
   bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
-  /// x (x_out), y (y_out) have their images innermost, (n/lanes, channel, pixel, lane): only as Table::takes_lanes
-  /// says.
-  bool x_lanes = false, y_lanes = false;
+  /// x (x_out) and y (y_out) are interleaved, (n/lanes, channel, pixel, lane), where Table::takes_interleaved allows
+  /// it.
+  bool x_interleaved = false, y_interleaved = false;
 };
 
 /// A 2-D pool over `planes` planes (images times channels) of h x w. Window (i,j) starts at i*stride - pad and is cut
@@ -175,8 +175,9 @@ struct PoolShape {
   bool adaptive = false;
   bool count_padding = true;  ///< average pools: divide by kh*kw also at the borders (positions beyond pad excluded)
   std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; ceil mode may reach past it, which never counts
-  std::int32_t lanes = 1;  ///< max_pool_forward, _scatter: so many images lie innermost (Table::lanes) in x, y and
-                           ///< switches; a plane is one of each
+  /// max_pool_forward, max_pool_scatter: images interleaved in x, y and switches (Table::lanes; 1: planar). A plane is
+  /// then one of each.
+  std::int32_t block = 1;
 };
 
 /// The winner of a max-pool window: kh_index * kw + kw_index. Ties go to the first; NaN wins over everything.
@@ -504,13 +505,13 @@ struct Table {
 #define VITRINE_SLOT(name, ...) std::type_identity_t<__VA_ARGS__> name = {};
   VITRINE_KERNEL_SLOTS(VITRINE_SLOT)
 #undef VITRINE_SLOT
-  std::int32_t lanes = 1;  ///< of a vector
+  std::int32_t lanes = 1;  ///< elements of a vector: images of an interleaved block
   /// y[i] = philox_normal(key, i), i < n (normal.h): in host memory, the same numbers whatever the instruction set.
   /// Null on devices.
   void (*normals)(std::uint64_t key, std::int64_t n, double* y) noexcept = nullptr;
-  /// Whether the three convolutions of this shape take and give x and y with `lanes` images innermost
-  /// (ConvArgs::x_lanes), in batches that `lanes` divides. Null: never.
-  bool (*takes_lanes)(const ConvShape&) noexcept = nullptr;
+  /// Whether the three passes of a convolution of this shape take x and y interleaved (ConvArgs::x_interleaved) in
+  /// batches that are multiples of `lanes`. Null: never.
+  bool (*takes_interleaved)(const ConvShape&) noexcept = nullptr;
   Choices<T> choices{};
 };
 

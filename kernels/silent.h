@@ -34,7 +34,7 @@ constexpr Table<T> silenced(const Table<T>& real) noexcept {
   VITRINE_KERNEL_SLOTS(VITRINE_SILENCE)
 #undef VITRINE_SILENCE
   t.lanes = real.lanes;
-  t.takes_lanes = real.takes_lanes;
+  t.takes_interleaved = real.takes_interleaved;
   t.choices = real.choices;
   return t;
 }

@@ -16,7 +16,7 @@ class Activation : public PointwiseOp {
                const Sink& d) const noexcept override;
   Need vjp_needs(bool) const noexcept override { return need_; }
   bool vjp_in_place() const noexcept override { return true; }
-  Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
+  Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::same; }
 
   kernels::MapParameters parameters;  ///< of the function, where it has some
 

@@ -11,7 +11,7 @@ class Add final : public AffineOp {
   const char* name() const noexcept override { return "add"; }
   Finishing finishing() const noexcept override { return Finishing::sum; }
   bool vjp_in_place() const noexcept override { return true; }
-  Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
+  Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::same; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,

@@ -37,7 +37,7 @@ Status BatchNorm::infer(const Context& ctx, std::span<const Shape> in, std::span
 }
 
 kernels::BatchNormArgs<real> BatchNorm::arguments(const NodeIO& io) const noexcept {
-  const Shape x = io.in[0].folded();
+  const Shape x = folded(io.in[0]);
   kernels::BatchNormArgs<real> a;
   a.images = x.n();
   a.channels = x.c();

@@ -19,8 +19,8 @@ Field Conv2d::field(const Shape&, const Shape&, std::size_t axis) const noexcept
                    : Field::window(kernel_w, dilation_w, stride_w, pad_left);
 }
 
-Lanes Conv2d::lanes(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
-  return ctx->takes_lanes(shape(in, result)) ? Lanes::any : Lanes::none;
+Layouts Conv2d::layouts(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
+  return ctx->takes_interleaved(shape(in, result)) ? Layouts::both : Layouts::planar;
 }
 
 Status Conv2d::forward(const Context& ctx, const NodeIO& io) const noexcept {

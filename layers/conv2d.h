@@ -13,7 +13,7 @@ class Conv2d final : public ConvolutionOp {
                std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
   bool finishes() const noexcept override { return true; }
-  Lanes lanes(const Context&, const Shape& in, const Shape& out) const noexcept override;
+  Layouts layouts(const Context&, const Shape& in, const Shape& out) const noexcept override;
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
                const Sink& z) const noexcept override;
   Status apply_t(const Context&, const NodeIO&, Substitute w, const TensorView& s, std::size_t k,

@@ -12,8 +12,8 @@ Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorVie
   a.w_sub = row.w;
   if (bias != nullptr && !row.bias.zero()) a.bias = bias->data, a.bias_sub = row.bias;
   a.y_out = y.data;
-  a.x_lanes = x.lanes > 1;
-  a.y_lanes = y.lanes > 1;
+  a.x_interleaved = x.block > 1;
+  a.y_interleaved = y.block > 1;
   a.add = y.add;
   a.exact = row.exact;
   a.kept = ctx.prepared != nullptr;
@@ -31,8 +31,8 @@ Status convolve_t(const Context& ctx, const kernels::ConvShape& s, const TensorV
   a.w_sub = w_sub;
   a.x_out = x.data;
   a.kept = ctx.prepared != nullptr;
-  a.x_lanes = x.lanes > 1;
-  a.y_lanes = y.lanes > 1;
+  a.x_interleaved = x.block > 1;
+  a.y_interleaved = y.block > 1;
   a.add = x.add;
   return ctx.run(ctx->conv_backward_data, a);
 }
@@ -44,8 +44,8 @@ Status convolve_weights(const Context& ctx, const kernels::ConvShape& s, const T
   a.x = x.data;
   a.y = y.data;
   a.w_out = w.data;
-  a.x_lanes = x.lanes > 1;
-  a.y_lanes = y.lanes > 1;
+  a.x_interleaved = x.block > 1;
+  a.y_interleaved = y.block > 1;
   a.add = w.add;
   return ctx.run(ctx->conv_backward_weights, a);
 }
@@ -92,7 +92,7 @@ Status ConvolutionOp::weight_gradient(const Context& ctx, const TensorView& larg
                                       const TensorView& d_out, std::span<const Sink> d_par) const noexcept {
   if (d_par.empty()) return Status::ok;
   if (d_par[0]) VITRINE_TRY(convolve_weights(ctx, shape(large.shape, small.shape), large, small, d_par[0]));
-  const Shape each = d_out.folded();
+  const Shape each = folded(d_out);
   if (bias && d_par[1]) ctx->channel_sum(d_out.data, each.n(), each.c(), each.pixels(), d_par[1].data, d_par[1].add);
   return Status::ok;
 }

@@ -4,7 +4,7 @@ namespace vitrine {
 
 void run_channel_affine(const Context& ctx, const TensorView& x, Substitute x_sub, const real* scale, const real* shift,
                         const Sink& y) noexcept {
-  const Shape shape = x.folded();
+  const Shape shape = folded(x);
   kernels::ChannelAffineArgs<real> a;
   a.channels = shape.c();
   a.pixels = shape.pixels();

@@ -25,12 +25,12 @@ Status Linear::infer(const Context& ctx, std::span<const Shape> in, std::span<co
 bool Linear::convolves(const Context& ctx, const Shape& x, const Shape& y) noexcept {
   // Matrices that no cache holds are read where they lie.
   constexpr std::int64_t most = std::int64_t{1} << 18;
-  return ctx->takes_lanes != nullptr && x.n() % ctx->lanes == 0 && std::int64_t{x.c()} * y.c() <= most &&
-         ctx->takes_lanes(shape(x, y));
+  return ctx->takes_interleaved != nullptr && x.n() % ctx->lanes == 0 && std::int64_t{x.c()} * y.c() <= most &&
+         ctx->takes_interleaved(shape(x, y));
 }
 
-Lanes Linear::lanes(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
-  return convolves(ctx, in.with_batch(ctx->lanes), result) ? Lanes::any : Lanes::none;
+Layouts Linear::layouts(const Context& ctx, const Shape& in, const Shape& result) const noexcept {
+  return convolves(ctx, in.with_batch(ctx->lanes), result) ? Layouts::both : Layouts::planar;
 }
 
 Status Linear::forward(const Context& ctx, const NodeIO& io) const noexcept {
@@ -105,7 +105,7 @@ Status Linear::parameter_gradient(const Context& ctx, const NodeIO& io, const Te
     a.add = d_par[0].add;
     VITRINE_TRY(ctx.run(ctx->gemm, a));
   }
-  const Shape each = d_out.folded();
+  const Shape each = folded(d_out);
   if (bias && d_par[1]) ctx->channel_sum(d_out.data, each.n(), each.c(), each.pixels(), d_par[1].data, d_par[1].add);
   return Status::ok;
 }

@@ -25,7 +25,7 @@ class Linear final : public AffineOp {
   Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out,
                             std::span<const Sink> d_par) const noexcept override;
   Weights weights() const noexcept override { return Weights::mixing; }
-  Lanes lanes(const Context&, const Shape& in, const Shape& out) const noexcept override;
+  Layouts layouts(const Context&, const Shape& in, const Shape& out) const noexcept override;
   bool finishes() const noexcept override { return true; }
 
  private:

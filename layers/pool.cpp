@@ -6,18 +6,18 @@ namespace {
 // Planes are independent: cut them so that a tile is worth a thread.
 template <class Body>
 void planes(const Context& ctx, const kernels::PoolShape& p, Body&& body) noexcept {
-  const std::int64_t grain = elementwise_grain / (std::int64_t{p.h} * p.w * p.lanes) + 1;
+  const std::int64_t grain = elementwise_grain / (std::int64_t{p.h} * p.w * p.block) + 1;
   ctx.ranges(p.planes, grain, [&](std::int64_t begin, std::int64_t end) noexcept {
     kernels::PoolShape part = p;
     part.planes = end - begin;
-    body(part, begin * p.h * p.w * p.lanes, begin * p.oh * p.ow * p.lanes);
+    body(part, begin * p.h * p.w * p.block, begin * p.oh * p.ow * p.block);
   });
 }
 
-// The same pool of tensors whose images lie innermost, `lanes` of them.
-kernels::PoolShape across(kernels::PoolShape p, std::int32_t lanes) noexcept {
-  p.planes /= lanes;
-  p.lanes = lanes;
+// The same pool of tensors in blocks of interleaved images.
+kernels::PoolShape interleaved(kernels::PoolShape p, std::int32_t block) noexcept {
+  p.planes /= block;
+  p.block = block;
   return p;
 }
 
@@ -99,7 +99,7 @@ Status MaxPool::infer(const Context& ctx, std::span<const Shape> in, std::span<c
 
 Status MaxPool::forward(const Context& ctx, const NodeIO& io) const noexcept {
   auto* const switches = static_cast<kernels::Switch*>(io.aux);
-  const kernels::PoolShape all = across(window.shape(io.in[0].shape, io.out.shape), io.out.lanes);
+  const kernels::PoolShape all = interleaved(window.shape(io.in[0].shape, io.out.shape), io.out.block);
   ctx.tell(ctx->choices.max_pool_forward, all, true);
   planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
     ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
@@ -118,7 +118,7 @@ Status MaxPool::gather(const Context& ctx, const NodeIO& io, const TensorView& x
 
 Status MaxPool::scatter(const Context& ctx, const NodeIO& io, const TensorView& s, const Sink& d) const noexcept {
   const auto* const switches = static_cast<const kernels::Switch*>(io.aux);
-  const kernels::PoolShape all = across(window.shape(d.shape, s.shape), s.lanes);
+  const kernels::PoolShape all = interleaved(window.shape(d.shape, s.shape), s.block);
   ctx.tell(ctx->choices.max_pool_scatter, all);
   planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
     ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);

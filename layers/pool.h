@@ -31,7 +31,7 @@ class MaxPool final : public RouteOp {
   Status gather(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
   Status scatter(const Context&, const NodeIO&, const TensorView& s, const Sink& d) const noexcept override;
   Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override { return window.field(axis); }
-  Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::same; }
+  Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::same; }
 };
 
 /// Shared by the average pools: a linear op whose weights are 1 / (size of the window).

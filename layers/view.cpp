@@ -19,15 +19,15 @@ struct Part {
   std::int64_t first[4] = {}, step[4] = {1, 1, 1, 1};
 };
 
-// to (+)= from, `size` elements along each dimension. Images may lie innermost in either: of `lanes` of them,
-// dimensions are channel, height, width and image then.
+// to (+)= from, `size` elements along each dimension, each tensor in its own layout. The copy kernel's four dimensions
+// are channel, row, column and image of a block, or image, channel, row and column if both are planar.
 void copy_part(const Context& ctx, const Part& from, const Part& to, const Shape& size, bool add) noexcept {
-  const std::int64_t lanes = std::max(from.whole.lanes, to.whole.lanes), blocks = size.n() / lanes;
-  const auto place = [&](const Part& part, std::int64_t(&stride)[4], std::int64_t& block) noexcept {
+  const std::int64_t block = std::max(from.whole.block, to.whole.block), blocks = size.n() / block;
+  const auto place = [&](const Part& part, std::int64_t(&stride)[4], std::int64_t& step) noexcept {
     const Shape& s = part.whole.shape;
-    const std::int64_t own = part.whole.lanes,
+    const std::int64_t own = part.whole.block,
                        dense[] = {s.pixels() * own, s.w() * own, own, own > 1 ? 1 : s.per_image()};
-    block = s.per_image() * lanes;
+    step = s.per_image() * block;
     std::int64_t at = 0;
     for (std::size_t d = 0; d < 3; ++d) {
       at += part.first[d + 1] * dense[d];
@@ -37,49 +37,28 @@ void copy_part(const Context& ctx, const Part& from, const Part& to, const Shape
     return part.whole.data + at;
   };
   kernels::CopyArgs<real> a;
-  std::int64_t src_block, dst_block;
-  a.src = place(from, a.src_stride, src_block);
-  a.dst = place(to, a.dst_stride, dst_block);
+  std::int64_t src_step, dst_step;  // from block to block
+  a.src = place(from, a.src_stride, src_step);
+  a.dst = place(to, a.dst_stride, dst_step);
   for (std::size_t d = 0; d < 3; ++d) a.size[d] = size.d[d + 1];
-  a.size[3] = lanes;
+  a.size[3] = block;
   a.add = add;
-  if (lanes == 1) {  // rows innermost, images outermost
+  if (block == 1) {
     std::rotate(a.size, a.size + 3, a.size + 4);
     std::rotate(a.src_stride, a.src_stride + 3, a.src_stride + 4);
     std::rotate(a.dst_stride, a.dst_stride + 3, a.dst_stride + 4);
   }
-  ctx.ranges(blocks, elementwise_grain / (size.per_image() * lanes) + 1,
+  ctx.ranges(blocks, elementwise_grain / (size.per_image() * block) + 1,
              [&](std::int64_t begin, std::int64_t end) noexcept {
                kernels::CopyArgs<real> part = a;
-               part.src += begin * src_block;
-               part.dst += begin * dst_block;
-               if (lanes == 1) {
+               part.src += begin * src_step;
+               part.dst += begin * dst_step;
+               if (block == 1) {
                  part.size[0] = end - begin;
                  ctx->copy(part);
                  return;
                }
-               for (std::int64_t k = begin; k < end; ++k, part.src += src_block, part.dst += dst_block) ctx->copy(part);
-             });
-}
-
-// Between a tensor with images innermost and the same elements with images outermost; `there`: into the first.
-void relay(const Context& ctx, const TensorView& innermost, real* outermost, bool there, bool add) noexcept {
-  const std::int64_t lanes = innermost.lanes, size = innermost.shape.per_image();
-  ctx.ranges(innermost.shape.n() / lanes, elementwise_grain / (size * lanes) + 1,
-             [&](std::int64_t begin, std::int64_t end) noexcept {
-               const std::int64_t first = begin * size * lanes;
-               kernels::CopyArgs<real> a;
-               a.size[0] = end - begin;
-               a.size[2] = there ? size : lanes;
-               a.size[3] = there ? lanes : size;
-               a.src = (there ? outermost : innermost.data) + first;
-               a.dst = (there ? innermost.data : outermost) + first;
-               a.src_stride[0] = a.dst_stride[0] = size * lanes;
-               a.src_stride[2] = a.dst_stride[3] = 1;
-               a.src_stride[3] = there ? size : lanes;
-               a.dst_stride[2] = there ? lanes : size;
-               a.add = add;
-               ctx->copy(a);
+               for (std::int64_t k = begin; k < end; ++k, part.src += src_step, part.dst += dst_step) ctx->copy(part);
              });
 }
 
@@ -142,29 +121,14 @@ Status Reshape::infer(const Context& ctx, std::span<const Shape> in, std::span<c
   return Status::ok;
 }
 
-namespace {
-
-// Elements keep their order within an image, so where both lie alike it is a plain copy.
-void reshape(const Context& ctx, const TensorView& from, const TensorView& to, bool add) noexcept {
-  if (from.lanes == to.lanes) {
-    copy_range(ctx, from.data, to.data, to.size(), add);
-  } else if (to.lanes > 1) {
-    relay(ctx, to, from.data, true, add);
-  } else {
-    relay(ctx, from, to.data, false, add);
-  }
-}
-
-}  // namespace
-
 Status ReshapeOp::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  reshape(ctx, io.in[0], io.out, false);
+  relayout(ctx, io.in[0], io.out, false);
   return Status::ok;
 }
 
 Status ReshapeOp::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
                       std::span<const Sink>) const noexcept {
-  if (d_in[0]) reshape(ctx, d_out, d_in[0], d_in[0].add);
+  if (d_in[0]) relayout(ctx, d_out, d_in[0], d_in[0].add);
   return Status::ok;
 }
 

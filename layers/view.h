@@ -12,7 +12,7 @@ class Concat final : public ViewOp {
 
   const char* name() const noexcept override { return "concat"; }
   void attributes(AttributeVisitor& v) noexcept override { v("axis", axis); }
-  Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::handed_on; }
+  Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::follows; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
@@ -26,7 +26,7 @@ class ReshapeOp : public ViewOp {
   Status forward(const Context&, const NodeIO&) const noexcept final;
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
              std::span<const Sink> d_par) const noexcept final;
-  Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept final { return Lanes::any; }
+  Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept final { return Layouts::both; }
 
  protected:
   ~ReshapeOp() = default;
@@ -98,7 +98,7 @@ class Slice final : public ViewOp {
     return static_cast<std::size_t>(axis) == of ? Field{1, static_cast<float>(step), -static_cast<float>(start), false}
                                                 : Field{};
   }
-  Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::handed_on; }
+  Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::follows; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
@@ -126,7 +126,7 @@ class Pad final : public ViewOp {
   Field field(const Shape&, const Shape&, std::size_t axis) const noexcept override {
     return {1, 1, static_cast<float>(axis == 2 ? top : left), false};
   }
-  Lanes lanes(const Context&, const Shape&, const Shape&) const noexcept override { return Lanes::handed_on; }
+  Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::follows; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;

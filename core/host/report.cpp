@@ -20,11 +20,12 @@ std::string text(const kernels::ConvArgs<real>& a) {
   const kernels::ConvShape& s = a.s;
   return by(s.n, s.c) + "x" + by(s.h, s.w) + " -> " + std::to_string(s.oc) + ", kernel " + by(s.kh, s.kw) +
          ", stride " + std::to_string(s.stride_h) + ", groups " + std::to_string(s.groups) +
-         (a.exact ? ", exact" : "") + (a.x_lanes ? ", x interleaved" : "") + (a.y_lanes ? ", y interleaved" : "");
+         (a.exact ? ", exact" : "") + (a.x_interleaved ? ", x interleaved" : "") +
+         (a.y_interleaved ? ", y interleaved" : "");
 }
 std::string text(const kernels::PoolShape& p) {
-  return std::to_string(p.planes * p.lanes) + " planes of " + by(p.h, p.w) + ", window " + by(p.kh, p.kw) +
-         (p.lanes > 1 ? ", interleaved" : "");
+  return std::to_string(p.planes * p.block) + " planes of " + by(p.h, p.w) + ", window " + by(p.kh, p.kw) +
+         (p.block > 1 ? ", interleaved" : "");
 }
 std::string text(const kernels::BatchNormArgs<real>& a) {
   return by(a.images, a.channels) + "x" + std::to_string(a.pixels);

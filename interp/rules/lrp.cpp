@@ -47,7 +47,7 @@ Status make_bound(const Context& ctx, const TensorView& like, std::span<const fl
   if (values.size() != 1 && values.size() != channels)
     return ctx.fail(Status::bad_argument, "needs one value of low and high, or one per channel");
   VITRINE_TRY(ctx.temporary_like(like, out));
-  const Shape each = like.folded();
+  const Shape each = folded(like);
   const std::int64_t pixels = each.pixels();
   for (std::int32_t n = 0; n < each.n(); ++n)
     for (std::size_t c = 0; c < channels; ++c)
@@ -134,8 +134,8 @@ Status LrpRule::open(AffineStep& a) const noexcept {
   a.low = {bounds, inputs};
   a.high = {bounds + inputs, inputs};
   a.written = {written, inputs};
-  std::int32_t block = io.out.lanes;
-  for (const TensorView& x : io.in) block = std::max(block, x.lanes);
+  std::int32_t block = io.out.block;
+  for (const TensorView& x : io.in) block = std::max(block, x.block);
   for (std::size_t i = 0; i < inputs; ++i) {
     a.low[i] = a.high[i] = io.in[i].images(0, block);
     a.written[i] = a.step.s_in[i].add;

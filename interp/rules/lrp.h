@@ -22,7 +22,7 @@ class LrpRule final : public Rule {
     return op.klass() == OpClass::pointwise || op.klass() == OpClass::custom;
   }
   bool vanishes(const Op&, bool out) const noexcept override;
-  bool any_lanes() const noexcept override { return true; }
+  bool any_layout() const noexcept override { return true; }
 
  protected:
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
@@ -65,7 +65,7 @@ class PassRule final : public Rule {
     return op.klass() != OpClass::route && op.klass() != OpClass::view;
   }
   bool vanishes(const Op& op, bool out) const noexcept override { return out && keeps_zeros(op); }
-  bool any_lanes() const noexcept override { return true; }
+  bool any_layout() const noexcept override { return true; }
 
  protected:
   Status affine(const Context& ctx, const AffineOp&, const Step& s) const noexcept override { return pass(ctx, s); }

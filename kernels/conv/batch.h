@@ -3,8 +3,8 @@
 // strided, however small the maps and whatever the stride. Suits batches of small maps, of which rows fill no vectors.
 //
 // A tile is one group, as many images as a vector has lanes, a block of output rows and a block of output channels;
-// phases follow one another within it. Outputs near the border leave out the taps that meet nothing. So operands whose
-// images lie innermost already are neither transposed nor staged.
+// phases follow one another within it. Outputs near the border leave out the taps outside the source. So
+// interleaved operands are neither transposed nor staged.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -58,10 +58,12 @@ struct BatchConv : Gather<V, Forward> {
   static constexpr std::int64_t kVectors = 12 * 1024;  ///< pixel vectors that a tile works on at once, about
 
   std::int64_t image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
-  bool src_lanes, out_lanes;  ///< images lie innermost
+  bool src_interleaved, out_interleaved;
 
   explicit BatchConv(const Args& a)
-      : Base(a), src_lanes(Forward ? a.x_lanes : a.y_lanes), out_lanes(Forward ? a.y_lanes : a.x_lanes) {
+      : Base(a),
+        src_interleaved(Forward ? a.x_interleaved : a.y_interleaved),
+        out_interleaved(Forward ? a.y_interleaved : a.x_interleaved) {
     image_blocks = ceil_div(images, V::width);
     panels_per = smaller<std::int64_t>(panels.count, 8);
     panel_blocks = ceil_div(panels.count, panels_per);
@@ -94,7 +96,7 @@ struct BatchConv : Gather<V, Forward> {
       const Stage st = stage(p, 0, smaller(ceil_div(rows_per, phases_h), p.gh));
       t.staged = larger(t.staged, block * plane_of(st) * V::width);
     }
-    t.out = out_lanes ? 0 : block_rows() * smaller(rows_per, out_h) * out_w * V::width;
+    t.out = out_interleaved ? 0 : block_rows() * smaller(rows_per, out_h) * out_w * V::width;
     t.offsets = round_up(block * this->max_taps, 16);
     t.places = round_up(larger(src_h * src_w, out_h * out_w), 16);
     t.total = t.staged + t.out + t.offsets + t.places;
@@ -124,17 +126,17 @@ struct BatchConv : Gather<V, Forward> {
     const std::int64_t src_plane = src_h * src_w, out_plane = out_h * out_w, src_image = groups * channels * src_plane,
                        out_image = groups * m * out_plane;
     const float* const src =
-        (Forward ? a.x : a.y) + image * src_image + group * channels * src_plane * (src_lanes ? V::width : 1);
+        (Forward ? a.x : a.y) + image * src_image + group * channels * src_plane * (src_interleaved ? V::width : 1);
     float* const out = (Forward ? a.y_out : a.x_out) + image * out_image +
-                       (group * m * out_plane + h0 * out_w) * (out_lanes ? V::width : 1);
+                       (group * m * out_plane + h0 * out_w) * (out_interleaved ? V::width : 1);
     // Where the vectors of a row of A go.
-    const std::int64_t to_row = (out_lanes ? out_plane : pixels) * V::width;
+    const std::int64_t to_row = (out_interleaved ? out_plane : pixels) * V::width;
     const auto to = [&](std::int64_t row) {
-      return out_lanes ? out + row * to_row : result + (row - first_row) * to_row;
+      return out_interleaved ? out + row * to_row : result + (row - first_row) * to_row;
     };
 
     // What is there already, so that the order of additions is that of every other cut.
-    if (a.add && !out_lanes) {
+    if (a.add && !out_interleaved) {
       for (std::int64_t i = 0; i < pixels; ++i) places[i] = static_cast<std::int32_t>(i);
       for (std::int64_t row = first_row; row < last_row; ++row)
         interleave<V>({}, out + row * out_plane, out_image, here, 0, pixels, places, to(row));
@@ -145,7 +147,7 @@ struct BatchConv : Gather<V, Forward> {
       if (r0 >= r1 || p.gw <= 0) continue;
       const std::int64_t taps = p.ty.count * p.tx.count;
       const float* const weights = packed_weights + weights_at(which, group);
-      const bool in_place = src_lanes && is_raw(Forward ? a.x_sub : Substitute{});
+      const bool in_place = src_interleaved && is_raw(Forward ? a.x_sub : Substitute{});
       const Stage st = in_place ? lying(stage(p, r0, r1)) : stage(p, r0, r1);
       const std::int64_t plane = in_place ? src_plane : plane_of(st);
       // Source rows that the stage holds.
@@ -157,7 +159,7 @@ struct BatchConv : Gather<V, Forward> {
         const std::int64_t c1 = smaller(channels, c0 + block);
         for (std::int64_t c = c0; c < c1 && taps > 0 && !in_place; ++c) {
           float* const dst = staged + (c - c0) * plane * V::width;
-          if (src_lanes) {
+          if (src_interleaved) {
             place_interleaved<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane * V::width, y0 * src_w,
                                  y1 * src_w, places, dst);
           } else {
@@ -173,12 +175,12 @@ struct BatchConv : Gather<V, Forward> {
               {c1 - c0, weights + this->panel_at(p, q, c0), offsets,
                in_place ? src + (c0 * src_plane + st.y0 * src_w + st.x0) * V::width : staged,
                in_place && Forward ? s.stride_w : 1, to(row), to_row, group * m + row, panels.height(q), r0, r1, h0},
-              a.add || c0 > 0, c0 == 0, out_lanes && Forward && a.relu && c1 == channels);
+              a.add || c0 > 0, c0 == 0, out_interleaved && Forward && a.relu && c1 == channels);
         }
         c0 = c1;
       } while (c0 < channels);
     }
-    for (std::int64_t row = first_row; row < last_row && !out_lanes; ++row)
+    for (std::int64_t row = first_row; row < last_row && !out_interleaved; ++row)
       deinterleave<V>(to(row), pixels, out + row * out_plane, out_image, here, false, Forward && a.relu);
   }
 

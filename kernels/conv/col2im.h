@@ -50,7 +50,7 @@ struct Col2Im {
   /// across a batch.
   static const char* refuses(const Args& a) noexcept {
     const ConvShape& s = a.s;
-    if (a.x_lanes || a.y_lanes) return reads_planar;
+    if (a.x_interleaved || a.y_interleaved) return reads_planar;
     if (s.groups != 1 || s.c > kFew) return "there are more than 4 input channels";
     if (s.kh * s.kw <= 1 || s.kw > kTaps) return "the kernel has one tap, or more than 16 columns";
     if (s.oc < 2 * V::width) return "there are few output channels";

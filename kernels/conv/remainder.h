@@ -61,7 +61,8 @@ struct RemainderConv {
 
   static constexpr const char* name = "difference";
   static const char* refuses(const Args& a) noexcept {
-    const bool takes = a.rest.whole != nullptr && !a.relu && !a.x_lanes && !a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+    const bool takes =
+        a.rest.whole != nullptr && !a.relu && !a.x_interleaved && !a.y_interleaved && a.s.kh > 0 && a.s.kw > 0;
     return takes ? nullptr : does_not_apply;
   }
 
@@ -174,7 +175,7 @@ struct RemainderConv {
   std::int64_t columns(const Place& p) const { return smaller<std::int64_t>(V::width, s.ow - p.column); }
 };
 
-/// The same where images lie innermost. A tile is an output channel of as many images as there are lanes.
+/// The same for interleaved results. A tile is an output channel of one block of images.
 template <class V>
 struct RemainderAcross {
   using Args = ConvArgs<float>;
@@ -186,7 +187,7 @@ struct RemainderAcross {
 
   static constexpr const char* name = "difference across the batch";
   static const char* refuses(const Args& a) noexcept {
-    const bool takes = a.rest.whole != nullptr && !a.relu && a.y_lanes && a.s.kh > 0 && a.s.kw > 0;
+    const bool takes = a.rest.whole != nullptr && !a.relu && a.y_interleaved && a.s.kh > 0 && a.s.kw > 0;
     return takes ? nullptr : does_not_apply;
   }
 
@@ -227,7 +228,7 @@ struct RemainderAcross {
         if (y < 0 || y >= s.h || x < 0 || x >= s.w) continue;
         const std::int64_t place = (channel + c) * plane + y * s.w + x;
         V value;
-        if (a.x_lanes) {
+        if (a.x_interleaved) {
           value = V::load(a.x + (images * image + place) * V::width);
         } else {
           alignas(64) float apart[V::width];

@@ -25,7 +25,9 @@ struct RowConv : Gather<V, Forward> {
   bool unstaged;  ///< 1x1 and nothing substituted: columns are packed from where they lie
 
   static constexpr const char* name = "along rows";
-  static const char* refuses(const Args& a) noexcept { return a.x_lanes || a.y_lanes ? reads_planar : nullptr; }
+  static const char* refuses(const Args& a) noexcept {
+    return a.x_interleaved || a.y_interleaved ? reads_planar : nullptr;
+  }
 
   explicit RowConv(const Args& a) : Base(a) {
     const std::int64_t taps =

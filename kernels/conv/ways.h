@@ -117,7 +117,7 @@ struct ConvBackwardWeights {
   };
 };
 
-/// Table::takes_lanes: in each pass the best way for a planar batch takes an interleaved one as well.
+/// Table::takes_interleaved: in each pass the best way for a planar batch takes an interleaved one as well.
 template <class V>
 bool takes_interleaved(const ConvShape& shape) noexcept {
   if (shape.c <= 0 || shape.oc <= 0 || shape.oh <= 0 || shape.ow <= 0) return false;
@@ -125,7 +125,7 @@ bool takes_interleaved(const ConvShape& shape) noexcept {
   planar.s = shape;
   planar.s.n = V::width;
   ConvArgs<float> interleaved = planar;
-  interleaved.x_lanes = interleaved.y_lanes = true;
+  interleaved.x_interleaved = interleaved.y_interleaved = true;
   const auto same = [&](const auto& ways) { return find_way(ways, planar) == find_way(ways, interleaved); };
   return same(ConvForward<V>::ways) && same(ConvBackwardData<V>::ways) && same(ConvBackwardWeights<V>::ways);
 }

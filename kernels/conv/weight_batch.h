@@ -81,13 +81,13 @@ struct WeightBatch : WeightBlocks<V> {
   Operands operands(const Args& a, const Stage& st, std::int64_t image, std::int64_t images, const Tile& t,
                     std::int64_t r0, std::int64_t r1, float* staged, float* packed_y, std::int32_t* places) const {
     const std::int64_t x_plane = std::int64_t{s.h} * s.w, count = (r1 - r0) * s.ow;
-    const float* const x = a.x + image * s.c * x_plane + t.group * cg * x_plane * (a.x_lanes ? V::width : 1);
-    const float* const y =
-        a.y + image * s.oc * pixels + ((t.group * this->og + t.m0) * pixels + r0 * s.ow) * (a.y_lanes ? V::width : 1);
+    const float* const x = a.x + image * s.c * x_plane + t.group * cg * x_plane * (a.x_interleaved ? V::width : 1);
+    const float* const y = a.y + image * s.oc * pixels +
+                           ((t.group * this->og + t.m0) * pixels + r0 * s.ow) * (a.y_interleaved ? V::width : 1);
     const std::int64_t y0 = larger<std::int64_t>(0, st.y0),
                        y1 = larger(y0, smaller<std::int64_t>(s.h, st.y0 + (st.rows - 1) * st.row_step + 1));
     Operands out{staged, BatchConv<V, true>::plane_of(st), packed_y, count * V::width};
-    if (a.x_lanes && is_raw(a.x_sub) && is_stored_staged(st)) {
+    if (a.x_interleaved && is_raw(a.x_sub) && is_stored_staged(st)) {
       out.x = x + (t.c0 * x_plane + y0 * s.w) * V::width;
       out.x_plane = x_plane;
     } else {
@@ -95,14 +95,14 @@ struct WeightBatch : WeightBlocks<V> {
       Stage::zero<V>(staged, (t.c1 - t.c0) * out.x_plane * V::width);
       for (std::int64_t c = t.c0; c < t.c1; ++c) {
         float* const dst = staged + (c - t.c0) * out.x_plane * V::width;
-        if (a.x_lanes) {
+        if (a.x_interleaved) {
           place_interleaved<V>(a.x_sub, x + c * x_plane * V::width, y0 * s.w, y1 * s.w, places, dst);
         } else {
           interleave<V>(a.x_sub, x + c * x_plane, s.c * x_plane, images, y0 * s.w, y1 * s.w, places, dst);
         }
       }
     }
-    if (a.y_lanes) {
+    if (a.y_interleaved) {
       out.y = y;
       out.y_row = pixels * V::width;
     } else {

@@ -21,7 +21,9 @@ struct WeightPixels : WeightBlocks<V> {
   std::int64_t images_per;  ///< packed images handled at once, so that small ones do not reload the sums each time
 
   static constexpr const char* name = "inner products along pixels";
-  static const char* refuses(const Args& a) noexcept { return a.x_lanes || a.y_lanes ? reads_planar : nullptr; }
+  static const char* refuses(const Args& a) noexcept {
+    return a.x_interleaved || a.y_interleaved ? reads_planar : nullptr;
+  }
 
   explicit WeightPixels(const Args& a) : Base(a) {
     direct = rows_fill_vectors<V>(s.ow) || !whole_image_fits();

@@ -54,7 +54,7 @@ struct WeightProducts {
     if ((cg < 64 || og < 64) && batch_refuses<V>(s) == nullptr)
       return "there are fewer than 64 channels, and the batch fills the lanes";
     const bool one_pixel = s.h == 1 && s.w == 1 && s.kh * s.kw == 1 && s.oh == 1 && s.ow == 1;
-    return (a.x_lanes || a.y_lanes) && !one_pixel ? reads_planar : nullptr;
+    return (a.x_interleaved || a.y_interleaved) && !one_pixel ? reads_planar : nullptr;
   }
 
   std::int64_t tall(std::int64_t rows) const {
@@ -111,7 +111,7 @@ struct WeightProducts {
           for (std::int64_t q = 0; q < rows.count; ++q) {
             // A block's pixels may lie in several images.
             for (std::int64_t p = p0; p < p0 + n;) {
-              if (a.y_lanes) {
+              if (a.y_interleaved) {
                 const float* const y =
                     a.y + ((image + p) / V::width * s.oc + group * og + m0 + rows.begin(q)) * V::width;
                 transpose<V>({}, y, V::width, rows.height(q), V::width,
@@ -157,7 +157,7 @@ struct WeightProducts {
   /// image.
   void stage(const Args& a, std::int64_t channel, std::int64_t images, std::int64_t nc, std::int64_t r0,
              std::int64_t each, std::int32_t* places, float* to) const {
-    if (a.x_lanes) {
+    if (a.x_interleaved) {
       // `channel` counts from the first image on; channels beyond the last only meet sums that are dropped.
       const std::int64_t first = channel / s.c, own = channel % s.c;
       for (std::int64_t v = 0; v * V::width < nc; ++v)

@@ -66,7 +66,7 @@ struct WeightRows {
   static constexpr const char* name = "kernel rows";
   static const char* refuses(const Args& a) noexcept {
     const ConvShape& s = a.s;
-    if (a.x_lanes || a.y_lanes) return reads_planar;
+    if (a.x_interleaved || a.y_interleaved) return reads_planar;
     if (s.groups != 1 || s.c > 4) return "there are more than 4 input channels";
     if ((s.kw != 3 && s.kw != 5 && s.kw != 7) || s.dilation_w != 1) return "the kernel has not 3, 5 or 7 columns";
     if (s.oc < 2 * V::width || s.ow < V::width) return "there are few output channels, or rows are short";

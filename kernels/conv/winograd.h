@@ -311,7 +311,7 @@ struct Winograd {
 
   static constexpr const char* name = "Winograd F(4x4, 3x3)";
   static const char* refuses(const Args& a) noexcept {
-    return a.x_lanes || a.y_lanes ? reads_planar : winograd_refuses(a.s, a.exact);
+    return a.x_interleaved || a.y_interleaved ? reads_planar : winograd_refuses(a.s, a.exact);
   }
 
   PixelStage<V> stage() const { return {in_h, in_w, cut.across, before}; }
@@ -525,7 +525,7 @@ struct WinogradGradient {
 
   static constexpr const char* name = "Winograd F(4x4, 3x3)";
   static const char* refuses(const Args& a) noexcept {
-    return a.x_lanes || a.y_lanes ? reads_planar : winograd_refuses(a.s, a.exact);
+    return a.x_interleaved || a.y_interleaved ? reads_planar : winograd_refuses(a.s, a.exact);
   }
 
   PixelStage<V> data_stage() const { return {h, w, cut.across, before}; }

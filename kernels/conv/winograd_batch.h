@@ -6,7 +6,7 @@
 //   dy) * (B^T x) ]
 //
 // (winograd.h has the transforms). Every vector holds one pixel of as many images as it has lanes (batch.h): transforms
-// and products are of whole vectors, however few the channels, and nothing is turned where images lie innermost. Down
+// and products are of whole vectors, however few the channels, and interleaved operands are not transposed at all. Down
 // the columns the sum is the direct one, so that rows outside the source are left out, and errors are those of one
 // transform instead of two.
 #pragma once
@@ -237,7 +237,8 @@ struct BatchWinograd {
   void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
     const std::int64_t image = index / row_blocks * V::width, here = smaller<std::int64_t>(V::width, images - image);
     const std::int64_t y0 = index % row_blocks * rows_per, y1 = smaller(out_h, y0 + rows_per);
-    const bool src_lanes = Forward ? a.x_lanes : a.y_lanes, out_lanes = Forward ? a.y_lanes : a.x_lanes;
+    const bool src_interleaved = Forward ? a.x_interleaved : a.y_interleaved,
+               out_interleaved = Forward ? a.y_interleaved : a.x_interleaved;
     const Scratch part = scratch();
     float *staged = memory, *data = staged + part.staged, *products = data + part.data,
           *result = products + part.products;
@@ -248,8 +249,8 @@ struct BatchWinograd {
                        s1 = larger(s0, smaller(in_h, y1 - above + kernel_h - 1)), in_plane = in_h * in_w;
     const std::int64_t data_place = place_step(in, tiles), data_row = row_step();
     const float* src = (Forward ? a.x : a.y) + image * in * in_plane;
-    for (std::int64_t c = 0; c < in; ++c, src += in_plane * (src_lanes ? V::width : 1)) {
-      const float* const rows = rows_across<V>(src, in * in_plane, here, src_lanes, in_w, s0, s1, places, staged);
+    for (std::int64_t c = 0; c < in; ++c, src += in_plane * (src_interleaved ? V::width : 1)) {
+      const float* const rows = rows_across<V>(src, in * in_plane, here, src_interleaved, in_w, s0, s1, places, staged);
       for (std::int64_t s = s0; s < s1; ++s)
         transform_row<V, T::input, T>(
             [](const V(&x)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(x, t); },
@@ -262,7 +263,7 @@ struct BatchWinograd {
     const Panels panels = panels_of<V>(out);
     const std::int64_t products_place = place_step(out, tiles), out_plane = out_h * out_w;
     float* const planes = (Forward ? a.y_out : a.x_out) + image * out * out_plane;
-    const bool relu = Forward && a.relu && out_lanes;
+    const bool relu = Forward && a.relu && out_interleaved;
     const V least = V::set(relu ? 0 : -kInf);
     for (std::int64_t y = y0; y < y1; ++y) {
       const std::int64_t k0 = larger<std::int64_t>(0, above - y),
@@ -278,8 +279,8 @@ struct BatchWinograd {
       for (std::int64_t o = 0; o < out; ++o) {
         const V bias = V::set(Forward && a.bias != nullptr ? substituted(a.bias_sub, a.bias[o]) : 0);
         const float* from = products + o * tiles * V::width;
-        float* to = out_lanes ? planes + (o * out_plane + y * out_w) * V::width
-                              : result + ((o * (y1 - y0) + y - y0) * out_w) * V::width;
+        float* to = out_interleaved ? planes + (o * out_plane + y * out_w) * V::width
+                                    : result + ((o * (y1 - y0) + y - y0) * out_w) * V::width;
         for (std::int64_t u = 0; u < tiles; ++u, from += V::width, to += T::output * V::width) {
           const float* m = from;
           V sums[T::input], four[T::output];
@@ -290,18 +291,18 @@ struct BatchWinograd {
           sums[1] = sums[1] + bias;  // the value at 1 is in all results alike
           T::result(sums, four);
           const std::int64_t there = out_w - u * T::output;
-          if (there >= T::output && !(a.add && out_lanes)) {
+          if (there >= T::output && !(a.add && out_interleaved)) {
             unroll<T::output>([&](auto i)
                                   __attribute__((always_inline)) { V::max(least, four[i]).store(to + i * V::width); });
           } else {
             unroll<T::output>([&](auto i) __attribute__((always_inline)) {
-              if (i < there) store(four[i], to + i * V::width, a.add && out_lanes, relu, Whole{});
+              if (i < there) store(four[i], to + i * V::width, a.add && out_interleaved, relu, Whole{});
             });
           }
         }
       }
     }
-    for (std::int64_t o = 0; o < out && !out_lanes; ++o) {
+    for (std::int64_t o = 0; o < out && !out_interleaved; ++o) {
       const std::int64_t pixels = (y1 - y0) * out_w;
       deinterleave<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane,
                       here, a.add, Forward && a.relu);
@@ -384,9 +385,9 @@ struct BatchWinogradGradient {
         const std::int64_t first = y0 - above, s0 = smaller(h, larger<std::int64_t>(0, first)),
                            s1 = larger(s0, smaller(h, first + met));
         const std::int64_t data_place = place_step(nc, met), signal_place = place_step(no, rows);
-        const float* x = a.x + (image * in + c0 * (a.x_lanes ? V::width : 1)) * h * w;
-        for (std::int64_t c = 0; c < nc; ++c, x += h * w * (a.x_lanes ? V::width : 1)) {
-          const float* const from = rows_across<V>(x, in * h * w, here, a.x_lanes, w, s0, s1, places, staged);
+        const float* x = a.x + (image * in + c0 * (a.x_interleaved ? V::width : 1)) * h * w;
+        for (std::int64_t c = 0; c < nc; ++c, x += h * w * (a.x_interleaved ? V::width : 1)) {
+          const float* const from = rows_across<V>(x, in * h * w, here, a.x_interleaved, w, s0, s1, places, staged);
           for (std::int64_t s = 0; s < met; ++s) {
             float* const to = data + c * channel_step(met) + s * tiles * V::width;
             const bool there = first + s >= s0 && first + s < s1;
@@ -398,9 +399,9 @@ struct BatchWinogradGradient {
                   from + (first + s - s0) * w * V::width, w, -before, tiles, to, data_place);
           }
         }
-        const float* y = a.y + (image * out + o0 * (a.y_lanes ? V::width : 1)) * oh * ow;
-        for (std::int64_t o = 0; o < no; ++o, y += oh * ow * (a.y_lanes ? V::width : 1)) {
-          const float* const from = rows_across<V>(y, out * oh * ow, here, a.y_lanes, ow, y0, y1, places, staged);
+        const float* y = a.y + (image * out + o0 * (a.y_interleaved ? V::width : 1)) * oh * ow;
+        for (std::int64_t o = 0; o < no; ++o, y += oh * ow * (a.y_interleaved ? V::width : 1)) {
+          const float* const from = rows_across<V>(y, out * oh * ow, here, a.y_interleaved, ow, y0, y1, places, staged);
           for (std::int64_t s = 0; s < rows; ++s)
             transform_row<V, T::output, T>(
                 [](const V(&v)[T::output], V(&t)[T::input]) __attribute__((always_inline)) { T::signal(v, t); }, {},

@@ -92,8 +92,8 @@ VITRINE_INLINE void max_of_window(const PoolShape& s, const float* x, const Wind
   if (to) *to = at;
 }
 
-/// Images innermost: every vector is one place of as many images. Calls body(window along y, along x) for every output
-/// of every plane, with x moved to the plane.
+/// Interleaved images: every vector is one pixel of as many images. Calls body(window along y, along x) for every
+/// output of every plane, with x moved to the plane.
 template <class V, class X, class F>
 VITRINE_INLINE void over_windows(const PoolShape& s, X* x, F&& body) {
   for (std::int64_t p = 0; p < s.planes; ++p, x += std::int64_t{s.h} * s.w * V::width)
@@ -383,7 +383,7 @@ void avg_pool_backward_windows(const PoolShape& s, const float* y, float* x, boo
 
 // The ways of the pools that have several, best first (kernels/ways.h).
 
-inline const char* refuses_planar(const PoolShape& s) noexcept { return s.lanes > 1 ? nullptr : does_not_apply; }
+inline const char* refuses_planar(const PoolShape& s) noexcept { return s.block > 1 ? nullptr : does_not_apply; }
 inline const char* refuses_other_than_2x2(const PoolShape& s) noexcept {
   return is_2x2(s) ? nullptr : "the windows are not 2x2 of stride 2 within the map";
 }

@@ -148,7 +148,7 @@ TEST_CASE(
     Walked loose(net, everywhere(net, rule),
                  {.batch = 32, .parameter_gradients = true, .keep = all, .training = training});
     for (const bool innermost : loose.plan.innermost) CHECK(!innermost);
-    if (kernel_table().takes_lanes != nullptr) {
+    if (kernel_table().takes_interleaved != nullptr) {
       for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3",
                                "pool3", "flatten", "mixed_flat"})
         CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
@@ -197,7 +197,7 @@ TEST_CASE("images innermost pass through what moves elements, as far as they are
   const std::vector<Id> all = results(net);
   Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true});
   Walked loose(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .keep = all});
-  if (kernel_table().takes_lanes != nullptr) {
+  if (kernel_table().takes_interleaved != nullptr) {
     for (const char* name : {"relu1", "rows", "columns", "channels", "deep", "padded", "conv2", "joint", "conv3",
                              "across", "both", "flatten"})
       CHECK_MESSAGE(tight.plan.innermost[value(name)], name);

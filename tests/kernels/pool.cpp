@@ -75,47 +75,48 @@ Switches winners(const PoolShape& s, const Floats& x, std::int64_t out) {
   return at;
 }
 
-// With images innermost, the bits of the same pool with images outermost.
+// With images blocked, the bits of the same pool with images outermost.
 template <class F>
-void for_lanes(std::uint64_t seed, const Levels& levels, F f) {
+void for_interleaved(std::uint64_t seed, const Levels& levels, F f) {
   for_shapes(seed, levels, false,
              [&](Random& r, PoolShape s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {
-               if (k.takes_lanes == nullptr) return;
-               PoolShape innermost = s;
-               innermost.lanes = k.lanes;
+               if (k.takes_interleaved == nullptr) return;
+               PoolShape blocked = s;
+               blocked.block = k.lanes;
                s.planes *= k.lanes;
-               f(r, s, innermost, in, out, k, extreme);
+               f(r, s, blocked, in, out, k, extreme);
              });
 }
 
-void check_lanes(const Levels& levels) {
-  for_lanes(16, levels,
-            [](Random& r, const PoolShape& s, const PoolShape& innermost, std::int64_t in, std::int64_t out,
-               const Kernels& k, bool extreme) {
-              // Planes of one image are its channels: from image to image `in` and `out` elements.
-              Floats x = random_floats(r, in * k.lanes, extreme), y(out * k.lanes), z(out * k.lanes);
-              Switches at(out * k.lanes), z_at(out * k.lanes);
-              k.max_pool_forward(s, x.data(), y.data(), at.data());
-              const Floats x_lanes = with_lanes(x, k.lanes, in);
-              k.max_pool_forward(innermost, x_lanes.data(), z.data(), z_at.data());
-              CHECK(with_lanes(z, k.lanes, out, true).same_bits(y));
-              CHECK(with_lanes(z_at, k.lanes, out, true).same_bits(at));
-              CHECK((z.intact() && z_at.intact()));
-              z.poison();
-              k.max_pool_forward(innermost, x_lanes.data(), z.data(), nullptr);
-              CHECK(with_lanes(z, k.lanes, out, true).same_bits(y));
+void check_interleaved(const Levels& levels) {
+  for_interleaved(16, levels,
+                  [](Random& r, const PoolShape& s, const PoolShape& blocked, std::int64_t in, std::int64_t out,
+                     const Kernels& k, bool extreme) {
+                    // Planes of one image are its channels: from image to image `in` and `out` elements.
+                    Floats x = random_floats(r, in * k.lanes, extreme), y(out * k.lanes), z(out * k.lanes);
+                    Switches at(out * k.lanes), z_at(out * k.lanes);
+                    k.max_pool_forward(s, x.data(), y.data(), at.data());
+                    const Floats x_interleaved = interleaved(x, k.lanes, in);
+                    k.max_pool_forward(blocked, x_interleaved.data(), z.data(), z_at.data());
+                    CHECK(interleaved(z, k.lanes, out, true).same_bits(y));
+                    CHECK(interleaved(z_at, k.lanes, out, true).same_bits(at));
+                    CHECK((z.intact() && z_at.intact()));
+                    z.poison();
+                    k.max_pool_forward(blocked, x_interleaved.data(), z.data(), nullptr);
+                    CHECK(interleaved(z, k.lanes, out, true).same_bits(y));
 
-              const bool add = r.coin();
-              const Floats signal = random_floats(r, out * k.lanes);
-              Floats d = output(r, in * k.lanes, add), d_lanes = with_lanes(d, k.lanes, in);
-              k.max_pool_scatter(s, signal.data(), at.data(), d.data(), add);
-              k.max_pool_scatter(innermost, with_lanes(signal, k.lanes, out).data(), z_at.data(), d_lanes.data(), add);
-              CHECK(d_lanes.intact());
-              const Floats back = with_lanes(d_lanes, k.lanes, in, true);
-              std::int64_t differ = 0;
-              for (std::int64_t i = 0; i < d.size(); ++i) differ += !(d[i] == back[i]);
-              CHECK(differ == 0);
-            });
+                    const bool add = r.coin();
+                    const Floats signal = random_floats(r, out * k.lanes);
+                    Floats d = output(r, in * k.lanes, add), d_interleaved = interleaved(d, k.lanes, in);
+                    k.max_pool_scatter(s, signal.data(), at.data(), d.data(), add);
+                    k.max_pool_scatter(blocked, interleaved(signal, k.lanes, out).data(), z_at.data(),
+                                       d_interleaved.data(), add);
+                    CHECK(d_interleaved.intact());
+                    const Floats back = interleaved(d_interleaved, k.lanes, in, true);
+                    std::int64_t differ = 0;
+                    for (std::int64_t i = 0; i < d.size(); ++i) differ += !(d[i] == back[i]);
+                    CHECK(differ == 0);
+                  });
 }
 
 }  // namespace
@@ -157,7 +158,7 @@ void check_max_pool_gather(const Levels& levels) {
 }
 
 void check_max_pool_scatter(const Levels& levels) {
-  check_lanes(levels);
+  check_interleaved(levels);
   for_shapes(13, levels, false,
              [](Random& r, const PoolShape& s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {
                const Switches at = winners(s, random_floats(r, in), out);

@@ -109,13 +109,13 @@ class Guarded {
   std::vector<T> memory_;
 };
 
-/// Images of `size` elements with `lanes` of them innermost, or (`back`) from there.
+/// Images of `size` elements, interleaved in blocks of `lanes`, or (`back`) planar again.
 template <class T>
-Guarded<T> with_lanes(const Guarded<T>& from, std::int64_t lanes, std::int64_t size, bool back = false) {
+Guarded<T> interleaved(const Guarded<T>& from, std::int64_t lanes, std::int64_t size, bool back = false) {
   Guarded<T> to(from.size());
   for (std::int64_t i = 0; i < from.size(); ++i) {
-    const std::int64_t image = i / size, innermost = (image / lanes * size + i % size) * lanes + image % lanes;
-    back ? to[i] = from[innermost] : to[innermost] = from[i];
+    const std::int64_t image = i / size, place = (image / lanes * size + i % size) * lanes + image % lanes;
+    back ? to[i] = from[place] : to[place] = from[i];
   }
   return to;
 }

@@ -154,7 +154,7 @@ std::string text(const ConvShape& s) {
 }
 
 std::set<std::string> ways_seen;  // of vector kernels, in one direction
-int lanes_seen = 0;               // cases with images innermost
+int interleaved_seen = 0;         // cases with interleaved
 int filtered_seen = 0;            // cases that do not come out as the direct sum does
 
 void conv_case(Random& r, const Levels& levels, Direction direction, const ConvShape& s, bool extreme,
@@ -230,21 +230,22 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
     const bool filtered = !exact && !out.same_bits(compute(s.n, false, true));
     filtered_seen += filtered;
     if (const int lanes = level.table->lanes;
-        level.table->takes_lanes != nullptr && s.n % lanes == 0 && level.table->takes_lanes(s)) {
+        level.table->takes_interleaved != nullptr && s.n % lanes == 0 && level.table->takes_interleaved(s)) {
       for (int which = 1; which < 4; ++which) {
         ConvArgs<float> p = a;
-        p.x_lanes = which % 2 == 1, p.y_lanes = which >= 2;
-        const bool out_lanes = direction == Direction::forward ? p.y_lanes : direction == Direction::data && p.x_lanes;
+        p.x_interleaved = which % 2 == 1, p.y_interleaved = which >= 2;
+        const bool out_interleaved =
+            direction == Direction::forward ? p.y_interleaved : direction == Direction::data && p.x_interleaved;
         const std::int64_t image = direction == Direction::forward ? y_image : x_image;
-        const Floats px = p.x_lanes ? with_lanes(x, lanes, x_image) : x,
-                     py = p.y_lanes ? with_lanes(y, lanes, y_image) : y;
-        Floats given = out_lanes ? with_lanes(old, lanes, image) : old;
+        const Floats px = p.x_interleaved ? interleaved(x, lanes, x_image) : x,
+                     py = p.y_interleaved ? interleaved(y, lanes, y_image) : y;
+        Floats given = out_interleaved ? interleaved(old, lanes, image) : old;
         bind(p, direction, px.data(), w.data(), py.data(), with_bias ? bias.data() : nullptr, given.data());
         run(kernel, p, which == 2);
         CHECK(given.intact());
-        CHECK_MESSAGE(out.same_bits(out_lanes ? with_lanes(given, lanes, image, true) : given),
-                      "images innermost: another result");
-        ++lanes_seen;
+        CHECK_MESSAGE(out.same_bits(out_interleaved ? interleaved(given, lanes, image, true) : given),
+                      "interleaved: another result");
+        ++interleaved_seen;
       }
     }
     if (!extreme) {
@@ -259,7 +260,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
 }
 
 int taken = 0, summed = 0;  // results that were what the part leaves, and others
-int taken_across = 0;       // of results with images innermost, a level each
+int taken_across = 0;       // of results with interleaved, a level each
 
 // A whole and a part that err by 2^-12 of the larger of the part and the result: what is small beside them must be
 // summed, and where nothing is needed anything may stand, but nowhere else. The result is one convolution or the sum of
@@ -313,19 +314,19 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
     CAPTURE(level.name);
     for (const bool in_place : {false, true}) {
       if (in_place && calls > 1) continue;
-      // `innermost`: where images lie, bit 0 for x, bit 1 for the results.
-      const auto compute = [&](bool reversed, int innermost) {
+      // `layout`: which are interleaved, bit 0 for x, bit 1 for the results.
+      const auto compute = [&](bool reversed, int layout) {
         const int lanes = level.table->lanes;
         const auto laid = [&](const Floats& v, bool inner, bool back = false) {
-          return inner ? with_lanes(v, lanes, v.size() / s.n, back) : v;
+          return inner ? interleaved(v, lanes, v.size() / s.n, back) : v;
         };
-        const bool inner = innermost >= 2;
-        const Floats px = laid(x, innermost % 2 == 1), pwhole = laid(whole, inner), ppart = laid(part, inner),
+        const bool inner = layout >= 2;
+        const Floats px = laid(x, layout % 2 == 1), pwhole = laid(whole, inner), ppart = laid(part, inner),
                      pneeded = laid(needed, inner);
         Floats out = in_place ? Floats(ppart) : output(r, y_size, false);
         for (int k = 0; k < calls; ++k) {
           ConvArgs<float> p = a[k];
-          p.x_lanes = innermost % 2 == 1, p.y_lanes = inner;
+          p.x_interleaved = layout % 2 == 1, p.y_interleaved = inner;
           bind<float, float>(p, Direction::forward, px.data(), w.data(), nullptr, with_bias ? bias.data() : nullptr,
                              out.data());
           p.rest = {pwhole.data(), in_place ? out.data() : ppart.data(), pneeded.data(), factor, where};
@@ -337,11 +338,11 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
       const auto counts = [&](std::int64_t i) {
         return needed[i] != 0 && (where == Where::always || (where == Where::positive ? whole[i] > 0 : whole[i] < 0));
       };
-      const bool across =
-          s.n % level.table->lanes == 0 && level.table->takes_lanes != nullptr && level.table->takes_lanes(s);
-      for (int innermost = 0; innermost < (across ? 4 : 1); ++innermost) {
-        CAPTURE(innermost);
-        const Floats out = compute(false, innermost);
+      const bool across = s.n % level.table->lanes == 0 && level.table->takes_interleaved != nullptr &&
+                          level.table->takes_interleaved(s);
+      for (int layout = 0; layout < (across ? 4 : 1); ++layout) {
+        CAPTURE(layout);
+        const Floats out = compute(false, layout);
         for (std::int64_t i = 0; i < y_size; ++i) {
           if (!counts(i)) continue;
           const auto k = static_cast<std::size_t>(i);
@@ -352,9 +353,9 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
           const double direct = ((terms + 6) * kU + level.product_error) * size[k];
           CHECK(std::fabs(out[i] - want[k]) <= direct + (left ? 130 * share * std::fabs(want[k]) : 0));
         }
-        const Floats other = compute(true, innermost);
+        const Floats other = compute(true, layout);
         for (std::int64_t i = 0; i < y_size; ++i) CHECK((!counts(i) || out[i] == other[i]));
-        taken_across += innermost >= 2;
+        taken_across += layout >= 2;
       }
     }
   }
@@ -371,7 +372,7 @@ ConvShape shape(int n, int c, int h, int w, int oc, int kh, int kw, int stride, 
 }
 
 void conv_cases(const Levels& levels, Direction direction) {
-  lanes_seen = 0;
+  interleaved_seen = 0;
   ways_seen.clear();
   Random r(7 + static_cast<std::uint64_t>(direction));
   const ConvShape fixed[] = {
@@ -419,7 +420,7 @@ void conv_cases(const Levels& levels, Direction direction) {
     s.oh = s.h + s.pad_top + r.in(0, 6) - s.kh + 1, s.ow = s.w + s.pad_left + r.in(0, 6) - s.kw + 1;
     if (s.oh > 0 && s.ow > 0) conv_case(r, levels, direction, s, false, false);
   }
-  for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || filtered_seen > 10));
+  for (const Level& level : levels) CHECK((level.table->takes_interleaved == nullptr || filtered_seen > 10));
   for (int i = 0; i < 72; ++i) {
     ConvShape s;
     s.n = i >= 60 ? 16 : r.in(0, 2) == 0 ? r.in(12, 18) : r.in(1, 4), s.groups = r.in(0, 3) == 0 ? r.in(2, 3) : 1;
@@ -435,17 +436,17 @@ void conv_cases(const Levels& levels, Direction direction) {
     conv_case(r, levels, direction, s, i % 4 == 0);
   }
   // Batches that the lanes divide.
-  const ConvShape innermost[] = {shape(32, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2),
-                                 shape(16, 80, 4, 4, 20, 3, 3, 1, 1), shape(16, 6, 9, 12, 15, 3, 5, 1, 4),
-                                 shape(48, 5, 7, 6, 9, 1, 1, 1, 0), shape(16, 12, 6, 6, 12, 3, 3, 1, 2, 2, 12),
-                                 // Linear layers: few channels, and many.
-                                 shape(16, 20, 1, 1, 10, 1, 1, 1, 0), shape(48, 130, 1, 1, 75, 1, 1, 1, 0),
-                                 shape(32, 300, 1, 1, 280, 1, 1, 1, 0)};
-  for (const ConvShape& s : innermost) conv_case(r, levels, direction, s, false);
-  for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || lanes_seen > 30));
+  const ConvShape interleavable[] = {shape(32, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2),
+                                     shape(16, 80, 4, 4, 20, 3, 3, 1, 1), shape(16, 6, 9, 12, 15, 3, 5, 1, 4),
+                                     shape(48, 5, 7, 6, 9, 1, 1, 1, 0), shape(16, 12, 6, 6, 12, 3, 3, 1, 2, 2, 12),
+                                     // Linear layers: few channels, and many.
+                                     shape(16, 20, 1, 1, 10, 1, 1, 1, 0), shape(48, 130, 1, 1, 75, 1, 1, 1, 0),
+                                     shape(32, 300, 1, 1, 280, 1, 1, 1, 0)};
+  for (const ConvShape& s : interleavable) conv_case(r, levels, direction, s, false);
+  for (const Level& level : levels) CHECK((level.table->takes_interleaved == nullptr || interleaved_seen > 30));
   // Every way that a result with elements can go; forward, two more take remainder_case's.
   const std::size_t ways = direction == Direction::forward ? 5 : direction == Direction::data ? 6 : 7;
-  for (const Level& level : levels) CHECK((level.table->takes_lanes == nullptr || ways_seen.size() == ways));
+  for (const Level& level : levels) CHECK((level.table->takes_interleaved == nullptr || ways_seen.size() == ways));
 }
 
 }  // namespace
@@ -471,7 +472,7 @@ void check_conv_forward(const Levels& levels) {
         shape(32, 1, 9, 14, 5, 5, 3, 1, 1), shape(16, 8, 7, 9, 12, 3, 3, 2, 2, 2, 4)})
     for (int i = 0; i < 5; ++i) remainder_case(r, levels, s);
   const bool vectors =
-      std::any_of(levels.begin(), levels.end(), [](const Level& l) { return l.table->takes_lanes != nullptr; });
+      std::any_of(levels.begin(), levels.end(), [](const Level& l) { return l.table->takes_interleaved != nullptr; });
   CHECK((!vectors || (taken > 1000 && summed > 1000 && taken_across > 10)));
 }
 void check_conv_backward_data(const Levels& levels) { conv_cases(levels, Direction::data); }

@@ -42,7 +42,7 @@ Net linear_net() {
 
 }  // namespace
 
-TEST_CASE("with images innermost every rule gives the same relevance") {
+TEST_CASE("in either layout every rule gives the same relevance") {
   Net net({1, 2, 12, 11}, [](GraphBuilder& g, Id x) {
     Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "bn1"), "relu1");
     h = max_pool(g, h, {.kernel = 2}, "pool1");
@@ -57,7 +57,7 @@ TEST_CASE("with images innermost every rule gives the same relevance") {
       Composite::uniform,           Composite::epsilon_plus,         Composite::epsilon_plus_flat,
       Composite::epsilon_gamma_box, Composite::epsilon_alpha2_beta1, Composite::excitation_backprop};
   // Where kernels know of no vectors there is little to compare: a few images, and a few less.
-  const bool vectors = kernel_table().takes_lanes != nullptr;
+  const bool vectors = kernel_table().takes_interleaved != nullptr;
   const std::int32_t whole = vectors ? 32 : 4, part = vectors ? 20 : 3;
   const auto compare = [&](const std::vector<const Rule*>& rules) {
     Walked tight(net, rules, {.batch = whole}), loose(net, rules, {.batch = whole, .keep = all}),
@@ -99,7 +99,7 @@ TEST_CASE("with images innermost every rule gives the same relevance") {
       o.rule.low = low, o.rule.high = high;
       compare(Composed(net, o).rules);
     }
-  // The box rule in the middle, where its bounds are tensors with images innermost too.
+  // The box rule in the middle, where its bounds are interleaved tensors too.
   LrpOptions box = with(LrpKind::z_box);
   const float zero[] = {0}, ten[] = {10};
   box.stabiliser.eps = 0.1f, box.low = zero, box.high = ten;
