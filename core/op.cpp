@@ -8,6 +8,8 @@ const char* name(OpClass c) noexcept {
       return "affine";
     case OpClass::pointwise:
       return "pointwise";
+    case OpClass::gate:
+      return "gate";
     case OpClass::route:
       return "route";
     case OpClass::view:

@@ -1,5 +1,5 @@
 // Ops and their classes. An op's author writes the few primitives of its class and gets every rule; a rule's author
-// writes one function a class and gets every op: N + M, never N x M.
+// writes one function per class and gets every op: N + M functions, never N x M.
 //
 // Ops are stateless: attributes (stride, padding), never activations. They live in the graph's arena and are never
 // destroyed. All work on memory goes through the kernel table of the Context, so that a dry run with a table that does
@@ -14,11 +14,12 @@ namespace vitrine {
 
 enum class OpClass : std::uint8_t {
   affine,     ///< z = A x + b in each input: conv, linear, average pool, add, batch norm in evaluation
-  pointwise,  ///< y_i = f(x_i), or x_i times a gate made from the map around it
+  pointwise,  ///< y_i = f(x_i)
+  gate,       ///< y_i = g_i x_i, with a gate g that is made from the whole map of x: templates around peaks
   route,      ///< each output is one chosen input: max pool
-  view,       ///< moves elements, changes none: concat, flatten, pad, dropout in evaluation
-  product,    ///< elementwise product of two inputs: gates, masks
-  custom,     ///< none of these: softmax, LRN; has its own derivative, and other rules only where it says so
+  view,  ///< moves or repeats elements, changes none: concat, flatten, pad, nearest upsampling, dropout in evaluation
+  product,  ///< elementwise product of two inputs: gates, masks
+  custom,   ///< none of these: softmax, LRN; has its own derivative, and other rules only where it says so
 };
 
 const char* name(OpClass) noexcept;
@@ -62,6 +63,22 @@ struct Field {
   }
 };
 
+/// What an op's result is if the op turns scores into probabilities.
+enum class Scores : std::uint8_t {
+  none,
+  probabilities,      ///< of classes, with a sum of 1: softmax
+  log_probabilities,  ///< their logarithms
+  each_probability,   ///< one per element: sigmoid
+};
+
+/// What training, saved models and reports need to know of an op beyond its class. Nothing goes by an op's name.
+struct OpTraits {
+  bool random = false;        ///< draws random numbers in training: two forward runs differ (dropout)
+  bool normaliser = false;    ///< its untrainable parameters are running statistics of what it sees (batch norm)
+  bool part_filters = false;  ///< an InterpretableFilters: its parameters follow the classes of the images
+  Scores scores = Scores::none;
+};
+
 /// Visits an op's attributes, to save, load and print them without knowing the op.
 class AttributeVisitor {
  public:
@@ -76,6 +93,7 @@ class AttributeVisitor {
 class Op {
  public:
   virtual OpClass klass() const noexcept = 0;
+  virtual OpTraits traits() const noexcept { return {}; }
   virtual const char* name() const noexcept = 0;  ///< "conv2d": the name in files and messages
   virtual void attributes(AttributeVisitor&) noexcept {}
 
@@ -124,9 +142,10 @@ inline constexpr Substitute squared{1, 1, Substitute::square}, ones{1, 1, Substi
 
 /// What an affine op's matrix is made of: composites and DeepLIFT go by it.
 enum class Weights : std::uint8_t {
-  fixed,     ///< constants of no negative sign: average pool, add, upsample
-  diagonal,  ///< one factor of any sign, and a shift, an element: batch norm, scale
-  mixing,    ///< a matrix of any signs, and a bias: conv, linear; composites give them their rules
+  fixed,     ///< constants of no negative sign: average pool, add, bilinear upsampling
+  diagonal,  ///< one factor of any sign and one shift per element: batch norm, scale
+  spatial,   ///< kernels of any signs, and a bias: convolutions
+  dense,     ///< a matrix of any signs, and a bias: linear layers
 };
 
 class AffineOp : public Op {
@@ -147,7 +166,12 @@ class AffineOp : public Op {
   /// Whether apply and apply_t know this substitution of the weights.
   virtual bool accepts(Substitute) const noexcept { return true; }
   virtual Weights weights() const noexcept { return Weights::fixed; }
-  bool mixes() const noexcept { return weights() == Weights::mixing; }
+  /// Sums products of different inputs with weights of any sign: composites give these ops their rules.
+  bool mixes() const noexcept { return weights() == Weights::spatial || weights() == Weights::dense; }
+  /// The output channel that element k of the weight (the first parameter) contributes to.
+  virtual std::int64_t output_channel(const Shape& weight, std::int64_t k) const noexcept {
+    return k / weight.per_image();
+  }
   bool has_bias() const noexcept { return weights() != Weights::fixed; }
 
   Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
@@ -170,10 +194,6 @@ class PointwiseOp : public Op {
   /// d (+)= f'(x) * s, given x and y = f(x).
   virtual Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
                        const Sink& d) const noexcept = 0;
-  /// y_i = g_i x_i, where the gate g is made from the whole map of x and is constant almost everywhere (a mask at the
-  /// map's peak): its derivative is the gate, relevance passes it unchanged, and reversed networks pass it as the
-  /// gradient does.
-  virtual bool gates() const noexcept { return false; }
   /// Passes positive inputs unchanged and stops others: what deconvnet and guided backprop are defined on.
   virtual bool rectifier() const noexcept { return false; }
   /// No output is negative.
@@ -196,6 +216,36 @@ class PointwiseOp : public Op {
  protected:
   ~PointwiseOp() = default;
 };
+
+/// y_i = g_i x_i. The gate g is made from the whole map of x and is constant almost everywhere (a mask at the map's
+/// peak): its derivative is the gate, relevance passes it unchanged, and reversed networks pass it as the gradient
+/// does. No gate is negative.
+class GateOp : public Op {
+ public:
+  OpClass klass() const noexcept final { return OpClass::gate; }
+
+  /// y (+)= g(x) s. With s = x it is the forward run, with a signal the derivative. Of the node, only its parameters
+  /// are read.
+  virtual Status gate(const Context&, const NodeIO&, const TensorView& x, const TensorView& s,
+                      const Sink& y) const noexcept = 0;
+
+  Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
+    return gate(ctx, io, io.in[0], io.in[0], {io.out, false});
+  }
+  Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink>) const noexcept override {
+    return d_in[0] ? gate(ctx, io, io.in[0], d_out, d_in[0]) : Status::ok;
+  }
+  Need vjp_needs(bool) const noexcept override { return {true, false, false}; }
+
+ protected:
+  ~GateOp() = default;
+};
+
+/// Activations: pointwise ops, and gates.
+inline bool is_activation(const Op& op) noexcept {
+  return op.klass() == OpClass::pointwise || op.klass() == OpClass::gate;
+}
 
 class RouteOp : public Op {
  public:

@@ -8,6 +8,8 @@ Status Rule::step(const Context& ctx, const Op& op, const Step& s) const noexcep
       return affine(ctx, static_cast<const AffineOp&>(op), s);
     case OpClass::pointwise:
       return pointwise(ctx, static_cast<const PointwiseOp&>(op), s);
+    case OpClass::gate:
+      return gate(ctx, static_cast<const GateOp&>(op), s);
     case OpClass::route:
       return route(ctx, static_cast<const RouteOp&>(op), s);
     case OpClass::view:
@@ -42,6 +44,7 @@ Status Rule::affine(const Context& ctx, const AffineOp& op, const Step& s) const
 Status Rule::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
   return gradient(ctx, op, s);
 }
+Status Rule::gate(const Context& ctx, const GateOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::view(const Context& ctx, const ViewOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept {

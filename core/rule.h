@@ -43,9 +43,8 @@ class Rule {
   virtual bool derivative() const noexcept { return false; }
   /// The step gives the one input what arrives, unchanged.
   virtual bool passes(const Op&) const noexcept { return false; }
-  /// Whether it sends nothing to input elements that are 0, provided that (`out`) nothing arrives at output elements
-  /// that are. So it is with relevance, which is a share of the value: none passes where a ReLU has cut, and the value
-  /// before the ReLU need not be kept.
+  /// True if zero inputs receive zero signal (given, if `out`, that zero outputs carry none). Relevance behaves so,
+  /// being a share of the value; the planner then need not keep the map before a ReLU.
   virtual bool vanishes(const Op&, bool /*out*/) const noexcept { return false; }
   /// It takes values and signals in either layout (core/layout.h).
   virtual bool any_layout() const noexcept { return derivative(); }
@@ -57,6 +56,7 @@ class Rule {
   // Defaults: the gradient (channel by channel).
   virtual Status affine(const Context&, const AffineOp&, const Step&) const noexcept;
   virtual Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept;
+  virtual Status gate(const Context&, const GateOp&, const Step&) const noexcept;
   virtual Status route(const Context&, const RouteOp&, const Step&) const noexcept;
   virtual Status view(const Context&, const ViewOp&, const Step&) const noexcept;
   virtual Status product(const Context&, const ProductOp&, const Step&) const noexcept;

@@ -56,6 +56,7 @@ class Sigmoid final : public Activation {
  public:
   constexpr Sigmoid() noexcept : Activation(kernels::Map::sigmoid, "sigmoid", {false, true, false}) {}
   bool nonnegative() const noexcept override { return true; }
+  OpTraits traits() const noexcept override { return {.scores = Scores::each_probability}; }
 };
 
 /// min(max(x, low), high); low 0 and high 6 is ReLU6. Its derivative at the ends is 0.
@@ -107,6 +108,7 @@ class HardSigmoid final : public Activation {
     v("beta", parameters.b);
   }
   bool nonnegative() const noexcept override { return true; }
+  OpTraits traits() const noexcept override { return {.scores = Scores::each_probability}; }
 };
 
 /// x clip(x/6 + 1/2, 0, 1) [Howard et al. 2019].

@@ -25,6 +25,7 @@ class BatchNorm final : public DiagonalOp {
              std::span<const Sink> d_par) const noexcept override;
   bool finishes() const noexcept override { return true; }
   bool vjp_in_place() const noexcept override { return true; }
+  OpTraits traits() const noexcept override { return {.normaliser = true}; }
   Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::same; }
   /// A training run's way back is planned with parameter gradients: it reads the input and the batch's statistics.
   Need vjp_needs(bool parameters) const noexcept override { return {parameters, false, parameters}; }

@@ -17,6 +17,11 @@ class ConvTranspose2d final : public ConvolutionOp {
     v("output_pad_h", output_pad_h);
     v("output_pad_w", output_pad_w);
   }
+  std::int64_t output_channel(const Shape& weight, std::int64_t k) const noexcept override {
+    // (in, out/groups, kh, kw): the group comes from the input channel.
+    const std::int64_t in = k / weight.per_image(), within = k / weight.pixels() % weight.c();
+    return in / (weight.n() / groups) * weight.c() + within;
+  }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,

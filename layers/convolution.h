@@ -24,7 +24,7 @@ class ConvolutionOp : public AffineOp {
   bool bias = true;
 
   void attributes(AttributeVisitor&) noexcept override;
-  Weights weights() const noexcept final { return Weights::mixing; }
+  Weights weights() const noexcept final { return Weights::spatial; }
 
  protected:
   /// One input, attributes in their ranges, channels that divide by the groups, parameters of the right shapes.

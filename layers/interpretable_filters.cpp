@@ -19,8 +19,8 @@ Status InterpretableFilters::infer(const Context& ctx, std::span<const Shape> in
   return Status::ok;
 }
 
-void InterpretableFilters::gate(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& s,
-                                const Sink& y) const noexcept {
+Status InterpretableFilters::gate(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& s,
+                                  const Sink& y) const noexcept {
   const std::int64_t planes = std::int64_t{x.shape.n()} * x.shape.c();
   ctx.ranges(planes, elementwise_grain / x.shape.pixels() + 1, [&](std::int64_t begin, std::int64_t end) noexcept {
     kernels::TemplateArgs<real> a;
@@ -38,17 +38,6 @@ void InterpretableFilters::gate(const Context& ctx, const NodeIO& io, const Tens
     a.add = y.add;
     ctx->template_gate(a);
   });
-}
-
-Status InterpretableFilters::evaluate(const Context& ctx, const NodeIO& io, const TensorView& x,
-                                      const TensorView& y) const noexcept {
-  gate(ctx, io, x, x, {y, false});
-  return Status::ok;
-}
-
-Status InterpretableFilters::slope(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView&,
-                                   const TensorView& s, const Sink& d) const noexcept {
-  gate(ctx, io, x, s, d);
   return Status::ok;
 }
 

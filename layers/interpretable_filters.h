@@ -15,7 +15,7 @@
 
 namespace vitrine {
 
-class InterpretableFilters final : public PointwiseOp {
+class InterpretableFilters final : public GateOp {
  public:
   std::int32_t classes = 1;
   float beta = 4;  ///< steepness of the templates
@@ -30,16 +30,11 @@ class InterpretableFilters final : public PointwiseOp {
   }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
-  Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
-  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
-               const Sink& d) const noexcept override;
-  Need vjp_needs(bool) const noexcept override { return {true, false, false}; }
-  bool gates() const noexcept override { return true; }
+  OpTraits traits() const noexcept override { return {.part_filters = true}; }
+  Status gate(const Context&, const NodeIO&, const TensorView& x, const TensorView& s,
+              const Sink& y) const noexcept override;
 
   enum State : std::uint8_t { category, statistics, steepness };  ///< places in NodeIO::par
-
- private:
-  void gate(const Context&, const NodeIO&, const TensorView& x, const TensorView& s, const Sink& y) const noexcept;
 };
 
 Id interpretable_filters(GraphBuilder&, Id x, std::int32_t classes, const char* name = nullptr, bool centroid = false,

@@ -24,7 +24,7 @@ class Linear final : public AffineOp {
                  const Sink& c) const noexcept override;
   Status parameter_gradient(const Context&, const NodeIO&, const TensorView& d_out,
                             std::span<const Sink> d_par) const noexcept override;
-  Weights weights() const noexcept override { return Weights::mixing; }
+  Weights weights() const noexcept override { return Weights::dense; }
   Layouts layouts(const Context&, const Shape& in, const Shape& out) const noexcept override;
   bool finishes() const noexcept override { return true; }
 

@@ -38,7 +38,8 @@ Status LocalMaximum::infer(const Context& ctx, std::span<const Shape> in, std::s
   return Status::ok;
 }
 
-void LocalMaximum::gate(const Context& ctx, const TensorView& x, const TensorView& s, const Sink& y) const noexcept {
+Status LocalMaximum::gate(const Context& ctx, const NodeIO&, const TensorView& x, const TensorView& s,
+                          const Sink& y) const noexcept {
   ctx.ranges(std::int64_t{x.shape.n()} * x.shape.c(), elementwise_grain / x.shape.pixels() + 1,
              [&](std::int64_t begin, std::int64_t end) noexcept {
                kernels::PeakArgs<real> a;
@@ -53,17 +54,6 @@ void LocalMaximum::gate(const Context& ctx, const TensorView& x, const TensorVie
                a.add = y.add;
                ctx->peak_gate(a);
              });
-}
-
-Status LocalMaximum::evaluate(const Context& ctx, const NodeIO&, const TensorView& x,
-                              const TensorView& y) const noexcept {
-  gate(ctx, x, x, {y, false});
-  return Status::ok;
-}
-
-Status LocalMaximum::slope(const Context& ctx, const NodeIO&, const TensorView& x, const TensorView&,
-                           const TensorView& s, const Sink& d) const noexcept {
-  gate(ctx, x, s, d);
   return Status::ok;
 }
 

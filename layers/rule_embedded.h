@@ -24,7 +24,7 @@ class AffineMap final : public DiagonalOp {
 
 /// Keeps the places that are the maximum of those within `radius` rows and columns (ties: the first), and zeroes the
 /// rest: one place a detection, to be counted. A gate: its derivative is itself.
-class LocalMaximum final : public PointwiseOp {
+class LocalMaximum final : public GateOp {
  public:
   std::int32_t radius = 1;
 
@@ -32,14 +32,8 @@ class LocalMaximum final : public PointwiseOp {
   void attributes(AttributeVisitor& v) noexcept override { v("radius", radius); }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
-  Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
-  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
-               const Sink& d) const noexcept override;
-  Need vjp_needs(bool) const noexcept override { return {true, false, false}; }
-  bool gates() const noexcept override { return true; }
-
- private:
-  void gate(const Context&, const TensorView& x, const TensorView& s, const Sink& y) const noexcept;
+  Status gate(const Context&, const NodeIO&, const TensorView& x, const TensorView& s,
+              const Sink& y) const noexcept override;
 };
 
 Id affine_map(GraphBuilder&, Id x, float factor, float shift, const char* name = nullptr) noexcept;

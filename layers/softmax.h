@@ -9,6 +9,7 @@ namespace vitrine {
 class Softmax final : public CustomOp {
  public:
   const char* name() const noexcept override { return "softmax"; }
+  OpTraits traits() const noexcept override { return {.scores = Scores::probabilities}; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
@@ -21,6 +22,7 @@ class Softmax final : public CustomOp {
 class LogSoftmax final : public CustomOp {
  public:
   const char* name() const noexcept override { return "log_softmax"; }
+  OpTraits traits() const noexcept override { return {.scores = Scores::log_probabilities}; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;

@@ -15,9 +15,8 @@ void over_planes(const Context& ctx, const kernels::ResizeShape& s, Body&& body)
 
 }  // namespace
 
-Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
-                       std::size_t& aux) const noexcept {
-  aux = 0;
+Status Resampling::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par,
+                         Shape& out) const noexcept {
   if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
   if (out_h < 1 || out_w < 1) return ctx.fail(Status::bad_argument, "needs an output of at least 1 x 1");
   if (!(step_h >= 0) || !(step_w >= 0)) return ctx.fail(Status::bad_argument, "needs steps of at least 0");
@@ -25,7 +24,7 @@ Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<
   return Status::ok;
 }
 
-Field Upsample::field(const Shape& in, const Shape& out, std::size_t axis) const noexcept {
+Field Resampling::field(const Shape& in, const Shape& out, std::size_t axis) const noexcept {
   const float given = axis == 2 ? step_h : step_w,
               ratio = static_cast<float>(in.d[axis]) / static_cast<float>(out.d[axis]);
   const bool aligned = align_corners && out.d[axis] > 1;
@@ -37,9 +36,15 @@ Field Upsample::field(const Shape& in, const Shape& out, std::size_t axis) const
   return {size, step, (size - 1) / 2 - centre, false};
 }
 
-kernels::ResizeShape Upsample::shape(const Shape& in) const noexcept {
+kernels::ResizeShape Resampling::shape(const Shape& in) const noexcept {
   return {
       std::int64_t{in.n()} * in.c(), in.h(), in.w(), out_h, out_w, bilinear, align_corners, half_pixel, step_h, step_w};
+}
+
+Status Upsample::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                       std::size_t& aux) const noexcept {
+  aux = 0;
+  return to.infer(ctx, in, par, out);
 }
 
 Status Upsample::apply(const Context& ctx, const NodeIO&, std::span<const TensorView> x, const Row& row,
@@ -52,9 +57,10 @@ Status Upsample::apply(const Context& ctx, const NodeIO&, std::span<const Tensor
   }
   const bool direct = !z.add && row.w.p == 1;
   if (!direct) VITRINE_TRY(ctx.temporary(z.shape, target));
-  over_planes(ctx, shape(source.shape), [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
-    ctx->resize_forward(s, source.data + in, target.data + out);
-  });
+  over_planes(ctx, to.shape(source.shape),
+              [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
+                ctx->resize_forward(s, source.data + in, target.data + out);
+              });
   if (!direct) ctx->scale(row.w.p, target.data, z.data, z.size(), z.add);
   return Status::ok;
 }
@@ -67,21 +73,55 @@ Status Upsample::apply_t(const Context& ctx, const NodeIO&, Substitute w, const 
     VITRINE_TRY(ctx.temporary(s.shape, source));
     ctx->scale(w.p, s.data, source.data, source.size(), false);
   }
-  over_planes(ctx, shape(c.shape), [&](const kernels::ResizeShape& r, std::int64_t in, std::int64_t out) noexcept {
+  over_planes(ctx, to.shape(c.shape), [&](const kernels::ResizeShape& r, std::int64_t in, std::int64_t out) noexcept {
     ctx->resize_backward(r, source.data + out, c.data + in, c.add);
   });
   return Status::ok;
 }
 
-Id upsample(GraphBuilder& g, Id x, std::int32_t out_h, std::int32_t out_w, bool bilinear, const char* name) noexcept {
-  Upsample* op = g.make<Upsample>();
-  if (op != nullptr) {
-    op->out_h = out_h;
-    op->out_w = out_w;
-    op->bilinear = bilinear;
-  }
+Status NearestUpsample::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                              std::size_t& aux) const noexcept {
+  aux = 0;
+  return to.infer(ctx, in, par, out);
+}
+
+Status NearestUpsample::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  const TensorView &x = io.in[0], &y = io.out;
+  over_planes(ctx, to.shape(x.shape), [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
+    ctx->resize_forward(s, x.data + in, y.data + out);
+  });
+  return Status::ok;
+}
+
+Status NearestUpsample::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+                            std::span<const Sink>) const noexcept {
+  const Sink& d = d_in[0];
+  if (!d) return Status::ok;
+  over_planes(ctx, to.shape(d.shape), [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
+    ctx->resize_backward(s, d_out.data + out, d.data + in, d.add);
+  });
+  return Status::ok;
+}
+
+namespace {
+
+template <class T>
+Op* make(GraphBuilder& g, const Resampling& to) noexcept {
+  T* const op = g.make<T>();
+  if (op != nullptr) op->to = to;
+  return op;
+}
+
+}  // namespace
+
+Id upsample(GraphBuilder& g, Id x, const Resampling& to, const char* name) noexcept {
+  Op* const op = to.bilinear ? make<Upsample>(g, to) : make<NearestUpsample>(g, to);
   const Id in[] = {x};
   return g.add(op, in, {}, name);
+}
+
+Id upsample(GraphBuilder& g, Id x, std::int32_t out_h, std::int32_t out_w, bool bilinear, const char* name) noexcept {
+  return upsample(g, x, {.out_h = out_h, .out_w = out_w, .bilinear = bilinear}, name);
 }
 
 }  // namespace vitrine

@@ -144,6 +144,7 @@ class Dropout final : public ViewOp {
   float p = 0.5f;
 
   const char* name() const noexcept override { return "dropout"; }
+  OpTraits traits() const noexcept override { return {.random = true}; }
   void attributes(AttributeVisitor& v) noexcept override { v("p", p); }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;

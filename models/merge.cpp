@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "layers/conv_transpose2d.h"
 #include "layers/diagonal.h"
 #include "models/rewrite.h"
 
@@ -46,16 +45,6 @@ std::vector<Id> find_targets(const Model& model, const std::vector<std::string>&
   std::vector<Id> into(g.nodes.size(), no_id);
   for (Id i = 0; i < g.nodes.size(); ++i) into[i] = target(g, readers, kept, into, i);
   return into;
-}
-
-// The output channel of element k of a layer's weight.
-std::size_t output_channel(const Op& op, const Shape& weight, std::int64_t k) {
-  const std::int64_t taps = weight.pixels();
-  if (!matches("conv_transpose2d", op.name())) return static_cast<std::size_t>(k / (weight.c() * taps));
-  // (in, out/groups, kh, kw): the group comes from the input channel.
-  const auto groups = static_cast<const ConvTranspose2d&>(op).groups;
-  const std::int64_t in = k / (weight.c() * taps), within = k / taps % weight.c(), per_group = weight.n() / groups;
-  return static_cast<std::size_t>(in / per_group * weight.c() + within);
 }
 
 }  // namespace
@@ -104,7 +93,9 @@ Model merge_batch_norms(const Model& model, const std::vector<std::string>& keep
     static_cast<const DiagonalOp&>(*norm.op).coefficients(ctx, io, raw_part, raw_part, scale.data(), shift.data());
     const Value &w = merged.graph().values[layer.par[0]], &b = merged.graph().values[layer.par[1]];
     real *const weight = merged.parameters.data() + w.offset, *const bias = merged.parameters.data() + b.offset;
-    for (std::int64_t k = 0; k < w.shape.size(); ++k) weight[k] *= scale[output_channel(*layer.op, w.shape, k)];
+    const auto& op = static_cast<const AffineOp&>(*layer.op);
+    for (std::int64_t k = 0; k < w.shape.size(); ++k)
+      weight[k] *= scale[static_cast<std::size_t>(op.output_channel(w.shape, k))];
     for (std::size_t c = 0; c < channels; ++c) bias[c] = scale[c] * bias[c] + shift[c];
   }
   return merged;

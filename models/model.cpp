@@ -150,7 +150,8 @@ std::vector<std::int64_t> Model::array_shape(Id value, std::int64_t n) const {
 
 Id Model::logits() const noexcept {
   const Node& last = graph_.nodes[graph_.values[graph_.output].producer];
-  return matches("softmax", last.op->name()) || matches("log_softmax", last.op->name()) ? last.in[0] : graph_.output;
+  const Scores scores = last.op->traits().scores;
+  return scores == Scores::probabilities || scores == Scores::log_probabilities ? last.in[0] : graph_.output;
 }
 
 std::int64_t Model::parameter_count() const noexcept {

@@ -20,12 +20,19 @@ enum class Kind { scores, log_probabilities, probabilities, each_probability, lo
 
 Kind kind_of(const Model& model) {
   const Graph& g = model.graph();
-  const char* const op = g.nodes[g.values[g.output].producer].op->name();
-  if (matches("softmax", op)) return Kind::probabilities;
-  if (matches("log_softmax", op)) return Kind::log_probabilities;
-  if (matches("sigmoid", op) || matches("hard_sigmoid", op)) return Kind::each_probability;
+  const Op& op = *g.nodes[g.values[g.output].producer].op;
+  switch (op.traits().scores) {
+    case Scores::probabilities:
+      return Kind::probabilities;
+    case Scores::log_probabilities:
+      return Kind::log_probabilities;
+    case Scores::each_probability:
+      return Kind::each_probability;
+    case Scores::none:
+      break;
+  }
   // Behind another activation they are neither logits nor scores, unless someone has named classes.
-  const bool activated = g.nodes[g.values[g.output].producer].op->klass() == OpClass::pointwise;
+  const bool activated = is_activation(op);
   if (activated && model.class_names.empty()) return Kind::numbers;
   return model.classes() > 1 ? Kind::scores : Kind::logit;
 }

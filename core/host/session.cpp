@@ -60,7 +60,7 @@ Session::Session(const Engine& engine, const PlanRequest& request, real* paramet
 }
 
 void Session::make_run(real* parameters, real* parameter_gradients) {
-  for (const Node& node : plan_.request.graph->nodes) draws_ = draws_ || matches("dropout", node.op->name());
+  for (const Node& node : plan_.request.graph->nodes) draws_ = draws_ || node.op->traits().random;
   memory_ = Memory(plan_.bytes(), device_);
   if (device_ == nullptr) {
     run_ = std::make_unique<Run>(plan_, memory_.data(), parameters, parameter_gradients);
@@ -94,6 +94,12 @@ void Session::raise_device_failure() const {
 void Session::forget(Recorded& r) {
   if (r.work != nullptr) device_->forget(r.work);
   r = {};
+}
+
+std::int32_t Session::batch_multiple() const noexcept {
+  for (const bool interleaved : plan_.innermost)
+    if (interleaved) return plan_.lanes;
+  return 1;
 }
 
 Session::~Session() {

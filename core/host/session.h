@@ -66,6 +66,8 @@ class Session {
   Context& context() noexcept { return context_; }
   Run& run() noexcept { return *run_; }
   const Plan& plan() const noexcept { return plan_; }
+  /// Batches that are multiples of this run fastest; 1: all sizes are alike.
+  std::int32_t batch_multiple() const noexcept;
 
  private:
   // Work that the device can do again as one piece: done once by itself, the next time recorded, then replayed.

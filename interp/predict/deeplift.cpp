@@ -77,9 +77,11 @@ std::vector<bool> reveal_nodes(const AttributionCall& c, const std::string& rule
   const Graph& g = c.subject.model().graph();
   std::vector<bool> reveal(g.nodes.size(), false);
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
-    if (g.nodes[i].op->klass() != OpClass::pointwise) continue;
+    if (!is_activation(*g.nodes[i].op)) continue;
     const Id producer = g.values[g.nodes[i].in[0]].producer;
-    const bool dense = producer != no_id && matches("linear", g.nodes[producer].op->name());
+    const Op* const before = producer != no_id ? g.nodes[producer].op : nullptr;
+    const bool dense = before != nullptr && before->klass() == OpClass::affine &&
+                       static_cast<const AffineOp*>(before)->weights() == Weights::dense;
     reveal[i] = rule == "reveal-cancel" || (rule == "genomics-default" && dense);
   }
   for (const RuleChoice& choice : c.rules) {
@@ -89,7 +91,7 @@ std::vector<bool> reveal_nodes(const AttributionCall& c, const std::string& rule
     bool matched = false;
     for (std::size_t i = 0; i < g.nodes.size(); ++i) {
       if (!matches(choice.pattern.c_str(), g.nodes[i].name)) continue;
-      if (g.nodes[i].op->klass() != OpClass::pointwise)
+      if (!is_activation(*g.nodes[i].op))
         throw Error("rule " + choice.rule + " at " + g.nodes[i].name + " (" + g.nodes[i].op->name() +
                         "): is no activation, where alone it has a meaning",
                     Error::usage);

@@ -29,8 +29,9 @@ Id default_node(const Model& model) {
   Id activation = no_id, conv = no_id;
   for (Id i = 0; i < g.nodes.size(); ++i) {
     if (g.shape(g.nodes[i].out).pixels() <= 1) continue;
-    if (g.nodes[i].op->klass() == OpClass::pointwise) activation = i;
-    if (matches("conv*", g.nodes[i].op->name())) conv = i;
+    const Op& op = *g.nodes[i].op;
+    if (is_activation(op)) activation = i;
+    if (op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::spatial) conv = i;
   }
   if (activation == no_id && conv == no_id)
     throw Error("grad-cam: no node of this network has maps of more than one pixel", Error::usage);

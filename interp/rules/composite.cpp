@@ -9,13 +9,6 @@ bool weighted(const Op& op) noexcept {
 bool has(const Node& node, Weights weights) noexcept {
   return node.op->klass() == OpClass::affine && static_cast<const AffineOp&>(*node.op).weights() == weights;
 }
-/// The number of axes of the weights in files: 4 of convolutions, 2 of linear layers.
-std::uint8_t weight_rank(const Graph& g, const Node& node) noexcept {
-  return weighted(*node.op) && !node.par.empty() ? g.values[node.par[0]].rank : 0;
-}
-bool gates(const Node& node) noexcept {
-  return node.op->klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(*node.op).gates();
-}
 template <OpClass Class>
 bool is(const Graph&, const Node& node) noexcept {
   return node.op->klass() == Class;
@@ -24,20 +17,18 @@ bool is(const Graph&, const Node& node) noexcept {
 constexpr OpWord words[] = {
     {"weighted", "convolutions and linear layers",
      [](const Graph&, const Node& n) noexcept { return weighted(*n.op); }},
-    {"spatial", "convolutions", [](const Graph& g, const Node& n) noexcept { return weight_rank(g, n) > 2; }},
-    {"dense", "linear layers",
-     [](const Graph& g, const Node& n) noexcept { return weighted(*n.op) && weight_rank(g, n) <= 2; }},
+    {"spatial", "convolutions", [](const Graph&, const Node& n) noexcept { return has(n, Weights::spatial); }},
+    {"dense", "linear layers", [](const Graph&, const Node& n) noexcept { return has(n, Weights::dense); }},
     {"normaliser", "batch norms that are not merged, scales: one factor and one shift per element",
      [](const Graph&, const Node& n) noexcept { return has(n, Weights::diagonal); }},
-    {"fixed", "linear ops without weights: average pools, sums, upsampling",
+    {"fixed", "linear ops without weights: average pools, sums, bilinear upsampling",
      [](const Graph&, const Node& n) noexcept { return has(n, Weights::fixed); }},
-    {"activation", "pointwise functions",
-     [](const Graph& g, const Node& n) noexcept { return is<OpClass::pointwise>(g, n) && !gates(n); }},
-    {"gate", "maps times a gate that is made from them", [](const Graph&, const Node& n) noexcept { return gates(n); }},
+    {"activation", "pointwise functions", is<OpClass::pointwise>},
+    {"gate", "maps times a gate that is made from them", is<OpClass::gate>},
     {"affine", "weighted, normaliser and fixed", is<OpClass::affine>},
-    {"pointwise", "activation and gate", is<OpClass::pointwise>},
+    {"pointwise", "activation and gate", [](const Graph&, const Node& n) noexcept { return is_activation(*n.op); }},
     {"route", "max pools", is<OpClass::route>},
-    {"view", "ops that move elements: flatten, concat, pad", is<OpClass::view>},
+    {"view", "ops that move elements: flatten, concat, pad, nearest upsampling", is<OpClass::view>},
     {"product", "products of two values", is<OpClass::product>},
     {"custom", "softmax, local response normalisation", is<OpClass::custom>},
 };
@@ -107,16 +98,14 @@ void find_nonnegative(const Graph& g, std::span<bool> values) noexcept {
     for (const Id v : node.in) all = all && values[v];
     switch (node.op->klass()) {
       case OpClass::pointwise:
-        values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative() ||
-                           (all && static_cast<const PointwiseOp&>(*node.op).gates());
+        values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative();
         break;
       case OpClass::affine:
         values[node.out] = all && static_cast<const AffineOp&>(*node.op).weights() == Weights::fixed;
         break;
+      case OpClass::gate:
       case OpClass::route:
       case OpClass::view:
-        values[node.out] = all;
-        break;
       case OpClass::product:
         values[node.out] = all;
         break;

@@ -21,6 +21,7 @@ class DeepLiftRescale final : public Rule {
 
  protected:
   Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
+  Status gate(const Context&, const GateOp&, const Step&) const noexcept override;
   Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
   Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
   Status custom(const Context&, const CustomOp&, const Step&) const noexcept override;
@@ -55,16 +56,21 @@ class DeepLiftRevealCancel final : public Rule, public Observer {
  protected:
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
   Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
+  Status gate(const Context&, const GateOp&, const Step&) const noexcept override;
   Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
   Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
   Status custom(const Context&, const CustomOp&, const Step&) const noexcept override;
 
  private:
+  template <class Activation>
+  Status activation(const Context&, const Activation&, const Step&) const noexcept;
   Status of_total(const Context&, const Step&, TensorView& m) const noexcept;
   Status input_parts(const Context&, Id input, const TensorView& x, const TensorView& x0) noexcept;
   // The parts of a node's result, by what its op is. `views`: room for one view per input.
-  Status reveal_parts(const Context&, const PointwiseOp&, const NodeIO& reference, Id in, Id out) noexcept;
-  Status rescaled_parts(const Context&, const PointwiseOp&, const NodeIO&, const NodeIO& reference,
+  template <class Activation>
+  Status reveal_parts(const Context&, const Activation&, const NodeIO& reference, Id in, Id out) noexcept;
+  template <class Activation>
+  Status rescaled_parts(const Context&, const Activation&, const NodeIO&, const NodeIO& reference,
                         const Node&) const noexcept;
   Status mixed_parts(const Context&, const AffineOp&, const NodeIO&, const NodeIO& reference, const Node&,
                      std::span<TensorView> views) const noexcept;

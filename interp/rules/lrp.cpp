@@ -324,7 +324,7 @@ bool keeps_zeros(const Op& op) noexcept {
 }
 
 const char* PassRule::refuses(const Op& op) const noexcept {
-  if (op.klass() == OpClass::pointwise || op.klass() == OpClass::view || op.klass() == OpClass::route) return nullptr;
+  if (is_activation(op) || op.klass() == OpClass::view || op.klass() == OpClass::route) return nullptr;
   if (op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::diagonal) return nullptr;
   if (op.klass() == OpClass::custom && static_cast<const CustomOp&>(op).passes()) return nullptr;
   return "mixes elements, so relevance cannot pass it unchanged";

@@ -18,9 +18,7 @@ class LrpRule final : public Rule {
   const char* name() const noexcept override { return table_.name; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
-  bool passes(const Op& op) const noexcept override {
-    return op.klass() == OpClass::pointwise || op.klass() == OpClass::custom;
-  }
+  bool passes(const Op& op) const noexcept override { return is_activation(op) || op.klass() == OpClass::custom; }
   bool vanishes(const Op&, bool out) const noexcept override;
   bool any_layout() const noexcept override { return true; }
 
@@ -29,6 +27,7 @@ class LrpRule final : public Rule {
   Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override {
     return pass(ctx, s);
   }
+  Status gate(const Context& ctx, const GateOp&, const Step& s) const noexcept override { return pass(ctx, s); }
   /// The signal takes all, a gate nothing; of two factors that are no gates, each takes half.
   Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
   Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
@@ -72,6 +71,7 @@ class PassRule final : public Rule {
   Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override {
     return pass(ctx, s);
   }
+  Status gate(const Context& ctx, const GateOp&, const Step& s) const noexcept override { return pass(ctx, s); }
   Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
 };
 

@@ -12,7 +12,7 @@ bool rectifies(const Op& op) noexcept {
 const char* RectifyRule::refuses(const Op& op) const noexcept {
   if (op.klass() == OpClass::custom && !static_cast<const CustomOp&>(op).passes())
     return "is no op that a reversed network passes: start at the logits before it";
-  if (op.klass() == OpClass::pointwise && strict_ && !rectifies(op) && !static_cast<const PointwiseOp&>(op).gates())
+  if (op.klass() == OpClass::pointwise && strict_ && !rectifies(op))
     return "is no rectifier, and this rule is defined on rectifiers (set other=gradient to pass it as the gradient "
            "does)";
   return nullptr;

@@ -155,14 +155,9 @@ void Walk::score(const Query& q, Scored& scored) {
   });
 }
 
-std::int32_t Walk::vector_images() const noexcept {
-  const Plan& plan = session_->plan();
-  return std::find(plan.innermost.begin(), plan.innermost.end(), true) != plan.innermost.end() ? plan.lanes : 1;
-}
-
 void Walk::in_batches(std::int32_t n, const Job& job,
                       const std::function<void(std::int32_t, std::int32_t)>& body) const {
-  const std::int32_t together = vector_images();
+  const std::int32_t together = session_->batch_multiple();
   const std::int32_t whole = n < together ? 0 : n - n % together;
   const double share = n > 0 ? static_cast<double>(whole) / n : 0;
   vitrine::in_batches(whole, batch() < together ? batch() : batch() - batch() % together, job.part(0, share), body);

@@ -87,13 +87,12 @@ class Walk {
   /// Adds the ledger of the last run; nothing without Options::ledger.
   void collect(std::vector<LedgerRow>&) const;
 
-  /// Calls body(first, count) for all of n images in batches of at most batch(); whole vectors of images come first,
-  /// the images that fill none last. Reports progress and stops as the job says.
+  /// Calls body(first, count) for all of n images in batches of at most batch(): multiples of Session::batch_multiple
+  /// first, the rest last. Reports progress and stops as the job says.
   void in_batches(std::int32_t n, const Job&, const std::function<void(std::int32_t, std::int32_t)>& body) const;
 
  private:
   void run_reference(const TensorView& images);
-  std::int32_t vector_images() const noexcept;
 
   Subject& subject_;
   const Model& model_;

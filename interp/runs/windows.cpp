@@ -95,7 +95,7 @@ struct WholeField {
   std::int32_t size, step, before;
 };
 std::optional<WholeField> local_field(const Graph& g, const Node& node, std::size_t axis) {
-  if (node.op->klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(*node.op).gates()) return {};
+  if (node.op->klass() == OpClass::gate) return {};
   const Shape in = g.shape(node.in[0]), out = g.shape(node.out);
   const Field f = node.op->field(in, out, axis);
   const auto whole = [](float v) { return v == std::floor(v); };

@@ -304,7 +304,7 @@ Picture filter_sheet(Subject& subject, const FilterReport& report, const FilterM
 std::string last_interpretable_layer(const Model& model) {
   std::string last;
   for (const Node& node : model.graph().nodes)
-    if (matches("interpretable_filters", node.op->name())) last = node.name;
+    if (node.op->traits().part_filters) last = node.name;
   if (last.empty())
     throw Error("the network has no layer of interpretable filters: name a node with --node", Error::usage);
   return last;

@@ -44,7 +44,7 @@ FilterTraining::FilterTraining(const Engine& engine, const Model& model, const d
   const Graph& g = model.graph();
   for (Id i = 0; i < g.nodes.size(); ++i) {
     const Node& node = g.nodes[i];
-    if (!matches("interpretable_filters", node.op->name())) continue;
+    if (!node.op->traits().part_filters) continue;
     if (const int known = static_cast<const InterpretableFilters*>(node.op)->classes; known != train.classes())
       throw Error(std::string(node.name) + ": knows " + std::to_string(known) + " classes, but the data has " +
                   std::to_string(train.classes()));

@@ -231,8 +231,8 @@ class Exporter {
     if (vector) rank = 2;
     // Ops that take maps, whatever their input is.
     for (const char* maps :
-         {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "transpose", "slice",
-          "pad", "local_response_norm", "interpretable_filters", "local_maximum"})
+         {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "upsample_nearest",
+          "transpose", "slice", "pad", "local_response_norm", "interpretable_filters", "local_maximum"})
       if (op == maps) rank = 4;
     if (op == "concat" && static_cast<const Concat&>(*node.op).axis != 1) rank = 4;
     for (const Id v : node.in) in.push_back(as_rank(v, rank));
@@ -334,8 +334,9 @@ class Exporter {
       plain(in.size() == 2 ? "Add" : "Sum");
     } else if (op == "multiply") {
       plain("Mul");
-    } else if (op == "upsample") {
-      const auto& o = static_cast<const Upsample&>(*node.op);
+    } else if (op == "upsample" || op == "upsample_nearest") {
+      const Resampling& o = op == "upsample" ? static_cast<const Upsample&>(*node.op).to
+                                             : static_cast<const NearestUpsample&>(*node.op).to;
       const Shape& x = g_.shape(node.in[0]);
       const bool from_sizes = o.step_h == 0 && o.step_w == 0;
       std::vector<std::string> all = {in[0], ""};

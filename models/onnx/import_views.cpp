@@ -281,18 +281,17 @@ void Importer::resize(const Node& node) {
   const std::string mode = node.text("mode", "nearest"),
                     place = node.text("coordinate_transformation_mode", simple ? "asymmetric" : "half_pixel");
   const std::string nearest = node.text("nearest_mode", simple ? "floor" : "round_prefer_floor");
-  Upsample* op = builder_->make<Upsample>();
-  if (op == nullptr) return set(node, no_id, 1);
-  op->bilinear = mode == "linear" || mode == "bilinear";
-  if (!op->bilinear && mode != "nearest")
+  Resampling to;
+  to.bilinear = mode == "linear" || mode == "bilinear";
+  if (!to.bilinear && mode != "nearest")
     throw Unsupported("resamples by '" + mode + "'; nearest and linear are supported");
   if (node.integer("antialias", 0) != 0) throw Unsupported("resamples with antialias, which is not supported");
   if (node.text("keep_aspect_ratio_policy", "stretch") != "stretch")
     throw Unsupported("keeps the aspect ratio, which is not supported");
-  op->align_corners = place == "align_corners";
-  op->half_pixel =
-      place == "half_pixel" || place == "pytorch_half_pixel" || (place == "tf_half_pixel_for_nn" && !op->bilinear);
-  if (!op->align_corners && !op->half_pixel && place != "asymmetric")
+  to.align_corners = place == "align_corners";
+  to.half_pixel =
+      place == "half_pixel" || place == "pytorch_half_pixel" || (place == "tf_half_pixel_for_nn" && !to.bilinear);
+  if (!to.align_corners && !to.half_pixel && place != "asymmetric")
     throw Unsupported("has coordinates of kind '" + place + "'");
 
   const std::size_t scales_at = simple ? 1 : 2;
@@ -324,29 +323,28 @@ void Importer::resize(const Node& node) {
     const float s = scales[k], size = s * static_cast<float>(out[d]);
     if (!(s > 0) || !(size < 1e6f)) throw Unsupported("has an impossible scale");
     out[d] = static_cast<std::int32_t>(std::floor(size + 1e-4f));
-    (d == 0 ? op->step_h : op->step_w) = 1 / s;
+    (d == 0 ? to.step_h : to.step_w) = 1 / s;
   }
-  op->out_h = out[0];
-  op->out_w = out[1];
-  if (op->out_h < 1 || op->out_w < 1) throw Unsupported("resamples to nothing");
+  to.out_h = out[0];
+  to.out_w = out[1];
+  if (to.out_h < 1 || to.out_w < 1) throw Unsupported("resamples to nothing");
 
-  const bool whole = op->out_h % x.dims[1] == 0 && op->out_w % x.dims[2] == 0,
-             smaller = op->out_h < x.dims[1] || op->out_w < x.dims[2];
-  if (op->bilinear) {
+  const bool whole = to.out_h % x.dims[1] == 0 && to.out_w % x.dims[2] == 0,
+             smaller = to.out_h < x.dims[1] || to.out_w < x.dims[2];
+  if (to.bilinear) {
     // There PyTorch puts a single place first, not into the middle.
-    if (place == "pytorch_half_pixel" && ((op->out_h == 1 && x.dims[1] > 1) || (op->out_w == 1 && x.dims[2] > 1)))
+    if (place == "pytorch_half_pixel" && ((to.out_h == 1 && x.dims[1] > 1) || (to.out_w == 1 && x.dims[2] > 1)))
       throw Unsupported("resamples to a single place at coordinates of kind 'pytorch_half_pixel'");
-  } else if (op->half_pixel && whole) {
+  } else if (to.half_pixel && whole) {
     // Whole multiples never lie between two places: all ways to round are one.
     if (!nearest.starts_with("round_prefer_") && place != "tf_half_pixel_for_nn")
       throw Unsupported("rounds by '" + nearest + "' at coordinates of kind '" + place + "'");
-  } else if (op->half_pixel ? nearest != "round_prefer_floor" || place == "tf_half_pixel_for_nn" : nearest != "floor") {
+  } else if (to.half_pixel ? nearest != "round_prefer_floor" || place == "tf_half_pixel_for_nn" : nearest != "floor") {
     throw Unsupported("rounds by '" + nearest + "' at coordinates of kind '" + place + "'");
   } else if (simple && smaller) {
     throw Unsupported("makes height or width smaller by 'nearest', which its opset does not define");
   }
-  const Id in[] = {x.id};
-  set(node, builder_->add(op, in, {}, node.name.c_str()), 3);
+  set(node, upsample(*builder_, x.id, to, node.name.c_str()), 3);
 }
 
 }  // namespace vitrine::onnx

@@ -115,7 +115,7 @@ bool has_average(const Graph& g, const Value& v) {
   if (v.trainable) return true;
   for (const Node& node : g.nodes)
     for (const Id p : node.par)
-      if (&g.values[p] == &v) return matches("batch_norm", node.op->name());
+      if (&g.values[p] == &v) return node.op->traits().normaliser;
   return false;
 }
 

@@ -171,7 +171,7 @@ const Case cases[] = {
      "multiply",
      {1, 3, 4, 5},
      [](GraphBuilder& g, Id x) { return multiply(g, x, conv2d(g, x, {.out = 1, .kernel = 1}), 1); }},
-    {"upsample nearest", "upsample", {1, 2, 3, 4}, [](GraphBuilder& g, Id x) { return upsample(g, x, 6, 7); }},
+    {"upsample nearest", "upsample_nearest", {1, 2, 3, 4}, [](GraphBuilder& g, Id x) { return upsample(g, x, 6, 7); }},
     {"upsample bilinear", "upsample", {1, 2, 3, 4}, [](GraphBuilder& g, Id x) { return upsample(g, x, 7, 8, true); }},
     {"downsample bilinear", "upsample", {1, 2, 7, 5}, [](GraphBuilder& g, Id x) { return upsample(g, x, 3, 2, true); }},
     {"global max", "max_pool", {1, 3, 5, 4}, [](GraphBuilder& g, Id x) { return global_max_pool(g, x); }},

@@ -51,14 +51,14 @@ struct Layer {
   Values forward(const Values& x) {
     Values y(x.size(), NAN);
     with(x, [&](const Context& ctx, const NodeIO& io) {
-      REQUIRE(op.evaluate(ctx, io, io.in[0], {y.data(), shape}) == Status::ok);
+      REQUIRE(op.gate(ctx, io, io.in[0], io.in[0], {{y.data(), shape}, false}) == Status::ok);
     });
     return y;
   }
   Values backward(const Values& x, const Values& s) {
     Values d(x.size(), NAN);
     with(x, [&](const Context& ctx, const NodeIO& io) {
-      REQUIRE(op.slope(ctx, io, io.in[0], {}, {const_cast<real*>(s.data()), shape}, {{d.data(), shape}, false}) ==
+      REQUIRE(op.gate(ctx, io, io.in[0], {const_cast<real*>(s.data()), shape}, {{d.data(), shape}, false}) ==
               Status::ok);
     });
     return d;

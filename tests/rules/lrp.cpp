@@ -42,6 +42,33 @@ Net linear_net() {
 
 }  // namespace
 
+TEST_CASE("nearest upsampling passes relevance whole, also where the activation is 0") {
+  Net net({1, 1, 2, 2}, [](GraphBuilder& g, Id x) { return upsample(g, x, 4, 6); });
+  const Values x = {1, 0, 0, -2};
+  Values r(24);
+  for (std::size_t i = 0; i < r.size(); ++i) r[i] = static_cast<real>(i + 1);
+  // Each input is repeated in 2 rows of 3 columns: the sums over these blocks.
+  const std::vector<double> blocks = {30, 48, 102, 120};
+  for (const LrpKind kind : {LrpKind::zero, LrpKind::epsilon, LrpKind::gamma, LrpKind::alpha_beta, LrpKind::z_plus})
+    check_equal(relevance_of(net, with(kind), x, r), blocks);
+  check_equal(relevance_of(net, with(LrpKind::epsilon), {0, 0, 0, 0}, r), blocks);
+
+  // Within a network, behind a ReLU that gives zeros: what leaves is what arrives.
+  Net deep({1, 1, 3, 3}, [](GraphBuilder& g, Id in) {
+    const Id h = relu(g, in, "relu");
+    return linear(g, flatten(g, upsample(g, h, 6, 6, false, "up"), "flatten"), 3, "fc");
+  });
+  deep.drop_biases();
+  const LrpRule rule(with(LrpKind::epsilon), false);
+  const Id before = deep.graph.nodes[deep.node("relu")].out, after = deep.graph.nodes[deep.node("up")].out;
+  Walked walked(deep, everywhere(deep, rule), {.keep = {before, after}});
+  REQUIRE(walked.status == Status::ok);
+  walked.forward({1, -1, 2, -2, 3, -3, 4, -4, 5}, 1);
+  walked.back({1, 2, 3});
+  CHECK(sum(Walked::copy(walked.run->signal(before))) ==
+        doctest::Approx(sum(Walked::copy(walked.run->signal(after)))).epsilon(1e-5));
+}
+
 TEST_CASE("in either layout every rule gives the same relevance") {
   Net net({1, 2, 12, 11}, [](GraphBuilder& g, Id x) {
     Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "bn1"), "relu1");
