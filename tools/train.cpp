@@ -95,9 +95,9 @@ int run(Options& o) {
     stage = s;
     show(p);
   };
-  const TrainResult result = renn
-                                 ? train_renn(model, engine, data, rules, o.train, o.stages, show_stage, stop_requested)
-                                 : train(model, engine, data, o.train, show, stop_requested);
+  const Job job({}, [] { return stop_requested.load(); });
+  const TrainResult result = renn ? train_renn(model, engine, data, rules, o.train, o.stages, show_stage, job)
+                                  : train(model, engine, data, o.train, show, job);
   if (result.stopped) {
     std::printf("%sstopped; the state is saved, and --resume continues from here\n", ::isatty(1) ? "\r\x1b[K" : "");
     return 130;

@@ -32,8 +32,10 @@ class Job {
   }
   /// Throws Stopped if the caller wants to end.
   void check() const {
-    if (stop_ && stop_()) throw Stopped();
+    if (stopped()) throw Stopped();
   }
+  /// Whether the caller wants to end: for work that has something to save first.
+  bool stopped() const { return stop_ && stop_(); }
   /// The piece of this job between two shares of it: its own progress runs from 0 to 1.
   Job part(double from, double to) const {
     Job piece = *this;

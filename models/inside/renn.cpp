@@ -164,7 +164,7 @@ Status LocalTargets::before_step(const Context& ctx, const Graph&, Id node,
 
 TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest& data, const RuleBase& rules,
                        const TrainOptions& given, const RennSchedule& schedule,
-                       const std::function<void(int, const TrainProgress&)>& progress, const std::atomic<bool>& stop) {
+                       const std::function<void(int, const TrainProgress&)>& progress, const Job& job) {
   if (given.augment.shift > 0 || given.augment.flip || given.augment.crop_padding > 0)
     throw Error("renn learns where patterns are, so its images cannot be augmented", Error::usage);
   const int epochs[] = {schedule.local_epochs, schedule.global_epochs, schedule.joint_epochs};
@@ -202,7 +202,7 @@ TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest
         [&, s](const TrainProgress& p) {
           if (progress) progress(s + 1, p);
         },
-        stop);
+        job.part(static_cast<double>(s) / (last + 1), static_cast<double>(s + 1) / (last + 1)));
     if (result.stopped) return result;
   }
   for (int s = 1; s <= last; ++s) {

@@ -67,6 +67,6 @@ struct RennSchedule {
 /// until the last is done; with options.resume, training continues in the stage that was stopped, bit for bit.
 TrainResult train_renn(Model&, const Engine&, const data::TrainTest&, const RuleBase&, const TrainOptions&,
                        const RennSchedule&, const std::function<void(int stage, const TrainProgress&)>& progress,
-                       const std::atomic<bool>& stop);
+                       const Job&);
 
 }  // namespace vitrine

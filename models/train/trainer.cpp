@@ -192,7 +192,7 @@ void check_classifier(const Model& model) {
 }  // namespace
 
 TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& given,
-                  const std::function<void(const TrainProgress&)>& progress, const std::atomic<bool>& stop) {
+                  const std::function<void(const TrainProgress&)>& progress, const Job& job) {
   check_classifier(model);
   TrainOptions o = given;
   const bool adam = o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw;
@@ -315,7 +315,8 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(seconds, 1e-9);
       p.seconds_left = seconds / static_cast<double>(done_here) * static_cast<double>(total - t - 1);
       if (progress) progress(p);
-      if (stop.load()) break;
+      job.progress(static_cast<double>(t + 1) / static_cast<double>(total));
+      if (job.stopped()) break;
     }
     result.train_loss = at.loss_sum / static_cast<double>(std::max<std::int64_t>(1, at.seen));
     // What is evaluated and saved as the model is the average, where there is one.
@@ -331,7 +332,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       if (o.ema > 0) std::swap(model.parameters, state.average);
     };
     fetch();
-    if (stop.load() && at.step < per_epoch) {
+    if (job.stopped() && at.step < per_epoch) {
       save_state(model, state, at, print, o);
       as_model([&] { model.save(o.out); });
       result.stopped = true;
@@ -360,7 +361,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
     p.test_accuracy = eval.accuracy;
     p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(now() - start, 1e-9);
     if (progress) progress(p);
-    if (stop.load()) {
+    if (job.stopped()) {
       result.stopped = at.epoch + 1 < o.epochs;
       if (result.stopped) return result;
     }

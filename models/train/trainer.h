@@ -5,7 +5,6 @@
 // numbers, and no result depends on the number of threads, so a resumed run continues bit for bit.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <string>
 
@@ -62,13 +61,14 @@ struct TrainProgress {
 struct TrainResult {
   double test_accuracy = 0, train_loss = 0;
   int epochs_done = 0;
-  bool stopped = false;  ///< the stop flag was raised; the state is saved
+  bool stopped = false;  ///< the job was stopped; the state is saved
 };
 
-/// Trains in place, saving the model and the training state after every epoch (and when stopped). Throws Error when the
-/// loss is not finite, naming the node that made it.
+/// Trains in place. Tells `progress` (which may be empty) and the job after each step; saves the model and the training
+/// state after every epoch, and when the job is stopped. Throws Error when the loss is not finite, naming the node that
+/// made it.
 TrainResult train(Model&, const Engine&, const data::TrainTest&, const TrainOptions&,
-                  const std::function<void(const TrainProgress&)>& progress, const std::atomic<bool>& stop);
+                  const std::function<void(const TrainProgress&)>& progress, const Job&);
 
 struct EvalResult {
   double accuracy = 0, loss = 0;

@@ -139,7 +139,7 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     t.epochs = 2;
     t.batch = 8;
     t.out = folder / "whole.safetensors";
-    const std::atomic<bool> never{false};
+    const Job never;
     Model whole = make(o);
     const Model before = make(o);
     FilterTraining filters(Engine(1), whole, *data.train, o, t.batch);
@@ -175,10 +175,10 @@ TEST_CASE("networks with interpretable filters train, resume, save and explain l
     FilterTraining first(Engine(1), part, *data.train, o, t.batch);
     t.hook = &first;
     t.out = folder / "part.safetensors";
-    std::atomic<bool> stop{false};
+    bool stop = false;
     int steps = 0;
     train(
-        part, Engine(2), data, t, [&](const TrainProgress&) { stop = ++steps == 6; }, stop);
+        part, Engine(2), data, t, [&](const TrainProgress&) { stop = ++steps == 6; }, Job({}, [&] { return stop; }));
     Model again = make(o);
     FilterTraining second(Engine(1), again, *data.train, o, t.batch);
     t.hook = &second;

@@ -253,7 +253,7 @@ TEST_CASE("ReNN: the planted rule decides, where detections alone do not; report
           doctest::test_suite("training")) {
   const test::Folder folder;
   const RuleBase rules = order_rules();
-  const std::atomic<bool> stop{false};
+  const Job stop;
   const auto data = dots(100);
   RennOptions small;
   small.local_channels = 6;
@@ -323,7 +323,7 @@ TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads" * 
   RennOptions small;
   small.local_channels = 4;
   const auto fresh = [&] { return make_renn(rules, data.train->image_shape(), 2, small, 3); };
-  const std::atomic<bool> never{false};
+  const Job never;
   Model whole = fresh();
   TrainOptions o = options(folder / "whole.safetensors", 6);
   train_renn(whole, Engine(1), data, rules, o, {2, 2, 1}, {}, never);
@@ -331,10 +331,11 @@ TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads" * 
     CAPTURE(steps);
     Model part = fresh();
     o = options(folder / "part.safetensors", 6);
-    std::atomic<bool> stop{false};
+    bool stop = false;
     int seen = 0;
     train_renn(
-        part, Engine(2), data, rules, o, {2, 2, 1}, [&](int, const TrainProgress&) { stop = ++seen >= steps; }, stop);
+        part, Engine(2), data, rules, o, {2, 2, 1}, [&](int, const TrainProgress&) { stop = ++seen >= steps; },
+        Job({}, [&] { return stop; }));
     Model again = fresh();
     o.resume = true;
     train_renn(again, Engine(2), data, rules, o, {2, 2, 1}, {}, never);
@@ -347,7 +348,7 @@ TEST_CASE("ReNN continues in any stage bit for bit, on any number of threads" * 
 TEST_CASE("ReNN refuses what it cannot learn") {
   const RuleBase rules = order_rules();
   const auto data = dots(4);
-  const std::atomic<bool> stop{false};
+  const Job stop;
   test::refused([&] { make_renn(rules, {1, 3, 8, 8}, 2, {}, 1); }, "at least 16 x 16");
   Model m = make_renn(rules, data.train->image_shape(), 2, {}, 1);
   TrainOptions o = options("refused.safetensors", 4);

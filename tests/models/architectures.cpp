@@ -391,7 +391,7 @@ TEST_CASE("GoogLeNet trains all its heads, and no other run computes the auxilia
   o.epochs = 1;
   o.batch = 4;
   o.out = folder / "g.safetensors";
-  const std::atomic<bool> stop{false};
+  const Job stop;
   train(model, engine, data, o, {}, stop);
   for (const Value& v : model.graph().values) {
     if (v.kind != ValueKind::parameter || !std::string(v.name).ends_with("weight")) continue;

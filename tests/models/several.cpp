@@ -201,7 +201,7 @@ TEST_CASE("what is given and does not fit is refused by the input's name") {
 TEST_CASE("training and evaluation refuse networks that are no classifiers of one input") {
   const Engine engine(1);
   const data::TrainTest data = data::open_for_training("partshapes:kind3,train=2,test=2,size=32");
-  const std::atomic<bool> stop{false};
+  const Job stop;
   Model two = make(two_by_two_net), unet = make(unet_net);
   refused([&] { (void)evaluate(two, engine, *data.test); }, "the network has 2 inputs: training and evaluation take");
   refused([&] { (void)evaluate(unet, engine, *data.test); }, "output has shape (N,3,8,6): training and evaluation take");
