@@ -132,11 +132,12 @@ double Scorer::run_windows(const Query& q, const Target& target, std::span<const
                      column = static_cast<std::size_t>((first + k) % across);
           real* const copy = x.data + k * image.shape.per_image();
           std::copy(image.data, image.data + image.shape.per_image(), copy);
+          // Where strides are larger than windows the last window can be empty.
           for (std::int32_t c = 0; c < image.shape.c(); ++c)
             for (std::int32_t i = rows_.first[row]; i < rows_.last[row]; ++i)
-              std::fill(copy + c * pixels + std::int64_t{i} * image.shape.w() + columns_.first[column],
-                        copy + c * pixels + std::int64_t{i} * image.shape.w() + columns_.last[column],
-                        static_cast<real>(fill[static_cast<std::size_t>(c)]));
+              for (std::int32_t j = columns_.first[column]; j < columns_.last[column]; ++j)
+                copy[c * pixels + std::int64_t{i} * image.shape.w() + j] =
+                    static_cast<real>(fill[static_cast<std::size_t>(c)]);
         }
       },
       use);
