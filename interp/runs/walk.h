@@ -79,9 +79,7 @@ class Walk {
 
   std::int32_t batch() const noexcept { return options_.batch; }
   /// The signal that arrived at `until`, one block per image.
-  HostTensor signal(int channel = 0) const {
-    return session_->peek(session_->run().signal(options_.until, channel));
-  }
+  HostTensor signal(int channel = 0) const { return session_->peek(session_->run().signal(options_.until, channel)); }
   HostTensor value(Id v) const { return session_->peek(session_->run().value(v)); }
   Session& session() noexcept { return *session_; }
   /// Adds the ledger of the last run; nothing without Options::ledger.

@@ -57,8 +57,8 @@ Id cnn6(Network& net, Id x) {
   return linear(g, dropout(g, h, 0.25f, "dropout"), net.classes, "fc2");
 }
 
-// A small network in the manner of VGG [Simonyan & Zisserman 2015] with batch norm: the one of model specification
-// C1.10.
+// A small network in the manner of VGG [Simonyan & Zisserman 2015] with batch norm, for 64x64 pictures as
+// PartShapes draws them.
 Id vgg_mini(Network& net, Id x) {
   GraphBuilder& g = net.g;
   const auto conv = [&](Id in, std::int32_t out, const std::string& n) {

@@ -1,4 +1,4 @@
-// Sentences about PartShapes critters and their parser (methods specification, section C12.3).
+// Sentences about PartShapes critters and their parser.
 //
 //   sentence := opener phrase "and" phrase [ "facing" ("left"|"right") ]
 //   opener   := "this critter has" | "a critter with" | "it has" | "this is a" BODY "critter with"

@@ -19,7 +19,7 @@ using scene::Rgb;
 
 constexpr int critter = 0, house = 1;  // 2: cart
 
-// What a task makes of the draws (C12.4), before any intervention.
+// What a task makes of the draws before any intervention.
 struct Plan {
   int label = 0, kind = critter, tag = -1;
   bool drawn = true;

@@ -1,4 +1,4 @@
-// PartShapes: a procedural data set with ground truth (methods specification, section C12; random numbers: C0.4).
+// PartShapes: a procedural data set with ground truth that is known exactly.
 //
 // One generator draws small scenes: a textured grey background, one object made of named parts, up to three
 // distractors. Everything that can matter to a classifier is a variable of known value: which parts exist, where they
@@ -22,7 +22,7 @@
 
 namespace vitrine::data {
 
-/// The generator of all synthetic data (C0.4).
+/// The generator of all synthetic data [Steele, Lea & Flood 2014].
 class SplitMix64 {
  public:
   explicit constexpr SplitMix64(std::uint64_t state) noexcept : state_(state) {}
@@ -42,7 +42,7 @@ class SplitMix64 {
   std::uint64_t state_;
 };
 
-/// Where image n's stream starts (C12.2). Splits: 0 train, 1 validation, 2 test, 3 concept images.
+/// Where image n's stream starts. Splits: 0 train, 1 validation, 2 test, 3 concept images.
 constexpr std::uint64_t seed_of(std::uint64_t master, int split, std::int64_t n) noexcept {
   return SplitMix64(master * 0x9E3779B97F4A7C15u + static_cast<std::uint64_t>(split) * 0xD1B54A32D192ED03u +
                     static_cast<std::uint64_t>(n) * 0x8CB92BA72F3D8DD7u)
@@ -125,7 +125,7 @@ std::string_view task_name(Task) noexcept;
 int task_classes(Task) noexcept;
 std::string class_name(Task, int k);
 
-/// The class code (C12.1): class c has slot values code_word(c). This is the ternary tetracode: any two words differ in
+/// The class code: class c has slot values code_word(c). This is the ternary tetracode: any two words differ in
 /// exactly three slots, so every pair of slots identifies the class and no single slot does.
 constexpr std::array<int, 4> code_word(int c) noexcept {
   const int u = c / 3, v = c % 3;
@@ -135,7 +135,7 @@ constexpr std::array<int, 4> code_word(int c) noexcept {
 /// The only class whose word agrees with the values in three slots at least.
 int nearest_word(const std::array<int, 4>& values) noexcept;
 
-/// The 127 draws of an image in their order, decoded (C12.2).
+/// The 127 draws of an image in their order, decoded.
 struct Draws {
   struct Distractor {
     int kind, col, pat;
@@ -154,7 +154,7 @@ struct Draws {
   int keepall, ndel;  ///< removal in training, see render()
   std::array<double, 4> perm;
   std::uint64_t noise;
-  std::array<double, 6> f;  ///< what tasks need besides (C12.4)
+  std::array<double, 6> f;  ///< what tasks need besides
   std::array<int, 5> kc;    ///< colours of house and cart
   int kg;                   ///< their grey
   int count;                ///< of numbers drawn: 127
@@ -162,7 +162,7 @@ struct Draws {
 
 Draws draw(std::uint64_t master, int split, std::int64_t n, int size = 64);
 
-/// Changes to an image that leave all else pixel-identical, noise included (C12.6). They never change the label: it
+/// Changes to an image that leave all else pixel-identical, noise included. They never change the label: it
 /// stays what the draws say.
 struct Interventions {
   /// Bit i: do not draw part i of head, wing, tail, legs. What lies behind appears. Critters only.
@@ -215,12 +215,12 @@ struct Sample {
 /// Renders an image from samples x samples points per pixel (1, 2, 4 or 8; the specification's goldens use 4). Sizes
 /// are multiples of 16 from 32 on. Anything else throws Error.
 ///
-/// training_removal: the augmentation of C12.2 for code9 and code9c. Where keepall = 0 the ndel parts with the smallest
+/// training_removal: an augmentation for code9 and code9c. Where keepall = 0 the ndel parts with the smallest
 /// perm are removed, and the target becomes p*(. | visible parts). No effect on other tasks.
 Sample render(const TaskSpec&, std::uint64_t master, int split, std::int64_t n, int size = 64, int samples = 4,
               const Interventions& = {}, bool training_removal = false);
 
-/// An image of PartShapes-det (C12.5): one to three objects of any kind, each with a box, no distractors.
+/// An image of PartShapes-det: one to three objects of any kind, each with a box, no distractors.
 struct DetectionSample {
   struct Object {
     int kind = 0;              ///< 0 critter, 1 house, 2 cart

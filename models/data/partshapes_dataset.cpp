@@ -24,7 +24,7 @@ std::string known_tasks() {
   return s;
 }
 
-// Usual sizes of the parts, by task (C12.8).
+// Usual sizes of the parts, by task.
 void usual_sizes(Options& o) {
   using enum Task;
   switch (o.task.task) {

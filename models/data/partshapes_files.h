@@ -1,4 +1,4 @@
-// PartShapes as files for other programs (methods specification, section C12.8).
+// PartShapes as files for other programs.
 //
 //   DIR/manifest.json                 {schema "partshapes/1", generator_version, master, size, samples, sets: [{task,
 //   split, images}],

@@ -1,4 +1,4 @@
-// How PartShapes paints (C12.2): sample points hold numbers of inks, primitives overwrite them in drawing order, and
+// How PartShapes paints: sample points hold numbers of inks, primitives overwrite them in drawing order, and
 // pixels are averages and majorities over their points.
 //
 // Inks rather than colours keep the canvas at a byte a point and let a pixel of one ink be settled at once.

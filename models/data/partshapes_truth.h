@@ -1,4 +1,4 @@
-// What an ideal observer of PartShapes' generating process knows: the data truth (C12.1, C12.4), in closed form. It is
+// What an ideal observer of PartShapes' generating process knows: the data truth, in closed form. It is
 // not what a trained network uses; that is measured by interventions.
 #pragma once
 

@@ -1,5 +1,6 @@
-// Relations: small worlds in which the class depends only on where patterns lie to each other, never on how one looks
-// [data specification 4.2, planted tests 1 to 3]. relations[:TASK,train=N,test=N,master=M]:
+// Relations: small worlds in which the class depends only on where patterns lie to each other, never on how one looks:
+// what the language of models/inside/rule_language.h can say and a classifier of patterns cannot.
+// relations[:TASK,train=N,test=N,master=M]:
 //   order   64 x 64, one disk and one square at least 30 pixels apart (8 across); class 1: the disk is left of the
 //   square count   64 x 64, one to five disks; class 1: exactly three pulses  1 x 256, equal pulses a second (32
 //   samples) apart by N(1, 0.02); class 1: one comes after 0.6, and the next waits for it

@@ -41,7 +41,7 @@ std::unique_ptr<Dataset> open_list(const std::string& spec, PictureFit);
 /// "X,Y[,XTEST,YTEST]": arrays (N,C,H,W) and (N).
 std::unique_ptr<Dataset> open_npy(const std::string& spec, Part, bool& has_split);
 /// What "[TASK|det][,removal,size=S,train=N,validation=N,test=N,interventions=N,master=M,samples=K]" asks for; a usage
-/// Error says what is wrong with it. Sizes default to those of C12.8.
+/// Error says what is wrong with it. Sizes that are not given are the task's usual ones.
 struct PartShapesOptions {
   TaskSpec task;
   bool detection = false, removal = false;

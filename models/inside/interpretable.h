@@ -14,8 +14,8 @@ struct InterpretableOptions {
   FilterLossOptions loss;
   bool centroid = false;
   /// Mean |filter gradient| over mean |task gradient| at the layer in the first epoch; in epoch t (from 0) it is
-  /// weight/(1+t). 0: the gates alone. The authors' factor is tied to the size of VGG's activations [model
-  /// specification C1.2].
+  /// weight/(1+t). 0: the gates alone. The authors' factor is tied to the size of VGG's activations;
+  /// layers/README.md has the loss.
   double weight = 0.3;
 };
 

@@ -1,4 +1,4 @@
-// ReNN: a network in three parts [Wang: ReNN, 2018; data specification 4.1]. A local network detects patterns, rules
+// ReNN: a network in three parts [Wang: ReNN, 2018]. A local network detects patterns, rules
 // written by people make maps of where the patterns lie to each other (models/inside/rule_language.h), a global network
 // combines both:
 //

@@ -1,5 +1,5 @@
 // A small language for what people know of local patterns and where they lie to each other, and its compiler to a graph
-// [Wang: ReNN, 2018; data specification 4.2]. A rules file has one statement a line; # starts a comment:
+// [Wang: ReNN, 2018]. A rules file has one statement a line; # starts a comment:
 //
 //   pattern disk                                   a pattern that the local network learns to detect
 //   pattern square

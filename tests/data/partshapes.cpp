@@ -1,5 +1,5 @@
-// PartShapes: the specification's goldens (C12.2, C12.3), agreement with the independent reference in Python, the
-// code's algebra, interventions, uniform and independent draws, the ideal observer (C12.9).
+// PartShapes: golden draws and sentences, agreement with the independent reference in Python, the
+// code's algebra, interventions, uniform and independent draws, the ideal observer.
 #include "models/data/partshapes.h"
 #include "models/data/dataset.h"
 

@@ -1,4 +1,4 @@
-"""PartShapes once more, from the specification (methods, C0.4 and C12) and by other means than models/data/partshapes*.cpp:
+"""PartShapes once more, from its definition and by other means than models/data/partshapes*.cpp:
 every primitive is a mask over all sample points, painted as whole arrays of colours and labels. Slow and plain.
 
     python partshapes_reference.py > tests/data/partshapes_golden.json

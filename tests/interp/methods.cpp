@@ -32,7 +32,7 @@ void set(Model& m, const std::string& name, const std::vector<real>& values) {
   FAIL("no parameter " << name);
 }
 
-// f(x) = w2 relu(W1 x + b1) + b2 of attribution spec 2.4; the second output is its negative.
+// f(x) = w2 relu(W1 x + b1) + b2, small enough to integrate by hand; the second output is its negative.
 Model golden_net() {
   Model m("golden", {1, 2, 1, 1},
           [](GraphBuilder& g, Id x) { return linear(g, relu(g, linear(g, x, 2, "a"), "relu"), 2, "b"); });

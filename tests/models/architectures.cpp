@@ -158,9 +158,10 @@ TEST_CASE("occlusion that computes only what a window changes is occlusion") {
     request.method = "occlusion";
     request.settings = {{"window", c.window}, {"stride", c.stride}, {"fill", "0.3"}};
     const Explanation changed = explain(model, engine, x, request);
-    const Explanation single = explain(
-        model, engine, {model.image_shape(), {x.data.begin(), x.data.begin() + model.image_shape().size()}}, request, {},
-        1);  // one window at a time
+    const Explanation single =
+        explain(model, engine, {model.image_shape(), {x.data.begin(), x.data.begin() + model.image_shape().size()}},
+                request, {},
+                1);  // one window at a time
     request.settings["recompute"] = "all";
     const Explanation all = explain(model, engine, x, request);
     // Differences of scores: roundoff is relative to the scores.
@@ -208,7 +209,8 @@ TEST_CASE("a merged network is the same function, and LRP-0 the same map") {
     request.method = "input-x-gradient";
     request.settings.clear();
     const Explanation product = explain(model, engine, x, request);
-    // Both equal input x gradient (attribution spec 3.7, 1 and 6); float loses digits where contributions cancel.
+    // Both equal input x gradient, as LRP-0 does wherever all units are ReLUs; float loses digits where contributions
+    // cancel.
     CHECK(difference(folded.relevance, product.relevance) < 2e-2);
     CHECK(difference(kept.relevance, product.relevance) < 2e-2);
   }

@@ -204,7 +204,8 @@ TEST_CASE("training and evaluation refuse networks that are no classifiers of on
   const Job stop;
   Model two = make(two_by_two_net), unet = make(unet_net);
   refused([&] { (void)evaluate(two, engine, *data.test); }, "the network has 2 inputs: training and evaluation take");
-  refused([&] { (void)evaluate(unet, engine, *data.test); }, "output has shape (N,3,8,6): training and evaluation take");
+  refused([&] { (void)evaluate(unet, engine, *data.test); },
+          "output has shape (N,3,8,6): training and evaluation take");
   refused([&] { (void)train(two, engine, data, {}, {}, stop); }, "the network has 2 inputs");
 }
 
