@@ -21,16 +21,19 @@ void* open_module(std::string& why) {
   } else {
     Dl_info self;
     if (::dladdr(reinterpret_cast<const void*>(&open_device), &self) != 0 && self.dli_fname != nullptr) {
-      const std::filesystem::path folder = std::filesystem::path(self.dli_fname).parent_path();
+      // A program that was found by PATH is known by its bare name here: then the kernel knows where it is.
+      std::error_code unknown;
+      std::filesystem::path file = self.dli_fname;
+      if (!file.has_parent_path()) file = std::filesystem::read_symlink("/proc/self/exe", unknown);
+      const std::filesystem::path folder = std::filesystem::weakly_canonical(file, unknown).parent_path();
       // Beside the program or library, and where the build puts it.
       for (const char* const at : {".", "../kernels/cuda", "kernels/cuda"})
-        if (const std::filesystem::path file = folder / at / module_file; std::filesystem::exists(file))
-          places.push_back(std::filesystem::absolute(file).string());
+        if (const auto module = folder / at / module_file; folder.is_absolute() && std::filesystem::exists(module))
+          places.push_back(module.string());
     }
 #ifdef VITRINE_MODULE_FOLDER
     places.push_back(std::string(VITRINE_MODULE_FOLDER "/") + module_file);
 #endif
-    places.emplace_back(module_file);
   }
   for (const std::string& place : places) {
     if (void* const module = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL)) return module;
@@ -38,6 +41,7 @@ void* open_module(std::string& why) {
     const std::string said = ::dlerror();
     if (why.empty() || std::filesystem::exists(place)) why = said;
   }
+  if (why.empty()) why = std::string(module_file) + " is not beside the program";
   return nullptr;
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "core/host/io/file.h"
 #include "core/host/io/safetensors.h"
 #include "kernels/philox.h"
 #include "layers/loss.h"
@@ -69,6 +70,7 @@ std::string state_path(const TrainOptions& o) { return o.out + ".state"; }
 std::string fingerprint(const Model& model, const data::Dataset& data, const TrainOptions& o) {
   return nlohmann::json{{"architecture", model.architecture},
                         {"images", data.size()},
+                        {"data", data.digest()},
                         {"epochs", o.epochs},
                         {"batch", o.batch},
                         {"optimizer", static_cast<int>(o.optimizer)},
@@ -194,6 +196,7 @@ void check_classifier(const Model& model) {
 TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& given,
                   const std::function<void(const TrainProgress&)>& progress, const Job& job) {
   check_classifier(model);
+  if (!given.out.empty()) const io::AtomicFile writable(given.out);  // refused before the first epoch, not after it
   TrainOptions o = given;
   const bool adam = o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw;
   if (o.lr == 0) o.lr = adam ? 1e-3 : 0.02;
@@ -254,6 +257,34 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   data::Loader loader(*data.train, loading);
 
   TrainResult result;
+  // What is evaluated and saved as the model is the average, where there is one.
+  const auto as_model = [&](const auto& f) {
+    if (o.ema > 0) {
+      // Parameters that count or name something (a filter's class) have no average.
+      for (const Value& v : g.values)
+        if (v.kind == ValueKind::parameter && !has_average(g, v))
+          std::copy_n(model.parameters.begin() + v.offset, v.shape.size(), state.average.begin() + v.offset);
+      std::swap(model.parameters, state.average);
+    }
+    f();
+    if (o.ema > 0) std::swap(model.parameters, state.average);
+  };
+  const auto evaluate_epochs = [&](int epochs) {
+    as_model([&] { result.test_accuracy = evaluate(model, engine, *data.test).accuracy; });
+    result.epochs_done = epochs;
+    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(epochs)},
+                             {"test_accuracy", std::to_string(result.test_accuracy)},
+                             {"seed", std::to_string(o.seed)}}) {
+      std::erase_if(model.notes, [&](const auto& old) { return old.first == note.first; });
+      model.notes.push_back(note);
+    }
+  };
+  // The state of the last epoch was written, and its model was not: whoever resumes gets the model.
+  if (at.epoch >= o.epochs) {
+    evaluate_epochs(at.epoch);
+    as_model([&] { model.save(o.out); });
+    if (o.ema > 0) model.parameters = state.average;
+  }
   data::Batch batch;
   std::vector<double> losses(static_cast<std::size_t>(request.batch));
   const double start = now();
@@ -319,18 +350,6 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       if (job.stopped()) break;
     }
     result.train_loss = at.loss_sum / static_cast<double>(std::max<std::int64_t>(1, at.seen));
-    // What is evaluated and saved as the model is the average, where there is one.
-    const auto as_model = [&](const auto& f) {
-      if (o.ema > 0) {
-        // Parameters that count or name something (a filter's class) have no average.
-        for (const Value& v : g.values)
-          if (v.kind == ValueKind::parameter && !has_average(g, v))
-            std::copy_n(model.parameters.begin() + v.offset, v.shape.size(), state.average.begin() + v.offset);
-        std::swap(model.parameters, state.average);
-      }
-      f();
-      if (o.ema > 0) std::swap(model.parameters, state.average);
-    };
     fetch();
     if (job.stopped() && at.step < per_epoch) {
       save_state(model, state, at, print, o);
@@ -339,16 +358,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
       result.epochs_done = at.epoch;
       return result;
     }
-    EvalResult eval;
-    as_model([&] { eval = evaluate(model, engine, *data.test); });
-    result.test_accuracy = eval.accuracy;
-    result.epochs_done = at.epoch + 1;
-    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(at.epoch + 1)},
-                             {"test_accuracy", std::to_string(eval.accuracy)},
-                             {"seed", std::to_string(o.seed)}}) {
-      std::erase_if(model.notes, [&](const auto& old) { return old.first == note.first; });
-      model.notes.push_back(note);
-    }
+    evaluate_epochs(at.epoch + 1);
     Position next = at;
     next = {at.epoch + 1, 0, 0, 0, 0};
     save_state(model, state, next, print, o);
@@ -358,7 +368,7 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
         per_epoch,         per_epoch,
         result.train_loss, static_cast<double>(at.right) / static_cast<double>(std::max<std::int64_t>(1, at.seen))};
     p.epoch_done = true;
-    p.test_accuracy = eval.accuracy;
+    p.test_accuracy = result.test_accuracy;
     p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(now() - start, 1e-9);
     if (progress) progress(p);
     if (job.stopped()) {

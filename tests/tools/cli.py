@@ -528,6 +528,16 @@ def objectives_and_studies():
     check(run(*explain[:2], '--data', 'npy:none,none', '--method', 'lrp').returncode != 0, 'data that is not there')
 
 
+def modules():
+    """The module for devices is not taken from the current folder, however the program was found."""
+    open('libvitrine_cuda.so', 'w').write('no library')
+    path = {**os.environ, 'PATH': os.path.dirname(PROGRAM) + ':' + os.environ['PATH']}
+    for program in (PROGRAM, os.path.basename(PROGRAM)):
+        r = subprocess.run([program, 'predict', MODEL, '--input', INPUT, '--device', 'cuda'], capture_output=True, text=True, env=path)
+        check(r.returncode == 1 and './libvitrine_cuda.so' not in r.stderr and os.getcwd() not in r.stderr, f'{program}: {r.stderr}')
+    os.remove('libvitrine_cuda.so')
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     good_calls()
@@ -539,6 +549,7 @@ with tempfile.TemporaryDirectory() as folder:
     interpretable()
     many_images()
     objectives_and_studies()
+    modules()
     os.chdir('/')
 print(f'{passed} passed, {failed} failed')
 sys.exit(failed > 0)
