@@ -132,87 +132,112 @@ void check_parts(const data::Dataset& data) {
         "the data set tells no parts, so filters cannot be held against them: expected partshapes[:variant,...]");
 }
 
+// What the data set tells, read once.
+struct Truth {
+  std::vector<std::string> part_names, point_names;
+  Shape image;
+  std::size_t pixels;
+  std::vector<std::uint8_t> parts;  // per image and pixel: the part there
+  std::vector<bool> of_object;      // per part
+  // Per class and name: images that show the place, with it.
+  std::vector<std::vector<std::vector<std::pair<std::int64_t, data::PointLabel>>>> seen;
+
+  Truth(const Maps& maps, const data::Dataset& data)
+      : part_names(data.part_names()),
+        point_names(data.point_names()),
+        image(data.image_shape()),
+        pixels(static_cast<std::size_t>(image.pixels())),
+        parts(static_cast<std::size_t>(maps.images) * pixels),
+        of_object(part_names.size(), false),
+        seen(static_cast<std::size_t>(data.classes()),
+             std::vector<std::vector<std::pair<std::int64_t, data::PointLabel>>>(point_names.size())) {
+    std::vector<std::uint8_t> object(pixels);
+    for (std::int64_t n = 0; n < maps.images; ++n) {
+      std::uint8_t* const ids = parts.data() + static_cast<std::size_t>(n) * pixels;
+      if (!data.masks(n, object.data(), ids)) throw Error("the data set has no masks of parts");
+      for (std::size_t p = 0; p < pixels; ++p)
+        if (object[p] != 0) of_object[ids[p]] = true;
+      for (const data::PointLabel& point : data.points(n))
+        if (point_names[static_cast<std::size_t>(point.name)].find('.') == std::string::npos)
+          seen[static_cast<std::size_t>(maps.labels[static_cast<std::size_t>(n)])][static_cast<std::size_t>(point.name)]
+              .emplace_back(n, point);
+    }
+  }
+};
+
+// The part that the filter covers most often, of the images of its category that show it.
+void find_part(const Maps& maps, std::int64_t f, const Truth& truth, const FilterMetricsOptions& o, FilterMetrics& m) {
+  const float threshold = threshold_of(maps, f, m.category, o.quantile);
+  const std::size_t names = truth.part_names.size();
+  std::vector<double> shown(names, 0), associated(shown);
+  std::vector<std::uint8_t> mask;
+  for (std::int64_t n = 0; n < maps.images; ++n) {
+    if (maps.labels[static_cast<std::size_t>(n)] != m.category) continue;
+    paint(maps, n, f, threshold, o.radius, truth.image, mask);
+    const std::uint8_t* const ids = truth.parts.data() + static_cast<std::size_t>(n) * truth.pixels;
+    std::vector<double> both(names, 0), area(both);
+    double painted = 0;
+    for (std::size_t p = 0; p < truth.pixels; ++p) {
+      ++area[ids[p]];
+      both[ids[p]] += mask[p];
+      painted += mask[p];
+    }
+    for (std::size_t k = 0; k < names; ++k) {
+      if (!truth.of_object[k] || area[k] == 0) continue;
+      ++shown[k];
+      associated[k] += both[k] / (area[k] + painted - both[k]) > o.overlap;
+    }
+  }
+  for (std::size_t k = 0; k < names; ++k)
+    if (shown[k] > 0 && associated[k] / shown[k] > m.interpretability) {
+      m.interpretability = associated[k] / shown[k];
+      m.part = truth.part_names[k];
+    }
+}
+
+// How steadily the filter's peak is placed against the landmarks of its category, and of the class where it is
+// steadiest.
+void find_landmark(const Maps& maps, std::int64_t f, const Truth& truth, int strongest, FilterMetrics& m) {
+  double best = 1e300, steadiest = 1e300;
+  for (std::size_t c = 0; c < truth.seen.size(); ++c) {
+    const bool own = static_cast<int>(c) == m.category;
+    double sum = 0;
+    int count = 0;
+    for (std::size_t k = 0; k < truth.point_names.size(); ++k) {
+      const double d = instability(maps, f, truth.seen[c][k], truth.image, strongest);
+      if (d < 0) continue;
+      sum += d;
+      ++count;
+      if (own && d < steadiest) {
+        steadiest = d;
+        m.landmark = truth.point_names[k];
+      }
+    }
+    if (count == 0) continue;
+    best = std::min(best, sum / count);
+    if (own) m.instability = sum / count;
+  }
+  m.best_instability = best < 1e300 ? best : 0;
+}
+
 FilterReport measure(const Maps& maps, const data::Dataset& data, const std::string& node,
                      const FilterMetricsOptions& o, const Job& job) {
-  const std::vector<std::string> part_names = data.part_names(), point_names = data.point_names();
-  const Shape image = data.image_shape();
-  const auto pixels = static_cast<std::size_t>(image.pixels());
-  const int classes = data.classes();
-
-  // The truth, read once: masks of all images, and the places of each class by name.
-  std::vector<std::uint8_t> parts(static_cast<std::size_t>(maps.images) * pixels), object(pixels);
-  std::vector<std::vector<std::vector<std::pair<std::int64_t, data::PointLabel>>>> seen(
-      static_cast<std::size_t>(classes),
-      std::vector<std::vector<std::pair<std::int64_t, data::PointLabel>>>(point_names.size()));
-  std::vector<bool> of_object(part_names.size(), false);
-  for (std::int64_t n = 0; n < maps.images; ++n) {
-    std::uint8_t* const ids = parts.data() + static_cast<std::size_t>(n) * pixels;
-    if (!data.masks(n, object.data(), ids)) throw Error("the data set has no masks of parts");
-    for (std::size_t p = 0; p < pixels; ++p)
-      if (object[p] != 0) of_object[ids[p]] = true;
-    for (const data::PointLabel& point : data.points(n))
-      if (point_names[static_cast<std::size_t>(point.name)].find('.') == std::string::npos)
-        seen[static_cast<std::size_t>(maps.labels[static_cast<std::size_t>(n)])][static_cast<std::size_t>(point.name)]
-            .emplace_back(n, point);
-  }
-
+  const Truth truth(maps, data);
   FilterReport report;
   report.node = node;
-  std::vector<std::uint8_t> mask;
   for (std::int64_t f = 0; f < maps.shape.c(); ++f) {
     job.check();
     job.progress(static_cast<double>(f) / maps.shape.c());
     FilterMetrics& m = report.filters.emplace_back();
-    const Category category = find_category(maps, f, classes);
+    const Category category = find_category(maps, f, data.classes());
     m.category = category.best;
     m.selectivity = category.selectivity;
     if (m.category < 0) {
       ++report.dead;
       continue;
     }
-    const float threshold = threshold_of(maps, f, m.category, o.quantile);
-    std::vector<double> shown(part_names.size(), 0), associated(shown);
-    for (std::int64_t n = 0; n < maps.images; ++n) {
-      if (maps.labels[static_cast<std::size_t>(n)] != m.category) continue;
-      paint(maps, n, f, threshold, o.radius, image, mask);
-      const std::uint8_t* const ids = parts.data() + static_cast<std::size_t>(n) * pixels;
-      std::vector<double> both(part_names.size(), 0), area(both);
-      double painted = 0;
-      for (std::size_t p = 0; p < pixels; ++p) {
-        ++area[ids[p]];
-        both[ids[p]] += mask[p];
-        painted += mask[p];
-      }
-      for (std::size_t k = 0; k < part_names.size(); ++k) {
-        if (!of_object[k] || area[k] == 0) continue;
-        ++shown[k];
-        associated[k] += both[k] / (area[k] + painted - both[k]) > o.overlap;
-      }
-    }
-    for (std::size_t k = 0; k < part_names.size(); ++k)
-      if (shown[k] > 0 && associated[k] / shown[k] > m.interpretability) {
-        m.interpretability = associated[k] / shown[k];
-        m.part = part_names[k];
-      }
-    double best = 1e300, steadiest = 1e300;
-    for (int c = 0; c < classes; ++c) {
-      double sum = 0;
-      int count = 0;
-      for (std::size_t k = 0; k < point_names.size(); ++k) {
-        const double d = instability(maps, f, seen[static_cast<std::size_t>(c)][k], image, o.strongest);
-        if (d < 0) continue;
-        sum += d;
-        ++count;
-        if (c == m.category && d < steadiest) {
-          steadiest = d;
-          m.landmark = point_names[k];
-        }
-      }
-      if (count == 0) continue;
-      best = std::min(best, sum / count);
-      if (c == m.category) m.instability = sum / count;
-    }
-    m.best_instability = best < 1e300 ? best : 0;
+    find_part(maps, f, truth, o, m);
+    find_landmark(maps, f, truth, o.strongest, m);
     report.interpretability += m.interpretability;
     report.instability += m.instability;
     report.best_instability += m.best_instability;

@@ -48,6 +48,43 @@ void usual_sizes(Options& o) {
   }
 }
 
+// One word of a spec: removal, or key=value.
+void parse_word(const std::string& w, Options& o) {
+  const std::size_t equals = w.find('=');
+  const std::string key = w.substr(0, equals);
+  std::int64_t v = 0;
+  if (equals != std::string::npos) {
+    const auto [end, error] = std::from_chars(w.data() + equals + 1, w.data() + w.size(), v);
+    if (error != std::errc{} || end != w.data() + w.size()) v = -1;
+  }
+  const auto in = [&](std::int64_t low, std::int64_t high) {
+    if (v < low || v > high)
+      throw Error("partshapes: option '" + w + "': expected " + key + " from " + std::to_string(low) + " to " +
+                      std::to_string(high),
+                  Error::usage);
+  };
+  if (w == "removal")
+    o.removal = true;
+  else if (key == "size" && equals != std::string::npos)
+    in(32, 1024), o.size = static_cast<int>(v);
+  else if (key == "train" && equals != std::string::npos)
+    in(1, 10000000), o.train = v;
+  else if (key == "test" && equals != std::string::npos)
+    in(1, 10000000), o.test = v;
+  else if (key == "validation" && equals != std::string::npos)
+    in(0, 10000000), o.validation = v;
+  else if (key == "interventions" && equals != std::string::npos)
+    in(0, 10000000), o.interventions = v;
+  else if (key == "master" && equals != std::string::npos)
+    in(0, 1000000000), o.master = static_cast<std::uint64_t>(v);
+  else if (key == "samples" && equals != std::string::npos)
+    in(1, 8), o.samples = static_cast<int>(v);
+  else
+    throw Error("partshapes: unknown variant '" + w + "': expected a task (" + known_tasks() +
+                    "), det, removal, size=S, train=N, validation=N, test=N, interventions=N, master=M or samples=K",
+                Error::usage);
+}
+
 }  // namespace
 
 Options parse_partshapes(const std::string& spec) {
@@ -69,42 +106,7 @@ Options parse_partshapes(const std::string& spec) {
     o.size = 128, o.samples = 2, o.train = 3000, o.validation = 300, o.test = 500;
     first = 1;
   }
-  for (std::size_t i = spec.empty() ? words.size() : first; i < words.size(); ++i) {
-    const std::string& w = words[i];
-    const std::size_t equals = w.find('=');
-    const std::string key = w.substr(0, equals);
-    std::int64_t v = 0;
-    if (equals != std::string::npos) {
-      const auto [end, error] = std::from_chars(w.data() + equals + 1, w.data() + w.size(), v);
-      if (error != std::errc{} || end != w.data() + w.size()) v = -1;
-    }
-    const auto in = [&](std::int64_t low, std::int64_t high) {
-      if (v < low || v > high)
-        throw Error("partshapes: option '" + w + "': expected " + key + " from " + std::to_string(low) + " to " +
-                        std::to_string(high),
-                    Error::usage);
-    };
-    if (w == "removal")
-      o.removal = true;
-    else if (key == "size" && equals != std::string::npos)
-      in(32, 1024), o.size = static_cast<int>(v);
-    else if (key == "train" && equals != std::string::npos)
-      in(1, 10000000), o.train = v;
-    else if (key == "test" && equals != std::string::npos)
-      in(1, 10000000), o.test = v;
-    else if (key == "validation" && equals != std::string::npos)
-      in(0, 10000000), o.validation = v;
-    else if (key == "interventions" && equals != std::string::npos)
-      in(0, 10000000), o.interventions = v;
-    else if (key == "master" && equals != std::string::npos)
-      in(0, 1000000000), o.master = static_cast<std::uint64_t>(v);
-    else if (key == "samples" && equals != std::string::npos)
-      in(1, 8), o.samples = static_cast<int>(v);
-    else
-      throw Error("partshapes: unknown variant '" + w + "': expected a task (" + known_tasks() +
-                      "), det, removal, size=S, train=N, validation=N, test=N, interventions=N, master=M or samples=K",
-                  Error::usage);
-  }
+  for (std::size_t i = spec.empty() ? words.size() : first; i < words.size(); ++i) parse_word(words[i], o);
   if (o.size % 16 != 0)
     throw Error("partshapes: size=" + std::to_string(o.size) + ": expected a multiple of 16", Error::usage);
   if (o.removal && o.detection) throw Error("partshapes: removal is defined for code9 and code9c", Error::usage);

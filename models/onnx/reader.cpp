@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 
 #include "core/host/io/file.h"
 #include "core/host/io/npy.h"
@@ -143,6 +144,39 @@ std::string text(const Dims& d) {
   return s + ")";
 }
 
+namespace {
+
+// The numbers of a tensor that has them in fields of its own; `check` refuses another number of them.
+void read_fields(const pb::TensorProto& t, const std::function<void(std::int64_t, const char*)>& check, Constant& c) {
+  const std::int32_t type = t.data_type();
+  switch (type) {
+    case pb::TensorProto::FLOAT:
+      check(t.float_data_size(), "numbers");
+      c.f.assign(t.float_data().begin(), t.float_data().end());
+      break;
+    case pb::TensorProto::DOUBLE:
+      check(t.double_data_size(), "numbers");
+      for (const double v : t.double_data()) c.f.push_back(static_cast<float>(v));
+      break;
+    case pb::TensorProto::INT64:
+      check(t.int64_data_size(), "numbers");
+      c.i.assign(t.int64_data().begin(), t.int64_data().end());
+      break;
+    default:
+      check(t.int32_data_size(), "numbers");
+      for (const std::int32_t v : t.int32_data()) {
+        if (type == pb::TensorProto::FLOAT16)
+          c.f.push_back(io::half_to_float(static_cast<std::uint16_t>(v)));
+        else if (type == pb::TensorProto::BFLOAT16)
+          c.f.push_back(bfloat(static_cast<std::uint16_t>(v)));
+        else
+          c.i.push_back(v);
+      }
+  }
+}
+
+}  // namespace
+
 Constant read_tensor(const pb::TensorProto& t, const std::string& path, const std::string& folder) {
   const auto fail = [&](const std::string& why) { throw Error(path + ": tensor '" + t.name() + "' " + why); };
   Constant c;
@@ -182,30 +216,7 @@ Constant read_tensor(const pb::TensorProto& t, const std::string& path, const st
     from_raw(type, t.raw_data().data(), n, c);
     return c;
   }
-  switch (type) {
-    case pb::TensorProto::FLOAT:
-      check(t.float_data_size(), "numbers");
-      c.f.assign(t.float_data().begin(), t.float_data().end());
-      break;
-    case pb::TensorProto::DOUBLE:
-      check(t.double_data_size(), "numbers");
-      for (const double v : t.double_data()) c.f.push_back(static_cast<float>(v));
-      break;
-    case pb::TensorProto::INT64:
-      check(t.int64_data_size(), "numbers");
-      c.i.assign(t.int64_data().begin(), t.int64_data().end());
-      break;
-    default:
-      check(t.int32_data_size(), "numbers");
-      for (const std::int32_t v : t.int32_data()) {
-        if (type == pb::TensorProto::FLOAT16)
-          c.f.push_back(io::half_to_float(static_cast<std::uint16_t>(v)));
-        else if (type == pb::TensorProto::BFLOAT16)
-          c.f.push_back(bfloat(static_cast<std::uint16_t>(v)));
-        else
-          c.i.push_back(v);
-      }
-  }
+  read_fields(t, check, c);
   return c;
 }
 
