@@ -71,6 +71,12 @@ struct Context {
     return status;
   }
 
+  /// Names the node at which the first failure happened, unless it has a name; returns the status.
+  Status blame(const char* node, Status status) const noexcept {
+    if (status != Status::ok && failure != nullptr && failure->node[0] == '\0') failure->node = node;
+    return status;
+  }
+
   /// A tensor in scratch memory, uninitialised; it lives until the enclosing ArenaScope ends.
   Status temporary(const Shape& shape, TensorView& out) const noexcept {
     out = {scratch->array<real>(static_cast<std::size_t>(shape.size())), shape};

@@ -22,9 +22,9 @@ const char* name(OpClass c) noexcept {
   return "unknown";
 }
 
-Sink finish_target(const Context& ctx, const NodeIO& io) noexcept {
+Sink epilogue_start(const Context& ctx, const NodeIO& io) noexcept {
   // The plan gives the result the residual's memory where it can.
-  const TensorView& residual = io.finish.residual;
+  const TensorView& residual = io.epilogue.residual;
   if (residual && residual.data != io.out.data)
     ctx.ranges(io.out.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
       ctx->scale(real{1}, residual.data + begin, io.out.data + begin, end - begin, false);

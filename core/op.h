@@ -19,43 +19,43 @@ enum class OpClass : std::uint8_t {
   route,      ///< each output is one chosen input: max pool
   view,  ///< moves or repeats elements, changes none: concat, flatten, pad, nearest upsampling, dropout in evaluation
   product,  ///< elementwise product of two inputs: gates, masks
-  custom,   ///< none of these: softmax, LRN; has its own derivative, and other rules only where it says so
+  custom,   ///< none of these: softmax, LRN; has its own derivative, and other rules only if it says so
 };
 
 const char* name(OpClass) noexcept;
 
-/// What a backward step reads of the forward run, beyond parameters. The planner keeps just that.
+/// What a backward step reads of the forward run, beside parameters. The planner keeps only that.
 struct Need {
   bool in = false, out = false, aux = false;
   friend constexpr Need operator|(Need a, Need b) noexcept { return {a.in || b.in, a.out || b.out, a.aux || b.aux}; }
 };
 
-/// What an op that takes such work (Op::finishes) does to its result before it is stored, in place of the nodes that
-/// would: adds a tensor of the result's shape, then cuts at 0. See Plan::fused.
-struct Finish {
-  TensorView residual{};
+/// The residual sum and ReLU of later nodes, done by an op before it stores its result (Op::takes_epilogue):
+/// out = relu(result + residual). core/plan/epilogue.cpp decides where.
+struct Epilogue {
+  TensorView residual{};  ///< of the result's shape; without data: none
   bool relu = false;
 };
 
-/// One node of one run: its operands, result and private record (switches) as laid out by the plan.
+/// One node in one run: its operands, its result and its private record, stored where the plan says.
 struct NodeIO {
   std::span<const TensorView> in, par;
   TensorView out;
-  void* aux = nullptr;
-  std::uint32_t node = 0;  ///< index in the graph: an op's own random stream
-  Finish finish{};         ///< of forward alone
+  void* aux = nullptr;     ///< what forward notes for the backward step (the winners of a max pool)
+  std::uint32_t node = 0;  ///< index in the graph, from which an op derives its own random stream
+  Epilogue epilogue{};     ///< read by forward only
 };
 
-/// Where such an op writes first: its result, with the residual already there if there is one.
-Sink finish_target(const Context&, const NodeIO&) noexcept;
+/// Where an op with an epilogue writes its own result: to `out`, added to the residual if there is one.
+Sink epilogue_start(const Context&, const NodeIO&) noexcept;
 
-/// Which places of its input an op's output reads, along one axis: place i reads i*step - before ... i*step - before +
-/// size - 1. `step` is below 1 where the op enlarges. `whole`: every output reads the whole input.
+/// Which positions of its input an op's output reads, along one axis: position i reads i*step - before up to i*step -
+/// before + size - 1. `step` is below 1 if the op enlarges its input. `whole`: every output reads the whole input.
 struct Field {
   float size = 1, step = 1, before = 0;
   bool whole = false;
 
-  /// Of a window of `kernel` places, `dilation` apart: convolutions, pools.
+  /// The field of a window of `kernel` taps, `dilation` apart: convolutions and pools.
   static constexpr Field window(std::int32_t kernel, std::int32_t dilation, std::int32_t stride,
                                 std::int32_t padding) noexcept {
     return {static_cast<float>(dilation) * static_cast<float>(kernel - 1) + 1, static_cast<float>(stride),
@@ -79,7 +79,7 @@ struct OpTraits {
   Scores scores = Scores::none;
 };
 
-/// Visits an op's attributes, to save, load and print them without knowing the op.
+/// Visits an op's attributes, so that they are saved, loaded and printed without knowing the op.
 class AttributeVisitor {
  public:
   virtual void operator()(const char* key, std::int32_t& value) noexcept = 0;
@@ -112,19 +112,19 @@ class Op {
   }
   /// What vjp reads; `parameters`: parameter gradients are wanted too.
   virtual Need vjp_needs(bool parameters) const noexcept = 0;
-  /// vjp may write an input's signal where that of the output lies: of no element is the old value read after the new
-  /// one is written.
+  /// vjp works in place: an input's signal may be stored over the output's signal, since no element is read after it
+  /// is written.
   virtual bool vjp_in_place() const noexcept { return false; }
-  /// In forward, vjp, apply and apply_t, for the first input and the result of these shapes (core/layout.h). Asked
-  /// only if the kernels take interleaved batches at all (Kernels::takes_interleaved).
+  /// Layouts that forward, vjp, apply and apply_t take, given the shapes of the first input and the result
+  /// (core/layout.h). Asked only if the kernels take interleaved batches at all (Kernels::takes_interleaved).
   virtual Layouts layouts(const Context&, const Shape& /*in*/, const Shape& /*out*/) const noexcept {
     return Layouts::planar;
   }
-  /// Whether forward does what NodeIO::finish says; else it is never told to.
-  virtual bool finishes() const noexcept { return false; }
-  /// What this op does that a Finish can say: nothing, the sum of its two inputs, ReLU.
-  enum class Finishing : std::uint8_t { none, sum, relu };
-  virtual Finishing finishing() const noexcept { return Finishing::none; }
+  /// forward does the work of NodeIO::epilogue; an op that does not is never given any.
+  virtual bool takes_epilogue() const noexcept { return false; }
+  /// Which part of an epilogue can replace this op: none, the sum (of its two inputs), or the ReLU.
+  enum class EpilogueRole : std::uint8_t { none, sum, relu };
+  virtual EpilogueRole epilogue_role() const noexcept { return EpilogueRole::none; }
 
  protected:
   constexpr Op() noexcept = default;

@@ -35,7 +35,7 @@ class Relu final : public Activation {
  public:
   constexpr Relu() noexcept : Activation(kernels::Map::relu, "relu", {false, true, false}) {}
   bool rectifier() const noexcept override { return true; }
-  Finishing finishing() const noexcept override { return Finishing::relu; }
+  EpilogueRole epilogue_role() const noexcept override { return EpilogueRole::relu; }
 };
 
 /// x where x > 0, else a*x (0 < a < 1).

@@ -9,7 +9,7 @@ namespace vitrine {
 class Add final : public AffineOp {
  public:
   const char* name() const noexcept override { return "add"; }
-  Finishing finishing() const noexcept override { return Finishing::sum; }
+  EpilogueRole epilogue_role() const noexcept override { return EpilogueRole::sum; }
   bool vjp_in_place() const noexcept override { return true; }
   Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::same; }
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,

@@ -54,8 +54,8 @@ kernels::BatchNormArgs<real> BatchNorm::arguments(const NodeIO& io) const noexce
 
 Status BatchNorm::forward(const Context& ctx, const NodeIO& io) const noexcept {
   if (!ctx.training) {
-    VITRINE_TRY(apply(ctx, io, io.in, {}, finish_target(ctx, io)));
-    if (io.finish.relu)
+    VITRINE_TRY(apply(ctx, io, io.in, {}, epilogue_start(ctx, io)));
+    if (io.epilogue.relu)
       ctx.ranges(io.out.size(), elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
         ctx->map_forward(kernels::Map::relu, {}, io.out.data + begin, io.out.data + begin, end - begin);
       });
@@ -66,8 +66,8 @@ Status BatchNorm::forward(const Context& ctx, const NodeIO& io) const noexcept {
   a.running_var = io.par[running_var].data;
   if (ctx.again) a.momentum = 0;  // this batch has been counted
   a.y = io.out.data;
-  a.residual = io.finish.residual.data;
-  a.relu = io.finish.relu;
+  a.residual = io.epilogue.residual.data;
+  a.relu = io.epilogue.relu;
   over_channels(ctx, a, ctx->batch_norm_forward, ctx->choices.batch_norm_forward);
   return Status::ok;
 }

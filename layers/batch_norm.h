@@ -23,7 +23,7 @@ class BatchNorm final : public DiagonalOp {
   Status forward(const Context&, const NodeIO&) const noexcept override;
   Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
              std::span<const Sink> d_par) const noexcept override;
-  bool finishes() const noexcept override { return true; }
+  bool takes_epilogue() const noexcept override { return true; }
   bool vjp_in_place() const noexcept override { return true; }
   OpTraits traits() const noexcept override { return {.normaliser = true}; }
   Layouts layouts(const Context&, const Shape&, const Shape&) const noexcept override { return Layouts::same; }

@@ -25,7 +25,7 @@ Layouts Conv2d::layouts(const Context& ctx, const Shape& in, const Shape& result
 
 Status Conv2d::forward(const Context& ctx, const NodeIO& io) const noexcept {
   return convolve(ctx, shape(io.in[0].shape, io.out.shape), io.in[0], io.par[0], bias ? &io.par[1] : nullptr, {},
-                  finish_target(ctx, io), io.finish.relu);
+                  epilogue_start(ctx, io), io.epilogue.relu);
 }
 
 Status Conv2d::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row,

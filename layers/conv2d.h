@@ -12,7 +12,7 @@ class Conv2d final : public ConvolutionOp {
   Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                std::size_t& aux) const noexcept override;
   Status forward(const Context&, const NodeIO&) const noexcept override;
-  bool finishes() const noexcept override { return true; }
+  bool takes_epilogue() const noexcept override { return true; }
   Layouts layouts(const Context&, const Shape& in, const Shape& out) const noexcept override;
   Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
                const Sink& z) const noexcept override;

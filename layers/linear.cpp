@@ -34,7 +34,7 @@ Layouts Linear::layouts(const Context& ctx, const Shape& in, const Shape& result
 }
 
 Status Linear::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  return product(ctx, io, io.in[0], {}, finish_target(ctx, io), io.finish.relu);
+  return product(ctx, io, io.in[0], {}, epilogue_start(ctx, io), io.epilogue.relu);
 }
 
 Status Linear::apply(const Context& ctx, const NodeIO& io, std::span<const TensorView> x, const Row& row,

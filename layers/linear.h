@@ -26,7 +26,7 @@ class Linear final : public AffineOp {
                             std::span<const Sink> d_par) const noexcept override;
   Weights weights() const noexcept override { return Weights::dense; }
   Layouts layouts(const Context&, const Shape& in, const Shape& out) const noexcept override;
-  bool finishes() const noexcept override { return true; }
+  bool takes_epilogue() const noexcept override { return true; }
 
  private:
   /// The layer as a convolution of one place (of x to y), which is how it runs where images may lie innermost: then

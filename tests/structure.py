@@ -20,6 +20,8 @@ import tempfile
 
 # Headers that need an instruction set.
 INSTRUCTIONS = {'kernels/simd/avx2.h': ['-mavx2', '-mfma'], 'kernels/simd/avx512.h': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mfma']}
+# Plans know no run, and a run does not know how its plan was made.
+PLANNING = ['core/plan/', 'core/run', 'core/measure', 'core/planner']
 RANK = {name: k for k, name in enumerate(['kernels', 'core', 'layers', 'models', 'interp', 'tools'])}
 SOURCE = ('.h', '.cpp', '.cu')
 
@@ -45,8 +47,6 @@ TABLE, KERNEL = 'one case per op of a format, each of a line or two', 'a registe
 OLDER = 'older than the limit, to be cut when it is next changed'
 LONG_FUNCTIONS = {
     'core/host/io/safetensors.cpp Safetensors::parse': OLDER,
-    'core/plan.cpp make_plan': OLDER,
-    'core/run.cpp Run::step': OLDER,
     'interp/runs/windows.cpp WindowedRuns::make': OLDER,
     'kernels/conv/batch.h run_tile': KERNEL,
     'kernels/conv/rows.h run_phase': KERNEL,
@@ -107,6 +107,9 @@ def check_includes(root, path, text):
             yield f'{path} includes {target}, against the direction'
         if embedded and target.startswith('core/host/'):
             yield f'{path} includes {target}: the embedded library has no host'
+        own, other = (next((k for k, p in enumerate(PLANNING) if x.replace('core/walk', 'core/run').startswith(p)), -1) for x in (path, target))
+        if -1 < own < other:
+            yield f'{path} includes {target}: planning goes {" <- ".join(PLANNING)}'
 
 
 def check_headers_alone(root, compiler):

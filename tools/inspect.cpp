@@ -2,6 +2,10 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "core/host/io/file.h"
+#include "core/host/plan_text.h"
+#include "interp/rules/deeplift.h"
+#include "interp/rules/signal.h"
 #include "layers/registry.h"
 #include "models/architectures.h"
 #include "models/merge.h"
@@ -94,6 +98,69 @@ void print_ends(const Model& model) {
   if (g.inputs.size() > 1) print("input", g.inputs, g.input);
   if (g.outputs.size() > 1 || model.dense() || model.ranks.contains(g.values[g.output].name))
     print("output", g.outputs, g.output);
+}
+
+// What `inspect --nodes` plans: inference, a walk of one of the methods, or a training step.
+class PlannedWalk {
+ public:
+  static constexpr const char* names[] = {"inference", "gradient", "deconvnet", "guided-backprop",
+                                          "lrp",       "deeplift", "training"};
+
+  PlannedWalk(const Model& model, const std::string& name, std::int32_t batch)
+      : training_(name == "training"),
+        merged_(merge_batch_norms(model)),
+        model_(training_ ? model : merged_),
+        logits_(model_.logits()),
+        assignment_(model_) {
+    request.graph = &model_.graph();
+    request.batch = batch;
+    request.seeds = {&logits_, 1};
+    request.constant_parameters = !training_;
+    request.reference = name == "deeplift";
+    request.parameter_gradients = training_;
+    if (name == "inference") return;
+    set_rules(name);
+    request.rules = assignment_.rules;
+    request.until = training_ ? no_id : model_.graph().input;
+  }
+
+  PlannedWalk(const PlannedWalk&) = delete;
+
+  PlanRequest request;  ///< points into this object
+
+ private:
+  void set_rules(const std::string& name) {
+    RuleSet rules(assignment_.arena());
+    if (name == "lrp")
+      assignment_.compose({Composite::epsilon_plus, {}});
+    else if (name == "deeplift")
+      assignment_.fill(rules.make<DeepLiftRescale>());
+    else if (name == "deconvnet" || name == "guided-backprop")
+      assignment_.fill(
+          rules.make<RectifyRule>(name == "deconvnet" ? kernels::Rectify::deconvnet : kernels::Rectify::guided, true));
+    else
+      assignment_.fill(rules.make<GradientRule>(training_));
+  }
+
+  bool training_;
+  Model merged_;
+  const Model& model_;
+  Id logits_;
+  Assignment assignment_;
+};
+
+void print_nodes(const Model& model, const Engine& engine, const std::string& walk, std::int32_t batch,
+                 const std::string& chart) {
+  const PlannedWalk planned(model, walk, batch);
+  Session::with_plan(engine, planned.request, [&](const Plan& plan) {
+    std::printf("plan of %s, batch %d: %s\n%s\n%s", walk.c_str(), batch, mebibytes(plan.bytes()).c_str(),
+                node_table(plan, ways_of(engine, plan)).c_str(), memory_picture(plan).c_str());
+    if (chart.empty()) return;
+    const std::string svg = memory_chart(plan);
+    io::AtomicFile file(chart);
+    file.write(svg.data(), svg.size());
+    file.commit();
+  });
 }
 
 void print_graph(const Model& model) {
@@ -238,6 +305,8 @@ void add_inspect(CLI::App& app, int& status) {
     std::string file;
     bool plan = false;
     int batch = 1;
+    bool nodes = false;
+    std::string walk = "inference", chart;
     EngineOptions engine;
   };
   auto* const c = app.add_subcommand("inspect", "a model's ops, shapes and parameters");
@@ -245,11 +314,18 @@ void add_inspect(CLI::App& app, int& status) {
   c->add_option("FILE", o->file, "model file")->required();
   c->add_flag("--plan", o->plan, "memory for inference, explanation and training, and the largest values");
   c->add_option("--batch", o->batch, "batch size of the plan")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  auto* const nodes = c->add_flag("--nodes", o->nodes, "the plan node by node, and memory against time");
+  c->add_option("--walk", o->walk, "what --nodes plans: inference, a method's walk or a training step")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(std::begin(PlannedWalk::names), std::end(PlannedWalk::names))))
+      ->needs(nodes);
+  c->add_option("--chart", o->chart, "memory against time as an SVG file")->needs(nodes);
   o->engine.add_to(*c);
   c->callback([o, &status] {
     const Model model = Model::load(o->file);
     print_graph(model);
     if (o->plan) print_plan(model, o->engine.open(), o->batch);
+    if (o->nodes) print_nodes(model, o->engine.open(), o->walk, o->batch, o->chart);
     status = 0;
   });
 }

@@ -28,15 +28,17 @@ PlanRequest with_constant(PlanRequest request, bool constant) {
 Session::Session(const Engine& engine, const PlanRequest& request)
     : device_(engine.device()),
       context_(engine.context()),
+      batches_(request.batches.begin(), request.batches.end()),
       rules_(request.rules.begin(), request.rules.end()),
       seeds_(request.seeds.begin(), request.seeds.end()),
       keep_values_(request.keep_values.begin(), request.keep_values.end()),
       keep_signals_(request.keep_signals.begin(), request.keep_signals.end()) {
-  // The plan's arrays and working memory: a few hundred bytes a node. Untouched pages cost nothing.
+  // The plan's records and working memory: a few hundred bytes per node. Pages that nobody touches cost nothing.
   book_ = Memory((std::size_t{1} << 20) + 4096 * (request.graph->nodes.size() + request.graph->values.size()) *
                                               static_cast<std::size_t>(request.channels));
   Arena book(book_.data(), book_.bytes());
   PlanRequest own = request;
+  own.batches = batches_;
   own.rules = rules_;
   own.seeds = seeds_;
   own.keep_values = keep_values_;
@@ -70,7 +72,7 @@ void Session::make_run(real* parameters, real* parameter_gradients) {
   run_ = std::make_unique<Run>(plan_, memory_.data(), run_book_.data(), parameters, parameter_gradients);
 }
 
-// An input where the kernels can read it.
+// The input in memory that the kernels can read.
 TensorView Session::placed(const TensorView& input, Memory& memory) {
   if (device_ == nullptr) return input;
   const auto bytes = static_cast<std::size_t>(input.size()) * sizeof(real);
@@ -82,7 +84,7 @@ TensorView Session::placed(const TensorView& input, Memory& memory) {
 void Session::raise(Status status, Failure failure) {
   if (status == Status::ok) return;
   if (failure.status == Status::ok) failure.status = status;
-  // A rule that a node refuses was asked for; everything else came with the data.
+  // The caller chose the rule or the request; everything else came with the data.
   throw Error(sentence(failure),
               status == Status::no_rule || status == Status::bad_argument ? Error::usage : Error::input);
 }
@@ -97,8 +99,8 @@ void Session::forget(Recorded& r) {
 }
 
 std::int32_t Session::batch_multiple() const noexcept {
-  for (const bool interleaved : plan_.innermost)
-    if (interleaved) return plan_.lanes;
+  for (const ValuePlan& value : plan_.values)
+    if (value.interleaved) return plan_.block;
   return 1;
 }
 
@@ -110,7 +112,7 @@ Session::~Session() {
 template <class F>
 void Session::run_recorded(Recorded& r, bool possible, std::int32_t batch, Id first_node, F&& f) {
   if (device_ == nullptr || device_->begin_recording == nullptr || !possible || r.impossible) return check(f);
-  // Another batch size, or another start, is other work; and the run has to be told.
+  // Another batch size or first node is other work, and the run must learn of it.
   const bool same = r.batch == batch && r.first_node == first_node;
   if (!same) {
     forget(r);
@@ -147,7 +149,7 @@ void Session::forward(const TensorView& input, Id first_node) {
 void Session::give(Id input, const TensorView& value) {
   const Graph& g = *plan_.request.graph;
   const std::size_t k = g.input_index(input);
-  given_.resize(g.inputs.size() + 1);  // the last takes what is no input, which the run refuses
+  given_.resize(g.inputs.size() + 1);  // the last entry is for a value that is no input; the run refuses it
   Given& own = given_[k];
   if (own.memory.bytes() == 0 && k < g.inputs.size())
     own.memory =
@@ -156,7 +158,7 @@ void Session::give(Id input, const TensorView& value) {
     return run_->give(ctx, input, {reinterpret_cast<real*>(own.memory.data()), value.shape});
   });
   vitrine::upload(device_, own.memory.data(), value.data, static_cast<std::size_t>(value.size()) * sizeof(real));
-  // What was recorded reads the same memory, but of as many images as it had then.
+  // Recorded work reads the same memory, but for the number of images it had then.
   if (own.images != value.shape.n()) forget(forward_), forget(walk_);
   own.images = value.shape.n();
 }

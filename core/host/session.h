@@ -1,8 +1,9 @@
-// The host's way to run graphs: a Session has the memory of one plan on an Engine. Failures from below become one Error
-// each, with a sentence.
+// How the host runs graphs: a Session owns the memory of one plan on an Engine. Every failure of the layers below is
+// thrown as one Error with a sentence.
 //
-// With a device, values, signals, parameters and gradients live there, and nothing but Session::download, Storage and
-// the kernels may follow a pointer to them. Without one all of it is host memory, and the same calls copy nothing.
+// With a device, values, signals, parameters and gradients are in the device's memory; only Session::download, Storage
+// and the kernels may follow a pointer to them. Without a device all of them are in host memory, and the same calls
+// copy nothing.
 #pragma once
 
 #include <memory>
@@ -12,32 +13,34 @@
 #include "core/geometry.h"
 #include "core/host/error.h"
 #include "core/host/tensor.h"
+#include "core/planner.h"
 #include "core/run.h"
 
 namespace vitrine {
 
-/// Where the places of a value look (core/geometry.h); an Error where they have no such thing.
+/// Which part of the input each position of a value sees (core/geometry.h); an Error if positions have no such part.
 Geometry geometry_of(const Graph&, Id value);
 
 /// A plan with its memory, ready to run. The graph, the rules and the observer of the request must outlive it; the
 /// request's arrays need not.
 class Session {
  public:
-  /// With parameters in host memory. Nothing but training (Context::training) writes parameters, so constant ones will
-  /// do. `prepare`: weights are prepared for the kernels once, and kept (PlanRequest::constant_parameters).
+  /// Parameters in host memory; they must outlive the session. Only training (Context::training) writes parameters, so
+  /// constant ones do here. `prepare`: weights are prepared for the kernels once, and kept
+  /// (PlanRequest::constant_parameters).
   Session(const Engine&, const PlanRequest&, std::span<const real> parameters, bool prepare = true);
-  /// With parameters and gradients where the engine's kernels work.
+  /// Parameters and gradients in the memory that the engine's kernels work on.
   Session(const Engine&, const PlanRequest&, real* parameters, real* parameter_gradients);
-  /// Makes the plan alone, and calls f(plan).
+  /// Makes only the plan, and calls f(plan).
   template <class F>
   static void with_plan(const Engine& engine, const PlanRequest& request, F&& f) {
     const Session alone(engine, request);
     f(alone.plan_);
   }
 
-  /// Inputs are the host's, and must stay until the walk is done.
   Session(const Session&) = delete;
   ~Session();
+  /// Inputs are in host memory, and must stay until the walk is done.
   void forward(const TensorView& input, Id first_node = 0);
   /// The value of an input beside the main one, for the runs that follow (Run::give). The session copies it.
   void give(Id input, const TensorView& value);
@@ -70,10 +73,10 @@ class Session {
   std::int32_t batch_multiple() const noexcept;
 
  private:
-  // Work that the device can do again as one piece: done once by itself, the next time recorded, then replayed.
+  // Work that the device can repeat as one piece: it is run once, recorded the next time, and replayed from then on.
   struct Recorded {
     void* work = nullptr;
-    std::int32_t batch = 0;  // of the last time
+    std::int32_t batch = 0;  // of the last run
     Id first_node = 0;
     bool impossible = false;
   };
@@ -90,6 +93,7 @@ class Session {
   const kernels::Device* device_;
   Context context_;
   // Copies of the request's arrays, so that the caller's may go.
+  std::vector<std::int32_t> batches_;
   std::vector<const Rule*> rules_;
   std::vector<Id> seeds_, keep_values_, keep_signals_;
   Memory book_;
@@ -97,12 +101,12 @@ class Session {
   Memory memory_, run_book_, parameters_, input_, reference_input_;
   struct Given {
     Memory memory;
-    std::int32_t images = 0;  // of the last time
+    std::int32_t images = 0;  // of the last call
   };
-  std::vector<Given> given_;  // by place among the graph's inputs
+  std::vector<Given> given_;  // by position among the graph's inputs
   std::unique_ptr<Run> run_;
   Recorded forward_, walk_;
-  bool draws_ = false;  // a node draws random numbers: each run differs
+  bool draws_ = false;  // a node draws random numbers, so each run differs
 };
 
 }  // namespace vitrine

@@ -49,7 +49,7 @@ class GradCam final : public Attribution {
     assignment_.override_with(c.rules);
     walk_ = std::make_unique<Walk>(c.subject, model, assignment_.rules, c.objective,
                                    Walk::Options{.until = value_, .keep = {value_}, .demand = c.demand});
-    if (walk_->session().plan().signals[value_] == not_planned)
+    if (!walk_->session().plan().signal(value_).planned())
       throw Error(s.owner() + ": node " + model.graph().nodes[node].name + " does not lead to what is explained",
                   Error::usage);
   }

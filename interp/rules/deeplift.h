@@ -48,6 +48,7 @@ class DeepLiftRevealCancel final : public Rule, public Observer {
   Need needs(const Op&) const noexcept override;
   bool needs_reference() const noexcept override { return true; }
 
+  // It watches every node: the parts of a value are made from those of the values before it.
   Status after_forward(const Context&, const Graph&, Id node, const NodeIO&, const NodeIO* reference) noexcept override;
 
   /// R = m+ dx+ + m- dx- at a value, once the walk has set its signals.

@@ -20,6 +20,15 @@ Fit fit_batch(const Engine& engine, PlanRequest request, std::size_t budget, Dem
     request.constant_parameters = prepare;
     Session::with_plan(engine, request, look);
   };
+  // Smaller batches may need more scratch memory, so a plan for this size alone is a lower bound. It is the faster one.
+  const auto bytes_of = [&](std::int32_t batch, bool prepare, bool alone) {
+    std::size_t bytes = 0;
+    if (alone) request.batches = {&batch, 1};
+    planned(batch, prepare,
+            [&](const Plan& plan) { bytes = plan.bytes() + static_cast<std::size_t>(batch) * extra_per_image; });
+    request.batches = {};
+    return bytes;
+  };
   std::size_t prepared = 0, each = 0;
   planned(1, true, [&](const Plan& plan) {
     prepared = plan.prepared_bytes;
@@ -39,11 +48,8 @@ Fit fit_batch(const Engine& engine, PlanRequest request, std::size_t budget, Dem
   // than values do.
   if (f.prepare && demand.images >= many)
     planned(f.batch, true, [&](const Plan& plan) { f.prepare = plan.prepared_bytes <= large; });
-  for (std::size_t bytes = budget + 1; f.batch > 1 && bytes > budget;) {
-    planned(f.batch, f.prepare,
-            [&](const Plan& plan) { bytes = plan.bytes() + static_cast<std::size_t>(f.batch) * extra_per_image; });
-    if (bytes > budget) --f.batch;
-  }
+  while (f.batch > 1 && (bytes_of(f.batch, f.prepare, true) > budget || bytes_of(f.batch, f.prepare, false) > budget))
+    --f.batch;
   return f;
 }
 

@@ -28,7 +28,7 @@ class Edit final : public Observer {
   /// The result becomes result + factor * what, with one image's `what` for every image.
   void add(Id node, const TensorView& what, real factor) { changes_.push_back({Kind::add, node, what, 0, 0, factor}); }
 
-  bool watches(Id node) const noexcept;
+  bool watches(Id node) const noexcept override;
   Status after_forward(const Context&, const Graph&, Id node, const NodeIO&, const NodeIO*) noexcept override;
 
  private:

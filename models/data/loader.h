@@ -4,8 +4,10 @@
 // each image's augmentation. Threads and interruptions change nothing.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "core/host/job.h"
 #include "models/data/dataset.h"
@@ -57,6 +59,17 @@ class Loader {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+/// The sizes of the batches in which a loader gives so many images: full ones, and the last. For PlanRequest::batches.
+class BatchSizes {
+ public:
+  BatchSizes(std::int64_t images, std::int32_t batch) noexcept
+      : sizes_{batch, static_cast<std::int32_t>(images % batch)} {}
+  std::span<const std::int32_t> span() const noexcept { return {sizes_, sizes_[1] > 0 ? 2u : 1u}; }
+
+ private:
+  std::int32_t sizes_[2];
 };
 
 /// The images [first, first + count) of a set once, in their order and prepared, a batch at a time; a count of 0: to

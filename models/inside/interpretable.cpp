@@ -1,5 +1,7 @@
 #include "models/inside/interpretable.h"
 
+#include <algorithm>
+
 #include "kernels/philox.h"
 #include "layers/activation.h"
 #include "layers/conv2d.h"
@@ -75,6 +77,11 @@ std::string FilterTraining::describe() const {
           : l.all_templates ? "paper, all templates"
                             : "paper") +
          (l.learn_slopes ? ", learned slopes" : "") + ", weight " + std::to_string(options_.weight);
+}
+
+bool FilterTraining::watches(Id node) const noexcept {
+  return std::any_of(layers_.begin(), layers_.end(),
+                     [&](const Layer& layer) { return layer.node == node || layer.below == node; });
 }
 
 Status FilterTraining::after_forward(const Context& ctx, const Graph& g, Id node, const NodeIO& io,

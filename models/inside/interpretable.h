@@ -31,6 +31,7 @@ class FilterTraining final : public TrainHook {
 
   void start_batch(const data::Batch&, int epoch) override;
   std::string describe() const override;
+  bool watches(Id node) const noexcept override;
   Status after_forward(const Context&, const Graph&, Id node, const NodeIO&, const NodeIO* reference) noexcept override;
   Status before_step(const Context&, const Graph&, Id node, std::span<const TensorView> signals) noexcept override;
 

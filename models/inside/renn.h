@@ -42,6 +42,7 @@ class LocalTargets final : public TrainHook {
   LocalTargets(const Engine&, const Model&, const data::Dataset& train, const RuleBase&, double weight, int batch);
   void start_batch(const data::Batch&, int epoch) override;
   std::string describe() const override;
+  bool watches(Id node) const noexcept override { return node == detections_ || node == below_; }
   Status after_forward(const Context&, const Graph&, Id node, const NodeIO&, const NodeIO* reference) noexcept override;
   Status before_step(const Context&, const Graph&, Id node, std::span<const TensorView> signals) noexcept override;
 

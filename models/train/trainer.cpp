@@ -23,7 +23,7 @@ int argmax(const real* x, std::int64_t n) {
   return best;
 }
 
-// Names the first node whose result is not finite.
+// Names the first node whose result is not finite; it watches all of them.
 class NonFiniteFinder final : public Observer {
  public:
   Status after_forward(const Context& ctx, const Graph& g, Id node, const NodeIO& io, const NodeIO*) noexcept override {
@@ -40,6 +40,7 @@ class NonFiniteFinder final : public Observer {
   PlanRequest request;
   request.graph = &model.graph();
   request.batch = input.shape.n();
+  request.batches = {&request.batch, 1};
   request.observer = &finder;
   Session session(engine, request, model.parameters);
   std::string why = "the loss alone is not finite";
@@ -220,6 +221,8 @@ TrainResult train(Model& model, const Engine& engine, const data::TrainTest& dat
   PlanRequest request;
   request.graph = &g;
   request.batch = static_cast<std::int32_t>(std::min<std::int64_t>(o.batch, images));
+  const data::BatchSizes sizes(images, request.batch);
+  request.batches = sizes.span();
   request.rules = rules;
   request.parameter_gradients = true;
   // Every head has a loss of its own: the logits first.
@@ -390,6 +393,8 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
   PlanRequest request;
   request.graph = &model.graph();
   request.batch = static_cast<std::int32_t>(std::clamp<std::int64_t>(data.size(), 1, 128));
+  const data::BatchSizes sizes(images > 0 ? std::min(images, data.size()) : data.size(), request.batch);
+  request.batches = sizes.span();
   const Id keep[] = {logits};
   request.keep_values = keep;
   Session session(engine, request, model.parameters);

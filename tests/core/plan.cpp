@@ -1,9 +1,13 @@
 // Plans: buffers that live at the same time never overlap, memory one byte too small is refused at every point, what is
 // kept is kept, threads change nothing.
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "core/host/thread_pool.h"
+#include "core/plan/print.h"
 #include "kernels/philox.h"
 #include "tests/support/small_nets.h"
 
@@ -24,8 +28,8 @@ TEST_CASE("sharing memory changes no result: every value kept equals nothing kep
     CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
     const Values x = random_values(net.image(2).size(), 1), seed = random_values(net.result(2).size(), 2);
     // A residual that is added within a convolution is added first, not last; where there is none, no bit differs.
-    const bool reordered = std::any_of(tight.plan.fused.begin(), tight.plan.fused.end(),
-                                       [](const Fusion& f) { return f.residual != no_id; });
+    const bool reordered = std::any_of(tight.plan.nodes.begin(), tight.plan.nodes.end(),
+                                       [](const NodePlan& n) { return n.residual != no_id; });
     const double most = reordered ? tolerance(1e-13, 1e-6) : 0;
     CHECK(difference(tight.forward(x, 2), loose.forward(x, 2)) <= most);
     const Values a = tight.back(seed), b = loose.back(seed);
@@ -65,22 +69,23 @@ TEST_CASE("a convolution does the sum and the ReLU behind it where nobody else r
   const std::vector<Id> all = results(net);
 
   Walked inference(net, {}, {.batch = 3}), kept(net, {}, {.batch = 3, .keep = all});
-  for (const Fusion& f : kept.plan.fused) CHECK((f.result == no_id && !f.absorbed));
-  const auto& fused = inference.plan.fused;
+  for (Id i = 0; i < net.graph.nodes.size(); ++i)
+    CHECK((kept.plan.nodes[i].result == net.graph.nodes[i].out && kept.plan.nodes[i].runs()));
+  const auto& fused = inference.plan.nodes;
   CHECK(
       (fused[at("conv1")].relu && fused[at("conv1")].result == value("relu1") && fused[at("conv1")].residual == no_id));
   CHECK((fused[at("conv3")].relu && fused[at("conv3")].result == value("relu3") &&
          fused[at("conv3")].residual == value("relu1")));
-  CHECK((fused[at("add1")].absorbed && fused[at("relu3")].absorbed));
-  CHECK(fused[at("conv4")].result == no_id);  // its partner is not there yet
+  CHECK((fused[at("add1")].fused_into == at("conv3") && fused[at("relu3")].fused_into == at("conv3")));
+  CHECK(fused[at("conv4")].result == value("conv4"));  // its partner is not there yet
   CHECK((fused[at("shortcut")].relu && fused[at("shortcut")].residual == value("conv4")));
   CHECK((!fused[at("conv6")].relu && fused[at("conv6")].residual == value("add3")));
   // A residual that nobody reads later gives its memory to the sum; conv5 reads its residual itself, add5 reads d once
   // more.
-  CHECK(inference.plan.values[value("relu3")] == inference.plan.values[value("relu1")]);
-  CHECK(inference.plan.values[value("add3")] != inference.plan.values[value("relu4")]);
-  CHECK(inference.plan.values[value("add4")] != inference.plan.values[value("add3")]);
-  CHECK(inference.plan.values[value("add5")] == inference.plan.values[value("add3")]);
+  CHECK(inference.plan.values[value("relu3")].memory.offset == inference.plan.values[value("relu1")].memory.offset);
+  CHECK(inference.plan.values[value("add3")].memory.offset != inference.plan.values[value("relu4")].memory.offset);
+  CHECK(inference.plan.values[value("add4")].memory.offset != inference.plan.values[value("add3")].memory.offset);
+  CHECK(inference.plan.values[value("add5")].memory.offset == inference.plan.values[value("add3")].memory.offset);
   CHECK(inference.plan.planned_bytes < kept.plan.planned_bytes / 2);
   const Values want = kept.forward(x, 3);
   CHECK(difference(inference.forward(x, 3), want) < tolerance(1e-13, 1e-6));
@@ -89,11 +94,11 @@ TEST_CASE("a convolution does the sum and the ReLU behind it where nobody else r
   // A walk that reads the sum's operands keeps them; the gradient reads ReLU's results alone.
   const GradientRule rule;
   Walked gradient(net, everywhere(net, rule), {.batch = 3});
-  CHECK((gradient.plan.fused[at("conv3")].relu &&
-         gradient.plan.values[value("relu3")] != gradient.plan.values[value("relu1")]));
+  CHECK((gradient.plan.nodes[at("conv3")].relu &&
+         gradient.plan.values[value("relu3")].memory.offset != gradient.plan.values[value("relu1")].memory.offset));
   Composed lrp(net, {Composite::epsilon_plus, {}});
   Walked relevance(net, lrp.rules, {.batch = 3});
-  CHECK(!relevance.plan.fused[at("conv3")].relu);
+  CHECK(!relevance.plan.nodes[at("conv3")].relu);
   Walked twice(net, everywhere(net, rule), {.batch = 3, .reference = true});
   const Values other = random_values(net.image(3).size(), 2);
   CHECK(difference(twice.forward_reference(x, 3), want) < tolerance(1e-13, 1e-6));
@@ -147,16 +152,16 @@ TEST_CASE(
     Walked tight(net, everywhere(net, rule), {.batch = 32, .parameter_gradients = true, .training = training});
     Walked loose(net, everywhere(net, rule),
                  {.batch = 32, .parameter_gradients = true, .keep = all, .training = training});
-    for (const bool innermost : loose.plan.innermost) CHECK(!innermost);
+    for (const ValuePlan& v : loose.plan.values) CHECK(!v.interleaved);
     if (kernel_table().takes_interleaved != nullptr) {
       for (const char* name : {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "bn3", "add3", "relu3",
                                "pool3", "flatten", "mixed_flat"})
-        CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
+        CHECK_MESSAGE(tight.plan.values[value(name)].interleaved, name);
       for (const char* name :
            {"conv4", "mean", "flat", "fc", "sum", "side", "side_relu", "smooth", "mixed", "mixed_pool"})
-        CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
+        CHECK_MESSAGE(!tight.plan.values[value(name)].interleaved, name);
     }
-    const Fusion& fused = tight.plan.fused[net.node("bn3")];
+    const NodePlan& fused = tight.plan.nodes[net.node("bn3")];
     CHECK((fused.result == value("relu3") && fused.residual == value("relu2") && fused.relu));
     for (const int batch : {32, 16, 20, 1}) {
       CAPTURE(batch);
@@ -200,8 +205,9 @@ TEST_CASE("images innermost pass through what moves elements, as far as they are
   if (kernel_table().takes_interleaved != nullptr) {
     for (const char* name : {"relu1", "rows", "columns", "channels", "deep", "padded", "conv2", "joint", "conv3",
                              "across", "both", "flatten"})
-      CHECK_MESSAGE(tight.plan.innermost[value(name)], name);
-    for (const char* name : {"turned", "smooth", "sum"}) CHECK_MESSAGE(!tight.plan.innermost[value(name)], name);
+      CHECK_MESSAGE(tight.plan.values[value(name)].interleaved, name);
+    for (const char* name : {"turned", "smooth", "sum"})
+      CHECK_MESSAGE(!tight.plan.values[value(name)].interleaved, name);
   }
   for (const int batch : {32, 16, 20, 1}) {
     CAPTURE(batch);
@@ -279,18 +285,20 @@ TEST_CASE("a pool takes along the derivative of the ReLU before it: the same bit
   for (const char* name : {"relu1", "relu2", "relu3"}) signals.push_back(net.graph.nodes[node(name)].out);
   Walked tight(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true}),
       loose(net, everywhere(net, rule), {.batch = 3, .parameter_gradients = true, .keep = signals});
-  CHECK((tight.plan.rectifier[node("pool1")] == node("relu1") && tight.plan.rectifier[node("pool3")] == node("relu3")));
-  CHECK((tight.plan.rectifier[node("pool2")] == no_id && tight.plan.walked[node("relu2")]));
-  CHECK((!tight.plan.walked[node("relu1")] && !tight.plan.walked[node("relu3")]));
-  for (const Id r : loose.plan.rectifier) CHECK(r == no_id);
+  CHECK((tight.plan.nodes[node("pool1")].folded_relu == node("relu1") &&
+         tight.plan.nodes[node("pool3")].folded_relu == node("relu3")));
+  CHECK((tight.plan.nodes[node("pool2")].folded_relu == no_id && tight.plan.nodes[node("relu2")].walked));
+  CHECK((!tight.plan.nodes[node("relu1")].walked && !tight.plan.nodes[node("relu3")].walked));
+  for (const NodePlan& n : loose.plan.nodes) CHECK(n.folded_relu == no_id);
   const Values x = random_values(net.image(3).size(), 5), seed = random_values(net.result(3).size(), 6);
   CHECK(tight.forward(x, 3) == loose.forward(x, 3));
   CHECK(tight.back(seed) == loose.back(seed));
   CHECK(std::memcmp(tight.gradients.data(), loose.gradients.data(), tight.gradients.size() * sizeof(real)) == 0);
   // The ledger wants every node's line, and other rules have a meaning of their own at ReLUs.
-  CHECK(Walked(net, everywhere(net, rule), {.batch = 3, .ledger = true}).plan.rectifier[node("pool1")] == no_id);
+  CHECK(Walked(net, everywhere(net, rule), {.batch = 3, .ledger = true}).plan.nodes[node("pool1")].folded_relu ==
+        no_id);
   Composed lrp(net, {Composite::epsilon_plus, {}});
-  CHECK(Walked(net, lrp.rules, {.batch = 3}).plan.rectifier[node("pool1")] == no_id);
+  CHECK(Walked(net, lrp.rules, {.batch = 3}).plan.nodes[node("pool1")].folded_relu == no_id);
   // Without the ReLU's result, the first pool's input need not outlive the forward run.
   Net plain({1, 2, 12, 12}, [](GraphBuilder& g, Id in) {
     const Id h = max_pool(g, relu(g, conv2d(g, in, {.out = 16, .kernel = 3, .padding = 1}, "conv"), "relu"),
@@ -344,18 +352,18 @@ TEST_CASE("gradients in the place of those they are made of: the same bits from 
                  {.batch = 4, .parameter_gradients = true, .ledger = true, .training = training});
     const Walked kept(net, everywhere(net, rule),
                       {.batch = 4, .parameter_gradients = true, .keep = all, .training = training});
-    const auto& shares = tight.plan.shares;
-    for (const Id v : all) CHECK((loose.plan.shares[v] == v && kept.plan.shares[v] == v));
-    CHECK(shares[value("bn0")] == shares[value("relu0")]);  // a chain
-    CHECK(shares[value("conv0")] == shares[value("relu0")]);
-    CHECK(shares[value("relu0")] == shares[value("sum1")]);  // the identity, to which conv1 adds later
-    CHECK(shares[value("bn2")] == shares[value("sum1")]);  // and the term, whose norm therefore does not work in place
-    CHECK(shares[value("conv2")] == value("conv2"));
-    CHECK((shares[value("bn3")] == shares[value("sum2")] && shares[value("bn4")] == shares[value("sum2")]));
-    CHECK((shares[value("conv4")] == value("conv4") && shares[value("conv3")] == shares[value("sum2")]));
-    CHECK((shares[value("pool")] == value("pool") && shares[value("relu3")] == shares[value("sum3")]));
-    CHECK(shares[value("sum3")] == value("sum3"));  // sum4 is not the last to read it
-    CHECK(shares[value("sum5")] == value("sum5"));  // read twice by one node
+    const auto reuses = [&](const char* name) { return tight.plan.values[value(name)].signal_reuses; };
+    for (const Id v : all) CHECK((loose.plan.values[v].signal_reuses == v && kept.plan.values[v].signal_reuses == v));
+    CHECK(reuses("bn0") == reuses("relu0"));  // a chain
+    CHECK(reuses("conv0") == reuses("relu0"));
+    CHECK(reuses("relu0") == reuses("sum1"));  // the identity, to which conv1 adds later
+    CHECK(reuses("bn2") == reuses("sum1"));    // and the term, whose norm therefore does not work in place
+    CHECK(reuses("conv2") == value("conv2"));
+    CHECK((reuses("bn3") == reuses("sum2") && reuses("bn4") == reuses("sum2")));
+    CHECK((reuses("conv4") == value("conv4") && reuses("conv3") == reuses("sum2")));
+    CHECK((reuses("pool") == value("pool") && reuses("relu3") == reuses("sum3")));
+    CHECK(reuses("sum3") == value("sum3"));  // sum4 is not the last to read it
+    CHECK(reuses("sum5") == value("sum5"));  // read twice by one node
     CHECK(tight.plan.planned_bytes < loose.plan.planned_bytes);
     CHECK(tight.forward(x, 4) == loose.forward(x, 4));
     CHECK(tight.back(seed) == loose.back(seed));
@@ -392,11 +400,11 @@ TEST_CASE(
     for (const Node& n : net.graph.nodes) {
       const bool other =
           std::any_of(served.begin(), served.end(), [&](const char* name) { return std::strcmp(name, n.name) == 0; });
-      CHECK_MESSAGE((tight.plan.shown[node(n.name)] != n.out) == other, n.name);
+      CHECK_MESSAGE((tight.plan.nodes[node(n.name)].output_seen != n.out) == other, n.name);
       if (n.op->klass() != OpClass::pointwise) continue;
-      CHECK_MESSAGE(
-          (!tight.plan.walked[node(n.name)] && loose.plan.walked[node(n.name)] && told.plan.walked[node(n.name)]),
-          n.name);
+      CHECK_MESSAGE((!tight.plan.nodes[node(n.name)].walked && loose.plan.nodes[node(n.name)].walked &&
+                     told.plan.nodes[node(n.name)].walked),
+                    n.name);
     }
     CHECK(tight.plan.planned_bytes < told.plan.planned_bytes);
   };
@@ -415,7 +423,8 @@ TEST_CASE(
   const auto value = [&](const char* name) { return net.graph.nodes[node(name)].out; };
   const Walked started(net, everywhere(net, epsilon),
                        {.batch = 3, .keep = {net.graph.output}, .seeds = {net.graph.output, value("conv2")}});
-  CHECK((started.plan.shown[node("conv2")] == value("conv2") && started.plan.shown[node("conv1")] == value("relu1")));
+  CHECK((started.plan.nodes[node("conv2")].output_seen == value("conv2") &&
+         started.plan.nodes[node("conv1")].output_seen == value("relu1")));
 }
 
 TEST_CASE("values dropped and computed again: the same bits from less memory") {
@@ -457,14 +466,193 @@ TEST_CASE("values dropped and computed again: the same bits from less memory") {
     if (std::string(n.name) != "deep") continue;
     CHECK(net.parameters != before);
     CHECK(again.plan.planned_bytes < whole.plan.planned_bytes * 6 / 10);
-    CHECK(std::count(again.plan.again.begin(), again.plan.again.end(), true) > 10);
-    CHECK(std::count(again.plan.again.begin(), again.plan.again.end(), true) <
-          static_cast<std::ptrdiff_t>(net.graph.nodes.size()));
+    const auto recomputed = std::count_if(again.plan.nodes.begin(), again.plan.nodes.end(),
+                                          [](const NodePlan& node) { return node.recomputed; });
+    CHECK((recomputed > 10 && recomputed < static_cast<std::ptrdiff_t>(net.graph.nodes.size())));
   }
   // Without a walk, beside a reference run or under an observer there is nothing to drop.
   Net net({1, 2, 9, 8}, plain_net);
   CHECK(Walked(net, everywhere(net, rule), {.reference = true, .recompute = true}).status == Status::bad_argument);
   CHECK(Walked(net, {}, {.recompute = true}).status == Status::bad_argument);
+}
+
+namespace {
+
+// Records and edits what passes at one node; watches it alone, or all nodes.
+struct Editor final : Observer {
+  Id at;
+  bool alone;
+  Values half, in, out, signal;  // `half`: what is added to the signal
+  int calls_elsewhere = 0;
+
+  Editor(Id node, bool only, std::size_t largest) : at(node), alone(only), half(largest, real{0.5}) {}
+
+  static void copy(const Context& ctx, const TensorView& from, Values& to) noexcept {
+    to.resize(static_cast<std::size_t>(from.size()));
+    ctx->scale(real{1}, from.data, to.data(), from.size(), false);
+  }
+  bool watches(Id i) const noexcept override { return !alone || i == at; }
+  Status after_forward(const Context& ctx, const Graph&, Id i, const NodeIO& io, const NodeIO*) noexcept override {
+    if (i != at) return ++calls_elsewhere, Status::ok;
+    CHECK((io.out.block == 1 && io.in[0].block == 1));
+    copy(ctx, io.in[0], in), copy(ctx, io.out, out);
+    ctx->scale(real{0.25}, out.data(), io.out.data, io.out.size(), true);
+    return Status::ok;
+  }
+  Status before_step(const Context& ctx, const Graph&, Id i, std::span<const TensorView> s) noexcept override {
+    if (i != at) return ++calls_elsewhere, Status::ok;
+    CHECK(s[0].block == 1);
+    copy(ctx, s[0], signal);
+    ctx->scale(real{1}, half.data(), s[0].data, s[0].size(), true);
+    return Status::ok;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an observer of one node sees and changes what an observer of all does; passes stay on elsewhere") {
+  const std::int32_t batch = 16;
+  Net net({1, 2, 14, 13}, [](GraphBuilder& g, Id x) {
+    Id h = relu(g, batch_norm(g, conv2d(g, x, {.out = 6, .kernel = 5, .padding = 2}, "conv1"), "bn1"), "relu1");
+    h = max_pool(g, h, {.kernel = 2}, "pool1");
+    const Id a = relu(g, conv2d(g, h, {.out = 6, .kernel = 3, .padding = 1}, "conv2"), "relu2");
+    h = relu(g, add(g, conv2d(g, a, {.out = 6, .kernel = 3, .padding = 1}, "conv3"), h, "sum"), "relu3");
+    h = max_pool(g, relu(g, conv2d(g, h, {.out = 8, .kernel = 3, .padding = 1}, "conv4"), "relu4"), {.kernel = 2},
+                 "pool4");
+    return linear(g, relu(g, linear(g, flatten(g, h, "flatten"), 6, "fc1"), "relu5"), 3, "fc2");
+  });
+  const GradientRule gradient;
+  Composed lrp(net, {Composite::epsilon_plus, {}});
+  const Values x = random_values(net.image(batch).size(), 5), seed = random_values(net.result(batch).size(), 6);
+  const std::size_t largest = 6 * 14 * 13 * batch;
+  for (const std::vector<const Rule*>& rules : {everywhere(net, gradient), lrp.rules})
+    for (Id at = 0; at + 1 < net.graph.nodes.size(); ++at) {
+      CAPTURE(net.graph.nodes[at].name);
+      Editor one(at, true, largest), all(at, false, largest);
+      Walked tight(net, rules, {.batch = batch, .observer = &one}),
+          loose(net, rules, {.batch = batch, .observer = &all});
+      REQUIRE((tight.status == Status::ok && loose.status == Status::ok));
+      const double most = tolerance(1e-11, 2e-5);
+      CHECK(difference(tight.forward(x, batch), loose.forward(x, batch)) <= most);
+      CHECK(difference(tight.back(seed), loose.back(seed)) <= most);
+      CHECK(difference(one.in, all.in) <= most);
+      CHECK(difference(one.out, all.out) <= most);
+      CHECK(difference(one.signal, all.signal) <= most);
+      CHECK(one.calls_elsewhere == 0);
+      CHECK(all.calls_elsewhere > 0);
+
+      const Id out = net.graph.nodes[at].out;
+      const NodePlan& node = tight.plan.nodes[at];
+      const ValuePlan& value = tight.plan.values[out];
+      CHECK((node.watched && node.runs() && node.result == out && node.walked && node.folded_relu == no_id));
+      CHECK(
+          (node.output_seen == out && !value.interleaved && value.signal_reuses == out && value.signal_goes_to == out));
+      std::size_t fused = 0, elided = 0, seen = 0, interleaved = 0;
+      for (std::size_t i = 0; i < tight.plan.nodes.size(); ++i) {
+        fused += tight.plan.nodes[i].fused_into != no_id;
+        elided += tight.plan.nodes[i].elided;
+        seen += tight.plan.nodes[i].output_seen != net.graph.nodes[i].out;
+        interleaved += tight.plan.values[net.graph.nodes[i].out].interleaved;
+        CHECK((loose.plan.nodes[i].runs() && !loose.plan.nodes[i].elided));
+      }
+      CHECK(elided > 0);
+      if (rules[0] == &gradient)
+        CHECK(fused > 0);
+      else
+        CHECK(seen > 0);
+      if (kernel_table().takes_interleaved != nullptr) CHECK(interleaved > 0);
+      CHECK(tight.plan.planned_bytes <= loose.plan.planned_bytes);
+    }
+}
+
+TEST_CASE("named batch sizes: the same bits from no more memory, and no other size runs") {
+  Net net({1, 2, 9, 8}, plain_net);
+  const GradientRule rule;
+  const std::vector<std::int32_t> sizes = {7, 3};
+  Walked any(net, everywhere(net, rule), {.batch = 7}),
+      named(net, everywhere(net, rule), {.batch = 7, .batches = sizes});
+  REQUIRE(named.status == Status::ok);
+  CHECK(named.plan.bytes() <= any.plan.bytes());
+  for (const std::int32_t batch : sizes) {
+    const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
+    CHECK(any.forward(x, batch) == named.forward(x, batch));
+    CHECK(any.back(seed) == named.back(seed));
+  }
+  Values x(2000, 0);
+  CHECK(named.run->forward(net.context(), {x.data(), net.image(2)}) == Status::bad_shape);
+  CHECK(any.run->forward(net.context(), {x.data(), net.image(2)}) == Status::ok);
+  CHECK(Walked(net, {}, {.batch = 7, .batches = {8}}).status == Status::bad_argument);
+  CHECK(Walked(net, {}, {.batch = 7, .batches = {0}}).status == Status::bad_argument);
+}
+
+namespace {
+
+class StringSink final : public TextSink {
+ public:
+  void write(std::string_view s) noexcept override { text += s; }
+  std::string text;
+};
+
+std::string printed(const Plan& plan) {
+  StringSink sink;
+  print_nodes(plan, sink);
+  sink.write("\n");
+  print_memory(plan, sink);
+  return sink.text;
+}
+
+// Compares with tests/core/plans/NAME.txt; with VITRINE_UPDATE_GOLDEN set, writes the file instead.
+void check_golden(const std::string& name, const std::string& text) {
+  const std::string path = VITRINE_SOURCE_ROOT "/tests/core/plans/" + name + ".txt";
+  if (std::getenv("VITRINE_UPDATE_GOLDEN") != nullptr) std::ofstream(path) << text;
+  std::ifstream file(path);
+  const std::string golden{std::istreambuf_iterator<char>(file), {}};
+  CHECK(text == golden);
+}
+
+}  // namespace
+
+TEST_CASE("a plan prints itself: two small networks") {
+  const GradientRule gradient;
+  // One batch size, one thread, the reference kernels: the same plan on every machine.
+  const auto plan_of = [](const Net& net, const std::vector<const Rule*>& rules, bool recompute = false) {
+    static std::vector<std::byte> memory(1 << 20);
+    Arena book(memory.data(), memory.size());
+    PlanRequest q;
+    q.graph = &net.graph;
+    q.batch = 2;
+    q.rules = rules;
+    q.until = rules.empty() ? no_id : net.graph.input;
+    q.recompute = recompute;
+    Context ctx;
+    ctx.kernels = &kernels::table(kernels::Isa::reference);
+    Plan plan;
+    REQUIRE(make_plan(q, ctx, book, plan) == Status::ok);
+    return printed(plan);
+  };
+  Net plain({1, 2, 9, 8}, plain_net);
+  Net residual({1, 2, 8, 8}, [](GraphBuilder& g, Id x) {
+    const Id a = max_pool(g, relu(g, conv2d(g, x, {.out = 4, .kernel = 3, .padding = 1}, "conv1"), "relu1"),
+                          {.kernel = 2}, "pool1");
+    const Id b = relu(g, conv2d(g, a, {.out = 4, .kernel = 3, .padding = 1}, "conv2"), "relu2");
+    const Id c = relu(g, add(g, conv2d(g, b, {.out = 4, .kernel = 3, .padding = 1}, "conv3"), a, "sum"), "relu3");
+    return linear(g, flatten(g, c, "flatten"), 3, "fc");
+  });
+  if constexpr (sizeof(real) == sizeof(float)) {
+    check_golden("plain-inference", plan_of(plain, {}));
+    check_golden("plain-gradient", plan_of(plain, everywhere(plain, gradient)));
+    check_golden("residual-gradient", plan_of(residual, everywhere(residual, gradient)));
+    Composed lrp(residual, {Composite::epsilon_plus, {}});
+    check_golden("residual-lrp", plan_of(residual, lrp.rules));
+  }
+  // No line of the memory's picture is wider than a terminal.
+  std::istringstream lines(plan_of(residual, everywhere(residual, gradient), true));
+  bool picture = false;
+  for (std::string line; std::getline(lines, line);) {
+    picture = picture || line.rfind("r: ", 0) == 0;
+    if (picture) CHECK(line.size() <= 80);
+  }
+  CHECK(picture);
 }
 
 TEST_CASE("inference needs less memory than explanation, and both less than one buffer a value") {

@@ -1,5 +1,6 @@
 // A network and its explanation as firmware has them: all memory is one static block, no heap, no exceptions, no
 // streams, nothing runs before main. Built with the embedded library's flags and linked without the C++ library.
+#include "core/planner.h"
 #include "core/run.h"
 #include "interp/rules/composite.h"
 #include "layers/activation.h"

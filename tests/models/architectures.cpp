@@ -410,7 +410,7 @@ TEST_CASE("GoogLeNet trains all its heads, and no other run computes the auxilia
   request.keep_values = keep;
   const Session session(engine, request, back.parameters);
   for (std::size_t i = 0; i < back.graph().nodes.size(); ++i)
-    CHECK(session.plan().needed[i] == !std::string(back.graph().nodes[i].name).starts_with("aux"));
+    CHECK(session.plan().nodes[i].needed == !std::string(back.graph().nodes[i].name).starts_with("aux"));
 }
 
 TEST_CASE("state dicts: round trip, wrappers, maps, and what does not fit") {

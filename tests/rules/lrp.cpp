@@ -93,7 +93,7 @@ TEST_CASE("in either layout every rule gives the same relevance") {
     if (vectors)
       for (const char* name :
            {"conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "conv3", "add3", "relu3", "flatten", "fc1", "relu4"})
-        CHECK_MESSAGE(tight.plan.innermost[net.graph.nodes[net.node(name)].out], name);
+        CHECK_MESSAGE(tight.plan.values[net.graph.nodes[net.node(name)].out].interleaved, name);
     for (const std::int32_t batch : {whole, part}) {
       const Values x = random_values(net.image(batch).size(), 1), seed = random_values(net.result(batch).size(), 2);
       CHECK(difference(tight.forward(x, batch), loose.forward(x, batch)) <= tolerance(1e-12, 2e-6));

@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/planner.h"
 #include "core/run.h"
 #include "interp/rules/composite.h"
 #include "interp/rules/deeplift.h"
@@ -134,12 +135,14 @@ class Walked {
     bool one_reference = false;
     std::vector<Id> seeds{};
     Updater* updater = nullptr;
+    std::vector<std::int32_t> batches{};
   };
   Walked(Net& net, const std::vector<const Rule*>& rules, Options o)
       : net_(net), rules_(rules), options_(std::move(o)), book_(std::size_t{4} << 20) {
     PlanRequest q;
     q.graph = &net.graph;
     q.batch = options_.batch;
+    q.batches = options_.batches;
     q.rules = rules_;
     q.channels = options_.channels;
     q.reference = options_.reference;

@@ -77,6 +77,13 @@ def good_calls():
     run('explain', MODEL, '--input', INPUT, '--method', 'lrp', '--composite', 'c.json', '--output', 'a.npy')
     run('explain', MODEL, '--input', INPUT, '--method', 'lrp', '--set', 'composite=epsilon-gamma-box', '--output', 'b.npy')
     check(open('a.npy', 'rb').read() == open('b.npy', 'rb').read(), 'a composite that is printed and read again gives the same bits')
+    r = run('inspect', MODEL, '--nodes', '--walk', 'lrp', '--batch', '4', '--chart', 'plan.svg')
+    check(r.returncode == 0 and 'runs + relu1' in r.stdout and 'skipped: signal to conv1' in r.stdout and 'epsilon' in r.stdout, 'inspect --nodes')
+    check(open('plan.svg').read().startswith('<svg') and 'signal of conv1' in open('plan.svg').read(), 'inspect --chart')
+    for walk in ('inference', 'gradient', 'deconvnet', 'guided-backprop', 'deeplift', 'training'):
+        check(run('inspect', MODEL, '--nodes', '--walk', walk).returncode == 0, f'inspect --nodes --walk {walk}')
+    refused(2, 'walk', 'inspect', MODEL, '--nodes', '--walk', 'backwards')
+    refused(2, 'nodes', 'inspect', MODEL, '--chart', 'plan.svg')
     r = run('inspect', MODEL, '--plan')
     check(r.returncode == 0 and 'conv1' in r.stdout and 'inference' in r.stdout, 'inspect --plan')
 
