@@ -81,8 +81,9 @@ void add_study(CLI::App& app, int& status) {
   m->add_option("--output", *output, "R.npy (default: DIR/relevance.npy); its description goes beside it, .json");
   m->callback([folder, output, &status] {
     const MergedParts done = merge_parts(*folder, *output);
-    std::printf("%lld images of %lld parts: %s and %s\n", static_cast<long long>(done.images),
-                static_cast<long long>(done.parts), done.relevance.c_str(), done.index.c_str());
+    std::printf("%lld images of %lld %s: %s and %s\n", static_cast<long long>(done.images),
+                static_cast<long long>(done.parts), done.parts == 1 ? "part" : "parts", done.relevance.c_str(),
+                done.index.c_str());
     status = 0;
   });
 }
