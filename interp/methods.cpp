@@ -9,6 +9,7 @@
   X(grad_cam)              \
   X(guided_grad_cam)       \
   X(occlusion)             \
+  X(feature_ablation)      \
   X(deeplift)              \
   X(lrp)                   \
   X(evaluation)            \
