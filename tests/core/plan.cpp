@@ -602,7 +602,7 @@ std::string printed(const Plan& plan) {
 }
 
 // Compares with tests/core/plans/NAME.txt; with VITRINE_UPDATE_GOLDEN set, writes the file instead.
-void check_golden(const std::string& name, const std::string& text) {
+[[maybe_unused]] void check_golden(const std::string& name, const std::string& text) {
   const std::string path = VITRINE_SOURCE_ROOT "/tests/core/plans/" + name + ".txt";
   if (std::getenv("VITRINE_UPDATE_GOLDEN") != nullptr) std::ofstream(path) << text;
   std::ifstream file(path);
