@@ -20,15 +20,7 @@ class Arena {
   Arena(std::byte* memory, std::size_t bytes) noexcept : memory_(memory), capacity_(bytes) {}
 
   /// `bytes` bytes, aligned; nullptr if they do not fit (the arena is then unchanged). Zero bytes give a valid pointer.
-  std::byte* allocate(std::size_t bytes) noexcept {
-    const std::uintptr_t base = reinterpret_cast<std::uintptr_t>(memory_);
-    const std::uintptr_t start = (base + used_ + alignment - 1) / alignment * alignment;
-    const std::size_t offset = start - base;
-    if (memory_ == nullptr || offset > capacity_ || bytes > capacity_ - offset) return nullptr;
-    used_ = offset + bytes;
-    if (used_ > peak_) peak_ = used_;
-    return memory_ + offset;
-  }
+  std::byte* allocate(std::size_t bytes) noexcept;
 
   /// `count` uninitialised objects of a trivial type, or nullptr.
   template <class T>

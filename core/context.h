@@ -30,16 +30,8 @@ class Prepared {
 
   Prepared() noexcept = default;
   Prepared(std::span<Entry> entries, Arena memory) noexcept : entries_(entries), memory_(memory) {}
-  /// The data of this key, `made` telling whether it was there already; null where it does not fit.
-  std::byte* find(const Key& key, bool& made) noexcept {
-    made = true;
-    for (std::size_t i = 0; i < count_; ++i)
-      if (entries_[i].key == key) return entries_[i].data;
-    made = false;
-    std::byte* const data = count_ < entries_.size() ? memory_.allocate(key.bytes) : nullptr;
-    if (data != nullptr) entries_[count_++] = {key, data};
-    return data;
-  }
+  /// The data of this key; null if it does not fit. `made`: the data was there already.
+  std::byte* find(const Key& key, bool& made) noexcept;
   std::size_t count() const noexcept { return count_; }
   std::size_t peak() const noexcept { return memory_.peak(); }
 
@@ -66,10 +58,7 @@ struct Context {
   int workers() const noexcept { return parallel != nullptr ? parallel->workers() : 1; }
 
   /// Notes the first failure and returns its status.
-  Status fail(Status status, const char* what, Shape found = {}, Shape expected = {}) const noexcept {
-    if (failure != nullptr && failure->status == Status::ok) *failure = {status, "", what, found, expected, 0};
-    return status;
-  }
+  Status fail(Status status, const char* what, Shape found = {}, Shape expected = {}) const noexcept;
 
   /// Names the node at which the first failure happened, unless it has a name; returns the status.
   Status blame(const char* node, Status status) const noexcept {
@@ -78,18 +67,10 @@ struct Context {
   }
 
   /// A tensor in scratch memory, uninitialised; it lives until the enclosing ArenaScope ends.
-  Status temporary(const Shape& shape, TensorView& out) const noexcept {
-    out = {scratch->array<real>(static_cast<std::size_t>(shape.size())), shape};
-    return out ? Status::ok : fail(Status::out_of_arena, memory_too_small);
-  }
+  Status temporary(const Shape& shape, TensorView& out) const noexcept;
 
   /// The same in the layout of another.
-  Status temporary_like(const TensorView& other, TensorView& out) const noexcept {
-    const std::int32_t block = other.block;
-    const Status s = temporary(other.shape, out);
-    out.block = block;
-    return s;
-  }
+  Status temporary_like(const TensorView& other, TensorView& out) const noexcept;
 
   /// Cuts [0, n) into ranges of `grain` (the same ranges on any number of threads) and calls body(begin, end).
   template <class Body>
@@ -117,24 +98,30 @@ struct Context {
   Status run(const kernels::Tiled<Args>& kernel, const Args& args) const noexcept {
     const kernels::Work work = kernel.plan(args);
     const ArenaScope scope(*scratch);
-    const std::size_t each = (work.scratch_bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
-    const int w =
-        work.tiles > 1 ? workers() : 1;  // any worker may take a tile, also where there are fewer tiles than workers
-    bool made = work.shared_bytes == 0;
-    std::byte* shared = nullptr;
     if (report != nullptr && kernel.choice != nullptr) report->chose(kernel.choice(args), args);
-    if (prepared != nullptr && !made && kernel.key != nullptr)
-      shared = prepared->find({&kernel, kernel.key(args), work.shared_bytes}, made);
-    if (shared == nullptr) shared = scratch->allocate(work.shared_bytes);
-    std::byte* own = scratch->allocate(each * static_cast<std::size_t>(w));
-    if (shared == nullptr || own == nullptr) return fail(Status::out_of_arena, memory_too_small);
-    if (!made)
-      run_tiles(parallel, work.parts, [&](std::int64_t part, int) noexcept { kernel.pack(args, shared, part); });
-    run_tiles(w > 1 ? parallel : nullptr, work.tiles, [&](std::int64_t tile, int worker) noexcept {
-      kernel.tile(args, shared, own + each * static_cast<std::size_t>(worker), tile);
+    Prepared::Key key{&kernel, {}, work.shared_bytes};
+    const bool kept = prepared != nullptr && kernel.key != nullptr;
+    if (kept) key.pack = kernel.key(args);
+    TileMemory m;
+    VITRINE_TRY(take(work, kept ? &key : nullptr, m));
+    if (!m.made)
+      run_tiles(parallel, work.parts, [&](std::int64_t part, int) noexcept { kernel.pack(args, m.shared, part); });
+    run_tiles(m.workers > 1 ? parallel : nullptr, work.tiles, [&](std::int64_t tile, int worker) noexcept {
+      kernel.tile(args, m.shared, m.own + m.each * static_cast<std::size_t>(worker), tile);
     });
     return Status::ok;
   }
+
+ private:
+  /// Memory of one run of a tiled kernel.
+  struct TileMemory {
+    std::byte *shared = nullptr, *own = nullptr;
+    std::size_t each = 0;  ///< bytes of `own` per worker
+    int workers = 1;
+    bool made = false;  ///< `shared` holds what pack would write
+  };
+  /// `key`: of what is kept from run to run; null: nothing is.
+  Status take(const kernels::Work&, const Prepared::Key* key, TileMemory&) const noexcept;
 };
 
 /// Elements of cheap elementwise work that one tile takes: large enough to pay for waking a thread.

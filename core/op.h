@@ -185,15 +185,31 @@ class AffineOp : public Op {
   ~AffineOp() = default;
 };
 
-class PointwiseOp : public Op {
+/// One input, an output of its shape, and a derivative per element: pointwise ops and gates.
+class ActivationOp : public Op {
  public:
-  OpClass klass() const noexcept final { return OpClass::pointwise; }
-
   /// y = f(x) at any points; of the node, only its parameters are read.
   virtual Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept = 0;
   /// d (+)= f'(x) * s, given x and y = f(x).
   virtual Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
                        const Sink& d) const noexcept = 0;
+
+  Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
+    return evaluate(ctx, io, io.in[0], io.out);
+  }
+  Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink>) const noexcept override {
+    return d_in[0] ? slope(ctx, io, io.in[0], io.out, d_out, d_in[0]) : Status::ok;
+  }
+
+ protected:
+  ~ActivationOp() = default;
+};
+
+class PointwiseOp : public ActivationOp {
+ public:
+  OpClass klass() const noexcept final { return OpClass::pointwise; }
+
   /// Passes positive inputs unchanged and stops others: what deconvnet and guided backprop are defined on.
   virtual bool rectifier() const noexcept { return false; }
   /// No output is negative.
@@ -205,13 +221,6 @@ class PointwiseOp : public Op {
     aux = 0;
     return Status::ok;
   }
-  Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
-    return evaluate(ctx, io, io.in[0], io.out);
-  }
-  Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
-             std::span<const Sink>) const noexcept override {
-    return d_in[0] ? slope(ctx, io, io.in[0], io.out, d_out, d_in[0]) : Status::ok;
-  }
 
  protected:
   ~PointwiseOp() = default;
@@ -220,7 +229,7 @@ class PointwiseOp : public Op {
 /// y_i = g_i x_i. The gate g is made from the whole map of x and is constant almost everywhere (a mask at the map's
 /// peak): its derivative is the gate, relevance passes it unchanged, and reversed networks pass it as the gradient
 /// does. No gate is negative.
-class GateOp : public Op {
+class GateOp : public ActivationOp {
  public:
   OpClass klass() const noexcept final { return OpClass::gate; }
 
@@ -229,12 +238,12 @@ class GateOp : public Op {
   virtual Status gate(const Context&, const NodeIO&, const TensorView& x, const TensorView& s,
                       const Sink& y) const noexcept = 0;
 
-  Status forward(const Context& ctx, const NodeIO& io) const noexcept override {
-    return gate(ctx, io, io.in[0], io.in[0], {io.out, false});
+  Status evaluate(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& y) const noexcept final {
+    return gate(ctx, io, x, x, {y, false});
   }
-  Status vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
-             std::span<const Sink>) const noexcept override {
-    return d_in[0] ? gate(ctx, io, io.in[0], d_out, d_in[0]) : Status::ok;
+  Status slope(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView&, const TensorView& s,
+               const Sink& d) const noexcept final {
+    return gate(ctx, io, x, s, d);
   }
   Need vjp_needs(bool) const noexcept override { return {true, false, false}; }
 
@@ -242,7 +251,7 @@ class GateOp : public Op {
   ~GateOp() = default;
 };
 
-/// Activations: pointwise ops, and gates.
+/// Whether the op is an ActivationOp.
 inline bool is_activation(const Op& op) noexcept {
   return op.klass() == OpClass::pointwise || op.klass() == OpClass::gate;
 }

@@ -41,10 +41,13 @@ Status Rule::pass(const Context& ctx, const Step& s) noexcept {
 Status Rule::affine(const Context& ctx, const AffineOp& op, const Step& s) const noexcept {
   return gradient(ctx, op, s);
 }
-Status Rule::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
+Status Rule::activation(const Context& ctx, const ActivationOp& op, const Step& s) const noexcept {
   return gradient(ctx, op, s);
 }
-Status Rule::gate(const Context& ctx, const GateOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
+Status Rule::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
+  return activation(ctx, op, s);
+}
+Status Rule::gate(const Context& ctx, const GateOp& op, const Step& s) const noexcept { return activation(ctx, op, s); }
 Status Rule::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::view(const Context& ctx, const ViewOp& op, const Step& s) const noexcept { return gradient(ctx, op, s); }
 Status Rule::product(const Context& ctx, const ProductOp& op, const Step& s) const noexcept {

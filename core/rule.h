@@ -16,7 +16,7 @@ struct StepReport {
 
 /// One step of a walk: one node, its forward record, the signal that arrives and where to put the signals that leave.
 struct Step {
-  const NodeIO& io;         ///< its `out` may be cut at 0 where no signal arrives (Rule::vanishes)
+  const NodeIO& io;         ///< its `out` may be cut at 0 where no signal arrives (RuleTraits::zero_inputs)
   const NodeIO* reference;  ///< the same node in the reference run (of one image: PlanRequest::one_reference), for
                             ///< rules that need one; else null
   std::span<const TensorView> s_out;  ///< one a channel (Rule::channels)
@@ -30,6 +30,23 @@ struct Step {
   }
 };
 
+/// Whether input elements that are 0 receive no signal.
+enum class ZeroInputs : std::uint8_t {
+  may_receive,
+  follow_output,  ///< they receive none if output elements that are 0 carry none: the op moves or passes the signal
+  receive_none,   ///< relevance, say, which is a share of the value
+};
+
+/// What the planner needs to know of a rule's step at one op.
+struct RuleTraits {
+  bool needs_reference = false;  ///< the step reads the reference run
+  bool derivative = false;       ///< the step is the op's own vjp
+  bool passes = false;           ///< the step gives the one input what arrives, unchanged
+  bool any_layout = false;       ///< the step takes values and signals in either layout (core/layout.h)
+  /// If zeros receive none, the planner need not keep the map before a ReLU (core/plan/outputs.cpp).
+  ZeroInputs zero_inputs = ZeroInputs::may_receive;
+};
+
 class Rule {
  public:
   virtual const char* name() const noexcept = 0;
@@ -38,25 +55,17 @@ class Rule {
   virtual const char* refuses(const Op&) const noexcept = 0;
   /// What the step reads of the forward run (and of the reference run, if there is one).
   virtual Need needs(const Op&) const noexcept = 0;
-  virtual bool needs_reference() const noexcept { return false; }
-  /// The step is the op's own vjp, at every op.
-  virtual bool derivative() const noexcept { return false; }
-  /// The step gives the one input what arrives, unchanged.
-  virtual bool passes(const Op&) const noexcept { return false; }
-  /// True if zero inputs receive zero signal (given, if `out`, that zero outputs carry none). Relevance behaves so,
-  /// being a share of the value; the planner then need not keep the map before a ReLU.
-  virtual bool vanishes(const Op&, bool /*out*/) const noexcept { return false; }
-  /// It takes values and signals in either layout (core/layout.h).
-  virtual bool any_layout() const noexcept { return derivative(); }
+  virtual RuleTraits traits(const Op&) const noexcept { return {}; }
 
   /// Sends the step to the op's class.
   Status step(const Context&, const Op&, const Step&) const noexcept;
 
  protected:
-  // Defaults: the gradient (channel by channel).
+  // Defaults, if nothing else is named: the gradient (channel by channel).
   virtual Status affine(const Context&, const AffineOp&, const Step&) const noexcept;
-  virtual Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept;
-  virtual Status gate(const Context&, const GateOp&, const Step&) const noexcept;
+  virtual Status activation(const Context&, const ActivationOp&, const Step&) const noexcept;
+  virtual Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept;  ///< activation()
+  virtual Status gate(const Context&, const GateOp&, const Step&) const noexcept;            ///< activation()
   virtual Status route(const Context&, const RouteOp&, const Step&) const noexcept;
   virtual Status view(const Context&, const ViewOp&, const Step&) const noexcept;
   virtual Status product(const Context&, const ProductOp&, const Step&) const noexcept;
@@ -75,7 +84,7 @@ class GradientRule final : public Rule {
   const char* name() const noexcept override { return "gradient"; }
   const char* refuses(const Op&) const noexcept override { return nullptr; }
   Need needs(const Op& op) const noexcept override { return op.vjp_needs(parameters_); }
-  bool derivative() const noexcept override { return true; }
+  RuleTraits traits(const Op&) const noexcept override { return {.derivative = true, .any_layout = true}; }
 
  private:
   bool parameters_;

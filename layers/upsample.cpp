@@ -13,6 +13,18 @@ void over_planes(const Context& ctx, const kernels::ResizeShape& s, Body&& body)
   });
 }
 
+void resample(const Context& ctx, const kernels::ResizeShape& shape, const real* x, real* y) noexcept {
+  over_planes(ctx, shape, [&](const kernels::ResizeShape& part, std::int64_t in, std::int64_t out) noexcept {
+    ctx->resize_forward(part, x + in, y + out);
+  });
+}
+
+void resample_back(const Context& ctx, const kernels::ResizeShape& shape, const real* s, const Sink& d) noexcept {
+  over_planes(ctx, shape, [&](const kernels::ResizeShape& part, std::int64_t in, std::int64_t out) noexcept {
+    ctx->resize_backward(part, s + out, d.data + in, d.add);
+  });
+}
+
 }  // namespace
 
 Status Resampling::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par,
@@ -57,10 +69,7 @@ Status Upsample::apply(const Context& ctx, const NodeIO&, std::span<const Tensor
   }
   const bool direct = !z.add && row.w.p == 1;
   if (!direct) VITRINE_TRY(ctx.temporary(z.shape, target));
-  over_planes(ctx, to.shape(source.shape),
-              [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
-                ctx->resize_forward(s, source.data + in, target.data + out);
-              });
+  resample(ctx, to.shape(source.shape), source.data, target.data);
   if (!direct) ctx->scale(row.w.p, target.data, z.data, z.size(), z.add);
   return Status::ok;
 }
@@ -73,9 +82,7 @@ Status Upsample::apply_t(const Context& ctx, const NodeIO&, Substitute w, const 
     VITRINE_TRY(ctx.temporary(s.shape, source));
     ctx->scale(w.p, s.data, source.data, source.size(), false);
   }
-  over_planes(ctx, to.shape(c.shape), [&](const kernels::ResizeShape& r, std::int64_t in, std::int64_t out) noexcept {
-    ctx->resize_backward(r, source.data + out, c.data + in, c.add);
-  });
+  resample_back(ctx, to.shape(c.shape), source.data, c);
   return Status::ok;
 }
 
@@ -86,20 +93,13 @@ Status NearestUpsample::infer(const Context& ctx, std::span<const Shape> in, std
 }
 
 Status NearestUpsample::forward(const Context& ctx, const NodeIO& io) const noexcept {
-  const TensorView &x = io.in[0], &y = io.out;
-  over_planes(ctx, to.shape(x.shape), [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
-    ctx->resize_forward(s, x.data + in, y.data + out);
-  });
+  resample(ctx, to.shape(io.in[0].shape), io.in[0].data, io.out.data);
   return Status::ok;
 }
 
 Status NearestUpsample::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
                             std::span<const Sink>) const noexcept {
-  const Sink& d = d_in[0];
-  if (!d) return Status::ok;
-  over_planes(ctx, to.shape(d.shape), [&](const kernels::ResizeShape& s, std::int64_t in, std::int64_t out) noexcept {
-    ctx->resize_backward(s, d_out.data + out, d.data + in, d.add);
-  });
+  if (d_in[0]) resample_back(ctx, to.shape(d_in[0].shape), d_out.data, d_in[0]);
   return Status::ok;
 }
 

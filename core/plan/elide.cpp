@@ -1,6 +1,7 @@
 // Backward steps that need not run.
 //
-// 1. A step that passes the signal on unchanged (Rule::passes): the next step writes to where it would have written.
+// 1. A step that passes the signal on unchanged (RuleTraits::passes): the next step writes to where it would have
+// written.
 //
 //     LRP:        x -> [conv] -> a -> [relu] -> b -> [fc]
 //     before      step of fc writes signal(b), step of relu copies it to signal(a)
@@ -25,7 +26,9 @@ namespace {
 // The pool that can do the step of ReLU i too; no_id: none.
 Id folding_pool(const Draft& d, std::size_t i) noexcept {
   const Graph& g = d.graph;
-  const auto derivative = [&](std::size_t k) { return d.plan.nodes[k].walked && d.request.rules[k]->derivative(); };
+  const auto derivative = [&](std::size_t k) {
+    return d.plan.nodes[k].walked && d.request.rules[k]->traits(*g.nodes[k].op).derivative;
+  };
   if (!derivative(i) || g.nodes[i].op->epilogue_role() != Op::EpilogueRole::relu) return no_id;
   const Draft::Readers readers = d.readers(g.nodes[i].out);
   const Node& pool = g.nodes[readers.last];
@@ -44,7 +47,7 @@ void elide_steps(Draft& d) noexcept {
     const Node& node = g.nodes[i];
     NodePlan& plan = d.plan.nodes[i];
     if (!plan.walked || d.signal_seen(node.out) || node.out == g.output) continue;
-    if (!d.request.rules[i]->passes(*node.op)) {
+    if (!d.request.rules[i]->traits(*node.op).passes) {
       const Id pool = folding_pool(d, i);
       if (pool == no_id) continue;
       d.plan.nodes[pool].folded_relu = static_cast<Id>(i);

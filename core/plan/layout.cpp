@@ -73,7 +73,7 @@ class LayoutPass {
 void choose_layout(Draft& d) noexcept {
   if (!d.plan.freedom.layout) return;
   for (std::size_t i = 0; i < d.graph.nodes.size(); ++i)
-    if (d.plan.nodes[i].walked && !d.request.rules[i]->any_layout()) return;
+    if (d.plan.nodes[i].walked && !d.request.rules[i]->traits(*d.graph.nodes[i].op).any_layout) return;
   d.plan.block = d.ctx->lanes;
   LayoutPass pass(d);
   pass.start();

@@ -62,9 +62,10 @@ class LifetimePass {
     if (p.recomputed) p.recomputed_aux = {not_planned, bytes, p.recompute_at, read ? p.walk_at : p.recompute_at};
     const auto tick = static_cast<std::int32_t>(i);
     if (q_.reference)
-      p.reference_aux = {not_planned, aligned(reference_batch_ * each), tick,
-                         std::max(read && q_.rules[i]->needs_reference() ? reference_end(tick) : tick,
-                                  p.watched ? p.forward_at : tick)};
+      p.reference_aux = {
+          not_planned, aligned(reference_batch_ * each), tick,
+          std::max(read && q_.rules[i]->traits(*g_.nodes[i].op).needs_reference ? reference_end(tick) : tick,
+                   p.watched ? p.forward_at : tick)};
   }
 
   // The value that a node writes. A fused sum takes the buffer of its residual if nothing reads that any more.

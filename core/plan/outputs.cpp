@@ -8,8 +8,8 @@
 //     step of conv reads x, a                step of conv reads x, b
 //     a and b live until the walk            b lives until the walk
 //
-// Relevance is a share of the value, so it is 0 wherever the value is (Rule::vanishes). An observer may add to a signal
-// or change a value, so nothing is assumed of what a watched node makes.
+// Relevance is a share of the value, so it is 0 wherever the value is (RuleTraits::zero_inputs). An observer may add to
+// a signal or change a value, so nothing is assumed of what a watched node makes.
 //
 // Preconditions: reach. Fills in output_seen, which find_reads and the walk read.
 #include "core/plan/passes.h"
@@ -25,7 +25,8 @@ void find_vanishing(Draft& d, std::span<bool> vanishes) noexcept {
   for (std::size_t i = g.nodes.size(); i-- > 0;) {
     const Node& node = g.nodes[i];
     if (!d.plan.nodes[i].walked) continue;
-    const bool here = q.rules[i]->vanishes(*node.op, vanishes[node.out]);
+    const ZeroInputs zeros = q.rules[i]->traits(*node.op).zero_inputs;
+    const bool here = zeros == ZeroInputs::receive_none || (zeros == ZeroInputs::follow_output && vanishes[node.out]);
     for (const Id v : node.in) vanishes[v] = vanishes[v] && here;
   }
 }

@@ -26,7 +26,7 @@ void find_reads(Draft& d) noexcept {
     if (!plan.needed) continue;
     if (plan.walked) need = d.request.rules[k]->needs(*node.op);
     if (plan.folded_relu != no_id) need.out = true;
-    const bool both = plan.walked && d.request.rules[k]->needs_reference();
+    const bool both = plan.walked && d.request.rules[k]->traits(*d.graph.nodes[k].op).needs_reference;
     const auto in_run = [&](Id v) {
       Reads& r = d.reads[v];
       r.forward = r.reference = i;

@@ -30,8 +30,8 @@ class ReusePass {
 
   void visit(std::size_t i) noexcept {
     const Node& node = g_.nodes[i];
-    if (!d_.plan.nodes[i].walked || !d_.request.rules[i]->derivative() || !node.op->vjp_in_place() || seen(node.out) ||
-        pinned_[node.out])
+    if (!d_.plan.nodes[i].walked || !d_.request.rules[i]->traits(*node.op).derivative || !node.op->vjp_in_place() ||
+        seen(node.out) || pinned_[node.out])
       return;
     if (node.in.size() == 1) {
       if (starts_at(node.in[0], i)) values_[node.in[0]].signal_reuses = values_[node.out].signal_reuses;

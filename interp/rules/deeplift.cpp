@@ -24,35 +24,16 @@ const char* refusal(const Op& op) noexcept {
 // The images of a part that this run's batch has.
 TensorView of_batch(const TensorView& part, const TensorView& like) noexcept { return {part.data, like.shape}; }
 
-// An activation at other points, and its derivative at the reference.
-Status evaluate_at(const Context& ctx, const PointwiseOp& op, const NodeIO& io, const TensorView& x,
-                   const TensorView& y) noexcept {
-  return op.evaluate(ctx, io, x, y);
-}
-Status evaluate_at(const Context& ctx, const GateOp& op, const NodeIO& io, const TensorView& x,
-                   const TensorView& y) noexcept {
-  return op.gate(ctx, io, x, x, {y, false});
-}
-Status slope_at(const Context& ctx, const PointwiseOp& op, const NodeIO& ref, const TensorView& one,
-                const Sink& slope) noexcept {
-  return op.slope(ctx, ref, ref.in[0], ref.out, one, slope);
-}
-Status slope_at(const Context& ctx, const GateOp& op, const NodeIO& ref, const TensorView& one,
-                const Sink& slope) noexcept {
-  return op.gate(ctx, ref, ref.in[0], one, slope);
-}
-
 // Rescale at an activation: m_x = m_y dy/dx, or by the derivative at the reference where dx is too small to
 // divide by.
-template <class Activation>
-Status rescale(const Context& ctx, const Activation& op, const Step& s, const TensorView& m, const Sink& d) noexcept {
+Status rescale(const Context& ctx, const ActivationOp& op, const Step& s, const TensorView& m, const Sink& d) noexcept {
   const ArenaScope scope(*ctx.scratch);
   const NodeIO &io = s.io, &ref = *s.reference;
   TensorView one, slope;
   VITRINE_TRY(ctx.temporary(ref.out.shape, one));
   VITRINE_TRY(ctx.temporary(ref.out.shape, slope));
   ctx->fill(real{1}, one.data, one.size());
-  VITRINE_TRY(slope_at(ctx, op, ref, one, {slope, false}));
+  VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));
   for_each_repeat(ctx, d.size(), ref.out.size(), [&](std::int64_t b, std::int64_t r, std::int64_t count) noexcept {
     ctx->rescale_multiplier(io.in[0].data + b, ref.in[0].data + r, io.out.data + b, ref.out.data + r, slope.data + r,
                             m.data + b, d.data + b, count, d.add);
@@ -148,11 +129,7 @@ Status DeepLiftRescale::custom(const Context& ctx, const CustomOp& op, const Ste
   return Status::ok;
 }
 
-Status DeepLiftRescale::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
-  return s.s_in[0] ? rescale(ctx, op, s, s.s_out[0], s.s_in[0]) : Status::ok;
-}
-
-Status DeepLiftRescale::gate(const Context& ctx, const GateOp& op, const Step& s) const noexcept {
+Status DeepLiftRescale::activation(const Context& ctx, const ActivationOp& op, const Step& s) const noexcept {
   return s.s_in[0] ? rescale(ctx, op, s, s.s_out[0], s.s_in[0]) : Status::ok;
 }
 
@@ -207,8 +184,7 @@ Status DeepLiftRevealCancel::input_parts(const Context& ctx, Id input, const Ten
 }
 
 // The average over the two orders of adding the positive and the negative part [Shrikumar et al. 2017, section 3.5.2].
-template <class Activation>
-Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const Activation& op, const NodeIO& ref, Id in,
+Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const ActivationOp& op, const NodeIO& ref, Id in,
                                           Id out) noexcept {
   const ArenaScope scope(*ctx.scratch);
   const TensorView& r = ref.in[0];
@@ -218,12 +194,12 @@ Status DeepLiftRevealCancel::reveal_parts(const Context& ctx, const Activation& 
   for (TensorView* t : {&at, &plus, &minus, &both, &pseudo}) VITRINE_TRY(ctx.temporary(r.shape, *t));
   ctx->pseudo_count(p.data, pseudo.data, n);
   ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + p
-  VITRINE_TRY(evaluate_at(ctx, op, ref, at, plus));
+  VITRINE_TRY(op.evaluate(ctx, ref, at, plus));
   ctx->pseudo_count(q.data, pseudo.data, n);
   ctx->scale(real{1}, pseudo.data, at.data, n, true);  // r + p + q
-  VITRINE_TRY(evaluate_at(ctx, op, ref, at, both));
+  VITRINE_TRY(op.evaluate(ctx, ref, at, both));
   ctx->combine(real{1}, r.data, real{1}, pseudo.data, at.data, n);  // r + q
-  VITRINE_TRY(evaluate_at(ctx, op, ref, at, minus));
+  VITRINE_TRY(op.evaluate(ctx, ref, at, minus));
   // dy+ = ((f(r+p) - f(r)) + (f(r+p+q) - f(r+q))) / 2 and dy- with the roles swapped.
   real* const dp = parts_.positive[out].data;
   real* const dq = parts_.negative[out].data;
@@ -269,15 +245,14 @@ Status DeepLiftRevealCancel::mixed_parts(const Context& ctx, const AffineOp& op,
 }
 
 // Rescale: both parts grow by the same factor dy/dx.
-template <class Activation>
-Status DeepLiftRevealCancel::rescaled_parts(const Context& ctx, const Activation& op, const NodeIO& io,
+Status DeepLiftRevealCancel::rescaled_parts(const Context& ctx, const ActivationOp& op, const NodeIO& io,
                                             const NodeIO& ref, const Node& node) const noexcept {
   const Id in = node.in[0];
   TensorView slope, one;
   VITRINE_TRY(ctx.temporary(io.out.shape, one));
   VITRINE_TRY(ctx.temporary(io.out.shape, slope));
   ctx->fill(real{1}, one.data, one.size());
-  VITRINE_TRY(slope_at(ctx, op, ref, one, {slope, false}));
+  VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));
   const auto part = [&](std::span<const TensorView> parts) noexcept {
     ctx->rescale_multiplier(io.in[0].data, ref.in[0].data, io.out.data, ref.out.data, slope.data, parts[in].data,
                             parts[node.out].data, io.out.size(), false);
@@ -316,12 +291,9 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
       const auto& op = static_cast<const AffineOp&>(*node.op);
       return op.mixes() ? mixed_parts(ctx, op, io, *ref, node, views) : separate_parts(ctx, op, io, node, views);
     }
-    case OpClass::pointwise: {
-      const auto& op = static_cast<const PointwiseOp&>(*node.op);
-      return reveal_[i] ? reveal_parts(ctx, op, *ref, node.in[0], node.out) : rescaled_parts(ctx, op, io, *ref, node);
-    }
+    case OpClass::pointwise:
     case OpClass::gate: {
-      const auto& op = static_cast<const GateOp&>(*node.op);
+      const auto& op = static_cast<const ActivationOp&>(*node.op);
       return reveal_[i] ? reveal_parts(ctx, op, *ref, node.in[0], node.out) : rescaled_parts(ctx, op, io, *ref, node);
     }
     case OpClass::view:
@@ -370,8 +342,7 @@ Status DeepLiftRevealCancel::affine(const Context& ctx, const AffineOp& op, cons
   return Status::ok;
 }
 
-template <class Activation>
-Status DeepLiftRevealCancel::activation(const Context& ctx, const Activation& op, const Step& s) const noexcept {
+Status DeepLiftRevealCancel::activation(const Context& ctx, const ActivationOp& op, const Step& s) const noexcept {
   if (!s.s_in[0]) return Status::ok;
   if (!reveal_[s.io.node]) {
     VITRINE_TRY(rescale(ctx, op, s, s.s_out[0], s.inputs(0)[0]));
@@ -390,14 +361,6 @@ Status DeepLiftRevealCancel::activation(const Context& ctx, const Activation& op
   part(parts_.positive[node.in[0]], parts_.positive[node.out], s.s_out[0], s.inputs(0)[0]);
   part(parts_.negative[node.in[0]], parts_.negative[node.out], s.s_out[1], s.inputs(1)[0]);
   return Status::ok;
-}
-
-Status DeepLiftRevealCancel::pointwise(const Context& ctx, const PointwiseOp& op, const Step& s) const noexcept {
-  return activation(ctx, op, s);
-}
-
-Status DeepLiftRevealCancel::gate(const Context& ctx, const GateOp& op, const Step& s) const noexcept {
-  return activation(ctx, op, s);
 }
 
 Status DeepLiftRevealCancel::route(const Context& ctx, const RouteOp& op, const Step& s) const noexcept {

@@ -17,11 +17,10 @@ class DeepLiftRescale final : public Rule {
   const char* name() const noexcept override { return "rescale"; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
-  bool needs_reference() const noexcept override { return true; }
+  RuleTraits traits(const Op&) const noexcept override { return {.needs_reference = true}; }
 
  protected:
-  Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
-  Status gate(const Context&, const GateOp&, const Step&) const noexcept override;
+  Status activation(const Context&, const ActivationOp&, const Step&) const noexcept override;
   Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
   Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
   Status custom(const Context&, const CustomOp&, const Step&) const noexcept override;
@@ -46,7 +45,7 @@ class DeepLiftRevealCancel final : public Rule, public Observer {
   const char* name() const noexcept override { return "reveal-cancel"; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
-  bool needs_reference() const noexcept override { return true; }
+  RuleTraits traits(const Op&) const noexcept override { return {.needs_reference = true}; }
 
   // It watches every node: the parts of a value are made from those of the values before it.
   Status after_forward(const Context&, const Graph&, Id node, const NodeIO&, const NodeIO* reference) noexcept override;
@@ -56,22 +55,17 @@ class DeepLiftRevealCancel final : public Rule, public Observer {
 
  protected:
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
-  Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;
-  Status gate(const Context&, const GateOp&, const Step&) const noexcept override;
+  Status activation(const Context&, const ActivationOp&, const Step&) const noexcept override;
   Status route(const Context&, const RouteOp&, const Step&) const noexcept override;
   Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
   Status custom(const Context&, const CustomOp&, const Step&) const noexcept override;
 
  private:
-  template <class Activation>
-  Status activation(const Context&, const Activation&, const Step&) const noexcept;
   Status of_total(const Context&, const Step&, TensorView& m) const noexcept;
   Status input_parts(const Context&, Id input, const TensorView& x, const TensorView& x0) noexcept;
   // The parts of a node's result, by what its op is. `views`: room for one view per input.
-  template <class Activation>
-  Status reveal_parts(const Context&, const Activation&, const NodeIO& reference, Id in, Id out) noexcept;
-  template <class Activation>
-  Status rescaled_parts(const Context&, const Activation&, const NodeIO&, const NodeIO& reference,
+  Status reveal_parts(const Context&, const ActivationOp&, const NodeIO& reference, Id in, Id out) noexcept;
+  Status rescaled_parts(const Context&, const ActivationOp&, const NodeIO&, const NodeIO& reference,
                         const Node&) const noexcept;
   Status mixed_parts(const Context&, const AffineOp&, const NodeIO&, const NodeIO& reference, const Node&,
                      std::span<TensorView> views) const noexcept;

@@ -34,6 +34,13 @@ bool is_forward_output(const LrpGroup& group) noexcept {
   return group.row_count() == 1 && row.input == LrpInput::all && row.weight.raw() && row.bias.raw();
 }
 
+/// At ops that move or pass relevance: whether zeros receive none. They do where an output is 0 if its input is.
+ZeroInputs where_moved(const Op& op) noexcept {
+  const bool keeps_zeros = op.klass() == OpClass::route || op.klass() == OpClass::view ||
+                           (op.klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier());
+  return keeps_zeros ? ZeroInputs::follow_output : ZeroInputs::may_receive;
+}
+
 /// out = x - bound.
 void subtract(const Context& ctx, const TensorView& x, const TensorView& bound, const TensorView& out) noexcept {
   for_each_repeat(ctx, x.size(), bound.size(), [&](std::int64_t i, std::int64_t k, std::int64_t n) noexcept {
@@ -105,12 +112,15 @@ Need LrpRule::needs(const Op& op) const noexcept {
   return {true, out, false};
 }
 
-bool LrpRule::vanishes(const Op& op, bool out) const noexcept {
-  if (op.klass() != OpClass::affine) return out && keeps_zeros(op);
+RuleTraits LrpRule::traits(const Op& op) const noexcept {
+  RuleTraits t{
+      .passes = is_activation(op) || op.klass() == OpClass::custom, .any_layout = true, .zero_inputs = where_moved(op)};
+  if (op.klass() != OpClass::affine) return t;
   bool shares_by_input = table_.bias != BiasMode::shared;
   for (const LrpGroup& group : table_.used_groups())
     for (const LrpRow& row : group.used_rows()) shares_by_input = shares_by_input && row.input <= LrpInput::negative;
-  return shares_by_input;
+  if (shares_by_input) t.zero_inputs = ZeroInputs::receive_none;
+  return t;
 }
 
 Status LrpRule::affine(const Context& ctx, const AffineOp& op, const Step& step) const noexcept {
@@ -318,9 +328,10 @@ Status LrpRule::product(const Context& ctx, const ProductOp& op, const Step& s) 
   return Status::ok;
 }
 
-bool keeps_zeros(const Op& op) noexcept {
-  return op.klass() == OpClass::route || op.klass() == OpClass::view ||
-         (op.klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier());
+RuleTraits PassRule::traits(const Op& op) const noexcept {
+  return {.passes = op.klass() != OpClass::route && op.klass() != OpClass::view,
+          .any_layout = true,
+          .zero_inputs = where_moved(op)};
 }
 
 const char* PassRule::refuses(const Op& op) const noexcept {

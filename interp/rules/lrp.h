@@ -18,16 +18,13 @@ class LrpRule final : public Rule {
   const char* name() const noexcept override { return table_.name; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
-  bool passes(const Op& op) const noexcept override { return is_activation(op) || op.klass() == OpClass::custom; }
-  bool vanishes(const Op&, bool out) const noexcept override;
-  bool any_layout() const noexcept override { return true; }
+  RuleTraits traits(const Op&) const noexcept override;
 
  protected:
   Status affine(const Context&, const AffineOp&, const Step&) const noexcept override;
-  Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override {
+  Status activation(const Context& ctx, const ActivationOp&, const Step& s) const noexcept override {
     return pass(ctx, s);
   }
-  Status gate(const Context& ctx, const GateOp&, const Step& s) const noexcept override { return pass(ctx, s); }
   /// The signal takes all, a gate nothing; of two factors that are no gates, each takes half.
   Status product(const Context&, const ProductOp&, const Step&) const noexcept override;
   Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
@@ -48,9 +45,6 @@ class LrpRule final : public Rule {
   LrpTable table_;
 };
 
-/// Whether an op that moves or passes relevance has an output of 0 wherever the input is.
-bool keeps_zeros(const Op&) noexcept;
-
 /// Relevance unchanged: for ops whose output has the input's elements one to one. Batch norms and scales, too, for
 /// those who want what peers do with a batch norm that they did not merge: it ignores the factor and the shift.
 class PassRule final : public Rule {
@@ -60,18 +54,13 @@ class PassRule final : public Rule {
   Need needs(const Op& op) const noexcept override {
     return op.klass() == OpClass::route || op.klass() == OpClass::view ? op.vjp_needs(false) : Need{};
   }
-  bool passes(const Op& op) const noexcept override {
-    return op.klass() != OpClass::route && op.klass() != OpClass::view;
-  }
-  bool vanishes(const Op& op, bool out) const noexcept override { return out && keeps_zeros(op); }
-  bool any_layout() const noexcept override { return true; }
+  RuleTraits traits(const Op&) const noexcept override;
 
  protected:
   Status affine(const Context& ctx, const AffineOp&, const Step& s) const noexcept override { return pass(ctx, s); }
-  Status pointwise(const Context& ctx, const PointwiseOp&, const Step& s) const noexcept override {
+  Status activation(const Context& ctx, const ActivationOp&, const Step& s) const noexcept override {
     return pass(ctx, s);
   }
-  Status gate(const Context& ctx, const GateOp&, const Step& s) const noexcept override { return pass(ctx, s); }
   Status custom(const Context& ctx, const CustomOp&, const Step& s) const noexcept override { return pass(ctx, s); }
 };
 

@@ -16,7 +16,7 @@ class RectifyRule final : public Rule {
   }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op&) const noexcept override;
-  bool any_layout() const noexcept override { return true; }
+  RuleTraits traits(const Op&) const noexcept override { return {.any_layout = true}; }
 
  protected:
   Status pointwise(const Context&, const PointwiseOp&, const Step&) const noexcept override;

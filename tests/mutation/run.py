@@ -45,7 +45,7 @@ FAULTS = [
     (DEEPLIFT, 'VITRINE_TRY(op.scatter(ctx, ref, to_reference.images', 'VITRINE_TRY(op.scatter(ctx, io, to_reference.images', 'pool: wrong winner'),
     (DEEPLIFT, 'ctx->combine(real{0.5}, minus.data, real{-0.5}, ref.out.data, dq, n);', 'ctx->combine(real{0.5}, plus.data, real{-0.5}, ref.out.data, dq, n);', 'RevealCancel: swapped order'),
     (DEEPLIFT, 'VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[1], k, {same, true}));', 'VITRINE_TRY(op.apply_t(ctx, s.io, negative_part, s.s_out[0], k, {same, true}));', 'linear rule: positive multiplier for negative weights'),
-    (DEEPLIFT, 'VITRINE_TRY(slope_at(ctx, op, ref, one, {slope, false}));\n  for_each_repeat', 'ctx->fill(real{0}, slope.data, slope.size());\n  for_each_repeat', 'Rescale: no derivative where the difference vanishes'),
+    (DEEPLIFT, 'VITRINE_TRY(op.slope(ctx, ref, ref.in[0], ref.out, one, {slope, false}));\n  for_each_repeat', 'ctx->fill(real{0}, slope.data, slope.size());\n  for_each_repeat', 'Rescale: no derivative where the difference vanishes'),
     ('layers/pool.cpp', 'ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, d.add);', 'ctx->max_pool_scatter(p, s.data + out, switches + out, d.data + in, false);', 'a pool that overwrites'),
     ('layers/convolution.cpp', '  a.w_sub = w_sub;\n', '', 'transposed convolution with the raw weights'),
     ('layers/linear.cpp', 'a.b_sub = row.w;', '', 'linear layer with the raw weights'),
