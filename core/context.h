@@ -51,7 +51,7 @@ struct Context {
   std::uint64_t random_key = 0;  ///< stream of this run's random numbers; an op derives its own by node index
   Failure* failure = nullptr;    ///< where to put the first failure's details; may be null
   Report* report = nullptr;      ///< is told which way each kernel goes; null: nobody asks
-  bool again = false;            ///< what ran before runs once more: nothing that lasts is written (running statistics)
+  bool recomputing = false;      ///< what ran before runs once more: nothing that lasts is written (running statistics)
   bool whole = false;            ///< a device takes each piece of work as one: ranges are not cut
 
   const Kernels* operator->() const noexcept { return kernels; }

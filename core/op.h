@@ -92,7 +92,7 @@ class AttributeVisitor {
 
 class Op {
  public:
-  virtual OpClass klass() const noexcept = 0;
+  virtual OpClass op_class() const noexcept = 0;
   virtual OpTraits traits() const noexcept { return {}; }
   virtual const char* name() const noexcept = 0;  ///< "conv2d": the name in files and messages
   virtual void attributes(AttributeVisitor&) noexcept {}
@@ -134,8 +134,8 @@ class Op {
 /// Substitutions for one pass through an affine op: which function of input, weight and bias takes part.
 struct Row {
   Substitute x, w, bias;
-  bool exact = false;               ///< the result is divided by where it may be small: kernels::ConvArgs::exact
-  kernels::Remainder<real> rest{};  ///< what is known of the result; ops need not look at it
+  bool exact = false;                      ///< the result is divided by where it may be small: kernels::ConvArgs::exact
+  kernels::KnownDifference<real> known{};  ///< what is known of the result; ops need not look at it
 };
 inline constexpr Substitute raw_part{}, positive_part{1, 0}, negative_part{0, 1}, nothing{0, 0};
 inline constexpr Substitute squared{1, 1, Substitute::square}, ones{1, 1, Substitute::one};
@@ -150,7 +150,7 @@ enum class Weights : std::uint8_t {
 
 class AffineOp : public Op {
  public:
-  OpClass klass() const noexcept final { return OpClass::affine; }
+  OpClass op_class() const noexcept final { return OpClass::affine; }
 
   /// z (+)= A(row.w) row.x(x) + row.bias(b), for any x of the inputs' shapes (the forward inputs are x = io.in).
   virtual Status apply(const Context&, const NodeIO&, std::span<const TensorView> x, const Row&,
@@ -208,7 +208,7 @@ class ActivationOp : public Op {
 
 class PointwiseOp : public ActivationOp {
  public:
-  OpClass klass() const noexcept final { return OpClass::pointwise; }
+  OpClass op_class() const noexcept final { return OpClass::pointwise; }
 
   /// Passes positive inputs unchanged and stops others: what deconvnet and guided backprop are defined on.
   virtual bool rectifier() const noexcept { return false; }
@@ -231,7 +231,7 @@ class PointwiseOp : public ActivationOp {
 /// does. No gate is negative.
 class GateOp : public ActivationOp {
  public:
-  OpClass klass() const noexcept final { return OpClass::gate; }
+  OpClass op_class() const noexcept final { return OpClass::gate; }
 
   /// y (+)= g(x) s. With s = x it is the forward run, with a signal the derivative. Of the node, only its parameters
   /// are read.
@@ -253,12 +253,12 @@ class GateOp : public ActivationOp {
 
 /// Whether the op is an ActivationOp.
 inline bool is_activation(const Op& op) noexcept {
-  return op.klass() == OpClass::pointwise || op.klass() == OpClass::gate;
+  return op.op_class() == OpClass::pointwise || op.op_class() == OpClass::gate;
 }
 
 class RouteOp : public Op {
  public:
-  OpClass klass() const noexcept final { return OpClass::route; }
+  OpClass op_class() const noexcept final { return OpClass::route; }
 
   /// y = x at the chosen places of this run (any x of the input's shape).
   virtual Status gather(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept = 0;
@@ -278,23 +278,23 @@ class RouteOp : public Op {
 /// Views are linear and carry every signal alike, so their vjp serves all rules.
 class ViewOp : public Op {
  public:
-  OpClass klass() const noexcept final { return OpClass::view; }
+  OpClass op_class() const noexcept final { return OpClass::view; }
   Need vjp_needs(bool) const noexcept override { return {}; }
 
  protected:
   ~ViewOp() = default;
 };
 
-/// y = a * b. The second factor's sizes are the first's, or 1 where it is spread out.
+/// y = a * b. The second factor's sizes are the first's, or 1 where it is broadcast.
 class ProductOp : public Op {
  public:
-  OpClass klass() const noexcept final { return OpClass::product; }
+  OpClass op_class() const noexcept final { return OpClass::product; }
 
   /// The factor that only opens and closes (a gate, a mask), for which no relevance is meant: 0 or 1; -1 if neither is
   /// one.
   virtual int gate() const noexcept = 0;
-  /// d (+)= s * other, summed over where factor k was spread; `other` has the other factor's shape. Without data: all
-  /// ones.
+  /// d (+)= s * other, summed over where factor k was broadcast; `other` has the other factor's shape. Without data:
+  /// all ones.
   virtual Status partial(const Context&, const NodeIO&, const TensorView& s, const TensorView& other, std::size_t k,
                          const Sink& d) const noexcept = 0;
 
@@ -312,7 +312,7 @@ class ProductOp : public Op {
 
 class CustomOp : public Op {
  public:
-  OpClass klass() const noexcept final { return OpClass::custom; }
+  OpClass op_class() const noexcept final { return OpClass::custom; }
 
   /// Relevance and reversed signals pass it unchanged (then it has one input, of the output's shape); else LRP,
   /// deconvnet and guided backprop refuse it.

@@ -3,7 +3,7 @@
 namespace vitrine {
 
 Status Rule::step(const Context& ctx, const Op& op, const Step& s) const noexcept {
-  switch (op.klass()) {
+  switch (op.op_class()) {
     case OpClass::affine:
       return affine(ctx, static_cast<const AffineOp&>(op), s);
     case OpClass::pointwise:

@@ -37,13 +37,13 @@ Status Run::walk_back(const Context& outer, Ledger* ledger) noexcept {
 }
 
 Status Run::walk_segments(const Context& ctx, WalkState& state) noexcept {
-  Context again = ctx;
-  again.again = true;
+  Context recomputation = ctx;
+  recomputation.recomputing = true;
   auto end = static_cast<Id>(plan_.nodes.size());
   for (std::size_t k = plan_.segments.size(); k-- > 0;) {
     const auto begin = static_cast<Id>(plan_.segments[k]);
     for (Id i = begin; i < end; ++i)
-      if (plan_.nodes[i].recomputed) VITRINE_TRY(run_node(again, false, i));
+      if (plan_.nodes[i].recomputed) VITRINE_TRY(run_node(recomputation, false, i));
     for (Id i = end; i-- > begin;)
       if (plan_.nodes[i].walked) VITRINE_TRY(ctx.blame(plan_.request.graph->nodes[i].name, step(ctx, i, state)));
     end = begin;

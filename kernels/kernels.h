@@ -121,17 +121,17 @@ struct GemmArgs {
 };
 
 /// Which outputs of a neuron a group of an LRP table speaks for: all, or those with z > 0 or z < 0 (generalised gamma).
-enum class Where : std::uint8_t { always, positive, negative };
+enum class Sign : std::uint8_t { any, positive, negative };
 
 /// A result that is also known as factor * whole - part, of whose elements those count where `needed` is not 0 and
 /// `whole` as `where` says; all three have the result's shape. `part` may lie where the result goes. A result that
 /// takes several calls (the sum of two convolutions: ConvArgs::add) is known as a whole: each call adds its own sums
 /// where they are needed, and `part` lies elsewhere.
 template <class T>
-struct Remainder {
+struct KnownDifference {
   const T *whole = nullptr, *part = nullptr, *needed = nullptr;
   T factor = 1;
-  Where where = Where::always;
+  Sign sign = Sign::any;
 };
 
 /// One set of arguments for the three convolution kernels; `x`, `w`, `y` are data or signals by role:
@@ -158,7 +158,7 @@ struct ConvArgs {
   bool exact = false;
   bool kept = false;  ///< what `pack` makes is kept for further runs with the same weights
   /// forward: the result may be taken from there where the digits suffice.
-  Remainder<T> rest{};
+  KnownDifference<T> known{};
   bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
   /// x (x_out) and y (y_out) are interleaved, (n/lanes, channel, pixel, lane), where Table::takes_interleaved allows
   /// it.
@@ -465,12 +465,12 @@ struct AdamArgs {
   X(sgd,               void (*)(const SgdArgs<T>&) noexcept) \
   X(adam,              void (*)(const AdamArgs<T>&) noexcept) \
   /* explain */ \
-  /* s = where(out) ? r / stabilised(z) : 0 ; out is read unless where == always. s may be r. */ \
-  X(relevance_quotient, void (*)(Stabilise, Where, const T* r, const T* z, const T* out, T* s, \
+  /* s = sign(out) fits ? r / stabilised(z) : 0 ; out is read unless the sign is any. s may be r. */ \
+  X(relevance_quotient, void (*)(Stabilise, Sign, const T* r, const T* z, const T* out, T* s, \
       std::int64_t n) noexcept) \
   /* whether r is 0 wherever a group of an LRP table speaks: then the group shares nothing. A table may always \
      say no. */ \
-  X(no_relevance,      bool (*)(Where, const T* r, const T* out, std::int64_t n) noexcept) \
+  X(no_relevance,      bool (*)(Sign, const T* r, const T* out, std::int64_t n) noexcept) \
   /* d (+)= factor * sub(x) * c */ \
   X(relevance_product, void (*)(T factor, Substitute, const T* x, const T* c, T* d, std::int64_t n, \
       bool add) noexcept) \

@@ -64,7 +64,7 @@ Status BatchNorm::forward(const Context& ctx, const NodeIO& io) const noexcept {
   kernels::BatchNormArgs<real> a = arguments(io);
   a.running_mean = io.par[running_mean].data;
   a.running_var = io.par[running_var].data;
-  if (ctx.again) a.momentum = 0;  // this batch has been counted
+  if (ctx.recomputing) a.momentum = 0;  // this batch has been counted
   a.y = io.out.data;
   a.residual = io.epilogue.residual.data;
   a.relu = io.epilogue.relu;

@@ -17,7 +17,7 @@ Status convolve(const Context& ctx, const kernels::ConvShape& s, const TensorVie
   a.add = y.add;
   a.exact = row.exact;
   a.kept = ctx.prepared != nullptr;
-  a.rest = row.rest;
+  a.known = row.known;
   a.relu = relu;
   return ctx.run(ctx->conv_forward, a);
 }

@@ -3,18 +3,18 @@
 namespace vitrine {
 namespace {
 
-// Strides of a tensor that is spread over a larger one: 0 along the sizes that it does not have.
-void spread_strides(const Shape& s, const Shape& over, std::int64_t (&out)[4]) noexcept {
+// Strides of a tensor that is broadcast over a larger one: 0 along the sizes that it does not have.
+void broadcast_strides(const Shape& s, const Shape& over, std::int64_t (&out)[4]) noexcept {
   const std::int64_t dense[] = {s.per_image(), s.pixels(), s.w(), 1};
   for (std::size_t d = 0; d < 4; ++d) out[d] = s.d[d] == over.d[d] ? dense[d] : 0;
 }
 
-// to (+)= from, where the smaller of the two is spread over the larger, or sums it up.
-void spread(const Context& ctx, const TensorView& from, const TensorView& to, const Shape& over, bool add) noexcept {
+// to (+)= from, where the smaller of the two is broadcast over the larger, or sums it up.
+void broadcast(const Context& ctx, const TensorView& from, const TensorView& to, const Shape& over, bool add) noexcept {
   kernels::CopyArgs<real> a;
   for (std::size_t d = 0; d < 4; ++d) a.size[d] = over.d[d];
-  spread_strides(from.shape, over, a.src_stride);
-  spread_strides(to.shape, over, a.dst_stride);
+  broadcast_strides(from.shape, over, a.src_stride);
+  broadcast_strides(to.shape, over, a.dst_stride);
   a.src = from.data;
   a.dst = to.data;
   a.add = add;
@@ -46,7 +46,7 @@ Status Multiply::forward(const Context& ctx, const NodeIO& io) const noexcept {
   const ArenaScope scope(*ctx.scratch);
   TensorView wide;
   VITRINE_TRY(ctx.temporary(a.shape, wide));
-  spread(ctx, b, wide, a.shape, false);
+  broadcast(ctx, b, wide, a.shape, false);
   ctx->multiply(a.data, wide.data, io.out.data, a.size(), false);
   return Status::ok;
 }
@@ -60,7 +60,7 @@ Status Multiply::partial(const Context& ctx, const NodeIO& io, const TensorView&
     TensorView wide = other;
     if (!same && k == 0) {
       VITRINE_TRY(ctx.temporary(s.shape, wide));
-      spread(ctx, other, wide, s.shape, false);
+      broadcast(ctx, other, wide, s.shape, false);
     }
     if (same || k == 0) {
       ctx->multiply(s.data, wide.data, d.data, d.size(), d.add);
@@ -73,13 +73,14 @@ Status Multiply::partial(const Context& ctx, const NodeIO& io, const TensorView&
     ctx->scale(real{1}, product.data, d.data, d.size(), d.add);
     return Status::ok;
   }
-  // Summed over where the factor was spread. Rows of a plane are summed as one channel: exact order, any thread count.
+  // Summed over where the factor was broadcast. Rows of a plane are summed as one channel: exact order, any thread
+  // count.
   if (io.in[1].shape.pixels() == 1 && io.in[1].shape.c() == s.shape.c()) {
     ctx->channel_sum(product.data, 1, std::int64_t{s.shape.n()} * s.shape.c(), s.shape.pixels(), d.data, d.add);
     return Status::ok;
   }
   if (!d.add) ctx->fill(real{0}, d.data, d.size());
-  spread(ctx, product, d, s.shape, true);
+  broadcast(ctx, product, d, s.shape, true);
   return Status::ok;
 }
 

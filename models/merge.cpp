@@ -9,7 +9,7 @@ namespace vitrine {
 namespace {
 
 bool is_diagonal(const Op& op) noexcept {
-  return op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::diagonal;
+  return op.op_class() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::diagonal;
 }
 
 // How often each parameter is read: a shared weight cannot take a factor that one reader alone has.
@@ -30,7 +30,7 @@ Id target(const Graph& g, const std::vector<int>& readers, const std::vector<boo
   if (kept[producer]) return no_id;
   if (merged_into[producer] != no_id) return merged_into[producer];
   const Op& op = *g.nodes[producer].op;
-  if (op.klass() != OpClass::affine || !static_cast<const AffineOp&>(op).mixes()) return no_id;
+  if (op.op_class() != OpClass::affine || !static_cast<const AffineOp&>(op).mixes()) return no_id;
   for (const Id p : g.nodes[producer].par)
     if (readers[p] != 1) return no_id;
   return producer;

@@ -55,7 +55,7 @@ std::int64_t number(const Words& w, std::size_t k) {
 double forward_flops(const Graph& g) {
   double flops = 0;
   for (const Node& node : g.nodes) {
-    if (node.op->klass() != OpClass::affine || !static_cast<const AffineOp&>(*node.op).mixes()) continue;
+    if (node.op->op_class() != OpClass::affine || !static_cast<const AffineOp&>(*node.op).mixes()) continue;
     const bool linear = static_cast<const AffineOp&>(*node.op).weights() == Weights::dense;
     const Shape weight = g.shape(node.par[0]);
     flops += 2.0 * static_cast<double>(weight.size()) * static_cast<double>(linear ? 1 : g.shape(node.out).pixels());

@@ -175,7 +175,7 @@ void print_graph(const Model& model) {
     for (const Id p : node.par) parameters += g.shape(p).size();
     std::string reads;
     for (const Id v : node.in) reads += (reads.empty() ? "" : ", ") + std::string(g.values[v].name);
-    std::printf("%-20s %-18s %-10s %-20s %12lld  %s\n", node.name, node.op->name(), name(node.op->klass()),
+    std::printf("%-20s %-18s %-10s %-20s %12lld  %s\n", node.name, node.op->name(), name(node.op->op_class()),
                 text(g.shape(node.out)).c_str(), static_cast<long long>(parameters), reads.c_str());
   }
 }

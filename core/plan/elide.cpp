@@ -32,7 +32,8 @@ Id folding_pool(const Draft& d, std::size_t i) noexcept {
   if (!derivative(i) || g.nodes[i].op->epilogue_role() != Op::EpilogueRole::relu) return no_id;
   const Draft::Readers readers = d.readers(g.nodes[i].out);
   const Node& pool = g.nodes[readers.last];
-  if (readers.count != 1 || pool.op->klass() != OpClass::route || !derivative(readers.last) || d.signal_seen(pool.out))
+  if (readers.count != 1 || pool.op->op_class() != OpClass::route || !derivative(readers.last) ||
+      d.signal_seen(pool.out))
     return no_id;
   return static_cast<Id>(readers.last);
 }

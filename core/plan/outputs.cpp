@@ -44,7 +44,8 @@ void see_relu_outputs(Draft& d) noexcept {
     if (!d.plan.nodes[j].walked || d.plan.nodes[j].watched || relu.op->epilogue_role() != Op::EpilogueRole::relu ||
         !d.flags[v])
       continue;
-    if (d.readers(v).count == 1 && !d.keeps(v) && producer != no_id && g.nodes[producer].op->klass() == OpClass::affine)
+    if (d.readers(v).count == 1 && !d.keeps(v) && producer != no_id &&
+        g.nodes[producer].op->op_class() == OpClass::affine)
       d.plan.nodes[producer].output_seen = relu.out;
   }
 }

@@ -80,7 +80,7 @@ std::vector<bool> reveal_nodes(const AttributionCall& c, const std::string& rule
     if (!is_activation(*g.nodes[i].op)) continue;
     const Id producer = g.values[g.nodes[i].in[0]].producer;
     const Op* const before = producer != no_id ? g.nodes[producer].op : nullptr;
-    const bool dense = before != nullptr && before->klass() == OpClass::affine &&
+    const bool dense = before != nullptr && before->op_class() == OpClass::affine &&
                        static_cast<const AffineOp*>(before)->weights() == Weights::dense;
     reveal[i] = rule == "reveal-cancel" || (rule == "genomics-default" && dense);
   }

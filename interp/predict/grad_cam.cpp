@@ -31,7 +31,7 @@ Id default_node(const Model& model) {
     if (g.shape(g.nodes[i].out).pixels() <= 1) continue;
     const Op& op = *g.nodes[i].op;
     if (is_activation(op)) activation = i;
-    if (op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::spatial) conv = i;
+    if (op.op_class() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::spatial) conv = i;
   }
   if (activation == no_id && conv == no_id)
     throw Error("grad-cam: no node of this network has maps of more than one pixel", Error::usage);

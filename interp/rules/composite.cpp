@@ -4,14 +4,14 @@ namespace vitrine {
 namespace {
 
 bool weighted(const Op& op) noexcept {
-  return op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).mixes();
+  return op.op_class() == OpClass::affine && static_cast<const AffineOp&>(op).mixes();
 }
 bool has(const Node& node, Weights weights) noexcept {
-  return node.op->klass() == OpClass::affine && static_cast<const AffineOp&>(*node.op).weights() == weights;
+  return node.op->op_class() == OpClass::affine && static_cast<const AffineOp&>(*node.op).weights() == weights;
 }
 template <OpClass Class>
 bool is(const Graph&, const Node& node) noexcept {
-  return node.op->klass() == Class;
+  return node.op->op_class() == Class;
 }
 
 constexpr OpWord words[] = {
@@ -96,7 +96,7 @@ void find_nonnegative(const Graph& g, std::span<bool> values) noexcept {
   for (const Node& node : g.nodes) {
     bool all = true;
     for (const Id v : node.in) all = all && values[v];
-    switch (node.op->klass()) {
+    switch (node.op->op_class()) {
       case OpClass::pointwise:
         values[node.out] = static_cast<const PointwiseOp&>(*node.op).nonnegative();
         break;

@@ -6,7 +6,7 @@ namespace vitrine {
 namespace {
 
 const char* refusal(const Op& op) noexcept {
-  switch (op.klass()) {
+  switch (op.op_class()) {
     case OpClass::affine:
     case OpClass::pointwise:
     case OpClass::gate:
@@ -88,7 +88,7 @@ Status half_split(const Context& ctx, const ProductOp& op, const Step& s, const 
 const char* DeepLiftRescale::refuses(const Op& op) const noexcept { return refusal(op); }
 
 Need DeepLiftRescale::needs(const Op& op) const noexcept {
-  switch (op.klass()) {
+  switch (op.op_class()) {
     case OpClass::pointwise:
     case OpClass::gate:
       return {true, true, false};
@@ -156,7 +156,7 @@ Status make_deeplift_parts(const Graph& g, std::int32_t batch, Arena& book, Aren
 const char* DeepLiftRevealCancel::refuses(const Op& op) const noexcept { return refusal(op); }
 
 Need DeepLiftRevealCancel::needs(const Op& op) const noexcept {
-  switch (op.klass()) {
+  switch (op.op_class()) {
     case OpClass::pointwise:
     case OpClass::gate:
       return {true, true, false};
@@ -286,7 +286,7 @@ Status DeepLiftRevealCancel::after_forward(const Context& ctx, const Graph& g, I
   TensorView* const memory = ctx.book->array<TensorView>(node.in.size());
   if (memory == nullptr) return ctx.fail(Status::out_of_arena, memory_too_small);
   const std::span<TensorView> views{memory, node.in.size()};
-  switch (node.op->klass()) {
+  switch (node.op->op_class()) {
     case OpClass::affine: {
       const auto& op = static_cast<const AffineOp&>(*node.op);
       return op.mixes() ? mixed_parts(ctx, op, io, *ref, node, views) : separate_parts(ctx, op, io, node, views);

@@ -36,8 +36,8 @@ bool is_forward_output(const LrpGroup& group) noexcept {
 
 /// At ops that move or pass relevance: whether zeros receive none. They do where an output is 0 if its input is.
 ZeroInputs where_moved(const Op& op) noexcept {
-  const bool keeps_zeros = op.klass() == OpClass::route || op.klass() == OpClass::view ||
-                           (op.klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier());
+  const bool keeps_zeros = op.op_class() == OpClass::route || op.op_class() == OpClass::view ||
+                           (op.op_class() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier());
   return keeps_zeros ? ZeroInputs::follow_output : ZeroInputs::may_receive;
 }
 
@@ -88,9 +88,9 @@ LrpRule::LrpRule(const LrpTable& table, bool nonnegative) noexcept
 }
 
 const char* LrpRule::refuses(const Op& op) const noexcept {
-  if (op.klass() == OpClass::custom && !static_cast<const CustomOp&>(op).passes())
+  if (op.op_class() == OpClass::custom && !static_cast<const CustomOp&>(op).passes())
     return "is no op that LRP passes: start at the logits before it";
-  if (op.klass() != OpClass::affine) return nullptr;
+  if (op.op_class() != OpClass::affine) return nullptr;
   for (const LrpGroup& group : table_.used_groups())
     for (const LrpRow& row : group.used_rows())
       if (!static_cast<const AffineOp&>(op).accepts(row.weight))
@@ -103,19 +103,20 @@ float LrpRule::output_multiple(const AffineOp& op) const noexcept {
 }
 
 Need LrpRule::needs(const Op& op) const noexcept {
-  if (op.klass() == OpClass::route || op.klass() == OpClass::view) return op.vjp_needs(false);
-  if (op.klass() != OpClass::affine) return {};
+  if (op.op_class() == OpClass::route || op.op_class() == OpClass::view) return op.vjp_needs(false);
+  if (op.op_class() != OpClass::affine) return {};
   bool out = output_multiple(static_cast<const AffineOp&>(op)) > 0;
   for (const LrpGroup& group : table_.used_groups())
-    out = out || is_forward_output(group) || group.outputs != kernels::Where::always ||
+    out = out || is_forward_output(group) || group.outputs != kernels::Sign::any ||
           group.denominator == LrpDenominator::output_less_bounds;
   return {true, out, false};
 }
 
 RuleTraits LrpRule::traits(const Op& op) const noexcept {
-  RuleTraits t{
-      .passes = is_activation(op) || op.klass() == OpClass::custom, .any_layout = true, .zero_inputs = where_moved(op)};
-  if (op.klass() != OpClass::affine) return t;
+  RuleTraits t{.passes = is_activation(op) || op.op_class() == OpClass::custom,
+               .any_layout = true,
+               .zero_inputs = where_moved(op)};
+  if (op.op_class() != OpClass::affine) return t;
   bool shares_by_input = table_.bias != BiasMode::shared;
   for (const LrpGroup& group : table_.used_groups())
     for (const LrpRow& row : group.used_rows()) shares_by_input = shares_by_input && row.input <= LrpInput::negative;
@@ -183,7 +184,8 @@ Status LrpRule::make_denominators(const AffineStep& a, std::size_t g) const noex
   for (const LrpRow& r : group.used_rows()) {
     Row row{part_of(r.input), r.weight, r.bias, group.exact, {}};
     if (!same_for_all_images(group, r)) {
-      if (multiple > 0) row.rest = {io.out.data, a.denominators[0].data, a.step.s_out[0].data, multiple, group.outputs};
+      if (multiple > 0)
+        row.known = {io.out.data, a.denominators[0].data, a.step.s_out[0].data, multiple, group.outputs};
       VITRINE_TRY(a.op.apply(ctx, io, io.in, row, {z, add}));
       add = true;
       continue;
@@ -213,7 +215,7 @@ Status LrpRule::send_group(const AffineStep& a, std::size_t g) const noexcept {
   const TensorView &relevance = a.step.s_out[0], &z = a.denominators[g];
   const ArenaScope scope(*ctx.scratch);
   // Behind a ReLU nothing arrives where the sum was negative. But the second group may read the first's denominators.
-  const bool idle = group.outputs != kernels::Where::always &&
+  const bool idle = group.outputs != kernels::Sign::any &&
                     ctx->no_relevance(group.outputs, relevance.data, io.out.data, relevance.size());
   if (idle && (g == 1 || output_multiple(a.op) == 0)) return Status::ok;
   if (!is_forward_output(group)) VITRINE_TRY(make_denominators(a, g));
@@ -329,15 +331,16 @@ Status LrpRule::product(const Context& ctx, const ProductOp& op, const Step& s) 
 }
 
 RuleTraits PassRule::traits(const Op& op) const noexcept {
-  return {.passes = op.klass() != OpClass::route && op.klass() != OpClass::view,
+  return {.passes = op.op_class() != OpClass::route && op.op_class() != OpClass::view,
           .any_layout = true,
           .zero_inputs = where_moved(op)};
 }
 
 const char* PassRule::refuses(const Op& op) const noexcept {
-  if (is_activation(op) || op.klass() == OpClass::view || op.klass() == OpClass::route) return nullptr;
-  if (op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::diagonal) return nullptr;
-  if (op.klass() == OpClass::custom && static_cast<const CustomOp&>(op).passes()) return nullptr;
+  if (is_activation(op) || op.op_class() == OpClass::view || op.op_class() == OpClass::route) return nullptr;
+  if (op.op_class() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::diagonal)
+    return nullptr;
+  if (op.op_class() == OpClass::custom && static_cast<const CustomOp&>(op).passes()) return nullptr;
   return "mixes elements, so relevance cannot pass it unchanged";
 }
 

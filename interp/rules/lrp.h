@@ -52,7 +52,7 @@ class PassRule final : public Rule {
   const char* name() const noexcept override { return "pass"; }
   const char* refuses(const Op&) const noexcept override;
   Need needs(const Op& op) const noexcept override {
-    return op.klass() == OpClass::route || op.klass() == OpClass::view ? op.vjp_needs(false) : Need{};
+    return op.op_class() == OpClass::route || op.op_class() == OpClass::view ? op.vjp_needs(false) : Need{};
   }
   RuleTraits traits(const Op&) const noexcept override;
 

@@ -129,8 +129,8 @@ LrpTable lrp_table(const LrpOptions& o) noexcept {
       break;
     case LrpKind::gamma: {
       const Substitute up = favour_positive(o.gamma), down = favour_negative(o.gamma);
-      t.groups[0] = {.rows = {{positive, up, up}, {negative, down}}, .outputs = kernels::Where::positive};
-      t.groups[1] = {.rows = {{positive, down, down}, {negative, up}}, .outputs = kernels::Where::negative};
+      t.groups[0] = {.rows = {{positive, up, up}, {negative, down}}, .outputs = kernels::Sign::positive};
+      t.groups[1] = {.rows = {{positive, down, down}, {negative, up}}, .outputs = kernels::Sign::negative};
       t.output_multiple = 2 + o.gamma;
       break;
     }

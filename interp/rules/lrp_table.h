@@ -52,7 +52,7 @@ struct LrpGroup {
 
   LrpRow rows[max_rows] = {};  ///< used ones first
   float factor = 1;  ///< of the relevance that the group sends; those of all groups sum to 1 in rules that conserve
-  kernels::Where outputs = kernels::Where::always;  ///< the group speaks for all outputs, or those of one sign
+  kernels::Sign outputs = kernels::Sign::any;  ///< the group speaks for all outputs, or those of one sign
   LrpDenominator denominator = LrpDenominator::of_rows;
   /// The denominators may be much smaller than the relevance that is divided by them. Kernels whose error is relative
   /// to the largest sums nearby (Winograd) do not make them.

@@ -4,15 +4,15 @@ namespace vitrine {
 namespace {
 
 bool rectifies(const Op& op) noexcept {
-  return op.klass() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier();
+  return op.op_class() == OpClass::pointwise && static_cast<const PointwiseOp&>(op).rectifier();
 }
 
 }  // namespace
 
 const char* RectifyRule::refuses(const Op& op) const noexcept {
-  if (op.klass() == OpClass::custom && !static_cast<const CustomOp&>(op).passes())
+  if (op.op_class() == OpClass::custom && !static_cast<const CustomOp&>(op).passes())
     return "is no op that a reversed network passes: start at the logits before it";
-  if (op.klass() == OpClass::pointwise && strict_ && !rectifies(op))
+  if (op.op_class() == OpClass::pointwise && strict_ && !rectifies(op))
     return "is no rectifier, and this rule is defined on rectifiers (set other=gradient to pass it as the gradient "
            "does)";
   return nullptr;
@@ -20,7 +20,7 @@ const char* RectifyRule::refuses(const Op& op) const noexcept {
 
 Need RectifyRule::needs(const Op& op) const noexcept {
   // A rectifier's output is positive exactly where its input is.
-  if (op.klass() == OpClass::custom) return {};
+  if (op.op_class() == OpClass::custom) return {};
   return rectifies(op) ? Need{false, kind_ == kernels::Rectify::guided, false} : op.vjp_needs(false);
 }
 

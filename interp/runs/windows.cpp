@@ -95,7 +95,7 @@ struct WholeField {
   std::int32_t size, step, before;
 };
 std::optional<WholeField> local_field(const Graph& g, const Node& node, std::size_t axis) {
-  if (node.op->klass() == OpClass::gate) return {};
+  if (node.op->op_class() == OpClass::gate) return {};
   const Shape in = g.shape(node.in[0]), out = g.shape(node.out);
   const Field f = node.op->field(in, out, axis);
   const auto whole = [](float v) { return v == std::floor(v); };
@@ -160,7 +160,7 @@ NodeAxis node_axis(const std::vector<const AxisCrop*>& inputs, const WholeField&
 
 double multiplications(const Graph& g, const Node& node, double pixels) {
   double each = static_cast<double>(g.shape(node.out).c());
-  if (node.op->klass() == OpClass::affine && static_cast<const AffineOp&>(*node.op).mixes())
+  if (node.op->op_class() == OpClass::affine && static_cast<const AffineOp&>(*node.op).mixes())
     each = static_cast<double>(g.shape(node.par[0]).size());
   return each * pixels;
 }

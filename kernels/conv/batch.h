@@ -148,7 +148,7 @@ struct BatchConv : Gather<V, Forward> {
       const std::int64_t taps = p.ty.count * p.tx.count;
       const float* const weights = packed_weights + weights_at(which, group);
       const bool in_place = src_interleaved && is_raw(Forward ? a.x_sub : Substitute{});
-      const Stage st = in_place ? lying(stage(p, r0, r1)) : stage(p, r0, r1);
+      const Stage st = in_place ? as_stored(stage(p, r0, r1)) : stage(p, r0, r1);
       const std::int64_t plane = in_place ? src_plane : plane_of(st);
       // Source rows that the stage holds.
       const std::int64_t y0 = larger<std::int64_t>(0, st.y0),
@@ -185,7 +185,7 @@ struct BatchConv : Gather<V, Forward> {
   }
 
   /// The source itself as a stage: its rows as they lie, whatever the stride.
-  static Stage lying(Stage st) {
+  static Stage as_stored(Stage st) {
     st.row_step = st.residues = 1;
     st.row = st.part = st.w;
     return st;
@@ -217,11 +217,11 @@ struct BatchConv : Gather<V, Forward> {
     // Stretches of rows and columns that leave out the same taps; within them pixels one after another, as many at once
     // as the registers hold.
     for (std::int64_t j0 = t.r0, j1; j0 < t.r1; j0 = j1) {
-      const Range ty = met(p.ty, j0 * stride_h, src_h);
-      for (j1 = j0 + 1; j1 < t.r1 && met(p.ty, j1 * stride_h, src_h) == ty;) ++j1;
+      const Range ty = taps_inside(p.ty, j0 * stride_h, src_h);
+      for (j1 = j0 + 1; j1 < t.r1 && taps_inside(p.ty, j1 * stride_h, src_h) == ty;) ++j1;
       for (std::int64_t i0 = 0, i1; i0 < p.gw; i0 = i1) {
-        const Range tx = met(p.tx, i0 * stride_w, src_w);
-        for (i1 = i0 + 1; i1 < p.gw && met(p.tx, i1 * stride_w, src_w) == tx;) ++i1;
+        const Range tx = taps_inside(p.tx, i0 * stride_w, src_w);
+        for (i1 = i0 + 1; i1 < p.gw && taps_inside(p.tx, i1 * stride_w, src_w) == tx;) ++i1;
         const std::int64_t rows = ty.last - ty.first, columns = tx.last - tx.first,
                            first_tap = ty.first * p.tx.count + tx.first;
         // Taps that follow one another make one piece.
@@ -272,7 +272,7 @@ struct BatchConv : Gather<V, Forward> {
   };
 
   /// The taps that meet one of `size` source places from place `at` on.
-  static Range met(const Taps& taps, std::int64_t at, std::int64_t size) {
+  static Range taps_inside(const Taps& taps, std::int64_t at, std::int64_t size) {
     const auto inside = [&](std::int64_t t) { return at + taps.at(t) >= 0 && at + taps.at(t) < size; };
     Range r{0, taps.count};
     while (r.first < r.last && !inside(r.first)) ++r.first;

@@ -140,9 +140,9 @@ struct Stage {
     const Substitution<V> map(sub);
     const bool raw = is_raw(sub);
     for (std::int64_t i = 0; i < n; i += V::width, from += 2 * V::width) {
-      const std::int64_t reach = 2 * (n - i) - 1;
-      const V low = V::load_n(from, reach);
-      const V high = reach > V::width ? V::load_n(from + V::width, reach - V::width) : V::zero();
+      const std::int64_t length = 2 * (n - i) - 1;
+      const V low = V::load_n(from, length);
+      const V high = length > V::width ? V::load_n(from + V::width, length - V::width) : V::zero();
       const V v = V::even(low, high);
       (raw ? v : map(v)).store_n(to + i, n - i);
     }
@@ -155,7 +155,7 @@ struct Stage {
 };
 
 /// Neighbouring pixels of one grid row: `len` of them, at column `at` of a column group, staged at `src`, output `out`.
-struct Run {
+struct PixelRun {
   std::int64_t at, src, out, len;
 };
 

@@ -81,12 +81,12 @@ struct RowConv : Gather<V, Forward> {
     Phase all = phase(0);
     for (std::int64_t i = 1; i < phases_h * phases_w; ++i) {
       const Phase p = phase(i);
-      all.ty = reach(all.ty, p.ty), all.tx = reach(all.tx, p.tx);
+      all.ty = union_of(all.ty, p.ty), all.tx = union_of(all.tx, p.tx);
     }
     return stage(all, r0, r1);
   }
   /// Two taps, at the ends of those of a and b.
-  static Taps reach(const Taps& a, const Taps& b) {
+  static Taps union_of(const Taps& a, const Taps& b) {
     if (a.count == 0 || b.count == 0) return a.count == 0 ? b : a;
     const std::int64_t low = smaller(a.lowest(), b.lowest());
     return {2, low, larger(a.highest(), b.highest()) - low};
@@ -250,7 +250,7 @@ struct RowConv : Gather<V, Forward> {
   };
 
   /// Takes the columns of the next group: one vector per run (direct), or packed one behind another.
-  std::int64_t gather_runs(const Phase& p, const Stage& st, const Columns& t, Place& at, Run* runs,
+  std::int64_t gather_runs(const Phase& p, const Stage& st, const Columns& t, Place& at, PixelRun* runs,
                            std::int64_t& count) const {
     const std::int64_t width = group_width();
     std::int64_t used = 0;
@@ -282,14 +282,14 @@ struct RowConv : Gather<V, Forward> {
 
   /// A column group made ready for all panels of rows.
   struct Group {
-    Run runs[Blocking<V>::max_vectors * V::width];
+    PixelRun runs[Blocking<V>::max_vectors * V::width];
     std::int64_t count = 0;
     Target to;
     float* panel;
     const float* from[Blocking<V>::max_vectors];
   };
 
-  Target target(const Phase& p, const Run* runs, std::int64_t count, std::int64_t columns) const {
+  Target target(const Phase& p, const PixelRun* runs, std::int64_t count, std::int64_t columns) const {
     Target t;
     t.nv = static_cast<int>(group_width() / V::width);
     if (columns <= V::width) t.nv = 1;
@@ -377,7 +377,7 @@ struct RowConv : Gather<V, Forward> {
     }
   }
 
-  void deliver(const Phase& p, const float* spill, std::int64_t ld, int rows, const Run* runs, std::int64_t count,
+  void deliver(const Phase& p, const float* spill, std::int64_t ld, int rows, const PixelRun* runs, std::int64_t count,
                float* out, const float* bias, bool add, bool relu) const {
     for (int r = 0; r < rows; ++r, spill += ld, out += out_h * out_w) {
       const float b = bias ? bias[r] : 0;

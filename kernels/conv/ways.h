@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/conv/col2im.h"
-#include "kernels/conv/remainder.h"
+#include "kernels/conv/difference.h"
 #include "kernels/conv/rows.h"
 #include "kernels/conv/weight_batch.h"
 #include "kernels/conv/weight_pixels.h"
@@ -77,13 +77,13 @@ template <class V>
 struct ConvForward {
   static constexpr const char* kernel = "conv_forward";
   static constexpr ConvWay ways[] = {
-      conv_way<NoOutput<true>>(),             //
-      conv_way<RemainderConv<V>>(),           //
-      conv_way<RemainderAcross<V>>(),         //
-      conv_way<BatchWinograd<V, true, 3>>(),  //
-      conv_way<BatchWinograd<V, true, 5>>(),  //
-      conv_way<Winograd<V, true>>(),          //
-      conv_way<BatchConv<V, true>>(),         //
+      conv_way<NoOutput<true>>(),                //
+      conv_way<DifferenceConv<V>>(),             //
+      conv_way<InterleavedDifferenceConv<V>>(),  //
+      conv_way<BatchWinograd<V, true, 3>>(),     //
+      conv_way<BatchWinograd<V, true, 5>>(),     //
+      conv_way<Winograd<V, true>>(),             //
+      conv_way<BatchConv<V, true>>(),            //
       conv_way<RowConv<V, true>>(),
   };
 };

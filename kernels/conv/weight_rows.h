@@ -28,7 +28,7 @@ void add_taps(const float* const* x, std::int64_t x_row, std::int64_t stride, co
     unroll<G>([&](auto g) __attribute__((always_inline)) { from[g] = x[g] + i * x_row; });
     for (std::int64_t p = 0; p < n; ++p, y += NV * V::width) {
       V s[NV];
-      unroll<NV>([&](auto v) __attribute__((always_inline)) { s[v] = V::load(y + v * V::width).held(); });
+      unroll<NV>([&](auto v) __attribute__((always_inline)) { s[v] = V::load(y + v * V::width).pinned(); });
       unroll<G>([&](auto g) __attribute__((always_inline)) {
         unroll<K>([&](auto k) __attribute__((always_inline)) {
           const V tap = V::set(from[g][k]);

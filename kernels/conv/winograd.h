@@ -137,7 +137,7 @@ VITRINE_INLINE void on_both_sides(F f, Load load, Store store) {
 
 /// The address in a register, so that compilers do not make it a distance from another one.
 template <class T>
-VITRINE_INLINE T* held(T* p) {
+VITRINE_INLINE T* pinned(T* p) {
   asm("" : "+r"(p));
   return p;
 }
@@ -149,7 +149,7 @@ VITRINE_INLINE void to_places(F f, Load load, float* to, std::int64_t step) {
   on_both_sides<V, N, 6>(
       f, load, [&](auto, auto, V v) __attribute__((always_inline)) {
         v.store(to);
-        to = held(to + step);
+        to = pinned(to + step);
       });
 }
 /// The way back, to M x M. Places come row by row where columns are asked for: the square is turned, and turned back by
@@ -160,7 +160,7 @@ VITRINE_INLINE void from_places(F f, const float* from, std::int64_t step, Store
       f,
       [&](auto, auto) __attribute__((always_inline)) {
         const V v = V::load(from);
-        from = held(from + step);
+        from = pinned(from + step);
         return v;
       },
       [&](auto i, auto j, V v) __attribute__((always_inline)) { store(j, i, v); });
@@ -168,28 +168,28 @@ VITRINE_INLINE void from_places(F f, const float* from, std::int64_t step, Store
 
 /// Blocks of tiles: whole rows of tiles of one image, or several images where those are small.
 struct TileCut {
-  std::int64_t down, across;          ///< tiles of an image
+  std::int64_t rows, columns;         ///< of tiles, of an image
   std::int64_t images_per, rows_per;  ///< of a block
   std::int64_t image_blocks, row_blocks;
 
   VITRINE_INLINE TileCut(std::int64_t images, std::int64_t h, std::int64_t w, std::int64_t wanted)
-      : down(ceil_div(h, 4)), across(ceil_div(w, 4)) {
-    images_per = smaller(images, larger<std::int64_t>(1, wanted / (down * across)));
+      : rows(ceil_div(h, 4)), columns(ceil_div(w, 4)) {
+    images_per = smaller(images, larger<std::int64_t>(1, wanted / (rows * columns)));
     images_per = ceil_div(images, ceil_div(images, images_per));
-    rows_per = images_per > 1 ? down : smaller(down, larger<std::int64_t>(1, wanted / across));
-    rows_per = ceil_div(down, ceil_div(down, rows_per));
+    rows_per = images_per > 1 ? rows : smaller(rows, larger<std::int64_t>(1, wanted / columns));
+    rows_per = ceil_div(rows, ceil_div(rows, rows_per));
     image_blocks = ceil_div(images, images_per);
-    row_blocks = ceil_div(down, rows_per);
+    row_blocks = ceil_div(rows, rows_per);
   }
-  VITRINE_INLINE std::int64_t most() const { return images_per * rows_per * across; }
+  VITRINE_INLINE std::int64_t most() const { return images_per * rows_per * columns; }
 };
 
 /// Vectors of channels of a block's pixels with a border of zeros: rows of tiles [t0, t1) of one image, so 4 (t1 - t0)
 /// + 2 rows of 4 across + 2 pixels, the first `before` rows and columns lying outside where t0 is 0.
 template <class V>
 struct PixelStage {
-  std::int64_t h, w, across, before;
-  std::int64_t width() const { return 4 * across + 2; }
+  std::int64_t h, w, tile_columns, before;
+  std::int64_t width() const { return 4 * tile_columns + 2; }
   std::int64_t size(std::int64_t tile_rows) const { return (4 * tile_rows + 2) * width(); }
 
   void fill(const Substitute& sub, const float* planes, std::int64_t channels, std::int64_t t0, std::int64_t t1,
@@ -221,7 +221,7 @@ void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c
       V y[NV];
       unroll<NV>([&](auto v) __attribute__((always_inline)) {
         if constexpr (R >= 4) __builtin_prefetch(b + v * V::width + 2 * kAhead);
-        y[v] = V::load(b + v * V::width).held();
+        y[v] = V::load(b + v * V::width).pinned();
       });
       unroll<R>([&](auto r) __attribute__((always_inline)) {
         const V x = V::set(a[r * V::width + i]);
@@ -261,7 +261,7 @@ VITRINE_INLINE const char* winograd_refuses(const ConvShape& s, bool exact) {
 }
 
 /// Floats from a place of `n` to the next: no power of two, or they fall into the same cache sets.
-VITRINE_INLINE std::int64_t apart(std::int64_t n) { return round_up(n, 32) + 16; }
+VITRINE_INLINE std::int64_t padded_stride(std::int64_t n) { return round_up(n, 32) + 16; }
 
 /// Forward, and backward-data as the forward convolution of the signal with the kernel turned round.
 template <class V, bool Forward>
@@ -314,7 +314,7 @@ struct Winograd {
     return a.x_interleaved || a.y_interleaved ? reads_planar : winograd_refuses(a.s, a.exact);
   }
 
-  PixelStage<V> stage() const { return {in_h, in_w, cut.across, before}; }
+  PixelStage<V> stage() const { return {in_h, in_w, cut.columns, before}; }
   std::int64_t at_once() const { return smaller<std::int64_t>(panels_per, kOut / kPair); }
 
   struct Scratch {
@@ -324,8 +324,8 @@ struct Winograd {
     Scratch t{};
     t.weights = fresh ? kPlaces * place_step() : 0;
     t.staged = stage().size(cut.rows_per) * V::width;
-    t.data = kPlaces * apart(cut.most() * depth);
-    t.products = kPlaces * apart(cut.most() * at_once() * kPair);
+    t.data = kPlaces * padded_stride(cut.most() * depth);
+    t.products = kPlaces * padded_stride(cut.most() * at_once() * kPair);
     t.result = 4 * cut.rows_per * out_w * V::width;
     t.places = round_up(larger(in_h * in_w, out_h * out_w), 16);
     t.total = t.staged + t.data + t.products + t.result + t.places + t.weights;
@@ -384,8 +384,8 @@ struct Winograd {
     index /= panel_blocks;
     const std::int64_t row_block = index % cut.row_blocks, image0 = index / cut.row_blocks * cut.images_per;
     const std::int64_t image1 = smaller(images, image0 + cut.images_per);
-    const std::int64_t t0 = row_block * cut.rows_per, t1 = smaller(cut.down, t0 + cut.rows_per), tile_rows = t1 - t0;
-    const std::int64_t each = tile_rows * cut.across, tiles = (image1 - image0) * each;
+    const std::int64_t t0 = row_block * cut.rows_per, t1 = smaller(cut.rows, t0 + cut.rows_per), tile_rows = t1 - t0;
+    const std::int64_t each = tile_rows * cut.columns, tiles = (image1 - image0) * each;
     const Panels rows = panels_of<V>(tiles);
 
     const Scratch part = scratch();
@@ -404,7 +404,7 @@ struct Winograd {
                 smaller<std::int64_t>(V::width, in - c), t0, t1, places, staged);
         std::int64_t tile = (image - image0) * each;
         for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
-          for (std::int64_t tx = 0; tx < cut.across; ++tx, ++tile) {
+          for (std::int64_t tx = 0; tx < cut.columns; ++tx, ++tile) {
             const std::int64_t panel = panel_of(rows, tile), height = rows.height(panel);
             const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
             float* const to =
@@ -413,7 +413,7 @@ struct Winograd {
                 [](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
                 [&](auto i, auto j)
                     __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
-                to, apart(tiles * depth));
+                to, padded_stride(tiles * depth));
           }
         }
       }
@@ -427,9 +427,9 @@ struct Winograd {
       const auto multiply = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0,
                                 std::int64_t c1) __attribute__((always_inline)) {
         const int height = rows.height(q);
-        table.f[height](data + place * apart(tiles * depth) + rows.begin(q) * depth + c0 * height,
-                        w + place * place_step(), c1 - c0,
-                        products + place * apart(tiles * ld) + rows.begin(q) * ld + (p - p0) * kPair, ld, c0 > 0);
+        table.f[height](
+            data + place * padded_stride(tiles * depth) + rows.begin(q) * depth + c0 * height, w + place * place_step(),
+            c1 - c0, products + place * padded_stride(tiles * ld) + rows.begin(q) * ld + (p - p0) * kPair, ld, c0 > 0);
       };
       for (std::int64_t p = p0; p < p1 && fresh; ++p) {
         for (std::int64_t c = 0; c < depth; c += chunk) {
@@ -450,19 +450,20 @@ struct Winograd {
           const std::int64_t h1 = smaller(out_h, 4 * t1), pixels = (h1 - 4 * t0) * out_w;
           std::int64_t tile = (image - image0) * each;
           for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
-            for (std::int64_t tx = 0; tx < cut.across; ++tx, ++tile) {
+            for (std::int64_t tx = 0; tx < cut.columns; ++tx, ++tile) {
               const float* const m = products + tile * ld + o - p0 * kPair;
               float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
-              const std::int64_t down = h1 - 4 * (t0 + ty), across = out_w - 4 * tx;
+              const std::int64_t rows_left = h1 - 4 * (t0 + ty), columns_left = out_w - 4 * tx;
               const auto finish = [&](auto whole) __attribute__((always_inline)) {
                 from_places<V, 4>(
                     [](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m,
-                    apart(tiles * ld),
+                    padded_stride(tiles * ld),
                     [&](auto i, auto j, V v) __attribute__((always_inline)) {
-                      if (whole || (i < down && j < across)) (v + bias).store(y + (i * out_w + j) * V::width);
+                      if (whole || (i < rows_left && j < columns_left))
+                        (v + bias).store(y + (i * out_w + j) * V::width);
                     });
               };
-              down >= 4 && across >= 4 ? finish(std::true_type{}) : finish(std::false_type{});
+              rows_left >= 4 && columns_left >= 4 ? finish(std::true_type{}) : finish(std::false_type{});
             }
           }
           deinterleave<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here,
@@ -528,8 +529,8 @@ struct WinogradGradient {
     return a.x_interleaved || a.y_interleaved ? reads_planar : winograd_refuses(a.s, a.exact);
   }
 
-  PixelStage<V> data_stage() const { return {h, w, cut.across, before}; }
-  PixelStage<V> signal_stage() const { return {oh, ow, cut.across, 0}; }
+  PixelStage<V> data_stage() const { return {h, w, cut.columns, before}; }
+  PixelStage<V> signal_stage() const { return {oh, ow, cut.columns, 0}; }
 
   struct Scratch {
     std::int64_t staged, data, signal, sums, places, total;
@@ -537,9 +538,9 @@ struct WinogradGradient {
   Scratch scratch() const {
     Scratch t{};
     t.staged = data_stage().size(cut.rows_per) * V::width;
-    t.data = kPlaces * apart(cut.most() * in_per);
-    t.signal = kPlaces * apart(cut.most() * out_per);
-    t.sums = kPlaces * apart(out_per * in_per);
+    t.data = kPlaces * padded_stride(cut.most() * in_per);
+    t.signal = kPlaces * padded_stride(cut.most() * out_per);
+    t.sums = kPlaces * padded_stride(out_per * in_per);
     t.places = round_up(larger(h * w, oh * ow), 16);
     t.total = t.staged + t.data + t.signal + t.sums + t.places;
     return t;
@@ -556,12 +557,12 @@ struct WinogradGradient {
     Stage::zero<V>(sums, part.sums);
     const Panels rows = panels_of<V>(out_per);
     for (std::int64_t block = 0; block < cut.image_blocks * cut.row_blocks; ++block) {
-      const std::int64_t t0 = block % cut.row_blocks * cut.rows_per, t1 = smaller(cut.down, t0 + cut.rows_per);
+      const std::int64_t t0 = block % cut.row_blocks * cut.rows_per, t1 = smaller(cut.rows, t0 + cut.rows_per);
       const std::int64_t first = block / cut.row_blocks * cut.images_per,
                          last = smaller<std::int64_t>(a.s.n, first + cut.images_per);
-      const std::int64_t tiles = (last - first) * (t1 - t0) * cut.across;
+      const std::int64_t tiles = (last - first) * (t1 - t0) * cut.columns;
       for (std::int64_t image = first; image < last; ++image) {
-        const std::int64_t tile = (image - first) * (t1 - t0) * cut.across;
+        const std::int64_t tile = (image - first) * (t1 - t0) * cut.columns;
         for (std::int64_t c = 0; c < in_per; c += V::width)
           transform<6>(
               [](const V(&x)[6], V(&y)[6]) __attribute__((always_inline)) { T::data(x, y); }, data_stage(), a.x_sub,
@@ -576,9 +577,10 @@ struct WinogradGradient {
       for (std::int64_t place = 0; place < kPlaces; ++place) {
         for (std::int64_t q = 0; q < rows.count; ++q) {
           for (std::int64_t c = 0; c < in_per; c += kPair)
-            product(rows.height(q))(signal + place * apart(tiles * out_per) + rows.begin(q), out_per,
-                                    data + place * apart(tiles * in_per) + c, in_per, tiles,
-                                    sums + place * apart(out_per * in_per) + rows.begin(q) * in_per + c, in_per);
+            product(rows.height(q))(signal + place * padded_stride(tiles * out_per) + rows.begin(q), out_per,
+                                    data + place * padded_stride(tiles * in_per) + c, in_per, tiles,
+                                    sums + place * padded_stride(out_per * in_per) + rows.begin(q) * in_per + c,
+                                    in_per);
         }
       }
     }
@@ -600,13 +602,13 @@ struct WinogradGradient {
       st.fill(sub, planes, channels, t0, t1, places, staged);
     }
     for (std::int64_t ty = 0; ty < t1 - t0; ++ty) {
-      for (std::int64_t tx = 0; tx < st.across; ++tx, ++tile) {
+      for (std::int64_t tx = 0; tx < st.tile_columns; ++tx, ++tile) {
         const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
         float* const y = to + tile * ld + channel;
         to_places<V, N>(
             f,
             [&](auto i, auto j) __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
-            y, apart(tiles * ld));
+            y, padded_stride(tiles * ld));
       }
     }
   }
@@ -631,7 +633,7 @@ struct WinogradGradient {
     V g[9 + V::width];
     from_places<V, 3>(
         [](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); }, sums,
-        apart(out_per * in_per), [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
+        padded_stride(out_per * in_per), [&](auto i, auto j, V v) __attribute__((always_inline)) { g[i * 3 + j] = v; });
     for (std::int64_t k = 0; k < 9; k += V::width) {
       V v[V::width];
       for (std::int64_t i = 0; i < V::width; ++i) v[i] = k + i < 9 ? g[k + i] : V::zero();

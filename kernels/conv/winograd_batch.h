@@ -40,7 +40,7 @@ VITRINE_INLINE void transform_row(F f, const Substitute& sub, const float* row, 
     float* place = to;
     unroll<T::input>([&](auto i) __attribute__((always_inline)) {
       out[i].store(place);
-      place = held(place + place_step);
+      place = pinned(place + place_step);
     });
   }
 }
@@ -269,10 +269,10 @@ struct BatchWinograd {
       const std::int64_t k0 = larger<std::int64_t>(0, above - y),
                          k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows that meet the source
       for (std::int64_t place = 0; place < T::input; ++place) {
-        const float* const met = data + (y - above + k0 - s0) * data_row + place * data_place;
+        const float* const source = data + (y - above + k0 - s0) * data_row + place * data_place;
         for (std::int64_t q = 0; q < panels.count; ++q)
           table.f[panels.height(q)]({in, k1 - k0, weights + (place * kernel_h + k0) * in * ld + panels.begin(q), ld,
-                                     met, tiles * V::width, data_row, tiles,
+                                     source, tiles * V::width, data_row, tiles,
                                      products + place * products_place + panels.begin(q) * tiles * V::width,
                                      tiles * V::width});
       }
@@ -286,7 +286,7 @@ struct BatchWinograd {
           V sums[T::input], four[T::output];
           unroll<T::input>([&](auto i) __attribute__((always_inline)) {
             sums[i] = V::load(m);
-            m = held(m + products_place);
+            m = pinned(m + products_place);
           });
           sums[1] = sums[1] + bias;  // the value at 1 is in all results alike
           T::result(sums, four);
@@ -381,15 +381,15 @@ struct BatchWinogradGradient {
     for (std::int64_t image = 0; image < a.s.n; image += V::width) {
       const std::int64_t here = smaller<std::int64_t>(V::width, a.s.n - image);
       for (std::int64_t y0 = 0; y0 < oh; y0 += rows_per) {
-        const std::int64_t y1 = smaller(oh, y0 + rows_per), rows = y1 - y0, met = rows + kernel_h - 1;
+        const std::int64_t y1 = smaller(oh, y0 + rows_per), rows = y1 - y0, source_rows = rows + kernel_h - 1;
         const std::int64_t first = y0 - above, s0 = smaller(h, larger<std::int64_t>(0, first)),
-                           s1 = larger(s0, smaller(h, first + met));
-        const std::int64_t data_place = place_step(nc, met), signal_place = place_step(no, rows);
+                           s1 = larger(s0, smaller(h, first + source_rows));
+        const std::int64_t data_place = place_step(nc, source_rows), signal_place = place_step(no, rows);
         const float* x = a.x + (image * in + c0 * (a.x_interleaved ? V::width : 1)) * h * w;
         for (std::int64_t c = 0; c < nc; ++c, x += h * w * (a.x_interleaved ? V::width : 1)) {
           const float* const from = rows_across<V>(x, in * h * w, here, a.x_interleaved, w, s0, s1, places, staged);
-          for (std::int64_t s = 0; s < met; ++s) {
-            float* const to = data + c * channel_step(met) + s * tiles * V::width;
+          for (std::int64_t s = 0; s < source_rows; ++s) {
+            float* const to = data + c * channel_step(source_rows) + s * tiles * V::width;
             const bool there = first + s >= s0 && first + s < s1;
             for (std::int64_t place = 0; place < T::input && !there; ++place)
               Stage::zero<V>(to + place * data_place, tiles * V::width);
@@ -413,7 +413,7 @@ struct BatchWinogradGradient {
           InnerProducts<V>::accumulate(
               {1, channel_step(rows), 0, 0}, signal + place * signal_place, channel_step(rows), no, columns,
               [&](std::int64_t j) {
-                return under + j / kernel_h * channel_step(met) + j % kernel_h * tiles * V::width;
+                return under + j / kernel_h * channel_step(source_rows) + j % kernel_h * tiles * V::width;
               },
               sums + place * sums_place, columns * V::width);
         }

@@ -13,7 +13,7 @@ struct Workspace {
   void* memory = nullptr;
   std::size_t bytes = 0;
   std::uint64_t moves = 0;
-} held;
+} kept;
 
 }  // namespace
 
@@ -29,21 +29,21 @@ void fail(const char* what, const char* detail) noexcept {
 
 void* workspace(std::size_t bytes) noexcept {
   const std::size_t step = workspace_step();
-  if (step > 0 && bytes <= held.bytes) return held.memory;
+  if (step > 0 && bytes <= kept.bytes) return kept.memory;
   // Nothing that is queued may use the old one any more.
   synchronise();
-  release(held.memory);
-  held = {nullptr, 0, held.moves + 1};
+  release(kept.memory);
+  kept = {nullptr, 0, kept.moves + 1};
   const std::size_t wanted = step > 0 ? (bytes + step - 1) / step * step : bytes;
-  held.memory = allocate(wanted);
-  if (!held.memory) {
+  kept.memory = allocate(wanted);
+  if (!kept.memory) {
     fail("the device has not enough memory for partial sums");
     return nullptr;
   }
-  held.bytes = wanted;
-  return held.memory;
+  kept.bytes = wanted;
+  return kept.memory;
 }
 
-std::uint64_t workspace_moves() noexcept { return held.moves; }
+std::uint64_t workspace_moves() noexcept { return kept.moves; }
 
 }  // namespace vitrine::kernels::cuda

@@ -57,10 +57,10 @@ struct Place {
 template <int M, int N>
 __device__ __forceinline__ Place place_of_block(int m, int n) {
   // Columns first: neighbouring blocks share A's rows.
-  const unsigned across = static_cast<unsigned>((n + N - 1) / N), down = static_cast<unsigned>((m + M - 1) / M),
-                 b = blockIdx.x;
-  return {static_cast<int>(b / across / down), static_cast<int>(b / across % down) * M,
-          static_cast<int>(b % across) * N};
+  const unsigned tile_columns = static_cast<unsigned>((n + N - 1) / N),
+                 tile_rows = static_cast<unsigned>((m + M - 1) / M), b = blockIdx.x;
+  return {static_cast<int>(b / tile_columns / tile_rows), static_cast<int>(b / tile_columns % tile_rows) * M,
+          static_cast<int>(b % tile_columns) * N};
 }
 
 /// Brings slices of an operand, Rows x Depth, to shared memory. A thread's elements lie in one column of the slice and
@@ -167,8 +167,8 @@ __global__ void __launch_bounds__(kProductThreads, std::is_same_v<T, LargeTile> 
   const SliceLoader<typename Problem::B, T::kN, T::kK> b(part.b(), place.column);
   // A warp is 4 x 8 threads: it reads 4 float4 of A and 8 of B for each depth, one pass over the banks each.
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
-            across = T::kThreadsN / 8;
-  const int tm = warp / across * 4 + lane / 8, tn = warp % across * 8 + lane % 8;
+            warps_per_row = T::kThreadsN / 8;
+  const int tm = warp / warps_per_row * 4 + lane / 8, tn = warp % warps_per_row * 8 + lane % 8;
   const int first = part.first(), last = part.last();
   float sum[4 * T::kHalvesM][4 * T::kHalvesN] = {};
   float next_a[Raw ? 1 : a.kCount], next_b[Raw ? 1 : b.kCount];

@@ -5,11 +5,11 @@ namespace vitrine::kernels::cuda {
 
 struct RelevanceQuotient {
   Stabilise st;
-  Where where;
+  Sign sign;
   const float *r, *z, *out;
   float* s;
   __device__ void operator()(std::int64_t i) const {
-    const bool here = where == Where::always || (where == Where::positive ? out[i] > 0 : out[i] < 0);
+    const bool here = sign == Sign::any || (sign == Sign::positive ? out[i] > 0 : out[i] < 0);
     const float v = z[i], sign = v < 0 ? -1.0f : 1.0f, magnitude = sign * v;
     const float stable =
         st.mode == Stabilise::offset ? v + st.eps * sign : sign * (magnitude < st.eps ? st.eps : magnitude);
@@ -73,12 +73,12 @@ struct SafeDivide {
 
 namespace {
 
-void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s,
+void relevance_quotient(Stabilise st, Sign sign, const float* r, const float* z, const float* out, float* s,
                         std::int64_t n) noexcept {
-  for_each(n, RelevanceQuotient{st, where, r, z, out, s});
+  for_each(n, RelevanceQuotient{st, sign, r, z, out, s});
 }
 // The answer would have to be waited for.
-bool no_relevance(Where, const float*, const float*, std::int64_t) noexcept { return false; }
+bool no_relevance(Sign, const float*, const float*, std::int64_t) noexcept { return false; }
 void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n,
                        bool add) noexcept {
   for_each(n, RelevanceProduct{factor, sub, x, c, d, add});

@@ -7,7 +7,7 @@ namespace vitrine::kernels {
 namespace {
 
 template <class V>
-void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s,
+void relevance_quotient(Stabilise st, Sign sign, const float* r, const float* z, const float* out, float* s,
                         std::int64_t n) noexcept {
   const V eps = V::set(st.eps);
   const bool exact = st.eps == 0, clip = st.mode == Stabilise::clip;
@@ -23,24 +23,24 @@ void relevance_quotient(Stabilise st, Where where, const float* r, const float* 
     }
     V q = load<V>(r + i, step) / stable;
     if (exact) q = V::select(d == V::zero(), V::zero(), q);
-    if (where != Where::always) {
+    if (sign != Sign::any) {
       const V o = load<V>(out + i, step);
-      q = V::select(where == Where::positive ? o > V::zero() : o < V::zero(), q, V::zero());
+      q = V::select(sign == Sign::positive ? o > V::zero() : o < V::zero(), q, V::zero());
     }
     store(q, s + i, step);
   });
 }
 
 template <class V>
-bool no_relevance(Where where, const float* r, const float* out, std::int64_t n) noexcept {
+bool no_relevance(Sign sign, const float* r, const float* out, std::int64_t n) noexcept {
   constexpr std::int64_t chunk = 1024;
   for (std::int64_t begin = 0; begin < n; begin += chunk) {
     V found = V::zero();
     stream<V>(smaller(chunk, n - begin), [&](std::int64_t i, auto step) {
       V v = load<V>(r + begin + i, step);
-      if (where != Where::always) {
+      if (sign != Sign::any) {
         const V o = load<V>(out + begin + i, step);
-        v = V::select(where == Where::positive ? o > V::zero() : o < V::zero(), v, V::zero());
+        v = V::select(sign == Sign::positive ? o > V::zero() : o < V::zero(), v, V::zero());
       }
       found = V::select(v == V::zero(), found, V::set(1));
     });

@@ -6,11 +6,10 @@
 namespace vitrine::kernels::ref {
 
 template <class T>
-void relevance_quotient(Stabilise st, Where where, const T* r, const T* z, const T* out, T* s,
-                        std::int64_t n) noexcept {
+void relevance_quotient(Stabilise st, Sign sign, const T* r, const T* z, const T* out, T* s, std::int64_t n) noexcept {
   const T eps = T(st.eps);
   for (std::int64_t i = 0; i < n; ++i) {
-    const bool here = where == Where::always || (where == Where::positive ? out[i] > 0 : out[i] < 0);
+    const bool here = sign == Sign::any || (sign == Sign::positive ? out[i] > 0 : out[i] < 0);
     const T sign = z[i] < 0 ? T(-1) : T(1), magnitude = sign * z[i];
     const T stable = st.mode == Stabilise::offset ? z[i] + eps * sign : sign * (magnitude < eps ? eps : magnitude);
     s[i] = !here || (eps == 0 && z[i] == 0) ? T(0) : r[i] / stable;
@@ -18,9 +17,9 @@ void relevance_quotient(Stabilise st, Where where, const T* r, const T* z, const
 }
 
 template <class T>
-bool no_relevance(Where where, const T* r, const T* out, std::int64_t n) noexcept {
+bool no_relevance(Sign sign, const T* r, const T* out, std::int64_t n) noexcept {
   for (std::int64_t i = 0; i < n; ++i)
-    if (r[i] != 0 && (where == Where::always || (where == Where::positive ? out[i] > 0 : out[i] < 0))) return false;
+    if (r[i] != 0 && (sign == Sign::any || (sign == Sign::positive ? out[i] > 0 : out[i] < 0))) return false;
   return true;
 }
 

@@ -26,9 +26,9 @@ void weight_block(const Stretch& g, const float* y, std::int64_t ld_y, const flo
   unroll<J>([&](auto j) __attribute__((always_inline)) { x[j] = x_rows[j]; });
   const auto step = [&](std::int64_t y_at, std::int64_t x_at, auto whole) __attribute__((always_inline)) {
     V b[J];
-    unroll<J>([&](auto j) __attribute__((always_inline)) { b[j] = load<V>(x[j] + x_at, whole).held(); });
+    unroll<J>([&](auto j) __attribute__((always_inline)) { b[j] = load<V>(x[j] + x_at, whole).pinned(); });
     unroll<R>([&](auto r) __attribute__((always_inline)) {
-      const V a = load<V>(y + r * ld_y + y_at, whole).held();
+      const V a = load<V>(y + r * ld_y + y_at, whole).pinned();
       unroll<J>([&](auto j) __attribute__((always_inline)) { acc[r][j] = V::fma(a, b[j], acc[r][j]); });
     });
   };

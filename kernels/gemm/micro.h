@@ -40,7 +40,7 @@ struct Block {
 template <class V, int R, int NV>
 VITRINE_INLINE void add_outer(const float* a, const float* b, V (&acc)[R][NV]) {
   V y[NV];
-  unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).held(); });
+  unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b + v * V::width).pinned(); });
   unroll<R>([&](auto r) __attribute__((always_inline)) {
     const V x = V::set(a[r]);
     unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
@@ -73,12 +73,12 @@ void multiply_block(const Block<Rows>& g) {
       V x[R];
       unroll<R>([&](auto r) __attribute__((always_inline)) { x[r] = V::set(a[r]); });
       unroll<NV>([&](auto v) __attribute__((always_inline)) {
-        const V y = V::load(b[v] + at).held();
+        const V y = V::load(b[v] + at).pinned();
         unroll<R>([&](auto r) __attribute__((always_inline)) { acc[r][v] = V::fma(x[r], y, acc[r][v]); });
       });
     } else {
       V y[NV];
-      unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b[v] + at).held(); });
+      unroll<NV>([&](auto v) __attribute__((always_inline)) { y[v] = V::load(b[v] + at).pinned(); });
       unroll<R>([&](auto r) __attribute__((always_inline)) {
         const V x = V::set(a[r]);
         unroll<NV>([&](auto v) __attribute__((always_inline)) { acc[r][v] = V::fma(x, y[v], acc[r][v]); });
@@ -126,7 +126,7 @@ void multiply_columns(std::int64_t depth, const float* const* panels, const int*
     V x[C];
     unroll<C>([&](auto c) __attribute__((always_inline)) { x[c] = V::set(b[c]); });
     unroll<P>([&](auto p) __attribute__((always_inline)) {
-      const V y = V::load_n(a[p], rows[p]).held();
+      const V y = V::load_n(a[p], rows[p]).pinned();
       a[p] += rows[p];
       unroll<C>([&](auto c) __attribute__((always_inline)) { acc[p][c] = V::fma(y, x[c], acc[p][c]); });
     });

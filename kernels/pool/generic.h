@@ -33,9 +33,9 @@ VITRINE_INLINE bool is_2x2(const PoolShape& s) {
 template <class V>
 VITRINE_INLINE V load_strided(const float* p, std::int64_t stride, std::int64_t n) {
   if (stride == 1) return V::load_n(p, n);
-  const std::int64_t reach = 2 * n - 1;
-  return V::even(V::load_n(p, smaller<std::int64_t>(reach, V::width)),
-                 V::load_n(p + (reach > V::width ? V::width : 0), larger<std::int64_t>(0, reach - V::width)));
+  const std::int64_t length = 2 * n - 1;
+  return V::even(V::load_n(p, smaller<std::int64_t>(length, V::width)),
+                 V::load_n(p + (length > V::width ? V::width : 0), larger<std::int64_t>(0, length - V::width)));
 }
 
 template <class V>

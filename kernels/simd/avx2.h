@@ -3,7 +3,7 @@
 // wide machine must never be what the linker keeps for the whole program.
 //
 //  - load_n, store_n touch the first n elements only (n >= width: all); what load_n does not read is 0.
-//  - held() keeps a loaded vector in a register: a compiler may else load again for each use, and a load across two
+//  - pinned() keeps a loaded vector in a register: a compiler may else load again for each use, and a load across two
 //    cache lines costs two.
 //  - min, max return the second operand when either is NaN: max(0, x) keeps a NaN in x.
 //  - Comparisons are false on NaN. select(m, a, b) is m ? a : b.
@@ -48,7 +48,7 @@ struct F32x8 {
   static VITRINE_INLINE F32x8 load_n(const float* p, std::int64_t n) {
     return {_mm256_maskload_ps(p, _mm256_castps_si256(first(n).m))};
   }
-  VITRINE_INLINE F32x8 held() const {
+  VITRINE_INLINE F32x8 pinned() const {
     F32x8 h = *this;
     __asm__("" : "+x"(h.v));
     return h;

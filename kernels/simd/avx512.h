@@ -31,7 +31,7 @@ struct F32x16 {
   static VITRINE_INLINE F32x16 zero() { return {_mm512_setzero_ps()}; }
   static VITRINE_INLINE F32x16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static VITRINE_INLINE F32x16 load_n(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(first(n).m, p)}; }
-  VITRINE_INLINE F32x16 held() const {
+  VITRINE_INLINE F32x16 pinned() const {
     F32x16 h = *this;
     __asm__("" : "+v"(h.v));
     return h;

@@ -401,7 +401,7 @@ TEST_CASE(
       const bool other =
           std::any_of(served.begin(), served.end(), [&](const char* name) { return std::strcmp(name, n.name) == 0; });
       CHECK_MESSAGE((tight.plan.nodes[node(n.name)].output_seen != n.out) == other, n.name);
-      if (n.op->klass() != OpClass::pointwise) continue;
+      if (n.op->op_class() != OpClass::pointwise) continue;
       CHECK_MESSAGE((!tight.plan.nodes[node(n.name)].walked && loose.plan.nodes[node(n.name)].walked &&
                      told.plan.nodes[node(n.name)].walked),
                     n.name);

@@ -496,11 +496,11 @@ void check_adam(const Levels& levels) {
 
 void check_relevance_quotient(const Levels& levels) {
   for (Stabilise::Mode mode : {Stabilise::offset, Stabilise::clip}) {
-    for (Where where : {Where::always, Where::positive, Where::negative}) {
+    for (Sign sign : {Sign::any, Sign::positive, Sign::negative}) {
       for (float eps : {0.0f, 1e-6f, 0.25f}) {
         const Stabilise st{eps, mode};
         check_map(38, levels, 3, 3, false, [=](Random&, const auto& t, const auto& x, auto* s, std::int64_t n, bool) {
-          t.relevance_quotient(st, where, x[0], x[1], where == Where::always ? nullptr : x[2], s, n);
+          t.relevance_quotient(st, sign, x[0], x[1], sign == Sign::any ? nullptr : x[2], s, n);
         });
       }
     }
@@ -509,8 +509,8 @@ void check_relevance_quotient(const Levels& levels) {
     CAPTURE(level.name);
     Random r(39);
     Floats s = random_floats(r, 37), z = random_floats(r, 37), apart(37);
-    level.table->relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, apart.data(), 37);
-    level.table->relevance_quotient({}, Where::always, s.data(), z.data(), nullptr, s.data(), 37);
+    level.table->relevance_quotient({}, Sign::any, s.data(), z.data(), nullptr, apart.data(), 37);
+    level.table->relevance_quotient({}, Sign::any, s.data(), z.data(), nullptr, s.data(), 37);
     CHECK(s.same_bits(apart));
   }
 }
@@ -519,22 +519,22 @@ void check_no_relevance(const Levels& levels) {
   for_sizes(43, levels, [&](Random& r, int n, const Kernels& k, bool extreme) {
     const bool host = k.normals != nullptr;  // devices may always say no
     const Floats out = random_floats(r, n, extreme);
-    for (Where where : {Where::always, Where::positive, Where::negative}) {
+    for (Sign sign : {Sign::any, Sign::positive, Sign::negative}) {
       const auto speaks = [&](int i) {
-        return where == Where::always ||
-               (where == Where::positive ? out[static_cast<std::size_t>(i)] > 0 : out[static_cast<std::size_t>(i)] < 0);
+        return sign == Sign::any ||
+               (sign == Sign::positive ? out[static_cast<std::size_t>(i)] > 0 : out[static_cast<std::size_t>(i)] < 0);
       };
-      const float* const signs = where == Where::always ? nullptr : out.data();
+      const float* const signs = sign == Sign::any ? nullptr : out.data();
       // Relevance everywhere but where the group speaks.
       Floats rel(static_cast<std::size_t>(n));
       for (int i = 0; i < n; ++i) rel[static_cast<std::size_t>(i)] = speaks(i) ? (r.coin() ? 0.0f : -0.0f) : 1.0f;
-      if (host) CHECK(k.no_relevance(where, rel.data(), signs, n));
+      if (host) CHECK(k.no_relevance(sign, rel.data(), signs, n));
       if (n == 0) continue;
       const int at = r.in(0, n - 1);
       for (const float value : {1e-30f, -3.0f, std::numeric_limits<float>::quiet_NaN()}) {
         rel[static_cast<std::size_t>(at)] = value;
-        CHECK((!k.no_relevance(where, rel.data(), signs, n) || (host && !speaks(at))));
-        if (host) CHECK(k.no_relevance(where, rel.data(), signs, n) == !speaks(at));
+        CHECK((!k.no_relevance(sign, rel.data(), signs, n) || (host && !speaks(at))));
+        if (host) CHECK(k.no_relevance(sign, rel.data(), signs, n) == !speaks(at));
       }
     }
   });

@@ -320,14 +320,14 @@ void adam(const AdamArgs<float>& s) noexcept {
   device->kernels->adam(a);
 }
 
-bool no_relevance(Where where, const float* r, const float* out, std::int64_t n) noexcept {
+bool no_relevance(Sign sign, const float* r, const float* out, std::int64_t n) noexcept {
   Operands o;
-  return device->kernels->no_relevance(where, o.in(r, n), o.in(out, n), n);
+  return device->kernels->no_relevance(sign, o.in(r, n), o.in(out, n), n);
 }
-void relevance_quotient(Stabilise st, Where where, const float* r, const float* z, const float* out, float* s,
+void relevance_quotient(Stabilise st, Sign sign, const float* r, const float* z, const float* out, float* s,
                         std::int64_t n) noexcept {
   Operands o;
-  device->kernels->relevance_quotient(st, where, o.in(r, n), o.in(z, n), o.in(out, n), o.out(s, n), n);
+  device->kernels->relevance_quotient(st, sign, o.in(r, n), o.in(z, n), o.in(out, n), o.out(s, n), n);
 }
 void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n,
                        bool add) noexcept {

@@ -265,13 +265,13 @@ int taken_across = 0;       // of results with interleaved, a level each
 // A whole and a part that err by 2^-12 of the larger of the part and the result: what is small beside them must be
 // summed, and where nothing is needed anything may stand, but nowhere else. The result is one convolution or the sum of
 // two.
-void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
+void difference_case(Random& r, const Levels& levels, const ConvShape& s) {
   if (left_out(levels)) return;
   CAPTURE(text(s));
   const int calls = r.in(1, 2);
   ConvArgs<float> a[2];
   const float factor = r.coin() ? 1 : 2.25f;
-  const Where where = r.coin() ? Where::always : r.coin() ? Where::positive : Where::negative;
+  const Sign sign = r.coin() ? Sign::any : r.coin() ? Sign::positive : Sign::negative;
   const std::int64_t y_size = std::int64_t{s.n} * s.oc * s.oh * s.ow;
   const Floats x = random_floats(r, std::int64_t{s.n} * s.c * s.h * s.w),
                w = random_floats(r, std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw), bias = random_floats(r, s.oc);
@@ -329,14 +329,14 @@ void remainder_case(Random& r, const Levels& levels, const ConvShape& s) {
           p.x_interleaved = layout % 2 == 1, p.y_interleaved = inner;
           bind<float, float>(p, Direction::forward, px.data(), w.data(), nullptr, with_bias ? bias.data() : nullptr,
                              out.data());
-          p.rest = {pwhole.data(), in_place ? out.data() : ppart.data(), pneeded.data(), factor, where};
+          p.known = {pwhole.data(), in_place ? out.data() : ppart.data(), pneeded.data(), factor, sign};
           run(level.table->conv_forward, p, reversed);
         }
         CHECK_MESSAGE(out.intact(), "guard words were overwritten");
         return laid(out, inner, true);
       };
       const auto counts = [&](std::int64_t i) {
-        return needed[i] != 0 && (where == Where::always || (where == Where::positive ? whole[i] > 0 : whole[i] < 0));
+        return needed[i] != 0 && (sign == Sign::any || (sign == Sign::positive ? whole[i] > 0 : whole[i] < 0));
       };
       const bool across = s.n % level.table->lanes == 0 && level.table->takes_interleaved != nullptr &&
                           level.table->takes_interleaved(s);
@@ -444,7 +444,7 @@ void conv_cases(const Levels& levels, Direction direction) {
                                      shape(32, 300, 1, 1, 280, 1, 1, 1, 0)};
   for (const ConvShape& s : interleavable) conv_case(r, levels, direction, s, false);
   for (const Level& level : levels) CHECK((level.table->takes_interleaved == nullptr || interleaved_seen > 30));
-  // Every way that a result with elements can go; forward, two more take remainder_case's.
+  // Every way that a result with elements can go; forward, two more take difference_case's.
   const std::size_t ways = direction == Direction::forward ? 5 : direction == Direction::data ? 6 : 7;
   for (const Level& level : levels) CHECK((level.table->takes_interleaved == nullptr || ways_seen.size() == ways));
 }
@@ -470,7 +470,7 @@ void check_conv_forward(const Levels& levels) {
         shape(1, 3, 30, 70, 4, 7, 7, 2, 3), shape(1, 12, 5, 17, 12, 3, 3, 1, 1, 1, 12),
         shape(1, 70, 28, 36, 130, 1, 1, 1, 0), shape(2, 4, 1, 1, 5, 1, 1, 1, 0), shape(16, 6, 12, 13, 9, 5, 5, 1, 0),
         shape(32, 1, 9, 14, 5, 5, 3, 1, 1), shape(16, 8, 7, 9, 12, 3, 3, 2, 2, 2, 4)})
-    for (int i = 0; i < 5; ++i) remainder_case(r, levels, s);
+    for (int i = 0; i < 5; ++i) difference_case(r, levels, s);
   const bool vectors =
       std::any_of(levels.begin(), levels.end(), [](const Level& l) { return l.table->takes_interleaved != nullptr; });
   CHECK((!vectors || (taken > 1000 && summed > 1000 && taken_across > 10)));

@@ -267,7 +267,7 @@ TEST_CASE("adjoint: <apply(sub) x, s> = <x, apply_t(sub) s> for every affine op 
   for (const Case& c : cases) {
     Net net(c.image, c.body);
     const Node& node = net.graph.nodes.back();
-    if (node.op->klass() != OpClass::affine) continue;
+    if (node.op->op_class() != OpClass::affine) continue;
     CAPTURE(std::string(c.name));
     const auto& op = static_cast<const AffineOp&>(*node.op);
     const std::int32_t batch = 2;

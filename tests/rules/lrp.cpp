@@ -295,7 +295,7 @@ TEST_CASE("without biases every conserving rule keeps the sum, at every node") {
         if (kind == LrpKind::zero || kind == LrpKind::epsilon) CHECK(std::abs(left) <= tolerance(1e-7, 1e-3) * scale);
         // Flat and w^2 send relevance to every input, dead ones included: at weighted nodes all of it arrives.
         const Op& op = *net.graph.nodes[i].op;
-        const bool weighted = op.klass() == OpClass::affine && static_cast<const AffineOp&>(op).mixes();
+        const bool weighted = op.op_class() == OpClass::affine && static_cast<const AffineOp&>(op).mixes();
         if (weighted && (kind == LrpKind::flat || kind == LrpKind::w_square))
           CHECK(std::abs(left) <= tolerance(1e-9, 1e-4) * scale);
         if (weighted && kind == LrpKind::gamma) CHECK(std::abs(left) <= tolerance(1e-7, 1e-3) * scale);

@@ -138,9 +138,9 @@ int capability() noexcept { return 90; }
 std::size_t workspace_step() noexcept { return 0; }
 
 std::size_t free_bytes() noexcept {
-  std::size_t held = 0;
-  for (const auto& [p, bytes] : heap().blocks) held += emulator::whole(bytes);
-  return heap().capacity - held;
+  std::size_t used = 0;
+  for (const auto& [p, bytes] : heap().blocks) used += emulator::whole(bytes);
+  return heap().capacity - used;
 }
 
 void* allocate(std::size_t bytes) noexcept {

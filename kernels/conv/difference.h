@@ -1,4 +1,4 @@
-// A sum that is known but for roundoff as what a part leaves of a whole (Remainder in kernels.h): the second
+// A sum that is known but for roundoff as what a part leaves of a whole (KnownDifference in kernels.h): the second
 // denominator of an LRP rule that treats contributions by sign, given the forward result and the first. A subtraction
 // instead of a convolution, but its errors are those of the two, so what is small beside them is summed directly:
 // seldom more than a few elements of a map.
@@ -18,18 +18,18 @@ constexpr float kSmall = 1.0f / 128;
 
 /// What is left in up to kTile vectors, `step` apart, of `n` elements each.
 template <class V>
-struct Left {
+struct Difference {
   V y[kTile], nearby = V::zero();
   typename V::Mask counts[kTile];
 
-  VITRINE_INLINE Left(const Remainder<float>& rest, std::int64_t at, std::int64_t step, std::int64_t vectors,
-                      std::int64_t n) {
-    const V factor = V::set(rest.factor);
+  VITRINE_INLINE Difference(const KnownDifference<float>& known, std::int64_t at, std::int64_t step,
+                            std::int64_t vectors, std::int64_t n) {
+    const V factor = V::set(known.factor);
     for (std::int64_t k = 0; k < vectors; ++k, at += step) {
-      const V taken = V::load_n(rest.part + at, n), whole = V::load_n(rest.whole + at, n);
-      counts[k] = !(V::load_n(rest.needed + at, n) == V::zero());
-      if (rest.where != Where::always)
-        counts[k] = counts[k] & (rest.where == Where::positive ? whole > V::zero() : whole < V::zero());
+      const V taken = V::load_n(known.part + at, n), whole = V::load_n(known.whole + at, n);
+      counts[k] = !(V::load_n(known.needed + at, n) == V::zero());
+      if (known.sign != Sign::any)
+        counts[k] = counts[k] & (known.sign == Sign::positive ? whole > V::zero() : whole < V::zero());
       y[k] = factor * whole - taken;
       nearby = V::max(V::max(V::abs(y[k]), V::abs(taken)), nearby);
     }
@@ -43,7 +43,7 @@ struct Left {
 
 /// A tile is a band of rows of one image.
 template <class V>
-struct RemainderConv {
+struct DifferenceConv {
   using Args = ConvArgs<float>;
   static constexpr std::int64_t kRows = kTile;     ///< of a band
   static constexpr std::int64_t kPlanesAhead = 4;  ///< they lie pages apart
@@ -52,7 +52,7 @@ struct RemainderConv {
   ConvShape s;
   std::int64_t cg, og, taps, bands, vectors, most;
 
-  explicit RemainderConv(const Args& a)
+  explicit DifferenceConv(const Args& a)
       : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
     bands = ceil_div(s.oh, kRows);
     vectors = ceil_div(s.ow, V::width);
@@ -62,7 +62,7 @@ struct RemainderConv {
   static constexpr const char* name = "difference";
   static const char* refuses(const Args& a) noexcept {
     const bool takes =
-        a.rest.whole != nullptr && !a.relu && !a.x_interleaved && !a.y_interleaved && a.s.kh > 0 && a.s.kw > 0;
+        a.known.whole != nullptr && !a.relu && !a.x_interleaved && !a.y_interleaved && a.s.kh > 0 && a.s.kw > 0;
     return takes ? nullptr : does_not_apply;
   }
 
@@ -110,14 +110,14 @@ struct RemainderConv {
         const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;
         for (std::int64_t r = 0; r < rows; ++r) {
           const std::int64_t next = at + (r + ahead * s.oh) * s.ow;
-          __builtin_prefetch(a.rest.part + next), __builtin_prefetch(a.rest.whole + next),
-              __builtin_prefetch(a.rest.needed + next);
+          __builtin_prefetch(a.known.part + next), __builtin_prefetch(a.known.whole + next),
+              __builtin_prefetch(a.known.needed + next);
         }
-        const Left<V> left(a.rest, at, s.ow, rows, n);
-        const V largest = V::set(left.nearby.highest());
+        const Difference<V> difference(a.known, at, s.ow, rows, n);
+        const V largest = V::set(difference.nearby.highest());
         for (std::int64_t r = 0; r < rows; ++r) {
-          if (!a.add) left.y[r].store_n(a.y_out + at + r * s.ow, n);
-          if (left.small(r, largest))
+          if (!a.add) difference.y[r].store_n(a.y_out + at + r * s.ow, n);
+          if (difference.small(r, largest))
             list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
         }
         if (count + kRows > most) {
@@ -177,17 +177,17 @@ struct RemainderConv {
 
 /// The same for interleaved results. A tile is an output channel of one block of images.
 template <class V>
-struct RemainderAcross {
+struct InterleavedDifferenceConv {
   using Args = ConvArgs<float>;
   ConvShape s;
   std::int64_t cg, og, taps;
 
-  explicit RemainderAcross(const Args& a)
+  explicit InterleavedDifferenceConv(const Args& a)
       : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {}
 
   static constexpr const char* name = "difference across the batch";
   static const char* refuses(const Args& a) noexcept {
-    const bool takes = a.rest.whole != nullptr && !a.relu && a.y_interleaved && a.s.kh > 0 && a.s.kw > 0;
+    const bool takes = a.known.whole != nullptr && !a.relu && a.y_interleaved && a.s.kh > 0 && a.s.kw > 0;
     return takes ? nullptr : does_not_apply;
   }
 
@@ -200,11 +200,11 @@ struct RemainderAcross {
       for (std::int64_t column = 0; column < s.ow; column += kTile) {
         const std::int64_t at = ((index * s.oh + row) * s.ow + column) * V::width,
                            count = smaller(kTile, s.ow - column);
-        const Left<V> left(a.rest, at, V::width, count, V::width);
+        const Difference<V> difference(a.known, at, V::width, count, V::width);
         for (std::int64_t k = 0; k < count; ++k) {
           float* const y = a.y_out + at + k * V::width;
-          if (!a.add) left.y[k].store(y);
-          if (!left.small(k, left.nearby)) continue;
+          if (!a.add) difference.y[k].store(y);
+          if (!difference.small(k, difference.nearby)) continue;
           if (!substituted) substitute_row<V>(a.w_sub, a.w + o * cg * taps, weights, cg * taps);
           substituted = true;
           const V bias = V::set(a.bias != nullptr ? vitrine::kernels::substituted(a.bias_sub, a.bias[o]) : 0);
@@ -231,9 +231,9 @@ struct RemainderAcross {
         if (a.x_interleaved) {
           value = V::load(a.x + (images * image + place) * V::width);
         } else {
-          alignas(64) float apart[V::width];
-          for (std::int64_t k = 0; k < V::width; ++k) apart[k] = a.x[(images * V::width + k) * image + place];
-          value = V::load(apart);
+          alignas(64) float gathered[V::width];
+          for (std::int64_t k = 0; k < V::width; ++k) gathered[k] = a.x[(images * V::width + k) * image + place];
+          value = V::load(gathered);
         }
         total = V::fma(V::set(weights[c * taps + t]), raw ? value : x_sub(value), total);
       }
