@@ -90,16 +90,25 @@ class LifetimePass {
     if (takes_residual(i)) take_over(v, p.residual);
   }
 
+  // A signal lives from the first step that writes it, or from its seed, to the step of the node that made the value.
   void set_signals() noexcept {
-    for (Id v = 0; v < g_.values.size(); ++v) {
-      const Buffer b = signal_buffer(v);
-      if (b.first < 0 || plan_.values[v].signal_reuses != v) continue;
-      for (std::int32_t c = 0; c < q_.channels; ++c) signal(v, c) = b;
+    for (Id v = 0; v < g_.values.size(); ++v) signal(v, 0) = {not_planned, 0, -1, -1};
+    for (std::size_t i = g_.nodes.size(); i-- > 0;) {
+      const std::int32_t now = plan_.nodes[i].walk_at;
+      if (!plan_.nodes[i].walked) continue;
+      for (std::size_t k = 0; k < g_.nodes[i].in.size(); ++k) {
+        Buffer& b = signal(plan_.target(i, k), 0);
+        if (b.first < 0) b.first = now;
+      }
+      signal(g_.nodes[i].out, 0).last = now;
     }
+    for (Id v = 0; v < g_.values.size(); ++v) finish_signal(v);
     // Only signals of one channel are reused.
     for (Id v = 0; v < g_.values.size(); ++v) {
-      Buffer& owner = signal(plan_.values[v].signal_reuses, 0);
-      if (plan_.values[v].signal_reuses != v) owner.last = std::max(owner.last, signal_buffer(v).last);
+      const Id owner = plan_.values[v].signal_reuses;
+      if (owner == v) continue;
+      signal(owner, 0).last = std::max(signal(owner, 0).last, signal(v, 0).last);
+      signal(v, 0) = {};
     }
   }
 
@@ -145,20 +154,15 @@ class LifetimePass {
     plan_.values[v].memory_of = owner;
   }
 
-  // From the first step that writes it, or its seed, to the step of the node that made the value.
-  Buffer signal_buffer(Id v) noexcept {
-    std::int32_t first = -1, last = -1;
-    for (std::int32_t i = d_.nodes(); i-- > 0;) {
-      const auto k = static_cast<std::size_t>(i);
-      if (!plan_.nodes[k].walked) continue;
-      for (std::size_t j = 0; j < g_.nodes[k].in.size() && first < 0; ++j)
-        if (plan_.values[v].wanted && plan_.target(k, j) == v) first = node(i).walk_at;
-      if (g_.nodes[k].out == v) last = node(i).walk_at;
-    }
-    if (v == q_.until || contains(q_.keep_signals, v)) last = plan_.end;
+  // From the steps that write and read the signal of v to its buffers, one per channel; none if nothing writes it.
+  void finish_signal(Id v) noexcept {
+    Buffer b = signal(v, 0);
+    if (!plan_.values[v].wanted) b.first = -1;
     // A seed's signal is set between the forward run and the walk, when nothing of the walk lives yet.
-    if (d_.seeded(v)) first = walk0_ - 1;
-    return {not_planned, buffer_bytes(g_, v, batch_), first, std::max(first, last)};
+    if (d_.seeded(v)) b.first = walk0_ - 1;
+    if (v == q_.until || contains(q_.keep_signals, v)) b.last = plan_.end;
+    b = b.first < 0 ? Buffer{} : Buffer{not_planned, buffer_bytes(g_, v, batch_), b.first, std::max(b.first, b.last)};
+    for (std::int32_t c = 0; c < q_.channels; ++c) signal(v, c) = b;
   }
 
   Draft& d_;
