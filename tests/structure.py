@@ -47,7 +47,6 @@ TABLE, KERNEL = 'one case per op of a format, each of a line or two', 'a registe
 OLDER = 'older than the limit, to be cut when it is next changed'
 LONG_FUNCTIONS = {
     'core/host/io/safetensors.cpp Safetensors::parse': OLDER,
-    'interp/runs/windows.cpp WindowedRuns::make': OLDER,
     'kernels/conv/batch.h run_tile': KERNEL,
     'kernels/conv/rows.h run_phase': KERNEL,
     'kernels/conv/winograd.h run_tile': KERNEL,
@@ -63,14 +62,9 @@ LONG_FUNCTIONS = {
     'kernels/filters/ref.h filter_loss_paper': OLDER,
     'kernels/gemm/micro.h multiply_block': KERNEL,
     'models/data/partshapes.cpp plan': 'one statement per draw, in the order of the draws',
-    'models/data/partshapes.cpp render_detection': OLDER,
-    'models/data/partshapes_files.cpp write_partshapes': OLDER,
-    'models/data/partshapes_scene.cpp Canvas::background': OLDER,
-    'models/inside/rule_language.cpp factor': OLDER,
     'models/onnx/evaluate.cpp value_of': TABLE,
     'models/onnx/export.cpp write': TABLE,
     'models/onnx/import_views.cpp Importer::resize': OLDER,
-    'models/train/trainer.cpp train': OLDER,
     'tools/train.cpp add_train': 'one line per option',
 }
 

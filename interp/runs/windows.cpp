@@ -187,118 +187,151 @@ std::int32_t WindowedRuns::batch() const noexcept { return crops_->session->plan
 
 const Session& WindowedRuns::session() const noexcept { return *crops_->session; }
 
-std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engine& engine, const WindowAxis& rows,
-                                                 const WindowAxis& columns, Id value, std::size_t budget) {
-  constexpr double whole_from = 0.6, worth_it = 0.7;  // shares of a map's places, of all multiplications
-  if (engine.device() != nullptr || model.graph().inputs.size() > 1) return nullptr;
-  std::unique_ptr<WindowedRuns> runs(new WindowedRuns);
-  Crops& c = *runs->crops_;
-  const Graph& g = model.graph();
-  c.image = model.image_shape();
-  c.batch.columns = static_cast<std::int32_t>(columns.first.size());
-  c.made.resize(g.values.size());
-  c.own.resize(g.values.size());
-
-  // The input: crops as large as the largest window.
-  Crop& start = c.made[g.input];
-  for (std::size_t axis = 0; axis < 2; ++axis) {
-    const WindowAxis& w = axis == 0 ? rows : columns;
-    AxisCrop& a = start.axes[axis];
-    a.from = w.first;
-    a.to = w.last;
-    for (std::size_t i = 0; i < w.first.size(); ++i) a.size = std::max(a.size, w.last[i] - w.first[i]);
-    for (const std::int32_t first : w.first) a.origin.push_back(std::min(first, c.image.d[2 + axis] - a.size));
+// Makes the network of crops, node by node.
+class WindowedRuns::CropBuilder {
+ public:
+  CropBuilder(const Model& model, const WindowAxis& rows, const WindowAxis& columns, Id value, Crops& crops)
+      : model_(model), g_(model.graph()), value_(value), c_(crops) {
+    c_.image = model.image_shape();
+    c_.batch.columns = static_cast<std::int32_t>(columns.first.size());
+    c_.made.resize(g_.values.size());
+    c_.own.resize(g_.values.size());
+    // The input: crops as large as the largest window.
+    for (std::size_t axis = 0; axis < 2; ++axis) {
+      const WindowAxis& w = axis == 0 ? rows : columns;
+      AxisCrop& a = input().axes[axis];
+      a.from = w.first;
+      a.to = w.last;
+      for (std::size_t i = 0; i < w.first.size(); ++i) a.size = std::max(a.size, w.last[i] - w.first[i]);
+      for (const std::int32_t first : w.first) a.origin.push_back(std::min(first, c_.image.d[2 + axis] - a.size));
+    }
   }
-  const auto whole_map = [&](Id v) {
+
+  void build() {
+    const Shape crop{1, c_.image.c(), input().axes[0].size, input().axes[1].size};
+    c_.model = Model(model_.architecture, crop, [&](GraphBuilder& b, Id x) {
+      Rewriter r(model_, b, x);
+      for (Id i = 0; i < g_.nodes.size() && b.ok(); ++i) add_node(b, r, i);
+      return r.now(g_.output);
+    });
+    // All nodes are there in the same order, so the parameters have the same places, and are the network's own.
+    c_.model.parameters = {};
+  }
+
+  /// Multiplications of the network of crops and of the whole one.
+  double some() const noexcept { return some_; }
+  double all() const noexcept { return all_; }
+
+ private:
+  struct NodeCrops {
+    bool local = false;     ///< the node runs on crops
+    bool in_place = false;  ///< its inputs' crops go on as they are
+    std::array<AxisCrop, 2> in;
+    Crop out;
+  };
+
+  Crop& input() noexcept { return c_.made[g_.input]; }
+
+  std::unique_ptr<Crop> whole_map(Id v) {
     auto crop = std::make_unique<Crop>();
     crop->whole = true;
     for (std::size_t axis = 0; axis < 2; ++axis) {
       AxisCrop& a = crop->axes[axis];
-      const std::size_t positions = start.axes[axis].origin.size();
-      a.size = g.shape(v).d[2 + axis];
+      const std::size_t positions = input().axes[axis].origin.size();
+      a.size = g_.shape(v).d[2 + axis];
       a.origin.assign(positions, 0);
       a.from.assign(positions, 0);
       a.to.assign(positions, a.size);
     }
     return crop;
-  };
+  }
 
-  double all = 0, some = 0;
-  c.model =
-      Model(model.architecture, {1, c.image.c(), start.axes[0].size, start.axes[1].size}, [&](GraphBuilder& b, Id x) {
-        Rewriter r(model, b, x);
-        for (Id i = 0; i < g.nodes.size() && b.ok(); ++i) {
-          const Node& node = g.nodes[i];
-          const double pixels = static_cast<double>(g.shape(node.out).pixels());
-          Crop out;
-          std::array<AxisCrop, 2> in;
-          std::array<std::optional<WholeField>, 2> fields{local_field(g, node, 2), local_field(g, node, 3)};
-          bool local = fields[0] && fields[1];
-          for (const Id v : node.in) local = local && !c.made[v].whole;
-          bool in_place = local;
-          if (local) {
-            double share = 1;
-            for (std::size_t axis = 0; axis < 2; ++axis) {
-              std::vector<const AxisCrop*> inputs;
-              for (const Id v : node.in) inputs.push_back(&c.made[v].axes[axis]);
-              const WholeField& f = *fields[axis];
-              NodeAxis n = node_axis(inputs, f, g.shape(node.in[0]).d[2 + axis], g.shape(node.out).d[2 + axis]);
-              // Where each place reads itself alone, inputs that lie alike go on as they are.
-              in_place = in_place && f.size == 1 && f.step == 1 && f.before == 0;
-              for (const AxisCrop* a : inputs) in_place = in_place && a->same_place(*inputs[0]);
-              in[axis] = std::move(n.in);
-              out.axes[axis] = std::move(n.out);
-              share *= static_cast<double>(in[axis].size) / g.shape(node.in[0]).d[2 + axis];
-            }
-            local = in_place || share <= whole_from;
-          }
-          if (local && in_place) {
-            for (std::size_t axis = 0; axis < 2; ++axis) {
-              out.axes[axis].size = c.made[node.in[0]].axes[axis].size;
-              out.axes[axis].origin = c.made[node.in[0]].axes[axis].origin;
-            }
-          }
-          std::vector<std::pair<Id, Id>> before;  // what stood for the inputs
-          for (const Id v : node.in) {
-            before.emplace_back(v, r.now(v));
-            if (local ? in_place : c.made[v].whole) continue;
-            c.needed.push_back(local ? std::make_unique<Crop>(Crop{false, in}) : whole_map(v));
-            const Crop* const need = c.needed.back().get();
-            if (std::find(c.kept.begin(), c.kept.end(), v) == c.kept.end() && v != g.input) c.kept.push_back(v);
-            const Id from[] = {r.now(v)};
-            r.stands_for(v, b.add(b.make<Patch>(&c.made[v], need, &c.own[v], &c.batch), from, {}, nullptr));
-            some += static_cast<double>(g.shape(v).c()) * need->axes[0].size * need->axes[1].size;
-          }
-          r.copy(i);
-          for (const auto& [v, stood] : before) r.stands_for(v, stood);
-          if (!local) out = std::move(*whole_map(node.out));
-          all += multiplications(g, node, pixels);
-          some += multiplications(g, node, static_cast<double>(out.axes[0].size) * out.axes[1].size);
-          c.made[node.out] = std::move(out);
-          if (node.out == value) {
-            // A value that stays a crop is asked for whole.
-            if (!c.made[value].whole) {
-              c.needed.push_back(whole_map(value));
-              const Id from[] = {r.now(value)};
-              r.stands_for(value, b.add(b.make<Patch>(&c.made[value], c.needed.back().get(), &c.own[value], &c.batch),
-                                        from, {}, nullptr));
-            }
-            c.value = r.now(value);
-          }
-        }
-        return r.now(g.output);
-      });
-  runs->share_ = some / all;
+  NodeCrops crops_of(const Node& node) {
+    constexpr double whole_from = 0.6;  // a share of a map's places: from there on the whole map is no slower
+    NodeCrops n;
+    const std::array<std::optional<WholeField>, 2> fields{local_field(g_, node, 2), local_field(g_, node, 3)};
+    bool local = fields[0] && fields[1];
+    for (const Id v : node.in) local = local && !c_.made[v].whole;
+    if (local) {
+      double share = 1;
+      n.in_place = true;
+      for (std::size_t axis = 0; axis < 2; ++axis) {
+        std::vector<const AxisCrop*> inputs;
+        for (const Id v : node.in) inputs.push_back(&c_.made[v].axes[axis]);
+        const WholeField& f = *fields[axis];
+        NodeAxis a = node_axis(inputs, f, g_.shape(node.in[0]).d[2 + axis], g_.shape(node.out).d[2 + axis]);
+        // If each place reads itself alone, inputs with equal crops go on as they are.
+        n.in_place = n.in_place && f.size == 1 && f.step == 1 && f.before == 0;
+        for (const AxisCrop* c : inputs) n.in_place = n.in_place && c->same_place(*inputs[0]);
+        n.in[axis] = std::move(a.in);
+        n.out.axes[axis] = std::move(a.out);
+        share *= static_cast<double>(n.in[axis].size) / g_.shape(node.in[0]).d[2 + axis];
+      }
+      n.local = n.in_place || share <= whole_from;
+    }
+    for (std::size_t axis = 0; axis < 2 && n.in_place; ++axis) {
+      n.out.axes[axis].size = c_.made[node.in[0]].axes[axis].size;
+      n.out.axes[axis].origin = c_.made[node.in[0]].axes[axis].origin;
+    }
+    if (!n.local) n.out = std::move(*whole_map(node.out));
+    return n;
+  }
+
+  // From here on, v is the crop `need`, cut and filled up from what is there of v.
+  const Crop& patch(GraphBuilder& b, Rewriter& r, Id v, std::unique_ptr<Crop> need) {
+    c_.needed.push_back(std::move(need));
+    const Crop* const crop = c_.needed.back().get();
+    const Id from[] = {r.now(v)};
+    r.stands_for(v, b.add(b.make<Patch>(&c_.made[v], crop, &c_.own[v], &c_.batch), from, {}, nullptr));
+    return *crop;
+  }
+
+  void add_node(GraphBuilder& b, Rewriter& r, Id i) {
+    const Node& node = g_.nodes[i];
+    NodeCrops n = crops_of(node);
+    std::vector<std::pair<Id, Id>> before;  // what stood for the inputs
+    for (const Id v : node.in) {
+      before.emplace_back(v, r.now(v));
+      if (n.local ? n.in_place : c_.made[v].whole) continue;
+      if (std::find(c_.kept.begin(), c_.kept.end(), v) == c_.kept.end() && v != g_.input) c_.kept.push_back(v);
+      const Crop& need = patch(b, r, v, n.local ? std::make_unique<Crop>(Crop{false, n.in}) : whole_map(v));
+      some_ += static_cast<double>(g_.shape(v).c()) * need.axes[0].size * need.axes[1].size;
+    }
+    r.copy(i);
+    for (const auto& [v, stood] : before) r.stands_for(v, stood);
+    all_ += multiplications(g_, node, static_cast<double>(g_.shape(node.out).pixels()));
+    some_ += multiplications(g_, node, static_cast<double>(n.out.axes[0].size) * n.out.axes[1].size);
+    c_.made[node.out] = std::move(n.out);
+    if (node.out != value_) return;
+    // A value that stays a crop is asked for whole.
+    if (!c_.made[value_].whole) patch(b, r, value_, whole_map(value_));
+    c_.value = r.now(value_);
+  }
+
+  const Model& model_;
+  const Graph& g_;
+  Id value_;
+  Crops& c_;
+  double all_ = 0, some_ = 0;
+};
+
+std::unique_ptr<WindowedRuns> WindowedRuns::make(const Model& model, const Engine& engine, const WindowAxis& rows,
+                                                 const WindowAxis& columns, Id value, std::size_t budget) {
+  constexpr double worth_it = 0.7;  // a share of all multiplications
+  if (engine.device() != nullptr || model.graph().inputs.size() > 1) return nullptr;
+  std::unique_ptr<WindowedRuns> runs(new WindowedRuns);
+  Crops& c = *runs->crops_;
+  CropBuilder builder(model, rows, columns, value, c);
+  builder.build();
+  runs->share_ = builder.some() / builder.all();
   if (runs->share_ > worth_it) return nullptr;
-  // All nodes are there in the same order, so the parameters lie where they lay, and are the network's own.
-  c.model.parameters = {};
-  if (c.model.graph().parameter_size != g.parameter_size)
+  if (c.model.graph().parameter_size != model.graph().parameter_size)
     throw Error("windows: the network of crops has other parameters than the network");
 
   c.whole_value = value;
   c.kept.push_back(value);
   PlanRequest own;
-  own.graph = &g;
+  own.graph = &model.graph();
   own.keep_values = c.kept;
   c.base = std::make_unique<Session>(engine, own, model.parameters);
   PlanRequest request;

@@ -39,6 +39,7 @@ class WindowedRuns {
 
  private:
   struct Crops;
+  class CropBuilder;
   WindowedRuns();
   std::unique_ptr<Crops> crops_;
   double share_ = 1;

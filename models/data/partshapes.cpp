@@ -404,6 +404,68 @@ Sample render(const TaskSpec& spec, std::uint64_t master, int split, std::int64_
   return s;
 }
 
+namespace {
+
+struct Square {
+  double x, y, a;
+};
+
+// The first of 20 places for a square of side a that hardly overlaps those placed. All 20 are drawn, so that the stream
+// does not depend on which one is taken.
+std::optional<Square> find_place(SplitMix64& stream, double a, int size, const std::vector<Square>& placed) {
+  std::optional<Square> place;
+  for (int t = 0; t < 20; ++t) {
+    const double tu = stream.u(), tv = stream.u();
+    const Square q{1 + tu * (size - 2 - a), 1 + tv * (size - 2 - a), a};
+    const bool free = std::ranges::all_of(placed, [&](const Square& o) {
+      const double w = std::min(q.x + q.a, o.x + o.a) - std::max(q.x, o.x),
+                   h = std::min(q.y + q.a, o.y + o.a) - std::max(q.y, o.y);
+      const double smaller = std::min(q.a, o.a);
+      return w <= 0 || h <= 0 || w * h <= .05 * smaller * smaller;
+    });
+    if (free && !place) place = q;
+  }
+  return place;
+}
+
+// Paints one object and notes its kind, attributes and landmarks.
+DetectionSample::Object paint_object(scene::Canvas& canvas, const Square& place, int kind, const Draws& d,
+                                     std::int64_t n, std::uint8_t owner) {
+  Plan p = plan({Task::near9}, d, n);  // free values
+  p.kind = kind;
+  const Frame frame{place.x, place.y, place.a, p.attr[attribute::flip] != 0};
+  if (kind == critter)
+    paint_critter(canvas, frame, d, p, {true, true, true, true}, owner);
+  else if (kind == house)
+    paint_house(canvas, frame, d, owner);
+  else
+    paint_cart(canvas, frame, d, owner);
+  DetectionSample::Object o;
+  o.kind = kind;
+  o.attr = p.attr;
+  for (std::size_t i = 0; i < 4; ++i) {
+    Frame f = frame;
+    if (kind == critter) f.displacement = {d.displacement[i][0], d.displacement[i][1]};
+    const Point at = f.to_pixels({landmarks[kind][i].u, landmarks[kind][i].v});
+    o.landmarks[i] = {static_cast<float>(at.x), static_cast<float>(at.y)};
+  }
+  return o;
+}
+
+// The boxes are those of the pixels that show each object.
+void find_boxes(DetectionSample& s) {
+  for (std::size_t at = 0; at < s.parts.size(); ++at) {
+    if (s.instance[at] == 0) continue;
+    DetectionSample::Object& o = s.objects[s.instance[at] - 1u];
+    const int x = static_cast<int>(at) % s.size, y = static_cast<int>(at) / s.size;
+    o.box = o.box[2] == 0 ? std::array{x, y, x + 1, y + 1}
+                          : std::array{std::min(o.box[0], x), std::min(o.box[1], y), std::max(o.box[2], x + 1),
+                                       std::max(o.box[3], y + 1)};
+  }
+}
+
+}  // namespace
+
 DetectionSample render_detection(std::uint64_t master, int split, std::int64_t n, int size, int samples) {
   check({}, size, samples, {});
   const Draws ground = draw(master, split, n, size);
@@ -412,59 +474,20 @@ DetectionSample render_detection(std::uint64_t master, int split, std::int64_t n
   canvas.background({ground.bgtex, ground.bgbase, ground.bgper, ground.bgph, ground.bgseed});
   DetectionSample s;
   s.size = size;
-  struct Square {
-    double x, y, a;
-  };
   std::vector<Square> placed;
   const int count = 1 + stream.k(3);
   for (int j = 0; j < count; ++j) {
     const int kind = stream.k(3);
     const double a = stream.r(36, 72) * size / 128;
-    std::optional<Square> place;
-    for (int t = 0; t < 20; ++t) {
-      const double tu = stream.u(), tv = stream.u();
-      const Square q{1 + tu * (size - 2 - a), 1 + tv * (size - 2 - a), a};
-      const bool free = std::ranges::all_of(placed, [&](const Square& o) {
-        const double w = std::min(q.x + q.a, o.x + o.a) - std::max(q.x, o.x),
-                     h = std::min(q.y + q.a, o.y + o.a) - std::max(q.y, o.y);
-        const double smaller = std::min(q.a, o.a);
-        return w <= 0 || h <= 0 || w * h <= .05 * smaller * smaller;
-      });
-      if (free && !place) place = q;
-    }
+    const std::optional<Square> place = find_place(stream, a, size, placed);
     if (!place) continue;
     placed.push_back(*place);
     const Draws d = draw(master, split + 2000 + j, n, size);
-    Plan p = plan({Task::near9}, d, n);  // free values
-    p.kind = kind;
-    const Frame frame{place->x, place->y, place->a, p.attr[attribute::flip] != 0};
-    const auto owner = static_cast<std::uint8_t>(1 + s.objects.size());
-    if (kind == critter)
-      paint_critter(canvas, frame, d, p, {true, true, true, true}, owner);
-    else if (kind == house)
-      paint_house(canvas, frame, d, owner);
-    else
-      paint_cart(canvas, frame, d, owner);
-    DetectionSample::Object& o = s.objects.emplace_back();
-    o.kind = kind;
-    o.attr = p.attr;
-    for (std::size_t i = 0; i < 4; ++i) {
-      Frame f = frame;
-      if (kind == critter) f.displacement = {d.displacement[i][0], d.displacement[i][1]};
-      const Point at = f.to_pixels({landmarks[kind][i].u, landmarks[kind][i].v});
-      o.landmarks[i] = {static_cast<float>(at.x), static_cast<float>(at.y)};
-    }
+    s.objects.push_back(paint_object(canvas, *place, kind, d, n, static_cast<std::uint8_t>(1 + s.objects.size())));
   }
   std::vector<double> rgb;
   canvas.resolve(rgb, s.parts, s.instance);
-  for (std::size_t at = 0; at < s.parts.size(); ++at) {
-    if (s.instance[at] == 0) continue;
-    DetectionSample::Object& o = s.objects[s.instance[at] - 1u];
-    const int x = static_cast<int>(at) % size, y = static_cast<int>(at) / size;
-    o.box = o.box[2] == 0 ? std::array{x, y, x + 1, y + 1}
-                          : std::array{std::min(o.box[0], x), std::min(o.box[1], y), std::max(o.box[2], x + 1),
-                                       std::max(o.box[3], y + 1)};
-  }
+  find_boxes(s);
   s.image = finish(rgb, ground.noise, 0, 1, size);
   return s;
 }

@@ -122,88 +122,105 @@ void append(Files& files, const PartShapesOptions& o, const Sample& s, int split
   files.text("table.csv", table_row(s));
 }
 
+// What the parts of write_partshapes share.
+struct Writing {
+  const PartShapesOptions& o;
+  const std::string& folder;
+  const std::function<bool()>& stop;
+  std::string task;
+  std::map<std::string, std::string> digests{};
+  nlohmann::ordered_json sets = nlohmann::ordered_json::array();
+
+  void go_on() const {
+    if (stop && stop()) throw Error("stopped");
+  }
+};
+
+void append_detection(Files& files, const DetectionSample& s, std::int64_t n) {
+  files.numbers("images.bin", s.image);
+  files.numbers("parts.bin", s.parts);
+  files.numbers("instance.bin", s.instance);
+  for (std::size_t j = 0; j < s.objects.size(); ++j) {
+    std::string line = std::to_string(n) + "," + std::to_string(j) + "," + std::to_string(s.objects[j].kind);
+    for (const int v : s.objects[j].box) line += "," + std::to_string(v);
+    files.text("boxes.csv", line + "\n");
+  }
+}
+
+void write_split(Writing& w, int split, const char* name, std::int64_t count) {
+  const PartShapesOptions& o = w.o;
+  Files files(w.folder, fs::path(w.task) / name, w.digests);
+  w.sets.push_back({{"task", w.task}, {"split", name}, {"images", count}});
+  if (o.detection) {
+    files.header("images.bin", count, 3, o.size);
+    for (const char* mask : {"parts.bin", "instance.bin"}) files.header(mask, count, 1, o.size);
+    files.text("boxes.csv", "n,object,kind,x1,y1,x2,y2\n");
+  } else {
+    begin(files, o, count);
+  }
+  for (std::int64_t n = 0; n < count; ++n) {
+    w.go_on();
+    if (o.detection)
+      append_detection(files, render_detection(o.master, 40 + split, n, o.size, o.samples), n);
+    else
+      append(files, o, render(o.task, o.master, split, n, o.size, o.samples, {}, o.removal && split == 0), split, n);
+  }
+  files.commit();
+}
+
+// `parts`: every subset of each image's parts is removed; else every single distractor.
+void write_interventions(Writing& w, bool parts) {
+  const PartShapesOptions& o = w.o;
+  const std::int64_t count = std::min(o.interventions, o.test);
+  const char* const kind = parts ? "remove" : "distractor";
+  Files files(w.folder, fs::path(w.task) / "interventions" / kind, w.digests);
+  // How many rows there will be is in the headers, so the places of distractors are asked for first.
+  std::vector<std::pair<std::int64_t, unsigned>> rows;
+  for (std::int64_t n = 0; n < count; ++n) {
+    w.go_on();
+    if (parts)
+      for (unsigned set = 0; set < 16; ++set) rows.emplace_back(n, set);
+    else
+      for (const Sample::Placed& p : render(o.task, o.master, 2, n, o.size, 1).placed)
+        rows.emplace_back(n, static_cast<unsigned>(p.number));
+  }
+  begin(files, o, static_cast<std::int64_t>(rows.size()));
+  files.text("index.csv", "row,n,kind,argument\n");
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    w.go_on();
+    const auto [n, argument] = rows[r];
+    Interventions change;
+    if (parts)
+      change.remove = argument;
+    else
+      change.remove_distractors = 1u << argument;
+    append(files, o, render(o.task, o.master, 2, n, o.size, o.samples, change), 2, n);
+    files.text("index.csv",
+               std::to_string(r) + "," + std::to_string(n) + "," + kind + "," + std::to_string(argument) + "\n");
+  }
+  files.commit();
+  w.sets.push_back({{"task", w.task}, {"split", std::string("interventions/") + kind}, {"images", rows.size()}});
+}
+
 }  // namespace
 
 std::size_t write_partshapes(const std::string& spec, const std::string& folder, const std::function<bool()>& stop) {
-  static_assert(std::endian::native == std::endian::little, "files are written as numbers lie in memory");
+  static_assert(std::endian::native == std::endian::little, "files are written as numbers are stored in memory");
   const PartShapesOptions o = parse_partshapes(spec);
-  const std::string task = o.detection ? "det" : std::string(task_name(o.task.task));
-  std::map<std::string, std::string> digests;
-  nlohmann::ordered_json sets = nlohmann::ordered_json::array();
-  const auto go_on = [&] {
-    if (stop && stop()) throw Error("stopped");
-  };
+  Writing w{o, folder, stop, o.detection ? "det" : std::string(task_name(o.task.task))};
   constexpr const char* names[] = {"train", "validation", "test"};
   const std::int64_t counts[] = {o.train, o.validation, o.test};
-  for (int split = 0; split < 3; ++split) {
-    const std::int64_t count = counts[split];
-    if (count == 0) continue;
-    Files files(folder, fs::path(task) / names[split], digests);
-    sets.push_back({{"task", task}, {"split", names[split]}, {"images", count}});
-    if (o.detection) {
-      files.header("images.bin", count, 3, o.size);
-      for (const char* mask : {"parts.bin", "instance.bin"}) files.header(mask, count, 1, o.size);
-      files.text("boxes.csv", "n,object,kind,x1,y1,x2,y2\n");
-    } else {
-      begin(files, o, count);
-    }
-    for (std::int64_t n = 0; n < count; ++n) {
-      go_on();
-      if (!o.detection) {
-        append(files, o, render(o.task, o.master, split, n, o.size, o.samples, {}, o.removal && split == 0), split, n);
-        continue;
-      }
-      const DetectionSample s = render_detection(o.master, 40 + split, n, o.size, o.samples);
-      files.numbers("images.bin", s.image);
-      files.numbers("parts.bin", s.parts);
-      files.numbers("instance.bin", s.instance);
-      for (std::size_t j = 0; j < s.objects.size(); ++j) {
-        std::string line = std::to_string(n) + "," + std::to_string(j) + "," + std::to_string(s.objects[j].kind);
-        for (const int v : s.objects[j].box) line += "," + std::to_string(v);
-        files.text("boxes.csv", line + "\n");
-      }
-    }
-    files.commit();
-  }
+  for (int split = 0; split < 3; ++split)
+    if (counts[split] > 0) write_split(w, split, names[split], counts[split]);
   if (o.interventions > 0) {
     if (o.detection || !all_critters(o.task.task))
       throw Error("partshapes: interventions are written for tasks of critters alone", Error::usage);
-    const std::int64_t count = std::min(o.interventions, o.test);
-    for (const bool parts : {true, false}) {
-      const char* const kind = parts ? "remove" : "distractor";
-      Files files(folder, fs::path(task) / "interventions" / kind, digests);
-      // How many rows there will be is in the headers, so the places of distractors are asked for first.
-      std::vector<std::pair<std::int64_t, unsigned>> rows;
-      for (std::int64_t n = 0; n < count; ++n) {
-        go_on();
-        if (parts)
-          for (unsigned set = 0; set < 16; ++set) rows.emplace_back(n, set);
-        else
-          for (const Sample::Placed& p : render(o.task, o.master, 2, n, o.size, 1).placed)
-            rows.emplace_back(n, static_cast<unsigned>(p.number));
-      }
-      begin(files, o, static_cast<std::int64_t>(rows.size()));
-      files.text("index.csv", "row,n,kind,argument\n");
-      for (std::size_t r = 0; r < rows.size(); ++r) {
-        go_on();
-        const auto [n, argument] = rows[r];
-        Interventions change;
-        if (parts)
-          change.remove = argument;
-        else
-          change.remove_distractors = 1u << argument;
-        append(files, o, render(o.task, o.master, 2, n, o.size, o.samples, change), 2, n);
-        files.text("index.csv",
-                   std::to_string(r) + "," + std::to_string(n) + "," + kind + "," + std::to_string(argument) + "\n");
-      }
-      files.commit();
-      sets.push_back({{"task", task}, {"split", std::string("interventions/") + kind}, {"images", rows.size()}});
-    }
+    for (const bool parts : {true, false}) write_interventions(w, parts);
   }
-  const std::size_t written = digests.size();
+  const std::size_t written = w.digests.size();
   const nlohmann::ordered_json manifest{{"schema", "partshapes/1"}, {"generator_version", 1}, {"master", o.master},
-                                        {"size", o.size},           {"samples", o.samples},   {"sets", sets},
-                                        {"files", digests}};
+                                        {"size", o.size},           {"samples", o.samples},   {"sets", w.sets},
+                                        {"files", w.digests}};
   std::map<std::string, std::string> ignored;
   Files files(folder, "", ignored);
   files.text("manifest.json", manifest.dump(2) + "\n");

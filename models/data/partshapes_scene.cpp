@@ -129,31 +129,37 @@ void Canvas::background(const Background& b) {
       each([&](std::size_t i, std::size_t j) { return t[j] + t[i] < limit; });
       break;
     }
-    default: {
-      double lattice[17][17];
-      SplitMix64 random(b.seed);
-      for (auto& row : lattice)
-        for (double& v : row) v = random.u();
-      const double cell = size_ / 16.;
-      std::vector<double> top(side), bottom(side);
-      int row = -1;
-      for (std::size_t i = 0; i < side; ++i) {
-        const double y = at_[i] / cell;
-        const int cy = std::min(static_cast<int>(y), 15);
-        if (cy != row) {
-          row = cy;
-          for (std::size_t j = 0; j < side; ++j) {
-            const double x = at_[j] / cell;
-            const int cx = std::min(static_cast<int>(x), 15);
-            const double fx = x - cx;
-            top[j] = (1 - fx) * lattice[cy][cx] + fx * lattice[cy][cx + 1];
-            bottom[j] = (1 - fx) * lattice[cy + 1][cx] + fx * lattice[cy + 1][cx + 1];
-          }
-        }
-        const double fy = y - cy;
-        for (std::size_t j = 0; j < side; ++j) *out++ = (1 - fy) * top[j] + fy * bottom[j] > .5 ? bright : dark;
+    default:
+      noise(b.seed, bright, dark);
+  }
+}
+
+// Bright where a lattice of 17 x 17 random values, interpolated bilinearly, is above 1/2.
+void Canvas::noise(std::uint64_t seed, std::uint8_t bright, std::uint8_t dark) {
+  const std::size_t side = at_.size();
+  double lattice[17][17];
+  SplitMix64 random(seed);
+  for (auto& row : lattice)
+    for (double& v : row) v = random.u();
+  const double cell = size_ / 16.;
+  std::vector<double> top(side), bottom(side);
+  std::uint8_t* out = point_.data();
+  int row = -1;
+  for (std::size_t i = 0; i < side; ++i) {
+    const double y = at_[i] / cell;
+    const int cy = std::min(static_cast<int>(y), 15);
+    if (cy != row) {
+      row = cy;
+      for (std::size_t j = 0; j < side; ++j) {
+        const double x = at_[j] / cell;
+        const int cx = std::min(static_cast<int>(x), 15);
+        const double fx = x - cx;
+        top[j] = (1 - fx) * lattice[cy][cx] + fx * lattice[cy][cx + 1];
+        bottom[j] = (1 - fx) * lattice[cy + 1][cx] + fx * lattice[cy + 1][cx + 1];
       }
     }
+    const double fy = y - cy;
+    for (std::size_t j = 0; j < side; ++j) *out++ = (1 - fy) * top[j] + fy * bottom[j] > .5 ? bright : dark;
   }
 }
 

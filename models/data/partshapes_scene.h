@@ -74,6 +74,7 @@ class Canvas {
   void resolve(std::vector<double>& rgb, std::vector<std::uint8_t>& ids, std::vector<std::uint8_t>& owners) const;
 
  private:
+  void noise(std::uint64_t seed, std::uint8_t bright, std::uint8_t dark);
   struct Ink {
     Rgb rgb;
     std::uint8_t id, owner;

@@ -196,56 +196,11 @@ class Parser {
       c = condition();
       need(")");
     } else if (word_ == "exists" || word_ == "forall") {
-      const bool all = word_ == "forall";
-      advance();
-      c = exists_of(detection(), PlaceBox{}, "");
-      c.place = place();
-      if (take("where")) {
-        need("(");
-        RuleCondition inner = condition();
-        c.parts.push_back(all ? negated(std::move(inner)) : std::move(inner));
-        need(")");
-      } else if (all) {
-        fail("expected 'where': forall says what holds of each");
-      }
-      c = with_text(std::move(c), from);
-      if (all) {
-        const std::string text = c.text;
-        c = negated(std::move(c));
-        c.text = text;
-      }
+      c = quantified(from);
     } else if (take("count")) {
-      c.kind = RuleCondition::count;
-      c.detection = detection();
-      c.place = place();
-      const std::string op = word_;
-      if (op != "=" && op != "<" && op != "<=" && op != ">" && op != ">=")
-        fail("expected a relation or one of = < <= > >=");
-      advance();
-      const double n = number("a whole number");
-      if (n != std::floor(n) || n > 10000) throw Error(where_ + ": count: expected a whole number up to 10000");
-      const int k = static_cast<int>(n);
-      if (op == "=") c.at_least = c.at_most = k;
-      if (op == ">=") c.at_least = k;
-      if (op == ">") c.at_least = k + 1;
-      if (op == "<=") c.at_most = k;
-      if (op == "<") c.at_most = k - 1;
-      if (op == "<" && k == 0) throw Error(where_ + ": count < 0 can never hold");
-      c = with_text(std::move(c), from);
+      c = with_text(counted(), from);
     } else if (take("between")) {
-      need("(");
-      const int a = detection();
-      need(",");
-      const int b = detection();
-      need(")");
-      PlaceBox left, right;
-      left.strictly_left = right.strictly_right = true;
-      const auto sided = [&](int l, int r) {
-        return make(RuleCondition::all,
-                    {exists_of(l, left, "exists " + base_.patterns[static_cast<std::size_t>(l)] + " left_of"),
-                     exists_of(r, right, "exists " + base_.patterns[static_cast<std::size_t>(r)] + " right_of")});
-      };
-      c = with_text(a == b ? sided(a, b) : make(RuleCondition::any, {sided(a, b), sided(b, a)}), from);
+      c = with_text(between(), from);
     } else if (named()) {
       c.detection = detection();
       c = with_text(std::move(c), from);
@@ -254,6 +209,67 @@ class Parser {
     }
     --depth_;
     return c;
+  }
+
+  // exists D [place] [where (...)]; forall D [place] where (...) is "not exists D [place] where (not ...)".
+  RuleCondition quantified(std::size_t from) {
+    const bool all = word_ == "forall";
+    advance();
+    RuleCondition c = exists_of(detection(), PlaceBox{}, "");
+    c.place = place();
+    if (take("where")) {
+      need("(");
+      RuleCondition inner = condition();
+      c.parts.push_back(all ? negated(std::move(inner)) : std::move(inner));
+      need(")");
+    } else if (all) {
+      fail("expected 'where': forall says what holds of each");
+    }
+    c = with_text(std::move(c), from);
+    if (!all) return c;
+    const std::string text = c.text;
+    c = negated(std::move(c));
+    c.text = text;
+    return c;
+  }
+
+  // What follows "count": D [place] RELATION NUMBER.
+  RuleCondition counted() {
+    RuleCondition c;
+    c.kind = RuleCondition::count;
+    c.detection = detection();
+    c.place = place();
+    const std::string op = word_;
+    if (op != "=" && op != "<" && op != "<=" && op != ">" && op != ">=")
+      fail("expected a relation or one of = < <= > >=");
+    advance();
+    const double n = number("a whole number");
+    if (n != std::floor(n) || n > 10000) throw Error(where_ + ": count: expected a whole number up to 10000");
+    const int k = static_cast<int>(n);
+    if (op == "=") c.at_least = c.at_most = k;
+    if (op == ">=") c.at_least = k;
+    if (op == ">") c.at_least = k + 1;
+    if (op == "<=") c.at_most = k;
+    if (op == "<") c.at_most = k - 1;
+    if (op == "<" && k == 0) throw Error(where_ + ": count < 0 can never hold");
+    return c;
+  }
+
+  // What follows "between": (A, B), one to the left and the other to the right.
+  RuleCondition between() {
+    need("(");
+    const int a = detection();
+    need(",");
+    const int b = detection();
+    need(")");
+    PlaceBox left, right;
+    left.strictly_left = right.strictly_right = true;
+    const auto sided = [&](int l, int r) {
+      return make(RuleCondition::all,
+                  {exists_of(l, left, "exists " + base_.patterns[static_cast<std::size_t>(l)] + " left_of"),
+                   exists_of(r, right, "exists " + base_.patterns[static_cast<std::size_t>(r)] + " right_of")});
+    };
+    return a == b ? sided(a, b) : make(RuleCondition::any, {sided(a, b), sided(b, a)});
   }
 
   PlaceBox place() {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/host/io/file.h"
@@ -192,197 +193,303 @@ void check_classifier(const Model& model) {
                 ": training and evaluation take networks with one vector of classes per image");
 }
 
-}  // namespace
+bool is_adam(const TrainOptions& o) { return o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw; }
 
-TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& given,
-                  const std::function<void(const TrainProgress&)>& progress, const Job& job) {
-  check_classifier(model);
-  if (!given.out.empty()) const io::AtomicFile writable(given.out);  // refused before the first epoch, not after it
-  TrainOptions o = given;
-  const bool adam = o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw;
-  if (o.lr == 0) o.lr = adam ? 1e-3 : 0.02;
-  if (o.recompute && o.hook != nullptr)
-    throw Error("recompute: a loss of inner values watches the whole run, so none of it can be dropped", Error::usage);
-  const Graph& g = model.graph();
-  const std::int64_t images = data.train->size(), per_epoch = (images + o.batch - 1) / o.batch,
-                     total = per_epoch * o.epochs;
-  const Schedule schedule = Schedule::parse(o.schedule, per_epoch, o.epochs);
-  const std::string print = fingerprint(model, *data.train, o);
+TrainOptions with_defaults(TrainOptions o) {
+  if (o.lr == 0) o.lr = is_adam(o) ? 1e-3 : 0.02;
+  return o;
+}
 
+OptimizerState empty_state(const Model& model, const TrainOptions& o) {
   OptimizerState state;
-  if (adam || o.momentum > 0) state.first.resize(model.parameters.size());
-  if (adam) state.second.resize(model.parameters.size());
+  if (is_adam(o) || o.momentum > 0) state.first.resize(model.parameters.size());
+  if (is_adam(o)) state.second.resize(model.parameters.size());
   if (o.ema > 0) state.average = model.parameters;
-  Position at;
-  if (o.resume) at = load_state(model, state, print, o);
+  return state;
+}
 
-  const GradientRule rule(true);
-  const std::vector<const Rule*> rules(g.nodes.size(), &rule);
-  PlanRequest request;
-  request.graph = &g;
-  request.batch = static_cast<std::int32_t>(std::min<std::int64_t>(o.batch, images));
-  const data::BatchSizes sizes(images, request.batch);
-  request.batches = sizes.span();
-  request.rules = rules;
-  request.parameter_gradients = true;
-  // Every head has a loss of its own: the logits first.
-  const Id logits = model.logits();
-  std::vector<Id> heads = {logits};
-  for (const Model::AuxiliaryHead& head : model.auxiliary) heads.push_back(g.nodes[model.node(head.node)].out);
-  request.seeds = heads;
-  request.keep_values = heads;
-  request.observer = o.hook;
-  request.recompute = o.recompute;
-  // Where the kernels work; the vectors are what is saved.
-  Mirror parameters(engine, model.parameters), first(engine, state.first), second(engine, state.second),
-      average(engine, state.average);
-  const auto fetch = [&] {
-    for (Mirror* const m : {&parameters, &first, &second, &average}) m->fetch();
-  };
-  OptimizerStep optimizer;
-  optimizer.optimizer = o.optimizer;
-  optimizer.momentum = static_cast<float>(o.momentum), optimizer.weight_decay = static_cast<float>(o.weight_decay);
-  optimizer.parameters = parameters.data(), optimizer.first = first.data(), optimizer.second = second.data();
-  optimizer.moving = moving_ranges(g, o, static_cast<std::int64_t>(model.parameters.size()));
-  const bool within_walk = OptimizerStep::within_walk(engine, g);
-  if (within_walk) request.updater = &optimizer;
-  const Storage gradients(engine, within_walk ? 0 : model.parameters.size());
-  Storage targets(engine, static_cast<std::size_t>(request.batch) * static_cast<std::size_t>(model.classes()));
-  Session session(engine, request, parameters.data(), gradients.data());
-  session.context().training = true;
-
+data::LoaderOptions loading(const Model& model, const TrainOptions& o, std::int32_t batch) {
   data::LoaderOptions loading;
-  loading.batch = request.batch;
+  loading.batch = batch;
   loading.seed = derive_key(o.seed, 1);
   loading.shuffle = true;
   loading.preparation = model.preparation;
   loading.augment = o.augment;
-  data::Loader loader(*data.train, loading);
+  return loading;
+}
 
-  TrainResult result;
-  // What is evaluated and saved as the model is the average, where there is one.
-  const auto as_model = [&](const auto& f) {
-    if (o.ema > 0) {
-      // Parameters that count or name something (a filter's class) have no average.
-      for (const Value& v : g.values)
-        if (v.kind == ValueKind::parameter && !has_average(g, v))
-          std::copy_n(model.parameters.begin() + v.offset, v.shape.size(), state.average.begin() + v.offset);
-      std::swap(model.parameters, state.average);
-    }
-    f();
-    if (o.ema > 0) std::swap(model.parameters, state.average);
-  };
-  const auto evaluate_epochs = [&](int epochs) {
-    as_model([&] { result.test_accuracy = evaluate(model, engine, *data.test).accuracy; });
-    result.epochs_done = epochs;
-    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(epochs)},
-                             {"test_accuracy", std::to_string(result.test_accuracy)},
-                             {"seed", std::to_string(o.seed)}}) {
-      std::erase_if(model.notes, [&](const auto& old) { return old.first == note.first; });
-      model.notes.push_back(note);
-    }
-  };
-  // The state of the last epoch was written, and its model was not: whoever resumes gets the model.
-  if (at.epoch >= o.epochs) {
-    evaluate_epochs(at.epoch);
-    as_model([&] { model.save(o.out); });
-    if (o.ema > 0) model.parameters = state.average;
+// The values at which losses start: the logits first, then those of auxiliary heads, each with a loss of its own.
+std::vector<Id> heads_of(const Model& model) {
+  std::vector<Id> heads = {model.logits()};
+  for (const Model::AuxiliaryHead& head : model.auxiliary)
+    heads.push_back(model.graph().nodes[model.node(head.node)].out);
+  return heads;
+}
+
+// One run of training, from its first or its resumed step to the end.
+class Training {
+ public:
+  Training(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& options,
+           const std::function<void(const TrainProgress&)>& progress, const Job& job)
+      : model_(model),
+        engine_(engine),
+        data_(data),
+        o_(with_defaults(options)),
+        progress_(progress),
+        job_(job),
+        images_(data.train->size()),
+        per_epoch_((images_ + o_.batch - 1) / o_.batch),
+        total_(per_epoch_ * o_.epochs),
+        schedule_(Schedule::parse(o_.schedule, per_epoch_, o_.epochs)),
+        print_(fingerprint(model, *data.train, o_)),
+        state_(empty_state(model, o_)),
+        at_(o_.resume ? load_state(model, state_, print_, o_) : Position{}),
+        batch_size_(static_cast<std::int32_t>(std::min<std::int64_t>(o_.batch, images_))),
+        parameters_(engine, model.parameters),
+        first_(engine, state_.first),
+        second_(engine, state_.second),
+        average_(engine, state_.average),
+        within_walk_(OptimizerStep::within_walk(engine, model.graph())),
+        gradients_(engine, within_walk_ ? 0 : model.parameters.size()),
+        targets_(engine, static_cast<std::size_t>(batch_size_) * static_cast<std::size_t>(model.classes())),
+        heads_(heads_of(model)),
+        losses_(static_cast<std::size_t>(batch_size_)),
+        loader_(*data.train, loading(model, o_, batch_size_)) {
+    optimizer_.optimizer = o_.optimizer;
+    optimizer_.momentum = static_cast<float>(o_.momentum);
+    optimizer_.weight_decay = static_cast<float>(o_.weight_decay);
+    optimizer_.parameters = parameters_.data();
+    optimizer_.first = first_.data();
+    optimizer_.second = second_.data();
+    optimizer_.moving = moving_ranges(model.graph(), o_, static_cast<std::int64_t>(model.parameters.size()));
+    make_session();
   }
-  data::Batch batch;
-  std::vector<double> losses(static_cast<std::size_t>(request.batch));
-  const double start = now();
-  std::int64_t done_here = 0;
-  for (; at.epoch < o.epochs; ++at.epoch, at.step = 0, at.loss_sum = 0, at.seen = at.right = 0) {
-    loader.start_epoch(at.epoch, at.step);
-    while (loader.next(batch)) {
-      const std::int64_t t = at.epoch * per_epoch + at.step;
-      const TensorView input{batch.images.data(), model.image_shape().with_batch(batch.count)};
-      session.context().random_key = derive_key(derive_key(o.seed, 2), static_cast<std::uint64_t>(t));
-      if (o.hook != nullptr) o.hook->start_batch(batch, at.epoch);
-      session.forward(input);
-      const HostTensor out = session.peek(session.run().value(logits));
-      targets.upload(batch.targets);
-      double loss = 0;
-      for (std::size_t h = 0; h < heads.size(); ++h) {
-        const float weight = h == 0 ? 1 : model.auxiliary[h - 1].weight;
-        double own = 0;
-        session.check([&](const Context& ctx) {
-          return cross_entropy(ctx, session.run().value(heads[h]), {targets.data(), out.shape}, losses,
-                               session.run().signal(heads[h]), own, o.task_loss ? static_cast<real>(weight) : real{0});
-        });
-        loss += static_cast<double>(weight) * own;
-      }
-      if (!std::isfinite(loss)) {
-        fetch();
-        explain_non_finite(model, engine, input,
-                           "epoch " + std::to_string(at.epoch + 1) + ", step " + std::to_string(at.step + 1));
-      }
-      optimizer.lr = static_cast<float>(o.lr * schedule.factor(t, total));
-      optimizer.step = t + 1;
-      session.walk_back();
-      if (!within_walk) optimizer.update_all(session.context(), gradients.data());
 
-      if (o.ema > 0) {
-        const double decay = std::min(o.ema, static_cast<double>(1 + t) / static_cast<double>(10 + t));
-        const auto keep = static_cast<real>(decay), take = static_cast<real>(1 - decay);
-        session.context().ranges(static_cast<std::int64_t>(model.parameters.size()), elementwise_grain,
-                                 [&](std::int64_t b, std::int64_t e) noexcept {
-                                   session.context()->combine(keep, average.data() + b, take, parameters.data() + b,
-                                                              average.data() + b, e - b);
-                                 });
-      }
-
-      at.loss_sum += loss * batch.count;
-      at.seen += batch.count;
-      for (int i = 0; i < batch.count; ++i)
-        at.right += argmax(out.data + i * out.shape.per_image(), out.shape.per_image()) ==
-                    batch.labels[static_cast<std::size_t>(i)];
-      ++at.step;
-      ++done_here;
-      TrainProgress p{at.epoch + 1,
-                      o.epochs,
-                      at.step,
-                      per_epoch,
-                      at.loss_sum / static_cast<double>(at.seen),
-                      static_cast<double>(at.right) / static_cast<double>(at.seen)};
-      const double seconds = now() - start;
-      p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(seconds, 1e-9);
-      p.seconds_left = seconds / static_cast<double>(done_here) * static_cast<double>(total - t - 1);
-      if (progress) progress(p);
-      job.progress(static_cast<double>(t + 1) / static_cast<double>(total));
-      if (job.stopped()) break;
+  TrainResult run() {
+    // The state of the last epoch was written, and its model was not: whoever resumes gets the model.
+    if (at_.epoch >= o_.epochs) {
+      evaluate_model(at_.epoch);
+      save_model();
+      become_average();
     }
-    result.train_loss = at.loss_sum / static_cast<double>(std::max<std::int64_t>(1, at.seen));
+    while (at_.epoch < o_.epochs && !result_.stopped) run_epoch();
+    if (result_.stopped) return result_;
+    std::error_code ignored;
+    std::filesystem::remove(state_path(o_), ignored);
+    return result_;
+  }
+
+ private:
+  void make_session() {
+    const std::vector<const Rule*> rules(model_.graph().nodes.size(), &rule_);
+    const data::BatchSizes sizes(images_, batch_size_);
+    PlanRequest request;
+    request.graph = &model_.graph();
+    request.batch = batch_size_;
+    request.batches = sizes.span();
+    request.rules = rules;
+    request.parameter_gradients = true;
+    request.seeds = heads_;
+    request.keep_values = heads_;
+    request.observer = o_.hook;
+    request.recompute = o_.recompute;
+    if (within_walk_) request.updater = &optimizer_;
+    session_ = std::make_unique<Session>(engine_, request, parameters_.data(), gradients_.data());
+    session_->context().training = true;
+  }
+
+  void run_epoch() {
+    loader_.start_epoch(at_.epoch, at_.step);
+    for (data::Batch batch; loader_.next(batch);) {
+      step(batch);
+      tell_step();
+      if (job_.stopped()) break;
+    }
+    result_.train_loss = at_.loss_sum / static_cast<double>(std::max<std::int64_t>(1, at_.seen));
     fetch();
-    if (job.stopped() && at.step < per_epoch) {
-      save_state(model, state, at, print, o);
-      as_model([&] { model.save(o.out); });
-      result.stopped = true;
-      result.epochs_done = at.epoch;
-      return result;
+    if (at_.step < per_epoch_) {
+      save_state(model_, state_, at_, print_, o_);
+      save_model();
+      result_.stopped = true;
+      result_.epochs_done = at_.epoch;
+      return;
     }
-    evaluate_epochs(at.epoch + 1);
-    Position next = at;
-    next = {at.epoch + 1, 0, 0, 0, 0};
-    save_state(model, state, next, print, o);
-    as_model([&] { model.save(o.out); });
-    TrainProgress p{
-        at.epoch + 1,      o.epochs,
-        per_epoch,         per_epoch,
-        result.train_loss, static_cast<double>(at.right) / static_cast<double>(std::max<std::int64_t>(1, at.seen))};
-    p.epoch_done = true;
-    p.test_accuracy = result.test_accuracy;
-    p.images_per_second = static_cast<double>(done_here) * o.batch / std::max(now() - start, 1e-9);
-    if (progress) progress(p);
-    if (job.stopped()) {
-      result.stopped = at.epoch + 1 < o.epochs;
-      if (result.stopped) return result;
-    }
-    if (o.ema > 0 && at.epoch + 1 == o.epochs) model.parameters = state.average;
+    evaluate_model(at_.epoch + 1);
+    Position next;
+    next.epoch = at_.epoch + 1;
+    save_state(model_, state_, next, print_, o_);
+    save_model();
+    tell_epoch();
+    at_ = next;
+    if (at_.epoch == o_.epochs) become_average();
+    result_.stopped = job_.stopped() && at_.epoch < o_.epochs;
   }
-  std::error_code ignored;
-  std::filesystem::remove(state_path(o), ignored);
-  return result;
+
+  // One batch: forward, losses, and the walk in which the parameters move.
+  void step(data::Batch& batch) {
+    const std::int64_t t = steps_done();
+    const TensorView input{batch.images.data(), model_.image_shape().with_batch(batch.count)};
+    session_->context().random_key = derive_key(derive_key(o_.seed, 2), static_cast<std::uint64_t>(t));
+    if (o_.hook != nullptr) o_.hook->start_batch(batch, at_.epoch);
+    session_->forward(input);
+    const HostTensor out = session_->peek(session_->run().value(heads_[0]));
+    const double loss = seed_losses(batch, out.shape);
+    if (!std::isfinite(loss)) {
+      fetch();
+      explain_non_finite(model_, engine_, input,
+                         "epoch " + std::to_string(at_.epoch + 1) + ", step " + std::to_string(at_.step + 1));
+    }
+    optimizer_.lr = static_cast<float>(o_.lr * schedule_.factor(t, total_));
+    optimizer_.step = t + 1;
+    session_->walk_back();
+    if (!within_walk_) optimizer_.update_all(session_->context(), gradients_.data());
+    if (o_.ema > 0) move_average(t);
+    count(batch, out, loss);
+  }
+
+  // Writes the signal of every head; returns the weighted sum of their losses.
+  double seed_losses(const data::Batch& batch, const Shape& logits) {
+    targets_.upload(batch.targets);
+    double loss = 0;
+    for (std::size_t h = 0; h < heads_.size(); ++h) {
+      const float weight = h == 0 ? 1 : model_.auxiliary[h - 1].weight;
+      double own = 0;
+      session_->check([&](const Context& ctx) {
+        return cross_entropy(ctx, session_->run().value(heads_[h]), {targets_.data(), logits}, losses_,
+                             session_->run().signal(heads_[h]), own,
+                             o_.task_loss ? static_cast<real>(weight) : real{0});
+      });
+      loss += static_cast<double>(weight) * own;
+    }
+    return loss;
+  }
+
+  void move_average(std::int64_t t) {
+    const double decay = std::min(o_.ema, static_cast<double>(1 + t) / static_cast<double>(10 + t));
+    const auto keep = static_cast<real>(decay), take = static_cast<real>(1 - decay);
+    const Context& ctx = session_->context();
+    ctx.ranges(static_cast<std::int64_t>(model_.parameters.size()), elementwise_grain,
+               [&](std::int64_t b, std::int64_t e) noexcept {
+                 ctx->combine(keep, average_.data() + b, take, parameters_.data() + b, average_.data() + b, e - b);
+               });
+  }
+
+  void count(const data::Batch& batch, const HostTensor& out, double loss) {
+    at_.loss_sum += loss * batch.count;
+    at_.seen += batch.count;
+    for (int i = 0; i < batch.count; ++i)
+      at_.right += argmax(out.data + i * out.shape.per_image(), out.shape.per_image()) ==
+                   batch.labels[static_cast<std::size_t>(i)];
+    ++at_.step;
+    ++done_here_;
+  }
+
+  // Steps of the whole training that are done.
+  std::int64_t steps_done() const { return at_.epoch * per_epoch_ + at_.step; }
+
+  // The epoch so far.
+  TrainProgress state_of_epoch(double seconds) const {
+    const auto seen = static_cast<double>(std::max<std::int64_t>(1, at_.seen));
+    TrainProgress p{at_.epoch + 1, o_.epochs,           at_.step,
+                    per_epoch_,    at_.loss_sum / seen, static_cast<double>(at_.right) / seen};
+    p.images_per_second = static_cast<double>(done_here_) * o_.batch / std::max(seconds, 1e-9);
+    return p;
+  }
+
+  void tell_step() {
+    const double seconds = now() - start_;
+    TrainProgress p = state_of_epoch(seconds);
+    p.seconds_left = seconds / static_cast<double>(done_here_) * static_cast<double>(total_ - steps_done());
+    if (progress_) progress_(p);
+    job_.progress(static_cast<double>(steps_done()) / static_cast<double>(total_));
+  }
+
+  void tell_epoch() {
+    TrainProgress p = state_of_epoch(now() - start_);
+    p.epoch_done = true;
+    p.test_accuracy = result_.test_accuracy;
+    if (progress_) progress_(p);
+  }
+
+  // From where the kernels work to the vectors that are saved.
+  void fetch() {
+    for (Mirror* const m : {&parameters_, &first_, &second_, &average_}) m->fetch();
+  }
+
+  // What is evaluated and saved as the model is the average, if there is one.
+  void swap_average() {
+    if (o_.ema > 0) std::swap(model_.parameters, state_.average);
+  }
+
+  // Parameters that count or name something (a filter's class) have no average.
+  void complete_average() {
+    const Graph& g = model_.graph();
+    for (const Value& v : g.values)
+      if (o_.ema > 0 && v.kind == ValueKind::parameter && !has_average(g, v))
+        std::copy_n(model_.parameters.begin() + v.offset, v.shape.size(), state_.average.begin() + v.offset);
+  }
+
+  void become_average() {
+    if (o_.ema > 0) model_.parameters = state_.average;
+  }
+
+  void evaluate_model(int epochs) {
+    complete_average();
+    swap_average();
+    result_.test_accuracy = evaluate(model_, engine_, *data_.test).accuracy;
+    swap_average();
+    result_.epochs_done = epochs;
+    for (const auto& note : {std::pair<std::string, std::string>{"epochs", std::to_string(epochs)},
+                             {"test_accuracy", std::to_string(result_.test_accuracy)},
+                             {"seed", std::to_string(o_.seed)}}) {
+      std::erase_if(model_.notes, [&](const auto& old) { return old.first == note.first; });
+      model_.notes.push_back(note);
+    }
+  }
+
+  void save_model() {
+    complete_average();
+    swap_average();
+    model_.save(o_.out);
+    swap_average();
+  }
+
+  Model& model_;
+  const Engine& engine_;
+  const data::TrainTest& data_;
+  const TrainOptions o_;
+  const std::function<void(const TrainProgress&)>& progress_;
+  const Job& job_;
+  const std::int64_t images_, per_epoch_, total_;
+  const Schedule schedule_;
+  const std::string print_;
+  const GradientRule rule_{true};
+  OptimizerState state_;
+  Position at_;
+  const std::int32_t batch_size_;
+  Mirror parameters_, first_, second_, average_;  // where the kernels work
+  OptimizerStep optimizer_;
+  const bool within_walk_;
+  const Storage gradients_;
+  Storage targets_;
+  std::vector<Id> heads_;
+  std::vector<double> losses_;
+  std::unique_ptr<Session> session_;
+  data::Loader loader_;
+  TrainResult result_;
+  const double start_ = now();
+  std::int64_t done_here_ = 0;  // steps of this process
+};
+
+}  // namespace
+
+TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& options,
+                  const std::function<void(const TrainProgress&)>& progress, const Job& job) {
+  check_classifier(model);
+  if (!options.out.empty()) const io::AtomicFile writable(options.out);  // refused before the first epoch, not after it
+  if (options.recompute && options.hook != nullptr)
+    throw Error("recompute: a loss of inner values watches the whole run, so none of it can be dropped", Error::usage);
+  return Training(model, engine, data, options, progress, job).run();
 }
 
 EvalResult evaluate(const Model& model, const Engine& engine, const data::Dataset& data, const Job& job,
