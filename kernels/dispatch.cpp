@@ -21,7 +21,7 @@ void fill_avx512(Table<float>& table) noexcept;
 namespace {
 
 // Unused where there is no environment.
-[[maybe_unused]] constexpr Isa kAll[] = {Isa::reference, Isa::avx2, Isa::avx512};
+[[maybe_unused]] constexpr Isa every_isa[] = {Isa::reference, Isa::avx2, Isa::avx512};
 
 #if defined(VITRINE_HAVE_AVX2) || defined(VITRINE_HAVE_AVX512)
 template <class T>
@@ -76,7 +76,7 @@ Isa active() noexcept {
   const Isa widest = detected();
 #ifndef VITRINE_EMBEDDED
   if (const char* cap = std::getenv("VITRINE_ISA")) {
-    for (Isa isa : kAll) {
+    for (Isa isa : every_isa) {
       if (std::strcmp(cap, name(isa)) == 0 && isa < widest) return isa;
     }
   }

@@ -73,13 +73,13 @@ constexpr Table<T> reference_table() noexcept {
 
 /// Constant-initialised: usable before main, and no guard is needed in the embedded build.
 template <class T>
-constexpr Table<T> kReference = reference_table<T>();
+constexpr Table<T> reference_slots = reference_table<T>();
 
 }  // namespace
 
 template <class T>
 const Table<T>& reference() noexcept {
-  return kReference<T>;
+  return reference_slots<T>;
 }
 
 #ifdef VITRINE_EMBEDDED

@@ -39,7 +39,7 @@ std::vector<real> noise(std::int64_t n, std::uint64_t key, double scale = 1) {
   return v;
 }
 
-constexpr std::size_t kBudget = std::size_t{4} << 30;
+constexpr std::size_t memory_budget = std::size_t{4} << 30;
 
 struct Item {
   Json about;
@@ -235,7 +235,7 @@ Item infer(const Engine& engine, const Words& w) {
   const auto batch = static_cast<std::int32_t>(number(w, 2));
   s->images.shape = s->model.image_shape().with_batch(batch);
   s->images.data = noise(s->images.shape.size(), 1);
-  s->subject = std::make_unique<Subject>(s->model, engine, nullptr, kBudget);
+  s->subject = std::make_unique<Subject>(s->model, engine, nullptr, memory_budget);
   s->predictor = std::make_unique<Predictor>(*s->subject);
   return {{{"flops", 1.0 * batch * forward_flops(s->model.graph())}, {"images", batch}},
           [s] { s->predictor->predict(s->images); }};
@@ -253,7 +253,7 @@ Item explained(const Engine& engine, const Words& w) {
     request.settings[w[k].substr(0, w[k].find('='))] = w[k].substr(w[k].find('=') + 1);
   auto images = std::make_shared<Images>(Images{model->image_shape().with_batch(batch), {}});
   images->data = noise(images->shape.size(), 1);
-  auto subject = std::make_shared<Subject>(*model, engine, nullptr, kBudget);
+  auto subject = std::make_shared<Subject>(*model, engine, nullptr, memory_budget);
   auto explainer = std::make_shared<Explainer>(*subject, request);
   return {{{"images", batch}}, [model, subject, images, explainer] { explainer->explain(*images); }};
 }

@@ -16,7 +16,7 @@ namespace {
 /// Whether a batch fills the lanes and its maps are so small that transposing them stays within the cache.
 template <class V>
 VITRINE_INLINE bool batch_fills_lanes(std::int64_t images, std::int64_t pixels) {
-  return 4 * images >= 3 * round_up(images, V::width) && pixels <= kSmallMap;
+  return 4 * images >= 3 * round_up(images, V::width) && pixels <= small_map_pixels;
 }
 
 /// Why the ways across a batch do not take a convolution of this shape, or null.
@@ -55,7 +55,7 @@ struct BatchConv : Gather<V, Forward> {
       Base::out_w, Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::weights_at;
   using typename Base::Args;
   using typename Base::Phase;
-  static constexpr std::int64_t kVectors = 12 * 1024;  ///< pixel vectors that a tile works on at once, about
+  static constexpr std::int64_t tile_vectors = 12 * 1024;  ///< pixel vectors that a tile works on at once, about
 
   std::int64_t image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
   bool src_interleaved, out_interleaved;
@@ -68,7 +68,7 @@ struct BatchConv : Gather<V, Forward> {
     panels_per = smaller<std::int64_t>(panels.count, 8);
     panel_blocks = ceil_div(panels.count, panels_per);
     rows_per = round_up(out_h, phases_h);
-    while (rows_per > phases_h && (vectors(rows_per) > kVectors || (tiles() < 8 && rows_per > 4 * phases_h)))
+    while (rows_per > phases_h && (vectors(rows_per) > tile_vectors || (tiles() < 8 && rows_per > 4 * phases_h)))
       rows_per = round_up(ceil_div(rows_per, 2), phases_h);
     row_blocks = ceil_div(out_h, rows_per);
   }

@@ -19,11 +19,12 @@ namespace {
 template <class V>
 struct Col2Im {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kFew = 4;    ///< channels, at most
-  static constexpr std::int64_t kHalo = 12;  ///< rows of a tile, at least, for each that its neighbours compute too
-  static constexpr std::int64_t kSums = 64 * 1024;  ///< of a tile, about
-  static constexpr int kVectors = 2, kTaps = 16;    ///< taps of a row, at most
-  static constexpr std::int64_t kGroup = kVectors * V::width;
+  static constexpr std::int64_t max_channels = 4;  ///< channels, at most
+  static constexpr std::int64_t rows_per_halo_row =
+      12;  ///< rows of a tile, at least, for each that its neighbours compute too
+  static constexpr std::int64_t tile_sums = 64 * 1024;        ///< of a tile, about
+  static constexpr int group_vectors = 2, max_row_taps = 16;  ///< taps of a row, at most
+  static constexpr std::int64_t group_columns = group_vectors * V::width;
 
   ConvShape s;
   std::int64_t m, wide;        ///< rows of Z; signal columns in whole groups
@@ -33,14 +34,14 @@ struct Col2Im {
   Panels panels;
 
   explicit Col2Im(const Args& a)
-      : s(a.s), m(std::int64_t{s.c} * s.kh * s.kw), wide(round_up(s.ow, kGroup)), panels(panels_of<V>(m)) {
+      : s(a.s), m(std::int64_t{s.c} * s.kh * s.kw), wide(round_up(s.ow, group_columns)), panels(panels_of<V>(m)) {
     part = round_up(ceil_div(s.w, s.stride_w), V::width);
     row = s.stride_w * part;
     const std::int64_t first = shift(0, s.kw - 1), last = shift(s.stride_w - 1, 0);
     before = round_up(larger<std::int64_t>(0, -first), 16);
     z_row = before + round_up(larger(wide, part + larger<std::int64_t>(0, last)), 16) + 16;
-    rows_per =
-        larger(smaller(ceil_div(s.h, 8), kSums / (s.c * row)), kHalo * (std::int64_t{s.kh} - 1) * s.dilation_h + 1);
+    rows_per = larger(smaller(ceil_div(s.h, 8), tile_sums / (s.c * row)),
+                      rows_per_halo_row * (std::int64_t{s.kh} - 1) * s.dilation_h + 1);
     rows_per = ceil_div(s.h, ceil_div(s.h, rows_per));
     row_blocks = ceil_div(s.h, rows_per);
   }
@@ -51,10 +52,10 @@ struct Col2Im {
   static const char* refuses(const Args& a) noexcept {
     const ConvShape& s = a.s;
     if (a.x_interleaved || a.y_interleaved) return reads_planar;
-    if (s.groups != 1 || s.c > kFew) return "there are more than 4 input channels";
-    if (s.kh * s.kw <= 1 || s.kw > kTaps) return "the kernel has one tap, or more than 16 columns";
+    if (s.groups != 1 || s.c > max_channels) return "there are more than 4 input channels";
+    if (s.kh * s.kw <= 1 || s.kw > max_row_taps) return "the kernel has one tap, or more than 16 columns";
     if (s.oc < 2 * V::width) return "there are few output channels";
-    if (!rows_fill_vectors<V>(s.ow) || larger(std::int64_t{s.h} * s.w, std::int64_t{s.oh} * s.ow) <= kSmallMap)
+    if (!rows_fill_vectors<V>(s.ow) || larger(std::int64_t{s.h} * s.w, std::int64_t{s.oh} * s.ow) <= small_map_pixels)
       return "the maps are small";
     if (std::int64_t{s.kh} * s.dilation_h > s.h || std::int64_t{s.kw} * s.dilation_w > s.w)
       return "the kernel is larger than the map";
@@ -106,14 +107,14 @@ struct Col2Im {
     const std::int64_t i1 = smaller<std::int64_t>(s.oh, (h1 - 1 + s.pad_top) / s.stride_h + 1);
     for (std::int64_t i = i0; i < i1; ++i) {
       fetch(a.y + (image * s.oc * s.oh + i) * s.ow, signal);
-      for (std::int64_t j = 0; j < s.ow; j += kGroup) {
+      for (std::int64_t j = 0; j < s.ow; j += group_columns) {
         const std::int64_t whole[] = {V::width, V::width};
         const float* const b[] = {signal + j * s.oc, signal + j * s.oc + V::width};
         for (std::int64_t q = 0; q < panels.count; ++q) {
           float* const to = z + panels.begin(q) * z_row + before + j;
           float* const c[] = {to, to + V::width};
-          block_function<V, Strided>(panels.height(q), s.ow - j > V::width ? kVectors : 1)(
-              {s.oc, weights + panels.begin(q) * s.oc, b, {kGroup}, c, whole, z_row, nullptr, false});
+          block_function<V, Strided>(panels.height(q), s.ow - j > V::width ? group_vectors : 1)(
+              {s.oc, weights + panels.begin(q) * s.oc, b, {group_columns}, c, whole, z_row, nullptr, false});
         }
       }
       for (std::int64_t k = 0; k < s.kh; ++k) {
@@ -131,20 +132,20 @@ struct Col2Im {
   /// A row of every output channel to [group of columns][output][column]; planes lie pages apart, where no machine
   /// looks ahead by itself.
   void fetch(const float* y, float* to) const {
-    const std::int64_t plane = std::int64_t{s.oh} * s.ow, group = s.oc * kGroup;
+    const std::int64_t plane = std::int64_t{s.oh} * s.ow, group = s.oc * group_columns;
     constexpr std::int64_t ahead = 4;
-    for (std::int64_t o = 0; o < s.oc; ++o, to += kGroup) {
+    for (std::int64_t o = 0; o < s.oc; ++o, to += group_columns) {
       const float *from = y + o * plane, *later = y + smaller<std::int64_t>(o + ahead, s.oc - 1) * plane;
       float* dst = to;
       std::int64_t left = s.ow;
-      for (; left >= kGroup; left -= kGroup, from += kGroup, later += kGroup, dst += group)
-        unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+      for (; left >= group_columns; left -= group_columns, from += group_columns, later += group_columns, dst += group)
+        unroll<group_vectors>([&](auto v) __attribute__((always_inline)) {
           __builtin_prefetch(later + v * V::width);
           __builtin_prefetch(from + s.ow + v * V::width, 0, 2);  // the next row
           V::load(from + v * V::width).store(dst + v * V::width);
         });
       if (left > 0)
-        unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+        unroll<group_vectors>([&](auto v) __attribute__((always_inline)) {
           V::load_n(from + v * V::width, larger<std::int64_t>(0, left - v * V::width)).store(dst + v * V::width);
         });
     }
@@ -153,7 +154,7 @@ struct Col2Im {
   /// The taps of a kernel row to a row of sums.
   void add_row(const float* z, float* to) const {
     for (std::int64_t r = 0; r < s.stride_w; ++r, to += part) {
-      const float* from[kTaps];
+      const float* from[max_row_taps];
       int count = 0;
       for (std::int64_t k = 0; k < s.kw; ++k)
         if (meets(r, k)) from[count++] = z + k * z_row + shift(r, k);

@@ -40,12 +40,12 @@ struct Patches {
   struct Tap {
     std::int32_t offset, place;
   };
-  static constexpr std::int32_t kNowhere = -(1 << 30);
+  static constexpr std::int32_t nowhere = -(1 << 30);
   __device__ Pixel pixel(int i) const {
     const std::int32_t image = by_pixels.quotient(i), rest = by_pixels.remainder(i, image), r = by_width.quotient(rest);
     const std::int32_t row = y.origin + r * y.pixel_step,
                        column = x.origin + by_width.remainder(rest, r) * x.pixel_step;
-    return {data + image * image_stride + std::int64_t{row} * x.source + column, i < pixels ? row : kNowhere, column};
+    return {data + image * image_stride + std::int64_t{row} * x.source + column, i < pixels ? row : nowhere, column};
   }
   __device__ Tap tap(int k) const {
     const std::int32_t channel = by_taps.quotient(k), rest = by_taps.remainder(k, channel),
@@ -65,7 +65,7 @@ struct Patches {
 
 /// Rows are pixels, the depth runs over taps.
 struct PixelsByTaps : Patches {
-  static constexpr bool kDepthFirst = false;
+  static constexpr bool depth_first = false;
   using Row = Pixel;
   using Depth = Tap;
   __device__ Row row(int r) const { return pixel(r); }
@@ -74,7 +74,7 @@ struct PixelsByTaps : Patches {
 
 /// Rows are taps, the depth runs over pixels.
 struct TapsByPixels : Patches {
-  static constexpr bool kDepthFirst = true;
+  static constexpr bool depth_first = true;
   std::int32_t taps = 0;
   using Row = Tap;
   using Depth = Pixel;
@@ -86,7 +86,7 @@ struct TapsByPixels : Patches {
 
 /// Channels of images of `pixels` places: rows are channels, the depth runs over the pixels of all images.
 struct ChannelsByPixels {
-  static constexpr bool kDepthFirst = true;
+  static constexpr bool depth_first = true;
   const float* data = nullptr;
   std::int64_t image_stride = 0;
   std::int32_t rows = 0;
@@ -138,7 +138,7 @@ struct ForwardPart {
 };
 
 struct ForwardProblem {
-  static constexpr int kLargeBlocks = 2;
+  static constexpr int large_blocks = 2;
   using A = MatrixOperand<true>;
   using B = PixelsByTaps;
   ForwardPart group;  ///< group 0
@@ -183,7 +183,7 @@ struct ResidueAxis {
 
 /// Weights as the way back reads them: rows are input channels, the depth runs over output channels and a class's taps.
 struct WeightsByTaps {
-  static constexpr bool kDepthFirst = true;
+  static constexpr bool depth_first = true;
   const float* data;            ///< of the group's first output channel, at the class's first tap
   std::int32_t rows, taps;      ///< taps: of a whole kernel
   std::int64_t out_stride;      ///< elements of an output channel
@@ -227,7 +227,7 @@ struct DataPart {
 };
 
 struct DataProblem {
-  static constexpr int kLargeBlocks = 1;
+  static constexpr int large_blocks = 1;
   using A = WeightsByTaps;
   using B = PixelsByTaps;
   std::int32_t max_m, max_n, images, outputs;  ///< channels of a group in and out
@@ -306,7 +306,7 @@ struct WeightsPart {
 };
 
 struct WeightsProblem {
-  static constexpr int kLargeBlocks = 1;
+  static constexpr int large_blocks = 1;
   using A = ChannelsByPixels;
   using B = TapsByPixels;
   WeightsPart group;                         ///< group 0, part 0
@@ -394,14 +394,14 @@ struct DepthwiseData {
 };
 
 /// A block a weight: blockIdx.x = (output channel * kh + ky) * kw + kx.
-__global__ void __launch_bounds__(kReduceBlock) depthwise_weights_kernel(ConvArgs<float> a, PlaneIndex index) {
+__global__ void __launch_bounds__(reduce_block) depthwise_weights_kernel(ConvArgs<float> a, PlaneIndex index) {
   const ConvShape& s = a.s;
   const auto kx = static_cast<std::int32_t>(blockIdx.x) % s.kw,
              ky = static_cast<std::int32_t>(blockIdx.x) / s.kw % s.kh,
              o = static_cast<std::int32_t>(blockIdx.x) / s.kw / s.kh;
   const std::int64_t count = std::int64_t{s.n} * s.oh * s.ow;
   float sum = 0;
-  for (std::int64_t i = threadIdx.x; i < count; i += kReduceBlock) {
+  for (std::int64_t i = threadIdx.x; i < count; i += reduce_block) {
     const auto at = index(i);
     const std::int32_t iy = at.row * s.stride_h + ky * s.dilation_h - s.pad_top,
                        ix = at.column * s.stride_w + kx * s.dilation_w - s.pad_left;
@@ -410,13 +410,13 @@ __global__ void __launch_bounds__(kReduceBlock) depthwise_weights_kernel(ConvArg
         inside ? substituted(a.x_sub, a.x[((at.plane * s.c + o / (s.oc / s.groups)) * s.h + iy) * s.w + ix]) : 0.0f;
     sum = fmaf(x, a.y[((at.plane * s.oc + o) * s.oh + at.row) * s.ow + at.column], sum);
   }
-  sum = block_reduce<kReduceBlock>(sum, Sum());
+  sum = block_reduce<reduce_block>(sum, Sum());
   if (threadIdx.x == 0) put(a.w_out[blockIdx.x], sum, a.add);
 }
 
 namespace {
 
-constexpr std::int64_t kMost = std::int64_t{1} << 30;
+constexpr std::int64_t max_index = std::int64_t{1} << 30;
 
 std::int64_t weights_of(const ConvShape& s) { return std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw; }
 bool depthwise(const ConvShape& s) { return s.groups > 1 && s.c == s.groups; }
@@ -426,14 +426,15 @@ template <class F>
 void by_images(const ConvArgs<float>& args, F f) noexcept {
   const ConvShape& s = args.s;
   const std::int64_t in = std::int64_t{s.h} * s.w, out = std::int64_t{s.oh} * s.ow, larger = in > out ? in : out;
-  if (larger * (s.c > s.oc ? s.c : s.oc) > kMost) return fail("an image of a convolution has more than 2^30 elements");
+  if (larger * (s.c > s.oc ? s.c : s.oc) > max_index)
+    return fail("an image of a convolution has more than 2^30 elements");
   // Rows and columns of taps are kept in 16 bits, and one row stands for none.
   const auto far = [](std::int32_t size, std::int32_t pad, std::int32_t kernel, std::int32_t dilation) {
     return size + pad > 32000 || std::int64_t{kernel} * dilation > 32000;
   };
   if (far(s.h, s.pad_top, s.kh, s.dilation_h) || far(s.w, s.pad_left, s.kw, s.dilation_w))
     return fail("a convolution's image or kernel is longer than 32000");
-  const std::int64_t most = larger > 0 ? kMost / larger : kMost;
+  const std::int64_t most = larger > 0 ? max_index / larger : max_index;
   for (std::int64_t first = 0; first < s.n; first += most) {
     ConvArgs<float> a = args;
     a.s.n = static_cast<std::int32_t>(s.n - first < most ? s.n - first : most);
@@ -606,7 +607,7 @@ void depthwise_weights(const ConvArgs<float>& a, const std::byte*, std::byte*, s
     ConvArgs<float> p = part;
     if (!first) p.add = true;
     const ConvShape& s = p.s;
-    launch(depthwise_weights_kernel, static_cast<unsigned>(s.oc * s.kh * s.kw), kReduceBlock, 0, p,
+    launch(depthwise_weights_kernel, static_cast<unsigned>(s.oc * s.kh * s.kw), reduce_block, 0, p,
            PlaneIndex(s.n, s.oh, s.ow));
   });
 }

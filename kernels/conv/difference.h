@@ -10,17 +10,17 @@ namespace vitrine::kernels {
 namespace {
 
 /// Neighbours in one of Winograd's tiles, whose errors go together.
-constexpr std::int64_t kTile = 4;
+constexpr std::int64_t winograd_outputs = 4;
 
 /// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a
 /// few: of what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
-constexpr float kSmall = 1.0f / 128;
+constexpr float small_share = 1.0f / 128;
 
-/// What is left in up to kTile vectors, `step` apart, of `n` elements each.
+/// What is left in up to winograd_outputs vectors, `step` apart, of `n` elements each.
 template <class V>
 struct Difference {
-  V y[kTile], nearby = V::zero();
-  typename V::Mask counts[kTile];
+  V y[winograd_outputs], nearby = V::zero();
+  typename V::Mask counts[winograd_outputs];
 
   VITRINE_INLINE Difference(const KnownDifference<float>& known, std::int64_t at, std::int64_t step,
                             std::int64_t vectors, std::int64_t n) {
@@ -37,7 +37,7 @@ struct Difference {
   /// Whether an element that counts is too small beside `largest`. NaN is, too: an infinity nearby may have spoilt the
   /// part.
   VITRINE_INLINE bool small(std::int64_t k, V largest) const {
-    return (counts[k] & !(V::abs(y[k]) > V::set(kSmall) * largest)).count() > 0;
+    return (counts[k] & !(V::abs(y[k]) > V::set(small_share) * largest)).count() > 0;
   }
 };
 
@@ -45,18 +45,18 @@ struct Difference {
 template <class V>
 struct DifferenceConv {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kRows = kTile;     ///< of a band
-  static constexpr std::int64_t kPlanesAhead = 4;  ///< they lie pages apart
-  static constexpr std::int64_t kMost = 4096;      ///< vectors summed at once
+  static constexpr std::int64_t band_rows = winograd_outputs;  ///< of a band
+  static constexpr std::int64_t planes_ahead = 4;              ///< they lie pages apart
+  static constexpr std::int64_t max_listed = 4096;             ///< vectors summed at once
 
   ConvShape s;
   std::int64_t cg, og, taps, bands, vectors, most;
 
   explicit DifferenceConv(const Args& a)
       : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
-    bands = ceil_div(s.oh, kRows);
+    bands = ceil_div(s.oh, band_rows);
     vectors = ceil_div(s.ow, V::width);
-    most = smaller(kMost, std::int64_t{s.oc} * kRows * vectors);
+    most = smaller(max_listed, std::int64_t{s.oc} * band_rows * vectors);
   }
 
   static constexpr const char* name = "difference";
@@ -83,7 +83,7 @@ struct DifferenceConv {
   };
   Scratch scratch() const {
     Scratch t{};
-    t.staged = round_up(stage(0, smaller<std::int64_t>(kRows, s.oh)).plane + V::width, 16);
+    t.staged = round_up(stage(0, smaller<std::int64_t>(band_rows, s.oh)).plane + V::width, 16);
     t.sums = most * V::width;
     t.weights = t.under = round_up(taps, 16);
     t.list = round_up(3 * most, 16);
@@ -99,12 +99,13 @@ struct DifferenceConv {
   };
 
   void run_tile(const Args& a, float* memory, std::int64_t index) const {
-    const std::int64_t image = index / bands, r0 = index % bands * kRows, r1 = smaller<std::int64_t>(s.oh, r0 + kRows);
+    const std::int64_t image = index / bands, r0 = index % bands * band_rows,
+                       r1 = smaller<std::int64_t>(s.oh, r0 + band_rows);
     const Scratch part = scratch();
     auto* const list = reinterpret_cast<Place*>(memory + part.staged + part.sums + part.weights + part.under);
     std::int64_t count = 0;
     for (std::int64_t o = 0; o < s.oc; ++o) {
-      const std::int64_t ahead = smaller<std::int64_t>(kPlanesAhead, s.oc - 1 - o);
+      const std::int64_t ahead = smaller<std::int64_t>(planes_ahead, s.oc - 1 - o);
       for (std::int64_t i = 0; i < s.ow; i += V::width) {
         const std::int64_t n = smaller<std::int64_t>(V::width, s.ow - i), rows = r1 - r0;
         const std::int64_t at = ((image * s.oc + o) * s.oh + r0) * s.ow + i;
@@ -120,7 +121,7 @@ struct DifferenceConv {
           if (difference.small(r, largest))
             list[count++] = {static_cast<std::int32_t>(o), static_cast<std::int32_t>(r), static_cast<std::int32_t>(i)};
         }
-        if (count + kRows > most) {
+        if (count + band_rows > most) {
           sum(a, image, r0, r1, list, count, memory);
           count = 0;
         }
@@ -197,9 +198,9 @@ struct InterleavedDifferenceConv {
     const std::int64_t images = index / s.oc, o = index % s.oc;
     bool substituted = false;
     for (std::int64_t row = 0; row < s.oh; ++row) {
-      for (std::int64_t column = 0; column < s.ow; column += kTile) {
+      for (std::int64_t column = 0; column < s.ow; column += winograd_outputs) {
         const std::int64_t at = ((index * s.oh + row) * s.ow + column) * V::width,
-                           count = smaller(kTile, s.ow - column);
+                           count = smaller(winograd_outputs, s.ow - column);
         const Difference<V> difference(a.known, at, V::width, count, V::width);
         for (std::int64_t k = 0; k < count; ++k) {
           float* const y = a.y_out + at + k * V::width;

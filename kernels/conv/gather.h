@@ -10,15 +10,15 @@ namespace vitrine::kernels {
 namespace {
 
 /// Pixels of a map that may go by vectors across images.
-inline constexpr std::int64_t kSmallMap = 40 * 40;
+inline constexpr std::int64_t small_map_pixels = 40 * 40;
 
 /// What both ways of running a gather convolution share: its phases, the blocks of the sum, the packed weights.
 template <class V, bool Forward>
 struct Gather {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kAheadRows = 8;  ///< of weights, that lie pages apart: asked for in time
-  static constexpr std::int64_t kDepth = 256,
-                                kDepthFew =
+  static constexpr std::int64_t rows_ahead = 8;  ///< of weights, that lie pages apart: asked for in time
+  static constexpr std::int64_t depth_per_block = 256,
+                                depth_of_few_rows =
                                     1024;  ///< taps times channels of a block of the sum, about; where rows are few
 
   ConvShape s;
@@ -44,7 +44,8 @@ struct Gather {
     panels = panels_of<V>(m);
     max_taps = largest(s.kh, s.pad_top, s.dilation_h, phases_h) * largest(s.kw, s.pad_left, s.dilation_w, phases_w);
     const std::int64_t taps = larger<std::int64_t>(1, ceil_div(s.kh, phases_h) * ceil_div(s.kw, phases_w));
-    const std::int64_t blocks = larger<std::int64_t>(1, ceil_div(channels * taps, few() ? kDepthFew : kDepth));
+    const std::int64_t blocks =
+        larger<std::int64_t>(1, ceil_div(channels * taps, few() ? depth_of_few_rows : depth_per_block));
     block = larger<std::int64_t>(1, ceil_div(channels, blocks));
   }
 
@@ -135,7 +136,7 @@ struct Gather {
     } else if (kernel == 1) {
       for (std::int64_t o = c0; o < c1 && p.ty.count * p.tx.count > 0; ++o, dst += rows) {
         const float* const w = a.w + (group * og + o) * cg + row;
-        __builtin_prefetch(w + kAheadRows * cg);
+        __builtin_prefetch(w + rows_ahead * cg);
         substitute_row<V>(a.w_sub, w, dst, rows);
       }
     } else {
@@ -157,7 +158,7 @@ struct Gather {
           const float* const w = a.w + ((group * og + o) * cg + row) * kernel + k0;
           V v[V::width];
           unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-            if (i < rows) __builtin_prefetch(w + (kAheadRows * cg + i) * kernel);
+            if (i < rows) __builtin_prefetch(w + (rows_ahead * cg + i) * kernel);
             v[i] = i < rows ? V::load_n(w + i * kernel, kernel - k0) : V::zero();
             if (!raw) v[i] = sub(v[i]);
           });

@@ -16,9 +16,10 @@ struct RowConv : Gather<V, Forward> {
       Base::weights_at;
   using typename Base::Args;
   using typename Base::Phase;
-  static constexpr std::int64_t kStaged = 48 * 1024,
-                                kStagedFew = 96 * 1024;  ///< staged floats of a tile, about; where there are few rows
-  static constexpr int kGroups = 8;                      ///< column groups made ready at once
+  static constexpr std::int64_t staged_floats = 48 * 1024,
+                                staged_floats_of_few_rows =
+                                    96 * 1024;  ///< staged floats of a tile, about; where there are few rows
+  static constexpr int ready_groups = 8;        ///< column groups made ready at once
 
   std::int64_t images_per, image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
   bool direct;    ///< vectors straight from the staged rows, without packing column panels
@@ -47,11 +48,13 @@ struct RowConv : Gather<V, Forward> {
     rows_per = grid_h;
     if (images_per == 1) {
       rows_per = smaller(grid_h, larger<std::int64_t>(1, wanted / grid_w));
-      while (rows_per > 1 && block * stage_of_all(0, rows_per).plane > (this->few() ? kStagedFew : kStaged)) --rows_per;
+      while (rows_per > 1 &&
+             block * stage_of_all(0, rows_per).plane > (this->few() ? staged_floats_of_few_rows : staged_floats))
+        --rows_per;
       rows_per = ceil_div(grid_h, ceil_div(grid_h, rows_per));
     } else {
       const std::int64_t staged = larger<std::int64_t>(1, (src_h + s.kh) * (src_w + s.kw) * block);
-      images_per = smaller(images_per, larger<std::int64_t>(1, kStaged / staged));
+      images_per = smaller(images_per, larger<std::int64_t>(1, staged_floats / staged));
     }
     image_blocks = ceil_div(images, images_per);
     row_blocks = ceil_div(grid_h, rows_per);
@@ -104,7 +107,7 @@ struct RowConv : Gather<V, Forward> {
     Scratch t{};
     const std::int64_t depth = block * this->max_taps;
     t.staged = unstaged ? 0 : images_per * block * stage_of_all(0, smaller(rows_per, ceil_div(out_h, phases_h))).plane;
-    t.panel = direct ? 0 : (panels_per > 1 ? kGroups : 1) * group_floats();
+    t.panel = direct ? 0 : (panels_per > 1 ? ready_groups : 1) * group_floats();
     t.staged = round_up(t.staged + group_width(), 16);
     t.panel = round_up(t.panel, 16);
     t.spill = round_up(Blocking<V>::max_rows * group_width(), 16);
@@ -184,10 +187,10 @@ struct RowConv : Gather<V, Forward> {
     }
     // With several panels of rows, several column groups are made ready at once: each panel then runs along its output
     // rows.
-    const int groups_at_once = t.last_panel - t.first_panel > 1 ? kGroups : 1;
+    const int groups_at_once = t.last_panel - t.first_panel > 1 ? ready_groups : 1;
     Place at{t.first_image, t.r0, 0};
     while (at.image < t.last_image) {
-      Group ready[kGroups];
+      Group ready[ready_groups];
       int count = 0;
       for (; count < groups_at_once && at.image < t.last_image; ++count) {
         Group& g = ready[count];
@@ -323,7 +326,7 @@ struct RowConv : Gather<V, Forward> {
                     float* panel) const {
     struct Move {
       std::int64_t from, to, len;
-    } moves[kGroups * Blocking<V>::max_vectors * V::width];
+    } moves[ready_groups * Blocking<V>::max_vectors * V::width];
     int n = 0;
     for (int g = 0; g < count; ++g)
       for (std::int64_t r = 0; r < some[g].count; ++r)

@@ -10,7 +10,7 @@ template <class V>
 struct WeightBatch : WeightBlocks<V> {
   using Base = WeightBlocks<V>;
   using Base::s, Base::cg, Base::og, Base::j_count, Base::pixels, Base::m_per, Base::j_per, Base::channels_per,
-      Base::rows_per, Base::tiles, Base::stage, Base::kRows, Base::kColumns;
+      Base::rows_per, Base::tiles, Base::stage, Base::block_rows, Base::block_columns;
   using typename Base::Args;
   using typename Base::Tile;
 
@@ -19,15 +19,15 @@ struct WeightBatch : WeightBlocks<V> {
 
   /// Few tiles, because every tile interleaves its operands itself.
   explicit WeightBatch(const Args& a) : Base(a) {
-    j_per = smaller(j_count, larger<std::int64_t>(kColumns, 2 * Base::kSums / m_per));
-    while (tiles() < 2 && m_per > 2 * kRows) m_per = ceil_div(m_per, 2);
-    while (tiles() < 2 && j_per > 2 * kColumns) j_per = ceil_div(j_per, 2);
+    j_per = smaller(j_count, larger<std::int64_t>(block_columns, 2 * Base::tile_sums / m_per));
+    while (tiles() < 2 && m_per > 2 * block_rows) m_per = ceil_div(m_per, 2);
+    while (tiles() < 2 && j_per > 2 * block_columns) j_per = ceil_div(j_per, 2);
     this->count_blocks();
     const auto vectors = [&](std::int64_t rows) {
       return channels_per * (rows * s.stride_h + s.kh) * (s.w + s.kw) + m_per * rows * s.ow;
     };
     rows_per = s.oh;
-    while (rows_per > 1 && vectors(rows_per) > BatchConv<V, true>::kVectors) rows_per = ceil_div(rows_per, 2);
+    while (rows_per > 1 && vectors(rows_per) > BatchConv<V, true>::tile_vectors) rows_per = ceil_div(rows_per, 2);
   }
 
   struct Scratch {

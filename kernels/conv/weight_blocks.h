@@ -15,8 +15,8 @@ namespace {
 template <class V>
 struct WeightBlocks {
   using Args = ConvArgs<float>;
-  static constexpr int kRows = InnerProducts<V>::kRows, kColumns = InnerProducts<V>::kColumns;
-  static constexpr std::int64_t kSums = 2048;  ///< vectors of partial sums of a tile, about
+  static constexpr int block_rows = InnerProducts<V>::block_rows, block_columns = InnerProducts<V>::block_columns;
+  static constexpr std::int64_t tile_sums = 2048;  ///< vectors of partial sums of a tile, about
 
   ConvShape s;
   Taps ty, tx;
@@ -33,7 +33,7 @@ struct WeightBlocks {
     taps = std::int64_t{s.kh} * s.kw;
     j_count = cg * taps;
     pixels = std::int64_t{s.oh} * s.ow;
-    m_per = smaller(og, std::int64_t{16} * kRows);
+    m_per = smaller(og, std::int64_t{16} * block_rows);
   }
 
   std::int64_t tiles() const { return s.groups * ceil_div(og, m_per) * ceil_div(j_count, j_per); }

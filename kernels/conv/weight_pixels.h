@@ -12,10 +12,10 @@ template <class V>
 struct WeightPixels : WeightBlocks<V> {
   using Base = WeightBlocks<V>;
   using Base::s, Base::cg, Base::og, Base::taps, Base::j_count, Base::pixels, Base::m_per, Base::j_per,
-      Base::channels_per, Base::rows_per, Base::tiles, Base::stage, Base::kRows, Base::kColumns;
+      Base::channels_per, Base::rows_per, Base::tiles, Base::stage, Base::block_rows, Base::block_columns;
   using typename Base::Args;
   using typename Base::Tile;
-  static constexpr std::int64_t kStaged = 32 * 1024;  ///< staged or packed floats, about
+  static constexpr std::int64_t staged_floats = 32 * 1024;  ///< staged or packed floats, about
 
   bool direct;              ///< vectors straight from the staged rows
   std::int64_t images_per;  ///< packed images handled at once, so that small ones do not reload the sums each time
@@ -28,27 +28,28 @@ struct WeightPixels : WeightBlocks<V> {
   explicit WeightPixels(const Args& a) : Base(a) {
     direct = rows_fill_vectors<V>(s.ow) || !whole_image_fits();
     m_per = ceil_div(og, ceil_div(og, m_per));
-    j_per = smaller(j_count, larger<std::int64_t>(kColumns, round_up(Base::kSums / m_per, kColumns)));
+    j_per = smaller(j_count, larger<std::int64_t>(block_columns, round_up(Base::tile_sums / m_per, block_columns)));
     if (!direct)
-      j_per = smaller(j_per, larger<std::int64_t>(kColumns, kStaged / padded_pixels() / kColumns * kColumns));
+      j_per = smaller(
+          j_per, larger<std::int64_t>(block_columns, staged_floats / padded_pixels() / block_columns * block_columns));
     images_per = direct ? 1 : smaller<std::int64_t>(s.n, ceil_div(512, padded_pixels()));
-    while (images_per > 1 && j_per * images_per * padded_pixels() > 2 * kStaged) --images_per;
+    while (images_per > 1 && j_per * images_per * padded_pixels() > 2 * staged_floats) --images_per;
     // More tiles while each keeps about 2 Mflop.
     const std::int64_t flops = 2 * s.n * pixels;
-    while (tiles() < 16 && j_per > 2 * kColumns && flops * m_per * j_per > (1 << 22)) {
-      j_per = round_up(ceil_div(j_per, 2), kColumns);
+    while (tiles() < 16 && j_per > 2 * block_columns && flops * m_per * j_per > (1 << 22)) {
+      j_per = round_up(ceil_div(j_per, 2), block_columns);
     }
-    while (tiles() < 16 && m_per > 2 * kRows && flops * m_per * j_per > (1 << 22)) {
-      m_per = round_up(ceil_div(m_per, 2), kRows);
+    while (tiles() < 16 && m_per > 2 * block_rows && flops * m_per * j_per > (1 << 22)) {
+      m_per = round_up(ceil_div(m_per, 2), block_rows);
     }
     this->count_blocks();
     rows_per = direct ? larger<std::int64_t>(1, smaller<std::int64_t>(s.oh, 1024 / s.ow)) : s.oh;
-    while (rows_per > 1 && (rows_per * s.stride_h + s.kh) * (s.w + s.kw) * channels_per > kStaged) --rows_per;
+    while (rows_per > 1 && (rows_per * s.stride_h + s.kh) * (s.w + s.kw) * channels_per > staged_floats) --rows_per;
     if (!direct) rows_per = s.oh;
   }
 
   std::int64_t padded_pixels() const { return round_up(pixels, V::width); }
-  bool whole_image_fits() const { return padded_pixels() * kColumns <= kStaged; }
+  bool whole_image_fits() const { return padded_pixels() * block_columns <= staged_floats; }
 
   struct Scratch {
     std::int64_t staged, packed, sums, taps, total;

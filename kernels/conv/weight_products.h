@@ -17,9 +17,9 @@ namespace {
 template <class V>
 struct WeightProducts {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t kPixels = 384;         ///< of a block of the sum
-  static constexpr std::int64_t kStaged = 256 * 1024;  ///< staged floats, about
-  static constexpr std::int64_t kPair = 2 * V::width;
+  static constexpr std::int64_t block_pixels = 384;          ///< of a block of the sum
+  static constexpr std::int64_t staged_floats = 256 * 1024;  ///< staged floats, about
+  static constexpr std::int64_t panel_width = 2 * V::width;
 
   ConvShape s;
   std::int64_t cg, og, taps;
@@ -29,7 +29,7 @@ struct WeightProducts {
 
   explicit WeightProducts(const Args& a)
       : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
-    c_per = smaller<std::int64_t>(round_up(cg, kPair), taps > 1 ? 128 : 256);
+    c_per = smaller<std::int64_t>(round_up(cg, panel_width), taps > 1 ? 128 : 256);
     c_blocks = ceil_div(cg, c_per);
     m_per = smaller<std::int64_t>(og, 256);
     if (s.groups * c_blocks * ceil_div(og, m_per) < 2) m_per = ceil_div(og, 2);  // for two threads
@@ -37,10 +37,10 @@ struct WeightProducts {
     m_per = ceil_div(og, m_blocks);
     wide = std::int64_t{s.ow - 1} * s.stride_w + std::int64_t{s.kw - 1} * s.dilation_w + 1;
     rows_per = s.oh;
-    while (rows_per > 1 && tall(rows_per) * wide * c_per > kStaged) rows_per = ceil_div(rows_per, 2);
-    images_per = rows_per < s.oh
-                     ? 1
-                     : larger<std::int64_t>(1, smaller<std::int64_t>(s.n, kStaged / (tall(rows_per) * wide * c_per)));
+    while (rows_per > 1 && tall(rows_per) * wide * c_per > staged_floats) rows_per = ceil_div(rows_per, 2);
+    images_per = rows_per < s.oh ? 1
+                                 : larger<std::int64_t>(
+                                       1, smaller<std::int64_t>(s.n, staged_floats / (tall(rows_per) * wide * c_per)));
     if (images_per > V::width) images_per -= images_per % V::width;
   }
 
@@ -71,7 +71,7 @@ struct WeightProducts {
   Scratch scratch() const {
     Scratch t{};
     t.staged = plane() * (c_per / V::width);
-    t.left = m_per * kPixels + V::width;
+    t.left = m_per * block_pixels + V::width;
     t.sums = m_per * sums_ld();
     t.offsets = round_up(images_per * rows_per * s.ow, 16);
     t.places = round_up(std::int64_t{s.h} * s.w, 16);
@@ -106,8 +106,8 @@ struct WeightProducts {
                 static_cast<std::int32_t>((i * each + p / s.ow * s.stride_h * wide + p % s.ow * s.stride_w) * V::width);
         }
         const std::int64_t own = (r1 - r0) * s.ow, pixels = images * own;
-        for (std::int64_t p0 = 0; p0 < pixels; p0 += kPixels) {
-          const std::int64_t n = smaller(kPixels, pixels - p0);
+        for (std::int64_t p0 = 0; p0 < pixels; p0 += block_pixels) {
+          const std::int64_t n = smaller(block_pixels, pixels - p0);
           for (std::int64_t q = 0; q < rows.count; ++q) {
             // A block's pixels may lie in several images.
             for (std::int64_t p = p0; p < p0 + n;) {

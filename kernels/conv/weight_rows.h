@@ -47,10 +47,10 @@ void add_taps(const float* const* x, std::int64_t x_row, std::int64_t stride, co
 template <class V>
 struct WeightRows {
   using Args = ConvArgs<float>;
-  static constexpr bool kMany = V::registers == 32;
-  static constexpr int kVectors = kMany ? 2 : 1;
-  static constexpr std::int64_t kOut = kVectors * V::width,
-                                kPixels = 512;  ///< output channels of a tile; pixels at once, about
+  static constexpr bool many_registers = V::registers == 32;
+  static constexpr int output_vectors = many_registers ? 2 : 1;
+  static constexpr std::int64_t outputs_at_once = output_vectors * V::width,
+                                block_pixels = 512;  ///< output channels of a tile; pixels at once, about
 
   ConvShape s;
   std::int64_t wide, rows_per, tall;  ///< staged columns; signal rows at once, and the rows of x that they meet
@@ -58,7 +58,7 @@ struct WeightRows {
 
   explicit WeightRows(const Args& a) : s(a.s) {
     wide = std::int64_t{s.ow - 1} * s.stride_w + s.kw;
-    rows_per = smaller<std::int64_t>(s.oh, larger<std::int64_t>(1, kPixels / s.ow));
+    rows_per = smaller<std::int64_t>(s.oh, larger<std::int64_t>(1, block_pixels / s.ow));
     tall = (rows_per - 1) * s.stride_h + std::int64_t{s.kh - 1} * s.dilation_h + 1;
     kernel_rows = std::int64_t{s.c} * s.kh;
   }
@@ -79,16 +79,18 @@ struct WeightRows {
   Scratch scratch() const {
     Scratch t{};
     t.staged = round_up(s.c * tall * wide, 16);
-    t.signal = rows_per * s.ow * kOut;
-    t.sums = kernel_rows * s.kw * kOut;
+    t.signal = rows_per * s.ow * outputs_at_once;
+    t.sums = kernel_rows * s.kw * outputs_at_once;
     t.total = t.staged + t.signal + 2 * t.sums;
     return t;
   }
 
-  Work work() const { return {ceil_div(s.oc, kOut), 0, static_cast<std::size_t>(scratch().total) * sizeof(float)}; }
+  Work work() const {
+    return {ceil_div(s.oc, outputs_at_once), 0, static_cast<std::size_t>(scratch().total) * sizeof(float)};
+  }
 
   void run_tile(const Args& a, float* memory, std::int64_t index) const {
-    const std::int64_t o0 = index * kOut, no = smaller<std::int64_t>(kOut, s.oc - o0),
+    const std::int64_t o0 = index * outputs_at_once, no = smaller<std::int64_t>(outputs_at_once, s.oc - o0),
                        plane = std::int64_t{s.oh} * s.ow;
     const Scratch t = scratch();
     float *staged = memory, *signal = staged + t.staged, *sums = signal + t.signal, *turned = sums + t.sums;
@@ -104,17 +106,17 @@ struct WeightRows {
       }
     }
     const std::int64_t taps = kernel_rows * s.kw;
-    transpose<V>({}, sums, kOut, taps, no, turned, taps);
+    transpose<V>({}, sums, outputs_at_once, taps, no, turned, taps);
     for (std::int64_t o = 0; o < no; ++o)
       stream<V>(taps, [&](std::int64_t j, auto step) {
         store(load<V>(turned + o * taps + j, step), a.w_out + (o0 + o) * taps + j, a.add, step);
       });
   }
 
-  /// n pixels of `channels` planes to vectors of channels, [pixel][kOut]; channels that are not there are 0.
+  /// n pixels of `channels` planes to vectors of channels, [pixel][outputs_at_once]; channels that are not there are 0.
   void turn(const float* y, std::int64_t plane, std::int64_t channels, std::int64_t n, float* to) const {
     for (std::int64_t p = 0; p < n; p += V::width) {
-      for (std::int64_t o = 0; o < kOut; o += V::width) {
+      for (std::int64_t o = 0; o < outputs_at_once; o += V::width) {
         V v[V::width];
         if (n - p >= V::width && channels - o >= V::width) {
           unroll<V::width>([&](auto i) __attribute__((always_inline)) {
@@ -129,7 +131,7 @@ struct WeightRows {
         }
         transpose_square(v);
         unroll<V::width>([&](auto i) __attribute__((always_inline)) {
-          if (i < n - p) v[i].store(to + (p + i) * kOut + o);
+          if (i < n - p) v[i].store(to + (p + i) * outputs_at_once + o);
         });
       }
     }
@@ -152,7 +154,7 @@ struct WeightRows {
 
   template <int K>
   void add(const float* staged, const float* signal, std::int64_t rows, float* sums) const {
-    constexpr int most = larger(1, smaller(4, (kMany ? 28 : 12) / (kVectors * K)));
+    constexpr int most = larger(1, smaller(4, (many_registers ? 28 : 12) / (output_vectors * K)));
     const std::int64_t steps = ceil_div(kernel_rows, std::int64_t{most});
     for (std::int64_t step = 0; step < steps; ++step) {
       const std::int64_t first = step * kernel_rows / steps, count = (step + 1) * kernel_rows / steps - first;
@@ -164,7 +166,8 @@ struct WeightRows {
       unroll<most>([&](auto g) __attribute__((always_inline)) {
         constexpr int G = decltype(g)::value + 1;
         if (count == G)
-          add_taps<V, K, G, kVectors>(x, s.stride_h * wide, s.stride_w, signal, rows, s.ow, sums + first * K * kOut);
+          add_taps<V, K, G, output_vectors>(x, s.stride_h * wide, s.stride_w, signal, rows, s.ow,
+                                            sums + first * K * outputs_at_once);
       });
     }
   }

@@ -220,7 +220,7 @@ void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c
     for (std::int64_t i = 0; i < V::width; ++i, b += NV * V::width) {
       V y[NV];
       unroll<NV>([&](auto v) __attribute__((always_inline)) {
-        if constexpr (R >= 4) __builtin_prefetch(b + v * V::width + 2 * kAhead);
+        if constexpr (R >= 4) __builtin_prefetch(b + v * V::width + 2 * prefetch_ahead);
         y[v] = V::load(b + v * V::width).pinned();
       });
       unroll<R>([&](auto r) __attribute__((always_inline)) {
@@ -268,18 +268,18 @@ template <class V, bool Forward>
 struct Winograd {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, 3>;
-  static constexpr std::int64_t kPlaces = 36;
-  static constexpr std::int64_t kTiles = 96;           ///< tiles of a block, about
-  static constexpr std::int64_t kOut = 64;             ///< output channels at once
-  static constexpr std::int64_t kPair = 2 * V::width;  ///< output channels of a packed panel
-  static constexpr std::int64_t kChunk =
+  static constexpr std::int64_t place_count = 36;
+  static constexpr std::int64_t block_tiles = 96;            ///< tiles of a block, about
+  static constexpr std::int64_t outputs_at_once = 64;        ///< output channels at once
+  static constexpr std::int64_t panel_width = 2 * V::width;  ///< output channels of a packed panel
+  static constexpr std::int64_t chunk_channels =
       64;  ///< input channels whose weights are at hand at once: with their data, half of L2
   /// Transformed weights of this size are for so few tiles as soon made as fetched.
-  static constexpr std::int64_t kLarge = 4 << 20, kFew = 32;
+  static constexpr std::int64_t large_weights = 4 << 20, few_tiles = 32;
 
   std::int64_t images, in, out, in_h, in_w, out_h, out_w, before;
   std::int64_t depth;   ///< input channels in whole vectors
-  std::int64_t panels;  ///< of kPair output channels
+  std::int64_t panels;  ///< of panel_width output channels
   TileCut cut;
   std::int64_t panels_per, panel_blocks;
   bool fresh;          ///< weights are transformed where they are used
@@ -295,8 +295,8 @@ struct Winograd {
         out_w(Forward ? a.s.ow : a.s.w),
         before(Forward ? a.s.pad_top : 2 - a.s.pad_top),
         depth(round_up(in, V::width)),
-        panels(ceil_div(out, kPair)),
-        cut(images, out_h, out_w, kTiles) {
+        panels(ceil_div(out, panel_width)),
+        cut(images, out_h, out_w, block_tiles) {
     // Two tiles at least, for two threads; the transform of the input is then done twice.
     panel_blocks = cut.image_blocks * cut.row_blocks >= 2 ? 1 : smaller<std::int64_t>(panels, 2);
     panels_per = ceil_div(panels, panel_blocks);
@@ -305,8 +305,8 @@ struct Winograd {
     // weights need not go through memory. What is kept from run to run need not be made again, unless it is large and
     // there is little to do with it.
     fresh = cut.image_blocks * cut.row_blocks == 1 &&
-            (!a.kept || (kPlaces * depth * panels * kPair > kLarge && cut.most() <= kFew));
-    chunk = fresh ? smaller(depth, kChunk) : depth;
+            (!a.kept || (place_count * depth * panels * panel_width > large_weights && cut.most() <= few_tiles));
+    chunk = fresh ? smaller(depth, chunk_channels) : depth;
   }
 
   static constexpr const char* name = "Winograd F(4x4, 3x3)";
@@ -315,17 +315,17 @@ struct Winograd {
   }
 
   PixelStage<V> stage() const { return {in_h, in_w, cut.columns, before}; }
-  std::int64_t at_once() const { return smaller<std::int64_t>(panels_per, kOut / kPair); }
+  std::int64_t at_once() const { return smaller<std::int64_t>(panels_per, outputs_at_once / panel_width); }
 
   struct Scratch {
     std::int64_t staged, data, products, result, places, weights, total;
   };
   Scratch scratch() const {
     Scratch t{};
-    t.weights = fresh ? kPlaces * place_step() : 0;
+    t.weights = fresh ? place_count * place_step() : 0;
     t.staged = stage().size(cut.rows_per) * V::width;
-    t.data = kPlaces * padded_stride(cut.most() * depth);
-    t.products = kPlaces * padded_stride(cut.most() * at_once() * kPair);
+    t.data = place_count * padded_stride(cut.most() * depth);
+    t.products = place_count * padded_stride(cut.most() * at_once() * panel_width);
     t.result = 4 * cut.rows_per * out_w * V::width;
     t.places = round_up(larger(in_h * in_w, out_h * out_w), 16);
     t.total = t.staged + t.data + t.products + t.result + t.places + t.weights;
@@ -333,19 +333,19 @@ struct Winograd {
   }
   /// Floats from the weights of one place of the transform to those of the next: no power of two, or they fall into the
   /// same cache sets.
-  std::int64_t place_step() const { return chunk * kPair + 16; }
+  std::int64_t place_step() const { return chunk * panel_width + 16; }
 
   Work work() const {
     return {cut.image_blocks * cut.row_blocks * panel_blocks,
-            fresh ? 0 : static_cast<std::size_t>(kPlaces * panels * place_step()) * sizeof(float),
+            fresh ? 0 : static_cast<std::size_t>(place_count * panels * place_step()) * sizeof(float),
             static_cast<std::size_t>(scratch().total) * sizeof(float), panels};
   }
 
   void pack(const Args& a, float* to, std::int64_t panel) const {
-    transform(a, to + panel * kPlaces * place_step(), panel, 0, depth);
+    transform(a, to + panel * place_count * place_step(), panel, 0, depth);
   }
 
-  /// Transformed weights of a panel, of the channels [c0, c1): [place][channel][kPair].
+  /// Transformed weights of a panel, of the channels [c0, c1): [place][channel][panel_width].
   void transform(const Args& a, float* to, std::int64_t panel, std::int64_t c0, std::int64_t c1) const {
     const Substitution<V> sub(a.w_sub);
     const bool raw = is_raw(a.w_sub);
@@ -354,7 +354,7 @@ struct Winograd {
     const std::int64_t ahead = Forward ? 64 : 8 * out * 9;
     for (std::int64_t c = c0; c < c1; ++c) {
       for (std::int64_t half = 0; half < 2; ++half) {
-        const std::int64_t o0 = panel * kPair + half * V::width,
+        const std::int64_t o0 = panel * panel_width + half * V::width,
                            n = c < in ? larger<std::int64_t>(0, smaller<std::int64_t>(V::width, out - o0)) : 0;
         const float* const w = a.w + (Forward ? o0 * in + c : c * out + o0) * 9;
         const std::int64_t ld = Forward ? in * 9 : 9;
@@ -374,7 +374,7 @@ struct Winograd {
             [](const V(&x)[3], V(&y)[6]) __attribute__((always_inline)) { T::weights(x, y); },
             [&](auto i, auto j)
                 __attribute__((always_inline)) { return V::load(g[Forward ? i * 3 + j : 8 - (i * 3 + j)]); },
-            to + (c - c0) * kPair + half * V::width, place_step());
+            to + (c - c0) * panel_width + half * V::width, place_step());
       }
     }
   }
@@ -423,26 +423,28 @@ struct Winograd {
         TileProducts<V>::make(std::make_integer_sequence<int, TileProducts<V>::rows>{});
     const std::int64_t last = smaller(panels, (panel_block + 1) * panels_per);
     for (std::int64_t p0 = panel_block * panels_per; p0 < last; p0 += at_once()) {
-      const std::int64_t p1 = smaller(last, p0 + at_once()), ld = (p1 - p0) * kPair;
+      const std::int64_t p1 = smaller(last, p0 + at_once()), ld = (p1 - p0) * panel_width;
       const auto multiply = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0,
                                 std::int64_t c1) __attribute__((always_inline)) {
         const int height = rows.height(q);
-        table.f[height](
-            data + place * padded_stride(tiles * depth) + rows.begin(q) * depth + c0 * height, w + place * place_step(),
-            c1 - c0, products + place * padded_stride(tiles * ld) + rows.begin(q) * ld + (p - p0) * kPair, ld, c0 > 0);
+        table.f[height](data + place * padded_stride(tiles * depth) + rows.begin(q) * depth + c0 * height,
+                        w + place * place_step(), c1 - c0,
+                        products + place * padded_stride(tiles * ld) + rows.begin(q) * ld + (p - p0) * panel_width, ld,
+                        c0 > 0);
       };
       for (std::int64_t p = p0; p < p1 && fresh; ++p) {
         for (std::int64_t c = 0; c < depth; c += chunk) {
           const std::int64_t end = smaller(depth, c + chunk);
           transform(a, own, p, c, end);
-          for (std::int64_t place = 0; place < kPlaces; ++place)
+          for (std::int64_t place = 0; place < place_count; ++place)
             for (std::int64_t q = 0; q < rows.count; ++q) multiply(own, p, place, q, c, end);
         }
       }
-      for (std::int64_t place = 0; place < kPlaces && !fresh; ++place)
+      for (std::int64_t place = 0; place < place_count && !fresh; ++place)
         for (std::int64_t q = 0; q < rows.count; ++q)
-          for (std::int64_t p = p0; p < p1; ++p) multiply(weights + p * kPlaces * place_step(), p, place, q, 0, depth);
-      for (std::int64_t o = p0 * kPair; o < smaller(out, p1 * kPair); o += V::width) {
+          for (std::int64_t p = p0; p < p1; ++p)
+            multiply(weights + p * place_count * place_step(), p, place, q, 0, depth);
+      for (std::int64_t o = p0 * panel_width; o < smaller(out, p1 * panel_width); o += V::width) {
         const std::int64_t here = smaller<std::int64_t>(V::width, out - o);
         V bias = V::zero();
         if (Forward && a.bias != nullptr) bias = Substitution<V>(a.bias_sub)(V::load_n(a.bias + o, here));
@@ -451,7 +453,7 @@ struct Winograd {
           std::int64_t tile = (image - image0) * each;
           for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
             for (std::int64_t tx = 0; tx < cut.columns; ++tx, ++tile) {
-              const float* const m = products + tile * ld + o - p0 * kPair;
+              const float* const m = products + tile * ld + o - p0 * panel_width;
               float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
               const std::int64_t rows_left = h1 - 4 * (t0 + ty), columns_left = out_w - 4 * tx;
               const auto finish = [&](auto whole) __attribute__((always_inline)) {
@@ -498,9 +500,9 @@ template <class V>
 struct WinogradGradient {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, 3>;
-  static constexpr std::int64_t kPlaces = 36;
-  static constexpr std::int64_t kTiles = 64, kBlock = 128, kPair = 2 * V::width;
-  static constexpr int kRows = Blocking<V>::max_rows;
+  static constexpr std::int64_t place_count = 36;
+  static constexpr std::int64_t block_tiles = 64, block_channels = 128, panel_width = 2 * V::width;
+  static constexpr int product_rows = Blocking<V>::max_rows;
 
   std::int64_t in, out, h, w, oh, ow, before;
   std::int64_t in_per, in_blocks, out_per, out_blocks;
@@ -514,11 +516,11 @@ struct WinogradGradient {
         oh(a.s.oh),
         ow(a.s.ow),
         before(a.s.pad_top),
-        cut(a.s.n, oh, ow, kTiles) {
-    in_blocks = ceil_div(in, kBlock);
-    out_blocks = ceil_div(out, kBlock);
+        cut(a.s.n, oh, ow, block_tiles) {
+    in_blocks = ceil_div(in, block_channels);
+    out_blocks = ceil_div(out, block_channels);
     if (in_blocks * out_blocks < 2) out_blocks = 2;  // for two threads
-    in_per = round_up(ceil_div(in, in_blocks), kPair);
+    in_per = round_up(ceil_div(in, in_blocks), panel_width);
     in_blocks = ceil_div(in, in_per);
     out_per = round_up(ceil_div(out, out_blocks), V::width);
     out_blocks = ceil_div(out, out_per);
@@ -538,9 +540,9 @@ struct WinogradGradient {
   Scratch scratch() const {
     Scratch t{};
     t.staged = data_stage().size(cut.rows_per) * V::width;
-    t.data = kPlaces * padded_stride(cut.most() * in_per);
-    t.signal = kPlaces * padded_stride(cut.most() * out_per);
-    t.sums = kPlaces * padded_stride(out_per * in_per);
+    t.data = place_count * padded_stride(cut.most() * in_per);
+    t.signal = place_count * padded_stride(cut.most() * out_per);
+    t.sums = place_count * padded_stride(out_per * in_per);
     t.places = round_up(larger(h * w, oh * ow), 16);
     t.total = t.staged + t.data + t.signal + t.sums + t.places;
     return t;
@@ -574,9 +576,9 @@ struct WinogradGradient {
               a.y + (image * out + o0 + o) * oh * ow, larger<std::int64_t>(0, smaller<std::int64_t>(V::width, no - o)),
               t0, t1, tile, tiles, out_per, o, places, staged, signal);
       }
-      for (std::int64_t place = 0; place < kPlaces; ++place) {
+      for (std::int64_t place = 0; place < place_count; ++place) {
         for (std::int64_t q = 0; q < rows.count; ++q) {
-          for (std::int64_t c = 0; c < in_per; c += kPair)
+          for (std::int64_t c = 0; c < in_per; c += panel_width)
             product(rows.height(q))(signal + place * padded_stride(tiles * out_per) + rows.begin(q), out_per,
                                     data + place * padded_stride(tiles * in_per) + c, in_per, tiles,
                                     sums + place * padded_stride(out_per * in_per) + rows.begin(q) * in_per + c,
@@ -615,7 +617,7 @@ struct WinogradGradient {
 
   using Product = void (*)(const float*, std::int64_t, const float*, std::int64_t, std::int64_t, float*, std::int64_t);
   struct Products {
-    Product f[kRows + 1] = {};
+    Product f[product_rows + 1] = {};
     template <int... R>
     static constexpr Products make(std::integer_sequence<int, R...>) {
       Products t;
@@ -624,7 +626,7 @@ struct WinogradGradient {
     }
   };
   static Product product(int height) {
-    static constexpr Products table = Products::make(std::make_integer_sequence<int, kRows>{});
+    static constexpr Products table = Products::make(std::make_integer_sequence<int, product_rows>{});
     return table.f[height];
   }
 

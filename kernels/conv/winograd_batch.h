@@ -108,8 +108,8 @@ struct ProductsAcross {
 
 template <class V>
 struct BatchWinogradShape {
-  static constexpr std::int64_t kVectors = 12 * 1024;  ///< transforms of the rows that an output row meets, at most
-  static constexpr std::int32_t kFew = 32;             ///< channels: of more, 3x3 kernels go by winograd.h's squares
+  static constexpr std::int64_t tile_vectors = 12 * 1024;  ///< transforms of the rows that an output row meets, at most
+  static constexpr std::int32_t max_channels = 32;  ///< channels: of more, 3x3 kernels go by winograd.h's squares
 
   /// Whether the transforms cost less than they save: vector operations of an output row and kernel row.
   static VITRINE_INLINE bool pays(const ConvShape& s, std::int64_t out_w) {
@@ -120,14 +120,14 @@ struct BatchWinogradShape {
     const std::int64_t tiles = ceil_div(out_w, 4), places = s.kw + 3, pairs = std::int64_t{s.c} * s.oc,
                        few = std::int64_t{s.c} + s.oc;
     return tiles * (places * s.kh * pairs + 30 * few) < taps * s.kh * pairs * 17 / 20 &&
-           places * tiles * s.kh * larger(s.c, s.oc) <= kVectors;
+           places * tiles * s.kh * larger(s.c, s.oc) <= tile_vectors;
   }
   /// Why it does not take a convolution, or null: the same answer for all three passes.
   static const char* refuses(const ConvShape& s, bool exact) {
     if (exact) return must_be_exact;
     if (s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1 || s.groups != 1)
       return "there are strides, dilations or groups";
-    if (larger(s.c, s.oc) > kFew && (winograd_refuses(s, exact) == nullptr || smaller(s.c, s.oc) >= 64))
+    if (larger(s.c, s.oc) > max_channels && (winograd_refuses(s, exact) == nullptr || smaller(s.c, s.oc) >= 64))
       return "there are many channels";
     if (const char* const why = batch_refuses<V>(s)) return why;
     if (s.oh <= 0 || s.ow <= 0 || !pays(s, s.ow) || !pays(s, s.w)) return "the transforms cost more than they save";
@@ -152,7 +152,7 @@ template <class V, bool Forward, int Kernel>
 struct BatchWinograd {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, Kernel>;
-  static constexpr std::int64_t kVectors = 6 * 1024;  ///< of a tile's transforms, about
+  static constexpr std::int64_t tile_vectors = 6 * 1024;  ///< of a tile's transforms, about
 
   std::int64_t images, in, out, in_h, in_w, out_h, out_w, kernel_h, above,
       before;          ///< above, before: rows and columns of the kernel outside the source at the first output
@@ -174,7 +174,7 @@ struct BatchWinograd {
         ld(round_up(out, V::width)),
         tiles(ceil_div(out_w, T::output)),
         image_blocks(ceil_div(images, V::width)) {
-    rows_per = smaller(out_h, larger<std::int64_t>(kernel_h, kVectors * V::width / row_step() - (kernel_h - 1)));
+    rows_per = smaller(out_h, larger<std::int64_t>(kernel_h, tile_vectors * V::width / row_step() - (kernel_h - 1)));
     while (rows_per > 4 && image_blocks * ceil_div(out_h, rows_per) < 8) rows_per = ceil_div(rows_per, 2);
     rows_per = ceil_div(out_h, ceil_div(out_h, rows_per));
     row_blocks = ceil_div(out_h, rows_per);
@@ -264,7 +264,7 @@ struct BatchWinograd {
     const std::int64_t products_place = place_step(out, tiles), out_plane = out_h * out_w;
     float* const planes = (Forward ? a.y_out : a.x_out) + image * out * out_plane;
     const bool relu = Forward && a.relu && out_interleaved;
-    const V least = V::set(relu ? 0 : -kInf);
+    const V least = V::set(relu ? 0 : -infinity);
     for (std::int64_t y = y0; y < y1; ++y) {
       const std::int64_t k0 = larger<std::int64_t>(0, above - y),
                          k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows that meet the source
@@ -315,8 +315,8 @@ template <class V, int Kernel>
 struct BatchWinogradGradient {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, Kernel>;
-  static constexpr std::int64_t kVectors = 6 * 1024,
-                                kSums = 4 * 1024;  ///< of a block of rows' transforms, and of a tile's sums, about
+  static constexpr std::int64_t tile_vectors = 6 * 1024,
+                                tile_sums = 4 * 1024;  ///< of a block of rows' transforms, and of a tile's sums, about
 
   std::int64_t in, out, h, w, oh, ow, kernel_h, above, before, tiles;
   std::int64_t in_per, in_blocks, out_per, out_blocks, rows_per;
@@ -332,7 +332,7 @@ struct BatchWinogradGradient {
         above(a.s.pad_top),
         before(a.s.pad_left),
         tiles(ceil_div(ow, T::output)) {
-    const std::int64_t pairs = kSums / (T::input * kernel_h);
+    const std::int64_t pairs = tile_sums / (T::input * kernel_h);
     in_per = larger<std::int64_t>(1, smaller<std::int64_t>(in, pairs / smaller<std::int64_t>(8, ceil_div(out, 2))));
     in_blocks = ceil_div(in, in_per);
     in_per = ceil_div(in, in_blocks);
@@ -340,7 +340,7 @@ struct BatchWinogradGradient {
     if (in_blocks < 2) out_per = smaller(out_per, ceil_div(out, 2));  // two tiles at least, for two threads
     out_per = ceil_div(out, ceil_div(out, out_per));
     out_blocks = ceil_div(out, out_per);
-    rows_per = smaller(oh, larger<std::int64_t>(kernel_h, kVectors / (T::input * tiles * (in_per + out_per))));
+    rows_per = smaller(oh, larger<std::int64_t>(kernel_h, tile_vectors / (T::input * tiles * (in_per + out_per))));
     rows_per = ceil_div(oh, ceil_div(oh, rows_per));
   }
 

@@ -18,20 +18,20 @@ struct ChannelExtent {
   }
 };
 
-/// Terms: kValues, and add(channel, element, values). Block c * splits + s writes the sums of part s of channel first +
-/// c.
+/// Terms: value_count, and add(channel, element, values). Block c * splits + s writes the sums of part s of channel
+/// first + c.
 template <class Terms>
-__global__ void __launch_bounds__(kReduceBlock) channel_reduce_kernel(Terms terms, ChannelExtent e, double* out) {
+__global__ void __launch_bounds__(reduce_block) channel_reduce_kernel(Terms terms, ChannelExtent e, double* out) {
   const auto part = static_cast<std::int32_t>(blockIdx.x) % e.splits,
              channel = static_cast<std::int32_t>(blockIdx.x) / e.splits + e.first;
-  double v[Terms::kValues] = {};
-  for (std::int64_t q = std::int64_t{part} * kReduceBlock + threadIdx.x; q < e.count;
-       q += std::int64_t{e.splits} * kReduceBlock)
+  double v[Terms::value_count] = {};
+  for (std::int64_t q = std::int64_t{part} * reduce_block + threadIdx.x; q < e.count;
+       q += std::int64_t{e.splits} * reduce_block)
     terms.add(channel, e.element(channel, q), v);
 #pragma unroll
-  for (int k = 0; k < Terms::kValues; ++k) {
-    const double total = block_reduce<kReduceBlock>(v[k], Sum());
-    if (threadIdx.x == 0) out[std::int64_t{blockIdx.x} * Terms::kValues + k] = total;
+  for (int k = 0; k < Terms::value_count; ++k) {
+    const double total = block_reduce<reduce_block>(v[k], Sum());
+    if (threadIdx.x == 0) out[std::int64_t{blockIdx.x} * Terms::value_count + k] = total;
   }
 }
 
@@ -56,12 +56,12 @@ class ChannelSplit {
     if (e_.count >= std::int64_t{1} << 31) fail("a channel has more than 2^31 elements");
     auto* const memory = static_cast<double*>(workspace(bytes<Terms>() + more));
     if (!memory || failed() || blocks_ <= 0) return nullptr;
-    launch(channel_reduce_kernel<Terms>, static_cast<unsigned>(blocks_), kReduceBlock, 0, terms, e_, memory);
+    launch(channel_reduce_kernel<Terms>, static_cast<unsigned>(blocks_), reduce_block, 0, terms, e_, memory);
     return memory;
   }
   template <class Terms>
   std::size_t bytes() const {
-    return static_cast<std::size_t>(blocks_) * Terms::kValues * sizeof(double);
+    return static_cast<std::size_t>(blocks_) * Terms::value_count * sizeof(double);
   }
 
  private:

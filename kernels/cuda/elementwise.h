@@ -40,19 +40,19 @@ constexpr unsigned blocks_for(std::int64_t n, int block) {
   return static_cast<unsigned>(blocks < 4224 ? blocks : 4224);
 }
 
-constexpr int kElementwiseBlock = 256;
+constexpr int elementwise_block = 256;
 
 /// f(i) for 0 <= i < n, neighbours in a warp at neighbouring elements.
 template <class F>
-__global__ void __launch_bounds__(kElementwiseBlock) elementwise_kernel(F f, std::int64_t n) {
-  const std::int64_t stride = std::int64_t{gridDim.x} * kElementwiseBlock;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * kElementwiseBlock + threadIdx.x; i < n; i += stride) f(i);
+__global__ void __launch_bounds__(elementwise_block) elementwise_kernel(F f, std::int64_t n) {
+  const std::int64_t stride = std::int64_t{gridDim.x} * elementwise_block;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * elementwise_block + threadIdx.x; i < n; i += stride) f(i);
 }
 
 /// Launches f, a struct of values with `__device__ void operator()(std::int64_t) const`, over n elements.
 template <class F>
 void for_each(std::int64_t n, const F& f) noexcept {
-  if (n > 0) launch(elementwise_kernel<F>, blocks_for(n, kElementwiseBlock), kElementwiseBlock, 0, f, n);
+  if (n > 0) launch(elementwise_kernel<F>, blocks_for(n, elementwise_block), elementwise_block, 0, f, n);
 }
 
 /// Quotient and remainder by a divisor that is fixed for a launch: a multiplication and a shift in the place of a

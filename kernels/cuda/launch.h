@@ -29,7 +29,7 @@ namespace vitrine::kernels::cuda {
 /// can place, poison and guard it.
 #define VITRINE_SHARED(name, ...) __shared__ std::type_identity_t<__VA_ARGS__> name
 
-constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr unsigned all_lanes = 0xffffffffu;
 
 /// The dynamic shared memory of the launch, aligned to 16 bytes.
 template <class T>
@@ -39,22 +39,22 @@ __device__ T* dynamic_shared() {
 }
 
 __device__ __forceinline__ void sync_threads() { __syncthreads(); }
-__device__ __forceinline__ void sync_warp() { __syncwarp(kAllLanes); }
+__device__ __forceinline__ void sync_warp() { __syncwarp(all_lanes); }
 
 /// The value that the lane (own lane ^ bits), (own lane + offset), or `lane` holds.
 template <class T>
-__device__ __forceinline__ T shuffle_xor(T value, int bits, unsigned mask = kAllLanes) {
+__device__ __forceinline__ T shuffle_xor(T value, int bits, unsigned mask = all_lanes) {
   return __shfl_xor_sync(mask, value, bits);
 }
 template <class T>
-__device__ __forceinline__ T shuffle_down(T value, unsigned offset, unsigned mask = kAllLanes) {
+__device__ __forceinline__ T shuffle_down(T value, unsigned offset, unsigned mask = all_lanes) {
   return __shfl_down_sync(mask, value, offset);
 }
 template <class T>
-__device__ __forceinline__ T shuffle(T value, int lane, unsigned mask = kAllLanes) {
+__device__ __forceinline__ T shuffle(T value, int lane, unsigned mask = all_lanes) {
   return __shfl_sync(mask, value, lane);
 }
-__device__ __forceinline__ unsigned ballot(bool predicate, unsigned mask = kAllLanes) {
+__device__ __forceinline__ unsigned ballot(bool predicate, unsigned mask = all_lanes) {
   return __ballot_sync(mask, predicate);
 }
 

@@ -42,7 +42,7 @@ __device__ T block_reduce(T v, Op op) {
   return total;
 }
 
-constexpr int kReduceBlock = 256;
+constexpr int reduce_block = 256;
 
 /// How many blocks share a sum of n terms, at most `most`.
 constexpr int parts_for(std::int64_t n, std::int64_t most) {

@@ -9,7 +9,7 @@
 namespace vitrine::kernels::cuda {
 namespace {
 
-constexpr std::size_t kStaging = std::size_t{4} << 20;
+constexpr std::size_t staging_bytes = std::size_t{4} << 20;
 
 struct State {
   cudaStream_t stream = nullptr;
@@ -60,7 +60,8 @@ bool open(int index, const char** why) noexcept {
     if (const cudaError_t e = cudaStreamCreateWithFlags(&state.stream, cudaStreamNonBlocking); e != cudaSuccess)
       return no("gives no stream", e);
     for (int i = 0; i < 2; ++i) {
-      if (const cudaError_t e = cudaMallocHost(reinterpret_cast<void**>(&state.staging[i]), kStaging); e != cudaSuccess)
+      if (const cudaError_t e = cudaMallocHost(reinterpret_cast<void**>(&state.staging[i]), staging_bytes);
+          e != cudaSuccess)
         return no("gives no pinned memory", e);
       if (const cudaError_t e = cudaEventCreateWithFlags(&state.travelled[i], cudaEventDisableTiming); e != cudaSuccess)
         return no("gives no event", e);
@@ -93,8 +94,8 @@ void release(void* p) noexcept {
 }
 
 void upload(void* to, const void* host, std::size_t bytes) noexcept {
-  for (std::size_t at = 0, i = 0; at < bytes && !failed(); at += kStaging, i ^= 1) {
-    const std::size_t part = bytes - at < kStaging ? bytes - at : kStaging;
+  for (std::size_t at = 0, i = 0; at < bytes && !failed(); at += staging_bytes, i ^= 1) {
+    const std::size_t part = bytes - at < staging_bytes ? bytes - at : staging_bytes;
     if (!well(cudaEventSynchronize(state.travelled[i]), "an upload failed: ")) return;
     std::memcpy(state.staging[i], static_cast<const unsigned char*>(host) + at, part);
     if (!well(cudaMemcpyAsync(static_cast<unsigned char*>(to) + at, state.staging[i], part, cudaMemcpyHostToDevice,
@@ -109,16 +110,16 @@ void download(void* host, const void* from, std::size_t bytes) noexcept {
   if (failed()) return;
   const auto start = [&](std::size_t at, std::size_t i) {
     if (at >= bytes) return;
-    const std::size_t part = bytes - at < kStaging ? bytes - at : kStaging;
+    const std::size_t part = bytes - at < staging_bytes ? bytes - at : staging_bytes;
     well(cudaMemcpyAsync(state.staging[i], static_cast<const unsigned char*>(from) + at, part, cudaMemcpyDeviceToHost,
                          state.stream),
          "a download failed: ");
     well(cudaEventRecord(state.travelled[i], state.stream), "a download failed: ");
   };
   start(0, 0);
-  for (std::size_t at = 0, i = 0; at < bytes && !failed(); at += kStaging, i ^= 1) {
-    start(at + kStaging, i ^ 1);
-    const std::size_t part = bytes - at < kStaging ? bytes - at : kStaging;
+  for (std::size_t at = 0, i = 0; at < bytes && !failed(); at += staging_bytes, i ^= 1) {
+    start(at + staging_bytes, i ^ 1);
+    const std::size_t part = bytes - at < staging_bytes ? bytes - at : staging_bytes;
     if (!well(cudaEventSynchronize(state.travelled[i]), "a download failed: ")) return;
     std::memcpy(static_cast<unsigned char*>(host) + at, state.staging[i], part);
   }

@@ -74,7 +74,7 @@ Math math = Math::fma;
 bool deterministic = true;
 char version[32];
 
-constexpr std::size_t kWorkspaceLimit = std::size_t{256} << 20;
+constexpr std::size_t workspace_limit = std::size_t{256} << 20;
 
 void must(cudnnStatus_t s) noexcept {
   if (s != CUDNN_STATUS_SUCCESS) fail("cuDNN failed: ", lib.cudnnGetErrorString(s));
@@ -154,7 +154,7 @@ struct Algorithm {
 template <class Perf>
 Algorithm first_fit(std::span<const Perf> found) noexcept {
   for (const Perf& p : found)
-    if (p.status == CUDNN_STATUS_SUCCESS && p.memory <= kWorkspaceLimit &&
+    if (p.status == CUDNN_STATUS_SUCCESS && p.memory <= workspace_limit &&
         (!deterministic || p.determinism == CUDNN_DETERMINISTIC))
       return {static_cast<int>(p.algo), p.memory};
   return {

@@ -4,7 +4,7 @@
 
 namespace vitrine::kernels::cuda {
 
-constexpr int kMapBlock = 128;
+constexpr int map_block = 128;
 
 /// M_mu at `distance` rows and columns from the peak: max(1 - steepness distance, -1), steepness = beta/side.
 __device__ __forceinline__ double template_value(std::int32_t distance, double steepness) {
@@ -33,14 +33,14 @@ __device__ __forceinline__ Candidate better(Candidate a, Candidate b) {
   return b.value > a.value || (b.value == a.value && b.place < a.place) ? b : a;
 }
 
-/// The place of a map's peak, to all threads of a block of kMapBlock: its first maximum, or the rounded centre of mass
+/// The place of a map's peak, to all threads of a block of map_block: its first maximum, or the rounded centre of mass
 /// of its positive part (the first place where that is empty).
 __device__ inline std::int32_t block_peak(const MapShape& shape, const float* x, bool centroid) {
   const auto t = static_cast<std::int32_t>(threadIdx.x);
   if (!centroid) {
-    VITRINE_SHARED(winners, Candidate[kMapBlock / 32]);
+    VITRINE_SHARED(winners, Candidate[map_block / 32]);
     Candidate best = {x[0], 0};
-    for (std::int32_t p = t; p < shape.places; p += kMapBlock) best = better(best, {x[p], p});
+    for (std::int32_t p = t; p < shape.places; p += map_block) best = better(best, {x[p], p});
 #pragma unroll
     for (int bits = 16; bits > 0; bits /= 2)
       best = better(best, {shuffle_xor(best.value, bits), shuffle_xor(best.place, bits)});
@@ -48,32 +48,32 @@ __device__ inline std::int32_t block_peak(const MapShape& shape, const float* x,
     sync_threads();
     best = winners[0];
 #pragma unroll
-    for (int w = 1; w < kMapBlock / 32; ++w) best = better(best, winners[w]);
+    for (int w = 1; w < map_block / 32; ++w) best = better(best, winners[w]);
     sync_threads();  // before the next call overwrites the winners
     return best.place;
   }
   double mass = 0, row = 0, column = 0;
-  for (std::int32_t p = t; p < shape.places; p += kMapBlock) {
+  for (std::int32_t p = t; p < shape.places; p += map_block) {
     const double v = x[p] > 0 ? static_cast<double>(x[p]) : 0.0;
     const std::int32_t r = shape.by_width.quotient(p);
     mass += v;
     row += v * r;
     column += v * shape.by_width.remainder(p, r);
   }
-  mass = block_reduce<kMapBlock>(mass, Sum());
-  row = block_reduce<kMapBlock>(row, Sum());
-  column = block_reduce<kMapBlock>(column, Sum());
+  mass = block_reduce<map_block>(mass, Sum());
+  row = block_reduce<map_block>(row, Sum());
+  column = block_reduce<map_block>(column, Sum());
   if (!(mass > 1e-9)) return 0;
   return static_cast<std::int32_t>(row / mass + 0.5) * shape.w + static_cast<std::int32_t>(column / mass + 0.5);
 }
 
-__global__ void __launch_bounds__(kMapBlock) template_gate_kernel(TemplateArgs<float> a, MapShape shape) {
+__global__ void __launch_bounds__(map_block) template_gate_kernel(TemplateArgs<float> a, MapShape shape) {
   for (std::int64_t plane = a.first + blockIdx.x; plane < a.last; plane += gridDim.x) {
     const std::int64_t at = plane * shape.places;
     const std::int32_t peak = block_peak(shape, a.x + at, a.centroid);
     const double steepness =
         static_cast<double>(a.beta) * static_cast<double>(a.slope[plane % a.channels]) / shape.side;
-    for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += kMapBlock) {
+    for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += map_block) {
       const double m = shape.at(p, peak, steepness);
       put(a.y[at + p], m > 0 ? static_cast<float>(m) * a.s[at + p] : 0.0f, a.add);
     }
@@ -115,15 +115,15 @@ struct FilterMaps {
 };
 
 /// Each map's maximum or sum.
-__global__ void __launch_bounds__(kMapBlock)
+__global__ void __launch_bounds__(map_block)
     map_value_kernel(FilterMaps maps, MapShape shape, const float* x, bool by_sum, double* values) {
   x += maps.plane() * shape.places;
   double v = by_sum ? 0.0 : static_cast<double>(x[0]);
-  for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += kMapBlock) {
+  for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += map_block) {
     const double here = static_cast<double>(x[p]);
     v = by_sum ? v + here : here > v ? here : v;
   }
-  v = by_sum ? block_reduce<kMapBlock>(v, Sum()) : block_reduce<kMapBlock>(v, Maximum());
+  v = by_sum ? block_reduce<map_block>(v, Sum()) : block_reduce<map_block>(v, Maximum());
   if (threadIdx.x == 0) values[blockIdx.x] = v;
 }
 
@@ -153,7 +153,7 @@ struct FilterStatistics {
 };
 
 /// For each map of the filter's own class: mass, mass times square distance from the peak, and the template's score.
-__global__ void __launch_bounds__(kMapBlock)
+__global__ void __launch_bounds__(map_block)
     map_spread_kernel(FilterMaps maps, MapShape shape, FilterStateArgs<float> a, double* spread) {
   const std::int64_t f = maps.filter();
   if (a.labels[maps.image()] != static_cast<std::int32_t>(a.category[f])) return;  // the whole block
@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(kMapBlock)
                      peak_column = shape.by_width.remainder(peak, peak_row);
   const double steepness = static_cast<double>(a.beta) * static_cast<double>(a.slope[f]) / shape.side;
   double mass = 0, square = 0, score = 0;
-  for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += kMapBlock) {
+  for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += map_block) {
     const std::int32_t row = shape.by_width.quotient(p);
     const double v = static_cast<double>(x[p]), dy = row - peak_row,
                  dx = shape.by_width.remainder(p, row) - peak_column;
@@ -170,9 +170,9 @@ __global__ void __launch_bounds__(kMapBlock)
     square += v * (dy * dy + dx * dx);
     score += v * shape.at(p, peak, steepness);
   }
-  mass = block_reduce<kMapBlock>(mass, Sum());
-  square = block_reduce<kMapBlock>(square, Sum());
-  score = block_reduce<kMapBlock>(score, Sum());
+  mass = block_reduce<map_block>(mass, Sum());
+  square = block_reduce<map_block>(square, Sum());
+  score = block_reduce<map_block>(score, Sum());
   if (threadIdx.x != 0) return;
   spread[3 * blockIdx.x] = mass;
   spread[3 * blockIdx.x + 1] = square;
@@ -215,7 +215,7 @@ struct LossMemory {
   double* weight;  ///< released: planes; paper: information of each plane
 };
 
-__global__ void __launch_bounds__(kMapBlock)
+__global__ void __launch_bounds__(map_block)
     map_peak_kernel(MapShape shape, const float* x, bool centroid, std::int32_t* peaks) {
   const std::int32_t peak = block_peak(shape, x + std::int64_t{blockIdx.x} * shape.places, centroid);
   if (threadIdx.x == 0) peaks[blockIdx.x] = peak;
@@ -226,22 +226,22 @@ __device__ __forceinline__ double loss_steepness(const FilterLossArgs<float>& a,
   return static_cast<double>(a.beta) * static_cast<double>(a.slope[f]) / shape.side;
 }
 
-__global__ void __launch_bounds__(kMapBlock)
+__global__ void __launch_bounds__(map_block)
     released_scores_kernel(FilterLossArgs<float> a, MapShape shape, LossMemory m) {
   const std::int64_t plane = blockIdx.x, n = plane / a.channels, f = plane % a.channels, other = a.channels - 1 - f;
   const float* const x = a.x + plane * shape.places;
   const std::int32_t mine = m.peaks[plane], theirs = m.peaks[(a.images - 1 - n) * a.channels + other];
   const double own_slope = loss_steepness(a, shape, f), other_slope = loss_steepness(a, shape, other);
   double own = 0, foreign = 0, mean = 0;
-  for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += kMapBlock) {
+  for (auto p = static_cast<std::int32_t>(threadIdx.x); p < shape.places; p += map_block) {
     const double v = static_cast<double>(x[p]);
     own += v * shape.at(p, mine, own_slope);
     foreign += v * shape.at(p, theirs, other_slope);
     mean += v;
   }
-  own = block_reduce<kMapBlock>(own, Sum());
-  foreign = block_reduce<kMapBlock>(foreign, Sum());
-  mean = block_reduce<kMapBlock>(mean, Sum());
+  own = block_reduce<map_block>(own, Sum());
+  foreign = block_reduce<map_block>(foreign, Sum());
+  mean = block_reduce<map_block>(mean, Sum());
   if (threadIdx.x != 0) return;
   m.sums[3 * plane] = own / shape.places;
   m.sums[3 * plane + 1] = foreign / shape.places;
@@ -325,12 +325,12 @@ __device__ __forceinline__ double paper_template(const MapShape& shape, std::int
 }
 
 /// A block a map, a thread a template.
-__global__ void __launch_bounds__(kMapBlock)
+__global__ void __launch_bounds__(map_block)
     paper_scores_kernel(FilterLossArgs<float> a, MapShape shape, LossMemory m) {
   const std::int64_t plane = blockIdx.x, planes = gridDim.x;
   const float* const x = a.x + plane * shape.places;
   const double steepness = loss_steepness(a, shape, plane % a.channels);
-  for (std::int64_t t = threadIdx.x; t <= shape.places; t += kMapBlock) {
+  for (std::int64_t t = threadIdx.x; t <= shape.places; t += map_block) {
     double sum = 0;
     for (std::int32_t p = 0; p < shape.places; ++p)
       sum += static_cast<double>(x[p]) * paper_template(shape, t, p, steepness);
@@ -414,7 +414,7 @@ namespace {
 
 void template_gate(const TemplateArgs<float>& a) noexcept {
   if (a.last > a.first)
-    launch(template_gate_kernel, blocks_for(a.last - a.first, 1), kMapBlock, 0, a, MapShape(a.h, a.w));
+    launch(template_gate_kernel, blocks_for(a.last - a.first, 1), map_block, 0, a, MapShape(a.h, a.w));
 }
 
 void peak_gate(const PeakArgs<float>& a) noexcept {
@@ -436,10 +436,10 @@ void filter_state(const FilterStateArgs<float>& args) noexcept {
   a.labels = labels;
   const MapShape shape(a.h, a.w);
   const FilterMaps extent{a.channels, a.first, filters};
-  launch(map_value_kernel, static_cast<unsigned>(maps), kMapBlock, 0, extent, shape, a.x, a.by_sum, values);
+  launch(map_value_kernel, static_cast<unsigned>(maps), map_block, 0, extent, shape, a.x, a.by_sum, values);
   for_each(filters, FilterStatistics{a, values});
   if (a.slope_rate == 0) return;
-  launch(map_spread_kernel, static_cast<unsigned>(maps), kMapBlock, 0, extent, shape, a, spread);
+  launch(map_spread_kernel, static_cast<unsigned>(maps), map_block, 0, extent, shape, a, spread);
   for_each(filters, FilterSlope{a, spread, shape.side});
 }
 
@@ -482,16 +482,16 @@ void filter_loss(const FilterLossArgs<float>& a, const std::byte*, std::byte* sc
   const MapShape shape(a.h, a.w);
   const PlaneIndex index(planes, a.h, a.w);
   const auto blocks = static_cast<unsigned>(planes);
-  launch(map_peak_kernel, blocks, kMapBlock, 0, shape, a.x, a.centroid, m.peaks);
+  launch(map_peak_kernel, blocks, map_block, 0, shape, a.x, a.centroid, m.peaks);
   if (a.released) {
     upload(m.share, a.share, static_cast<std::size_t>(a.classes) * sizeof(double));
-    launch(released_scores_kernel, blocks, kMapBlock, 0, a, shape, m);
+    launch(released_scores_kernel, blocks, map_block, 0, a, shape, m);
     for_each(a.channels, ReleasedWeights{a, m});
     if (a.gradient) for_each(planes * shape.places, ReleasedGradient{a, shape, index, m});
     return;
   }
   const std::int64_t templates = std::int64_t{shape.places} + 1;
-  launch(paper_scores_kernel, blocks, kMapBlock, 0, a, shape, m);
+  launch(paper_scores_kernel, blocks, map_block, 0, a, shape, m);
   for_each(templates * a.channels, PaperLogZ{a, m});
   for_each(planes, PaperInformation{a, m, templates});
   if (a.loss) for_each(a.channels, PaperLoss{a, m});

@@ -8,7 +8,7 @@ template <bool ADepthFirst, bool BDepthFirst>
 struct GemmProblem {
   using A = MatrixOperand<ADepthFirst>;
   using B = MatrixOperand<BDepthFirst>;
-  static constexpr int kLargeBlocks = ADepthFirst && BDepthFirst ? 1 : 2;
+  static constexpr int large_blocks = ADepthFirst && BDepthFirst ? 1 : 2;
   A a_;
   B b_;
   const float* bias = nullptr;
@@ -43,11 +43,11 @@ namespace {
 Work plan(const GemmArgs<float>&) noexcept { return {1, 0, 0}; }
 void pack(const GemmArgs<float>&, std::byte*, std::int64_t) noexcept {}
 
-constexpr std::int64_t kMost = std::int64_t{1} << 30;
+constexpr std::int64_t max_index = std::int64_t{1} << 30;
 
 template <bool ADepthFirst, bool BDepthFirst>
 void product(const GemmArgs<float>& g, Math math) noexcept {
-  if (g.k > kMost) return fail("a matrix product is deeper than 2^30");
+  if (g.k > max_index) return fail("a matrix product is deeper than 2^30");
   GemmProblem<ADepthFirst, BDepthFirst> p;
   p.a_.row_stride = ADepthFirst ? g.lda : 1;
   p.a_.depth_stride = ADepthFirst ? 1 : g.lda;
@@ -60,10 +60,10 @@ void product(const GemmArgs<float>& g, Math math) noexcept {
   p.depth = static_cast<std::int32_t>(g.k);
   p.add = g.add;
   // Rows and columns beyond 2^30 go by parts.
-  for (std::int64_t i = 0; i < g.m; i += kMost) {
-    for (std::int64_t j = 0; j < g.n; j += kMost) {
-      p.max_m = p.a_.rows = static_cast<std::int32_t>(g.m - i < kMost ? g.m - i : kMost);
-      p.max_n = p.b_.rows = static_cast<std::int32_t>(g.n - j < kMost ? g.n - j : kMost);
+  for (std::int64_t i = 0; i < g.m; i += max_index) {
+    for (std::int64_t j = 0; j < g.n; j += max_index) {
+      p.max_m = p.a_.rows = static_cast<std::int32_t>(g.m - i < max_index ? g.m - i : max_index);
+      p.max_n = p.b_.rows = static_cast<std::int32_t>(g.n - j < max_index ? g.n - j : max_index);
       p.a_.data = g.a + i * p.a_.row_stride;
       p.b_.data = g.b + j * p.b_.row_stride;
       p.bias = g.bias ? g.bias + j : nullptr;

@@ -45,12 +45,13 @@ void weight_block(const Stretch& g, const float* y, std::int64_t ld_y, const flo
 
 template <class V>
 struct InnerProducts {
-  static constexpr int kRows = V::registers == 32 ? 6 : 3, kColumns = V::registers == 32 ? 4 : 3;
-  static constexpr int kFew = kRows / 2,
-                       kMore = 2 * kColumns;  ///< so few rows take so many columns: enough sums to hide the latency
+  static constexpr int block_rows = V::registers == 32 ? 6 : 3, block_columns = V::registers == 32 ? 4 : 3;
+  static constexpr int few_rows = block_rows / 2,
+                       more_columns =
+                           2 * block_columns;  ///< so few rows take so many columns: enough sums to hide the latency
   using Function = void (*)(const Stretch&, const float*, std::int64_t, const float* const*, float*, std::int64_t);
   struct Functions {
-    Function f[kRows + 1][kMore + 1] = {};
+    Function f[block_rows + 1][more_columns + 1] = {};
   };
   template <int R, int... J>
   static constexpr void enter(Functions& t, std::integer_sequence<int, J...>) {
@@ -59,7 +60,7 @@ struct InnerProducts {
   template <int... R>
   static constexpr Functions functions(std::integer_sequence<int, R...>) {
     Functions t;
-    (enter<R + 1>(t, std::make_integer_sequence < int, R + 1 <= kFew ? kMore : kColumns > {}), ...);
+    (enter<R + 1>(t, std::make_integer_sequence < int, R + 1 <= few_rows ? more_columns : block_columns > {}), ...);
     return t;
   }
 
@@ -67,14 +68,14 @@ struct InnerProducts {
   template <class X>
   static void accumulate(const Stretch& stretch, const float* y, std::int64_t ld_y, std::int64_t nm, std::int64_t nj,
                          X x, float* sums, std::int64_t ld_sums) {
-    static constexpr Functions table = functions(std::make_integer_sequence<int, kRows>{});
-    const std::int64_t m_steps = ceil_div(nm, kRows), most = nm <= kFew ? kMore : kColumns,
+    static constexpr Functions table = functions(std::make_integer_sequence<int, block_rows>{});
+    const std::int64_t m_steps = ceil_div(nm, block_rows), most = nm <= few_rows ? more_columns : block_columns,
                        j_steps = ceil_div(nj, most);
     for (std::int64_t mi = 0; mi < m_steps; ++mi) {
       const std::int64_t m = mi * nm / m_steps, rows = (mi + 1) * nm / m_steps - m;
       for (std::int64_t ji = 0; ji < j_steps; ++ji) {
         const std::int64_t j = ji * nj / j_steps, columns = (ji + 1) * nj / j_steps - j;
-        const float* from[kMore];
+        const float* from[more_columns];
         for (std::int64_t i = 0; i < columns; ++i) from[i] = x(j + i);
         table.f[rows][columns](stretch, y + m * ld_y, ld_y, from, sums + m * ld_sums + j * V::width, ld_sums);
       }
@@ -87,11 +88,11 @@ template <class V>
 struct Dots {
   using Args = GemmArgs<float>;
   using P = InnerProducts<V>;
-  static constexpr std::int64_t kDepth = 2048, kColumns = 32;
+  static constexpr std::int64_t depth_per_block = 2048, block_columns = 32;
 
   std::int64_t depth;
 
-  explicit Dots(const Args& g) : depth(smaller(g.k, kDepth)) {}
+  explicit Dots(const Args& g) : depth(smaller(g.k, depth_per_block)) {}
   static const char* refuses(const Args& g) noexcept {
     if (g.m <= 0 || g.n <= 0) return does_not_apply;
     if (g.a_transposed || !g.b_transposed) return "the operands' rows are not what is summed along";
@@ -104,13 +105,14 @@ struct Dots {
   }
 
   Work work_of(const Args& g) const {
-    const std::int64_t copies = (is_raw(g.a_sub) ? 0 : g.m * depth) + (is_raw(g.b_sub) ? 0 : kColumns * depth);
-    return {ceil_div(g.n, kColumns), 0, static_cast<std::size_t>(g.m * kColumns * V::width + copies) * sizeof(float)};
+    const std::int64_t copies = (is_raw(g.a_sub) ? 0 : g.m * depth) + (is_raw(g.b_sub) ? 0 : block_columns * depth);
+    return {ceil_div(g.n, block_columns), 0,
+            static_cast<std::size_t>(g.m * block_columns * V::width + copies) * sizeof(float)};
   }
 
   void run_tile(const Args& g, float* sums, std::int64_t index) const {
-    const std::int64_t j0 = index * kColumns, nj = smaller(kColumns, g.n - j0);
-    float *a_copy = sums + g.m * kColumns * V::width, *b_copy = a_copy + (is_raw(g.a_sub) ? 0 : g.m * depth);
+    const std::int64_t j0 = index * block_columns, nj = smaller(block_columns, g.n - j0);
+    float *a_copy = sums + g.m * block_columns * V::width, *b_copy = a_copy + (is_raw(g.a_sub) ? 0 : g.m * depth);
     for (std::int64_t i = 0; i < g.m * nj; ++i) V::zero().store(sums + i * V::width);
     for (std::int64_t k0 = 0; k0 < g.k; k0 += depth) {
       const std::int64_t n = smaller(depth, g.k - k0);

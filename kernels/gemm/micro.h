@@ -68,7 +68,7 @@ void multiply_block(const Block<Rows>& g) {
   const auto step = [&](std::int64_t k) __attribute__((always_inline)) {
     const std::int64_t at = rows(k);
     // Weights of large layers come from afar, once: they are asked for in time.
-    if constexpr (R >= 8) __builtin_prefetch(a + kAhead);
+    if constexpr (R >= 8) __builtin_prefetch(a + prefetch_ahead);
     if constexpr (NV > R) {
       V x[R];
       unroll<R>([&](auto r) __attribute__((always_inline)) { x[r] = V::set(a[r]); });

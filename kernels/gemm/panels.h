@@ -11,7 +11,7 @@ namespace {
 template <class V>
 struct Panelled {
   using Args = GemmArgs<float>;
-  static constexpr std::int64_t kDepth = 256;
+  static constexpr std::int64_t depth_per_block = 256;
 
   struct Cut {
     std::int64_t rows, cols, row_tiles, col_tiles;
@@ -45,7 +45,7 @@ struct Panelled {
   }
 
   static std::int64_t depth(const Args& g) {
-    const std::int64_t blocks = larger<std::int64_t>(1, ceil_div(g.k, kDepth));
+    const std::int64_t blocks = larger<std::int64_t>(1, ceil_div(g.k, depth_per_block));
     return larger<std::int64_t>(1, ceil_div(g.k, blocks));
   }
 

@@ -28,9 +28,9 @@ struct NormCoefficients {
 /// In double one pass is enough: squares of floats are exact, and a sum of them loses digits only where the variance is
 /// below what floats could tell from 0.
 struct MomentTerms {
-  static constexpr int kValues = 2;
+  static constexpr int value_count = 2;
   const float* x;
-  __device__ void add(std::int32_t, std::int64_t i, double (&v)[kValues]) const {
+  __device__ void add(std::int32_t, std::int64_t i, double (&v)[value_count]) const {
     const double d = static_cast<double>(x[i]);
     v[0] += d;
     v[1] += d * d;
@@ -91,9 +91,9 @@ struct BatchNormApply {
 };
 
 struct GradientTerms {
-  static constexpr int kValues = 2;  // sums of dy, and of dy times the normalised x
+  static constexpr int value_count = 2;  // sums of dy, and of dy times the normalised x
   const float *x, *dy, *mean, *inv_std;
-  __device__ void add(std::int32_t c, std::int64_t i, double (&v)[kValues]) const {
+  __device__ void add(std::int32_t c, std::int64_t i, double (&v)[value_count]) const {
     const double d = static_cast<double>(dy[i]);
     v[0] += d;
     v[1] += d * ((static_cast<double>(x[i]) - static_cast<double>(mean[c])) * static_cast<double>(inv_std[c]));

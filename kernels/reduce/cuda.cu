@@ -5,9 +5,9 @@
 namespace vitrine::kernels::cuda {
 
 struct StatsTerms {
-  static constexpr int kValues = 4;  // sum, sum of magnitudes, number that is not finite; largest magnitude
+  static constexpr int value_count = 4;  // sum, sum of magnitudes, number that is not finite; largest magnitude
   const float* x;
-  __device__ void add(std::int64_t i, double (&v)[kValues]) const {
+  __device__ void add(std::int64_t i, double (&v)[value_count]) const {
     const float f = x[i];
     if (!(f - f == 0)) {
       v[2] += 1;
@@ -22,9 +22,9 @@ struct StatsTerms {
 };
 
 struct DotTerms {
-  static constexpr int kValues = 1;
+  static constexpr int value_count = 1;
   const float *x, *y;
-  __device__ void add(std::int64_t i, double (&v)[kValues]) const {
+  __device__ void add(std::int64_t i, double (&v)[value_count]) const {
     v[0] += static_cast<double>(x[i]) * static_cast<double>(y[i]);
   }
   static __device__ double join(int, double a, double b) { return a + b; }
@@ -33,32 +33,34 @@ struct DotTerms {
 /// The parts of another kernel's blocks as terms.
 template <class Terms>
 struct PartTerms {
-  static constexpr int kValues = Terms::kValues;
+  static constexpr int value_count = Terms::value_count;
   const double* parts;
-  __device__ void add(std::int64_t i, double (&v)[kValues]) const {
+  __device__ void add(std::int64_t i, double (&v)[value_count]) const {
 #pragma unroll
-    for (int k = 0; k < kValues; ++k) v[k] = Terms::join(k, v[k], parts[i * kValues + k]);
+    for (int k = 0; k < value_count; ++k) v[k] = Terms::join(k, v[k], parts[i * value_count + k]);
   }
   static __device__ double join(int k, double a, double b) { return Terms::join(k, a, b); }
 };
 
 /// Block b writes the values of its terms to out[b]; all start at 0.
 template <class Terms>
-__global__ void __launch_bounds__(kReduceBlock) reduce_kernel(Terms terms, std::int64_t n, double* out) {
-  double v[Terms::kValues] = {};
-  const std::int64_t stride = std::int64_t{gridDim.x} * kReduceBlock;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * kReduceBlock + threadIdx.x; i < n; i += stride) terms.add(i, v);
+__global__ void __launch_bounds__(reduce_block) reduce_kernel(Terms terms, std::int64_t n, double* out) {
+  double v[Terms::value_count] = {};
+  const std::int64_t stride = std::int64_t{gridDim.x} * reduce_block;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * reduce_block + threadIdx.x; i < n; i += stride) terms.add(i, v);
 #pragma unroll
-  for (int k = 0; k < Terms::kValues; ++k) {
-    const double total = block_reduce<kReduceBlock>(v[k], [k](double a, double b) { return Terms::join(k, a, b); });
-    if (threadIdx.x == 0) out[std::int64_t{blockIdx.x} * Terms::kValues + k] = total;
+  for (int k = 0; k < Terms::value_count; ++k) {
+    const double total = block_reduce<reduce_block>(v[k], [k](double a, double b) { return Terms::join(k, a, b); });
+    if (threadIdx.x == 0) out[std::int64_t{blockIdx.x} * Terms::value_count + k] = total;
   }
 }
 
 struct ChannelSumTerms {
-  static constexpr int kValues = 1;
+  static constexpr int value_count = 1;
   const float* x;
-  __device__ void add(std::int32_t, std::int64_t i, double (&v)[kValues]) const { v[0] += static_cast<double>(x[i]); }
+  __device__ void add(std::int32_t, std::int64_t i, double (&v)[value_count]) const {
+    v[0] += static_cast<double>(x[i]);
+  }
 };
 
 struct StoreChannelSum {
@@ -77,18 +79,18 @@ namespace {
 
 /// Reduces n terms on the device and fetches the values.
 template <class Terms>
-void reduced(const Terms& terms, std::int64_t n, double (&values)[Terms::kValues]) noexcept {
+void reduced(const Terms& terms, std::int64_t n, double (&values)[Terms::value_count]) noexcept {
   for (double& v : values) v = 0;
   if (n <= 0) return;
   const int parts = parts_for(n, 1024);
   auto* const memory = static_cast<double*>(workspace(static_cast<std::size_t>(parts + 1) * sizeof values));
   if (!memory) return;
-  double* const total = memory + parts * Terms::kValues;
+  double* const total = memory + parts * Terms::value_count;
   if (parts == 1) {
-    launch(reduce_kernel<Terms>, 1, kReduceBlock, 0, terms, n, total);
+    launch(reduce_kernel<Terms>, 1, reduce_block, 0, terms, n, total);
   } else {
-    launch(reduce_kernel<Terms>, static_cast<unsigned>(parts), kReduceBlock, 0, terms, n, memory);
-    launch(reduce_kernel<PartTerms<Terms>>, 1, kReduceBlock, 0, PartTerms<Terms>{memory}, std::int64_t{parts}, total);
+    launch(reduce_kernel<Terms>, static_cast<unsigned>(parts), reduce_block, 0, terms, n, memory);
+    launch(reduce_kernel<PartTerms<Terms>>, 1, reduce_block, 0, PartTerms<Terms>{memory}, std::int64_t{parts}, total);
   }
   download(values, total, sizeof values);
 }

@@ -14,7 +14,7 @@ Stats stats(const float* x, std::int64_t n) noexcept {
   std::int64_t finite = 0;
   stream<V>(n, [&](std::int64_t i, auto step) {
     const V v = load<V>(x + i, step);
-    const auto ok = V::abs(v) < V::set(kInf);
+    const auto ok = V::abs(v) < V::set(infinity);
     const V w = V::select(ok, v, V::zero());
     finite += ok.count();
     sum.add(w);

@@ -14,7 +14,7 @@
 namespace vitrine::kernels {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float infinity = std::numeric_limits<float>::infinity();
 
 template <class T>
 VITRINE_INLINE constexpr T smaller(T a, T b) {
@@ -41,7 +41,7 @@ VITRINE_INLINE void unroll(F f) {
 }
 
 /// How far ahead of use packed weights are asked for, in floats.
-inline constexpr std::int64_t kAhead = 512;
+inline constexpr std::int64_t prefetch_ahead = 512;
 
 /// Whether a step of `stream` covers a whole vector or the last n elements.
 struct Whole {};

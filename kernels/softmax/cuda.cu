@@ -5,14 +5,14 @@
 
 namespace vitrine::kernels::cuda {
 
-constexpr int kSoftmaxBlock = 128, kSoftmaxRows = kSoftmaxBlock / 32;
+constexpr int softmax_block = 128, softmax_rows = softmax_block / 32;
 
 /// Calls body(row, lane) for every row that falls to this warp; all lanes together.
 template <class Body>
 __device__ __forceinline__ void for_rows(std::int64_t n, Body body) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (std::int64_t row = std::int64_t{blockIdx.x} * kSoftmaxRows + threadIdx.x / 32; row < n;
-       row += std::int64_t{gridDim.x} * kSoftmaxRows)
+  for (std::int64_t row = std::int64_t{blockIdx.x} * softmax_rows + threadIdx.x / 32; row < n;
+       row += std::int64_t{gridDim.x} * softmax_rows)
     body(row, lane);
 }
 
@@ -22,7 +22,7 @@ __device__ __forceinline__ float row_max(const float* x, std::int64_t k, int lan
   return warp_reduce(m, Maximum());
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock)
+__global__ void __launch_bounds__(softmax_block)
     softmax_forward_kernel(const float* x, std::int64_t n, std::int64_t k, float* y) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const float* const from = x + row * k;
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kSoftmaxBlock)
   });
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock)
+__global__ void __launch_bounds__(softmax_block)
     softmax_backward_kernel(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const std::int64_t at = row * k;
@@ -57,7 +57,7 @@ __device__ __forceinline__ double log_sum_above(const float* x, std::int64_t k, 
   return log(warp_reduce(sum, Sum()));
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock)
+__global__ void __launch_bounds__(softmax_block)
     log_softmax_forward_kernel(const float* x, std::int64_t n, std::int64_t k, float* y) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const float* const from = x + row * k;
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kSoftmaxBlock)
   });
 }
 
-__global__ void __launch_bounds__(kSoftmaxBlock)
+__global__ void __launch_bounds__(softmax_block)
     log_softmax_backward_kernel(const float* y, const float* s, std::int64_t n, std::int64_t k, float* d, bool add) {
   for_rows(n, [=](std::int64_t row, int lane) {
     const std::int64_t at = row * k;
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kSoftmaxBlock)
 }
 
 /// One pass for the loss and one for its gradient, while the row is in the cache. loss: of the device.
-__global__ void __launch_bounds__(kSoftmaxBlock)
+__global__ void __launch_bounds__(softmax_block)
     cross_entropy_kernel(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale, double* loss,
                          float* d) {
   for_rows(n, [=](std::int64_t row, int lane) {
@@ -108,7 +108,7 @@ namespace {
 
 template <class... P, class... A>
 void launch_rows(void (*kernel)(P...), std::int64_t n, A... args) noexcept {
-  if (n > 0) launch(kernel, blocks_for(n, kSoftmaxRows), kSoftmaxBlock, 0, args...);
+  if (n > 0) launch(kernel, blocks_for(n, softmax_rows), softmax_block, 0, args...);
 }
 
 void softmax_forward(const float* x, std::int64_t n, std::int64_t k, float* y) noexcept {

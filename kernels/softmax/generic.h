@@ -18,9 +18,9 @@ VITRINE_INLINE V keep_first(V v, V, Whole) {
 /// The largest element that is not NaN; what follows turns a NaN into a row of NaN.
 template <class V>
 VITRINE_INLINE float row_max(const float* x, std::int64_t k) {
-  V m = V::set(-kInf);
-  stream<V>(k,
-            [&](std::int64_t j, auto step) { m = V::max(keep_first(load<V>(x + j, step), V::set(-kInf), step), m); });
+  V m = V::set(-infinity);
+  stream<V>(
+      k, [&](std::int64_t j, auto step) { m = V::max(keep_first(load<V>(x + j, step), V::set(-infinity), step), m); });
   return m.highest();
 }
 

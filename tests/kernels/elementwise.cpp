@@ -6,7 +6,7 @@ namespace vitrine::kernels::selfcheck {
 namespace {
 
 /// Sizes that a device shares among several blocks, and, for sums, in several kernels.
-constexpr std::initializer_list<int> kLong = {4097, 20011};
+constexpr std::initializer_list<int> long_rows = {4097, 20011};
 
 /// f(random, n, kernels, extreme) for sizes around the vector widths, with ordinary and with extreme values.
 template <class F>
@@ -36,8 +36,8 @@ double chosen(double v) { return std::isfinite(v) ? std::fabs(v) : 0; }
 /// Bound of `roundoffs` operations on a value, plus the addition to old content.
 auto relative(const Doubles& want, const Doubles& old, bool add, double roundoffs) {
   return [&want, &old, add, roundoffs](std::size_t i) {
-    return kU * (roundoffs * (size_of(want[i]) + (add ? size_of(old[i]) : 0)) +
-                 (add ? size_of(want[i]) + size_of(old[i]) : 0));
+    return roundoff * (roundoffs * (size_of(want[i]) + (add ? size_of(old[i]) : 0)) +
+                       (add ? size_of(want[i]) + size_of(old[i]) : 0));
   };
 }
 
@@ -99,7 +99,7 @@ void check_map_forward(const Levels& levels) {
       k.map_forward(map, parameters(map), x.data(), y.data(), n);
       // A product with a steep gate has the gate's argument rounded; a*x + b cancels, where only 1 is a measure.
       const double relative = map < Map::clip ? 8 : 40, absolute = map == Map::hard_sigmoid ? 4 : 0;
-      check_all(y, want, [&](std::size_t i) { return kU * (relative * size_of(want[i]) + absolute); });
+      check_all(y, want, [&](std::size_t i) { return roundoff * (relative * size_of(want[i]) + absolute); });
       k.map_forward(map, parameters(map), x.data(), cut.data(), n / 3);
       k.map_forward(map, parameters(map), x.data() + n / 3, cut.data() + n / 3, n - n / 3);
       CHECK_MESSAGE(cut.same_bits(y), "the cut into ranges matters");
@@ -116,7 +116,7 @@ void check_map_forward(const Levels& levels) {
     for (const Level& level : levels) {
       CAPTURE(level.name);
       level.table->map_forward(map, {1, 0}, x.data(), y.data(), n);
-      check_all(y, want, [&](std::size_t i) { return 8 * kU * size_of(want[i]); });
+      check_all(y, want, [&](std::size_t i) { return 8 * roundoff * size_of(want[i]); });
     }
   }
 }
@@ -137,7 +137,8 @@ void check_map_backward(const Levels& levels) {
       k.map_backward(map, parameters(map), x.data(), y.data(), s.data(), got.data(), n, add);
       // 1 - y*y cancels: its error is absolute, a roundoff of 1 and of y*y each.
       check_all(got, want, [&](std::size_t i) {
-        return kU * ((map < Map::clip ? 4 : 64) * chosen(ds[i]) + 2 * (add ? size_of(old[i]) + size_of(want[i]) : 0));
+        return roundoff *
+               ((map < Map::clip ? 4 : 64) * chosen(ds[i]) + 2 * (add ? size_of(old[i]) + size_of(want[i]) : 0));
       });
       if (!add) {
         Floats place(s);
@@ -193,7 +194,7 @@ void check_combine(const Levels& levels) {
     Doubles want(dx);
     truth().combine(a, dx.data(), b, dy.data(), want.data(), n);
     k.combine(a, x.data(), b, y.data(), z.data(), n);
-    check_all(z, want, [&](std::size_t i) { return 2 * kU * (size_of(a * dx[i]) + size_of(b * dy[i])); });
+    check_all(z, want, [&](std::size_t i) { return 2 * roundoff * (size_of(a * dx[i]) + size_of(b * dy[i])); });
   });
 }
 
@@ -235,7 +236,7 @@ void check_copy(const Levels& levels) {
       Floats dst(old);
       c.src = src.data(), c.dst = dst.data(), c.add = add;
       level.table->copy(c);
-      check_all(dst, want, [&](std::size_t j) { return add ? kU * size_of(want[j]) : 0.0; });
+      check_all(dst, want, [&](std::size_t j) { return add ? roundoff * size_of(want[j]) : 0.0; });
     }
   }
 }
@@ -296,7 +297,7 @@ void check_stats(const Levels& levels) {
     CHECK(got.non_finite == want.non_finite);
   };
   for_sizes(30, levels, one);
-  for_sizes(30, levels, one, kLong, 2);
+  for_sizes(30, levels, one, long_rows, 2);
 }
 
 void check_dot(const Levels& levels) {
@@ -312,7 +313,7 @@ void check_dot(const Levels& levels) {
     }
   };
   for_sizes(31, levels, one);
-  for_sizes(31, levels, one, kLong, 2);
+  for_sizes(31, levels, one, long_rows, 2);
 }
 
 void check_channel_sum(const Levels& levels) {
@@ -326,10 +327,10 @@ void check_channel_sum(const Levels& levels) {
     truth().channel_sum(d.data(), images, channels, pixels, want.data(), add);
     truth().channel_sum(m.data(), images, channels, pixels, size.data(), add);
     k.channel_sum(x.data(), images, channels, pixels, y.data(), add);
-    check_all(y, want, [&](std::size_t i) { return (images * pixels + 1) * kU * size[i]; });
+    check_all(y, want, [&](std::size_t i) { return (images * pixels + 1) * roundoff * size[i]; });
   };
   for_sizes(32, levels, one);
-  for_sizes(32, levels, one, kLong, 2);
+  for_sizes(32, levels, one, long_rows, 2);
 }
 
 // The exponent's argument x - max is rounded once, and an absolute error there is a relative one of the result.
@@ -343,7 +344,7 @@ void check_softmax_forward(const Levels& levels) {
     truth().softmax_forward(d.data(), n, k, want.data());
     Floats y = output(r, x.size(), false);
     t.softmax_forward(x.data(), n, k, y.data());
-    check_all(y, want, [&](std::size_t i) { return (k + 110 + 8) * kU * size_of(want[i]); });
+    check_all(y, want, [&](std::size_t i) { return (k + 110 + 8) * roundoff * size_of(want[i]); });
   });
   // More rows than a device starts warps.
   const std::int64_t rows = 17001;
@@ -355,7 +356,7 @@ void check_softmax_forward(const Levels& levels) {
   for (const Level& level : levels) {
     y.poison();
     level.table->softmax_forward(x.data(), rows, 2, y.data());
-    check_all(y, want, [&](std::size_t i) { return 120 * kU * size_of(want[i]); });
+    check_all(y, want, [&](std::size_t i) { return 120 * roundoff * size_of(want[i]); });
   }
 }
 
@@ -373,7 +374,8 @@ void check_softmax_backward(const Levels& levels) {
       double size = size_of(ds[i]);
       const std::size_t width = static_cast<std::size_t>(k), row = i / width * width;
       for (std::size_t j = row; j < row + width; ++j) size += size_of(dy[j] * ds[j]);
-      return (k + 4) * kU * (size_of(dy[i]) * size) + (add ? 2 * kU * (size_of(old[i]) + size_of(want[i])) : 0);
+      return (k + 4) * roundoff * (size_of(dy[i]) * size) +
+             (add ? 2 * roundoff * (size_of(old[i]) + size_of(want[i])) : 0);
     });
   });
 }
@@ -388,7 +390,7 @@ void check_log_softmax_forward(const Levels& levels) {
     truth().log_softmax_forward(d.data(), n, k, want.data());
     Floats y = output(r, x.size(), false);
     t.log_softmax_forward(x.data(), n, k, y.data());
-    check_all(y, want, [&](std::size_t i) { return 2 * kU * (size_of(want[i]) + size_of(d[i])); });
+    check_all(y, want, [&](std::size_t i) { return 2 * roundoff * (size_of(want[i]) + size_of(d[i])); });
   });
 }
 
@@ -402,7 +404,8 @@ void check_log_softmax_backward(const Levels& levels) {
     Doubles want(old);
     truth().log_softmax_backward(dy.data(), ds.data(), n, k, want.data(), add);
     t.log_softmax_backward(y.data(), s.data(), n, k, got.data(), add);
-    check_all(got, want, [&](std::size_t i) { return 4 * kU * (size_of(want[i]) + (add ? size_of(old[i]) : 0) + 1); });
+    check_all(got, want,
+              [&](std::size_t i) { return 4 * roundoff * (size_of(want[i]) + (add ? size_of(old[i]) : 0) + 1); });
   });
 }
 
@@ -430,13 +433,13 @@ void check_cross_entropy(const Levels& levels) {
     for (std::size_t i = 0; i < dt.size(); ++i) sums[i / static_cast<std::size_t>(k)] += dt[i];
     check_all(d, want_d, [&](std::size_t i) {
       const double p = (want_d[i] / scale) + dt[i];
-      return scale * kU * (130.0 + k) * (size_of(p) + size_of(dt[i]));
+      return scale * roundoff * (130.0 + k) * (size_of(p) + size_of(dt[i]));
     });
     t.cross_entropy(x.data(), target.data(), n, k, scale, again.data(), nullptr);
     for (int i = 0; i < n; ++i) {
       const std::size_t at = static_cast<std::size_t>(i);
       CHECK((std::isnan(want_loss[at]) ? std::isnan(loss[at])
-                                       : std::fabs(loss[at] - want_loss[at]) <= 100 * kU * (1 + sums[at])));
+                                       : std::fabs(loss[at] - want_loss[at]) <= 100 * roundoff * (1 + sums[at])));
       CHECK((std::memcmp(&again[at], &loss[at], sizeof(double)) == 0));
     }
   });
@@ -458,8 +461,8 @@ void check_sgd(const Levels& levels) {
     d.value = dv.data(), d.grad = dg.data(), d.momentum_buffer = momentum ? db.data() : nullptr;
     truth().sgd(d);
     k.sgd(a);
-    check_all(value, dv, [](std::size_t) { return 8 * kU * 4; });
-    check_all(buffer, db, [](std::size_t) { return 4 * kU * 4; });
+    check_all(value, dv, [](std::size_t) { return 8 * roundoff * 4; });
+    check_all(buffer, db, [](std::size_t) { return 4 * roundoff * 4; });
     CHECK(grad.intact());
   });
 }
@@ -483,13 +486,13 @@ void check_adam(const Levels& levels) {
     k.adam(a);
     // 1 - beta rounds once: a relative error of roundoff / (1 - beta2) at most, here exact by subtraction of
     // neighbours.
-    check_all(m, dm, [](std::size_t) { return 6 * kU * 2; });
-    check_all(v, d2, [](std::size_t) { return 6 * kU * 4; });
+    check_all(m, dm, [](std::size_t) { return 6 * roundoff * 2; });
+    check_all(v, d2, [](std::size_t) { return 6 * roundoff * 4; });
     // The update may be large where v is small: its own relative error counts, through m and the root of v.
     check_all(value, dv, [&](std::size_t i) {
       const double update = size_of(dv[i] - before[i]) + 1e-4;
       const double root = std::sqrt(d2[i]) + 1e-8;
-      return 4 * kU * 2 + 24 * kU * update + 0.2 * 12 * kU / root;
+      return 4 * roundoff * 2 + 24 * roundoff * update + 0.2 * 12 * roundoff / root;
     });
   });
 }
@@ -575,8 +578,8 @@ void check_cross_max(const Levels& levels) {
     Doubles want_a(dy), want_b(dy);
     truth().cross_max(dy.data(), dy0.data(), ds.data(), want_a.data(), want_b.data(), n);
     k.cross_max(y.data(), y0.data(), s.data(), a.data(), b.data(), n);
-    check_all(a, want_a, [&](std::size_t i) { return 2 * kU * size_of(want_a[i]); });
-    check_all(b, want_b, [&](std::size_t i) { return 2 * kU * size_of(want_b[i]); });
+    check_all(a, want_a, [&](std::size_t i) { return 2 * roundoff * size_of(want_a[i]); });
+    check_all(b, want_b, [&](std::size_t i) { return 2 * roundoff * size_of(want_b[i]); });
   });
 }
 
@@ -589,8 +592,9 @@ void check_select_by_sign(const Levels& levels) {
     Doubles want(old);
     truth().select_by_sign(dd.data(), dp.data(), dq.data(), want.data(), n, add);
     k.select_by_sign(d.data(), p.data(), q.data(), z.data(), n, add);
-    check_all(z, want,
-              [&](std::size_t i) { return 2 * kU * (chosen(dp[i]) + chosen(dq[i]) + (add ? size_of(old[i]) : 0)); });
+    check_all(z, want, [&](std::size_t i) {
+      return 2 * roundoff * (chosen(dp[i]) + chosen(dq[i]) + (add ? size_of(old[i]) : 0));
+    });
   });
 }
 

@@ -61,7 +61,8 @@ void check_template_gate(const Levels& levels) {
     a.first = planes / 2, a.last = planes;
     k.template_gate(a);
     truth().template_gate(d);
-    check_all(got, want, [&](std::size_t i) { return 4 * kU * (std::fabs(ds[i]) + (add ? std::fabs(before[i]) : 0)); });
+    check_all(got, want,
+              [&](std::size_t i) { return 4 * roundoff * (std::fabs(ds[i]) + (add ? std::fabs(before[i]) : 0)); });
   });
   // More maps than a device starts blocks: the block that comes to a second map must not mix the two.
   const std::int64_t planes = 4300;
@@ -115,7 +116,8 @@ void check_peak_gate(const Levels& levels) {
     a.first = planes / 2, a.last = planes;
     k.peak_gate(a);
     truth().peak_gate(d);
-    check_all(got, want, [&](std::size_t i) { return 2 * kU * (std::fabs(ds[i]) + (add ? std::fabs(before[i]) : 0)); });
+    check_all(got, want,
+              [&](std::size_t i) { return 2 * roundoff * (std::fabs(ds[i]) + (add ? std::fabs(before[i]) : 0)); });
   });
 }
 
@@ -140,14 +142,14 @@ void check_filter_state(const Levels& levels) {
     fill(d, dx.data(), dstatistics.data(), dcategory.data(), dslope.data());
     k.filter_state(a);
     truth().filter_state(d);
-    check_all(statistics, dstatistics, [&](std::size_t i) { return 8 * kU * (1 + std::fabs(dstatistics[i])); });
+    check_all(statistics, dstatistics, [&](std::size_t i) { return 8 * roundoff * (1 + std::fabs(dstatistics[i])); });
     for (int f = 0; f < channels; ++f) {
       const auto at = [&](int c) { return statistics[c * channels + f]; };
       int best = 0;
       for (int c = 1; c < classes; ++c) best = at(c) > at(best) ? c : best;
       CHECK(category[f] == static_cast<float>(best));
     }
-    check_all(slope, dslope, [&](std::size_t i) { return 64 * kU * (1 + std::fabs(dslope[i])); });
+    check_all(slope, dslope, [&](std::size_t i) { return 64 * roundoff * (1 + std::fabs(dslope[i])); });
   });
 }
 
@@ -176,12 +178,12 @@ void check_filter_loss(const Levels& levels) {
     fill(d, dx.data(), dslope.data(), dcategory.data(), dloss.data(), dgradient.data());
     run(k.filter_loss, a, r.coin());
     run(truth().filter_loss, d);
-    check_all(loss, dloss, [&](std::size_t i) { return 4 * kU * (std::fabs(dloss[i]) + 1e-9); });
+    check_all(loss, dloss, [&](std::size_t i) { return 4 * roundoff * (std::fabs(dloss[i]) + 1e-9); });
     // The whole gradient is a sum over all templates in float, whose terms are at most tau = 1/(2 places) times the
     // prior.
     const double terms = all && !released ? h * w + 1 : 1, place = all && !released ? 1.0 / (h * w) : 0;
     check_all(gradient, dgradient,
-              [&](std::size_t i) { return 4 * terms * kU * (std::fabs(dgradient[i]) + place) + 1e-12; });
+              [&](std::size_t i) { return 4 * terms * roundoff * (std::fabs(dgradient[i]) + place) + 1e-12; });
     a.loss = nullptr, a.gradient = nullptr;
     run(k.filter_loss, a);
   });

@@ -68,8 +68,9 @@ void check_channel_affine(const Levels& levels) {
     fill(d, dx.data(), dscale.data(), dshift.data(), want.data());
     k.channel_affine(a);
     truth().channel_affine(d);
-    check_all(got, want,
-              [&](std::size_t i) { return 4 * kU * (8 + std::fabs(want[i]) + (add ? std::fabs(before[i]) : 0)); });
+    check_all(got, want, [&](std::size_t i) {
+      return 4 * roundoff * (8 + std::fabs(want[i]) + (add ? std::fabs(before[i]) : 0));
+    });
     a.y = cut.data();
     a.planes = std::int64_t{e.images} * e.channels / 2;
     k.channel_affine(a);
@@ -92,11 +93,11 @@ void check_norm_coefficients(const Levels& levels) {
     k.norm_coefficients(gamma.data(), beta.data(), mean.data(), var.data(), 1e-5f, w, s, scale.data(), shift.data(), n);
     truth().norm_coefficients(g.data(), b.data(), m.data(), v.data(), 1e-5f, w, s, want_scale.data(), want_shift.data(),
                               n);
-    check_all(scale, want_scale, [&](std::size_t i) { return 12 * kU * std::fabs(want_scale[i]); });
+    check_all(scale, want_scale, [&](std::size_t i) { return 12 * roundoff * std::fabs(want_scale[i]); });
     // The shift is a difference, then perhaps squared.
     check_all(shift, want_shift, [&](std::size_t i) {
       const double size = std::fabs(b[i]) + std::fabs(m[i] * g[i]) / std::sqrt(v[i]);
-      return 16 * kU * (size + size * size);
+      return 16 * roundoff * (size + size * size);
     });
     k.norm_coefficients(gamma.data(), beta.data(), mean.data(), var.data(), 1e-5f, w, s, nullptr, shift.data(), n);
     k.norm_coefficients(gamma.data(), beta.data(), mean.data(), var.data(), 1e-5f, w, s, scale.data(), nullptr, n);
@@ -137,13 +138,13 @@ void check_batch_norm_forward(const Levels& levels) {
     k.batch_norm_forward(a);
     truth().batch_norm_forward(d);
     const double n = e.images * e.pixels, size = largest(dx);
-    check_all(mean, dmean, [&](std::size_t) { return (n + 2) * kU * size; });
-    check_all(inv, dinv, [&](std::size_t i) { return (n + 8) * kU * dinv[i] * (1 + dinv[i] * dinv[i] * size); });
-    check_all(running_mean, drm, [&](std::size_t) { return (n + 4) * kU * (size + 3); });
-    check_all(running_var, drv, [&](std::size_t) { return (n + 8) * kU * (4 + 2 * size); });
+    check_all(mean, dmean, [&](std::size_t) { return (n + 2) * roundoff * size; });
+    check_all(inv, dinv, [&](std::size_t i) { return (n + 8) * roundoff * dinv[i] * (1 + dinv[i] * dinv[i] * size); });
+    check_all(running_mean, drm, [&](std::size_t) { return (n + 4) * roundoff * (size + 3); });
+    check_all(running_var, drv, [&](std::size_t) { return (n + 8) * roundoff * (4 + 2 * size); });
     check_all(y, dy, [&](std::size_t i) {
       const std::size_t c = i / static_cast<std::size_t>(e.pixels) % static_cast<std::size_t>(e.channels);
-      return (n + 16) * kU *
+      return (n + 16) * roundoff *
              (std::fabs(dgamma[c]) * dinv[c] * (size + 3) * (1 + dinv[c] * dinv[c]) + std::fabs(dy[i]) + 2);
     });
   });
@@ -173,7 +174,7 @@ void check_batch_norm_backward(const Levels& levels) {
     k.batch_norm_backward(a);
     truth().batch_norm_backward(d);
     const double n = e.images * e.pixels;
-    const auto close = [&](double size) { return [size, n](std::size_t) { return (n + 16) * kU * size; }; };
+    const auto close = [&](double size) { return [size, n](std::size_t) { return (n + 16) * roundoff * size; }; };
     if (with_dx) check_all(dx, want_dx, close(4 * 3 * (4 + 2 * 16 * 9)));
     if (with_dx && !add) {
       Floats place(dy);
@@ -214,7 +215,7 @@ void check_lrn_forward(const Levels& levels) {
     a.y = y.data(), d.y = want.data();
     k.lrn_forward(a);
     truth().lrn_forward(d);
-    check_all(y, want, [&](std::size_t i) { return 16 * kU * std::fabs(want[i]); });
+    check_all(y, want, [&](std::size_t i) { return 16 * roundoff * std::fabs(want[i]); });
   });
 }
 
@@ -234,7 +235,7 @@ void check_lrn_backward(const Levels& levels) {
     b.s = ds.data(), b.d = want.data(), b.add = add, b.scratch = wide_scratch.data();
     k.lrn_backward(a);
     truth().lrn_backward(b);
-    check_all(d, want, [&](std::size_t i) { return 64 * kU * (4 + std::fabs(want[i])); });
+    check_all(d, want, [&](std::size_t i) { return 64 * roundoff * (4 + std::fabs(want[i])); });
     CHECK(scratch.intact());
   });
 }
@@ -265,7 +266,7 @@ void check_resize_forward(const Levels& levels) {
     for (const Level& level : levels) {
       Floats y = output(cases, s.planes * s.oh * s.ow, false);
       level.table->resize_forward(s, x.data(), y.data());
-      check_all(y, want, [](std::size_t) { return 8 * kU * 2; });
+      check_all(y, want, [](std::size_t) { return 8 * roundoff * 2; });
     }
   }
   // By hand: two pixels to four, as PyTorch and ONNX Runtime give them.
@@ -295,7 +296,7 @@ void check_resize_backward(const Levels& levels) {
     for (const Level& level : levels) {
       Floats x(old);
       level.table->resize_backward(s, y.data(), x.data(), add);
-      check_all(x, want, [&](std::size_t) { return kU * (s.oh * s.ow + 8) * 4; });
+      check_all(x, want, [&](std::size_t) { return roundoff * (s.oh * s.ow + 8) * 4; });
     }
   }
 }

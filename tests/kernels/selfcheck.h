@@ -20,7 +20,7 @@
 namespace vitrine::kernels::selfcheck {
 
 /// Half a unit in the last place of 1: the largest relative error of one float operation.
-constexpr double kU = FLT_EPSILON / 2.0;
+constexpr double roundoff = FLT_EPSILON / 2.0;
 
 /// A table under test: an instruction set's, or a device's that takes operands in host memory (staged.h).
 struct Level {
@@ -76,10 +76,11 @@ class Random {
 template <class T>
 class Guarded {
  public:
-  explicit Guarded(std::int64_t n = 0) : n_(n), memory_(static_cast<std::size_t>(n) + 2 * kGuard + 64 / sizeof(T) + 1) {
+  explicit Guarded(std::int64_t n = 0)
+      : n_(n), memory_(static_cast<std::size_t>(n) + 2 * guard_elements + 64 / sizeof(T) + 1) {
     const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
-    offset_ = (64 - address % 64) % 64 / sizeof(T) + 1 + kGuard;
-    std::memset(static_cast<void*>(memory_.data()), kPattern, memory_.size() * sizeof(T));
+    offset_ = (64 - address % 64) % 64 / sizeof(T) + 1 + guard_elements;
+    std::memset(static_cast<void*>(memory_.data()), guard_pattern, memory_.size() * sizeof(T));
   }
   // The start within the memory depends on its address.
   Guarded(const Guarded& o) : Guarded(o.n_) { std::memcpy(data(), o.data(), bytes()); }
@@ -95,15 +96,15 @@ class Guarded {
     const auto* p = reinterpret_cast<const unsigned char*>(memory_.data());
     const std::size_t begin = offset_ * sizeof(T), end = begin + bytes();
     for (std::size_t i = 0; i < memory_.size() * sizeof(T); ++i) {
-      if ((i < begin || i >= end) && p[i] != kPattern) return false;
+      if ((i < begin || i >= end) && p[i] != guard_pattern) return false;
     }
     return true;
   }
   bool same_bits(const Guarded& o) const { return n_ == o.n_ && std::memcmp(data(), o.data(), bytes()) == 0; }
 
  private:
-  static constexpr std::size_t kGuard = 32;
-  static constexpr unsigned char kPattern = 0xA5;
+  static constexpr std::size_t guard_elements = 32;
+  static constexpr unsigned char guard_pattern = 0xA5;
   std::int64_t n_;
   std::size_t offset_ = 0;
   std::vector<T> memory_;

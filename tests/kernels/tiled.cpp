@@ -100,7 +100,7 @@ void gemm_case(Random& r, const Levels& levels, int m, int n, int k, bool extrem
       }
     }
     check_all(inside, inside_want,
-              [&](std::size_t i) { return ((k + 6) * kU + level.product_error) * inside_size[i]; });
+              [&](std::size_t i) { return ((k + 6) * roundoff + level.product_error) * inside_size[i]; });
     CHECK_MESSAGE(outside, "elements between the rows of C were overwritten");
     CHECK_MESSAGE(c.intact(), "guard words of C were overwritten");
     if (!extreme) {
@@ -143,7 +143,7 @@ const Tiled<ConvArgs<U>>& kernel_of(const Table<U>& t, Direction direction) {
 /// Winograd's transforms enlarge roundoffs: by the largest sum nearby, not by each result's own terms. Of 900 random
 /// cases of the shapes below, in the three directions, the worst erred by 50 roundoffs of it; those along rows stay
 /// below 24.
-constexpr double kWinograd = 64;
+constexpr double winograd_error = 64;
 
 std::string text(const ConvShape& s) {
   const auto pair = [](int a, int b) { return std::to_string(a) + "x" + std::to_string(b); };
@@ -223,8 +223,8 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
     const Floats out = compute(s.n, false, exact);
     const double nearby = exact ? 0 : *std::max_element(size.begin(), size.end());
     const auto error = [&](std::size_t i) {
-      return exact ? ((terms + 6) * kU + level.product_error) * size[i]
-                   : (kWinograd * kU + level.product_error) * nearby;
+      return exact ? ((terms + 6) * roundoff + level.product_error) * size[i]
+                   : (winograd_error * roundoff + level.product_error) * nearby;
     };
     check_all(out, want, error);
     const bool filtered = !exact && !out.same_bits(compute(s.n, false, true));
@@ -347,10 +347,11 @@ void difference_case(Random& r, const Levels& levels, const ConvShape& s) {
           if (!counts(i)) continue;
           const auto k = static_cast<std::size_t>(i);
           // `factor * whole - part` may be one operation.
-          const bool left = std::fabs(out[i] - (factor * whole[i] - part[i])) <= 2 * kU * std::fabs(factor * whole[i]);
+          const bool left =
+              std::fabs(out[i] - (factor * whole[i] - part[i])) <= 2 * roundoff * std::fabs(factor * whole[i]);
           ++(left ? taken : summed);
           // What is taken is larger than 1/128 of the part, and so errs by less than 128 times its share.
-          const double direct = ((terms + 6) * kU + level.product_error) * size[k];
+          const double direct = ((terms + 6) * roundoff + level.product_error) * size[k];
           CHECK(std::fabs(out[i] - want[k]) <= direct + (left ? 130 * share * std::fabs(want[k]) : 0));
         }
         const Floats other = compute(true, layout);

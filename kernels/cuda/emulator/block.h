@@ -26,7 +26,7 @@ struct Range {
 };
 
 /// Poison: as a float it is NaN, as an integer far outside any array.
-constexpr std::uint32_t kPoison = 0x7fa1dead;
+constexpr std::uint32_t poison_bits = 0x7fa1dead;
 void poison(void* p, std::size_t bytes) noexcept;
 
 // --- heap.cpp

@@ -74,30 +74,31 @@ struct Cell {
   Event write, read, other_read;  ///< the last write; the last read, and the last one by another thread than that
 };
 
-constexpr std::size_t kGranule = 2, kPage = 16 * 1024, kCells = kPage / kGranule;
-using Page = std::array<Cell, kCells>;
+constexpr std::size_t granule_bytes = 2, page_bytes = 16 * 1024, page_cells = page_bytes / granule_bytes;
+using Page = std::array<Cell, page_cells>;
 
 /// The shadow of a range of addresses, made where something is alive.
 class Shadow {
  public:
-  explicit Shadow(Range range) : range_(range), pages_(static_cast<std::size_t>(range.end - range.begin) / kPage + 1) {}
+  explicit Shadow(Range range)
+      : range_(range), pages_(static_cast<std::size_t>(range.end - range.begin) / page_bytes + 1) {}
   bool holds(const void* p) const { return range_.holds(p, 1); }
   /// Null where nothing was ever alive.
   Cell* cell(std::size_t granule) const {
-    Page* const page = pages_[granule / kCells].get();
-    return page ? &(*page)[granule % kCells] : nullptr;
+    Page* const page = pages_[granule / page_cells].get();
+    return page ? &(*page)[granule % page_cells] : nullptr;
   }
   std::size_t granule(const void* p) const {
-    return static_cast<std::size_t>(static_cast<const std::byte*>(p) - range_.begin) / kGranule;
+    return static_cast<std::size_t>(static_cast<const std::byte*>(p) - range_.begin) / granule_bytes;
   }
   template <class F>
   void each(const void* p, std::size_t bytes, F f) {
     if (bytes == 0) return;
     const std::size_t first = granule(p), last = granule(static_cast<const std::byte*>(p) + bytes - 1);
     for (std::size_t g = first; g <= last; ++g) {
-      auto& page = pages_[g / kCells];
+      auto& page = pages_[g / page_cells];
       if (!page) page = std::make_unique<Page>();
-      f((*page)[g % kCells]);
+      f((*page)[g % page_cells]);
     }
   }
 

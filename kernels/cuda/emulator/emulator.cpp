@@ -22,12 +22,12 @@ Here here;
 
 namespace {
 
-constexpr std::size_t kStack = 128 * 1024, kGuard = 4096, kMostThreads = 1024, kMostWarps = kMostThreads / 32;
-constexpr std::size_t kStaticShared = 48 * 1024,
-                      kMostShared = 227 * 1024;               // sm_90; static arrays beyond 48 KiB do not link
-constexpr std::size_t kSharedArea = kMostShared + 61 * 1024;  // with room for the zones
-constexpr std::size_t kZone = 64;                             // around every shared array
-constexpr std::byte kPattern{0xA5};
+constexpr std::size_t stack_bytes = 128 * 1024, guard_bytes = 4096, max_threads = 1024, max_warps = max_threads / 32;
+constexpr std::size_t max_static_shared = 48 * 1024,
+                      max_shared = 227 * 1024;                     // sm_90; static arrays beyond 48 KiB do not link
+constexpr std::size_t shared_area_bytes = max_shared + 61 * 1024;  // with room for the zones
+constexpr std::size_t zone_bytes = 64;                             // around every shared array
+constexpr std::byte fill_pattern{0xA5};
 
 enum class State : std::uint8_t { ready, at_barrier, in_collective, done };
 
@@ -60,11 +60,11 @@ struct Array {
 };
 
 struct Machine {
-  Thread threads[kMostThreads];
-  std::uint32_t ready[kMostWarps] = {};  ///< lanes that can run
+  Thread threads[max_threads];
+  std::uint32_t ready[max_warps] = {};  ///< lanes that can run
   std::uint32_t warps_ready = 0;
-  std::uint32_t warp_phase[kMostWarps] = {};
-  std::uint32_t rank[kMostWarps] = {};  ///< greedy: the lowest goes first
+  std::uint32_t warp_phase[max_warps] = {};
+  std::uint32_t rank[max_warps] = {};  ///< greedy: the lowest goes first
   std::uint32_t count = 0, done = 0, at_barrier = 0;
   std::uint32_t current = 0;
   Fiber host;
@@ -80,12 +80,13 @@ struct Machine {
   bool stopped = false;
 
   Machine() {
-    void* const p = mmap(nullptr, kMostThreads * (kStack + kGuard), PROT_READ | PROT_WRITE,
+    void* const p = mmap(nullptr, max_threads * (stack_bytes + guard_bytes), PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return;
     stack_area = static_cast<std::byte*>(p);
-    for (std::size_t i = 0; i < kMostThreads; ++i) mprotect(stack_area + i * (kStack + kGuard), kGuard, PROT_NONE);
-    shared = static_cast<std::byte*>(std::aligned_alloc(1024, kSharedArea));
+    for (std::size_t i = 0; i < max_threads; ++i)
+      mprotect(stack_area + i * (stack_bytes + guard_bytes), guard_bytes, PROT_NONE);
+    shared = static_cast<std::byte*>(std::aligned_alloc(1024, shared_area_bytes));
   }
 
   std::uint64_t next_random() noexcept {
@@ -165,7 +166,7 @@ void resume(std::uint32_t t) noexcept {
   if (!thread.stack) {
     thread.stack = m.free_stacks.back();
     m.free_stacks.pop_back();
-    prepare_fiber(thread.fiber, &thread_entry, thread.stack, kStack);
+    prepare_fiber(thread.fiber, &thread_entry, thread.stack, stack_bytes);
   }
 }
 
@@ -360,11 +361,11 @@ bool same_site(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, 
 std::byte* place(std::size_t bytes, std::size_t alignment) noexcept {
   Machine& m = machine();
   const std::size_t align = alignment < 16 ? 16 : alignment;
-  std::byte* const at = m.shared + (m.shared_used + kZone + align - 1) / align * align;
-  std::memset(m.shared + m.shared_used, static_cast<int>(kPattern),
+  std::byte* const at = m.shared + (m.shared_used + zone_bytes + align - 1) / align * align;
+  std::memset(m.shared + m.shared_used, static_cast<int>(fill_pattern),
               static_cast<std::size_t>(at - m.shared) - m.shared_used);
   poison(at, bytes);
-  std::memset(at + bytes, static_cast<int>(kPattern), kZone);
+  std::memset(at + bytes, static_cast<int>(fill_pattern), zone_bytes);
   m.shared_used = static_cast<std::size_t>(at - m.shared) + bytes;
   check::created(at, bytes, false);
   return at;
@@ -373,8 +374,8 @@ std::byte* place(std::size_t bytes, std::size_t alignment) noexcept {
 void check_zones() noexcept {
   Machine& m = machine();
   for (const Array& a : m.arrays) {
-    for (std::size_t i = 1; i <= kZone; ++i) {
-      if (a.at[-static_cast<std::ptrdiff_t>(i)] == kPattern && a.at[a.bytes + i - 1] == kPattern) continue;
+    for (std::size_t i = 1; i <= zone_bytes; ++i) {
+      if (a.at[-static_cast<std::ptrdiff_t>(i)] == fill_pattern && a.at[a.bytes + i - 1] == fill_pattern) continue;
       stop("shared memory around an array was overwritten", {"", 0});
       return;
     }
@@ -383,9 +384,11 @@ void check_zones() noexcept {
 
 }  // namespace
 
-Range stacks() noexcept { return {machine().stack_area, machine().stack_area + kMostThreads * (kStack + kGuard)}; }
+Range stacks() noexcept {
+  return {machine().stack_area, machine().stack_area + max_threads * (stack_bytes + guard_bytes)};
+}
 
-Range shared_memory() noexcept { return {machine().shared, machine().shared + kSharedArea}; }
+Range shared_memory() noexcept { return {machine().shared, machine().shared + shared_area_bytes}; }
 
 unsigned lane() noexcept { return machine().current % 32; }
 
@@ -478,7 +481,7 @@ void* shared_array(const void* key, std::size_t bytes, std::size_t alignment, Si
   for (const Array& a : m.arrays)
     if (a.key == key) return a.at;
   m.shared_asked += bytes;
-  if (m.shared_asked > kStaticShared) {
+  if (m.shared_asked > max_static_shared) {
     stop("static shared memory exceeds 48 KiB", site);
     leave();
   }
@@ -572,12 +575,12 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
   visible.block_index = visible.thread_index = {0, 0, 0};
   m.stopped = false;
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
-  if (threads == 0 || threads > kMostThreads || block.z > 64)
+  if (threads == 0 || threads > max_threads || block.z > 64)
     return stop("a launch with no thread or more than 1024 in a block", {"", 0});
   if (threads % 32) return stop("a launch with a warp that is not full", {"", 0});
   if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     return stop("a launch with no block or too many", {"", 0});
-  if (shared_bytes > kMostShared) return stop("a launch with more than 227 KiB of shared memory", {"", 0});
+  if (shared_bytes > max_shared) return stop("a launch with more than 227 KiB of shared memory", {"", 0});
   m.count = static_cast<std::uint32_t>(threads);
   m.dynamic_bytes = shared_bytes;
   for (std::uint32_t t = 0; t < m.count; ++t)
@@ -600,8 +603,8 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
     m.dynamic = nullptr;
     m.done = m.at_barrier = 0;
     m.free_stacks.clear();
-    for (std::size_t s = 0; s < kMostThreads; ++s)
-      m.free_stacks.push_back(m.stack_area + (kMostThreads - 1 - s) * (kStack + kGuard) + kGuard);
+    for (std::size_t s = 0; s < max_threads; ++s)
+      m.free_stacks.push_back(m.stack_area + (max_threads - 1 - s) * (stack_bytes + guard_bytes) + guard_bytes);
     for (std::uint32_t t = 0; t < m.count; ++t) {
       m.threads[t].stack = nullptr;
       m.threads[t].pending.clear();
@@ -614,7 +617,7 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
     schedule(m.host);
     here.in_kernel = false;
     if (m.stopped)
-      for (std::uint32_t w = 0; w < kMostWarps; ++w) m.ready[w] = m.warps_ready = 0;
+      for (std::uint32_t w = 0; w < max_warps; ++w) m.ready[w] = m.warps_ready = 0;
     else
       check_zones();
     check::block_ends();

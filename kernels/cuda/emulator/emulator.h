@@ -112,7 +112,7 @@ inline constexpr const uint3& blockIdx = emulator::visible.block_index;
 inline constexpr const dim3& blockDim = emulator::visible.block_size;
 inline constexpr const dim3& gridDim = emulator::visible.grid_size;
 
-constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr unsigned all_lanes = 0xffffffffu;
 
 #define VITRINE_SITE \
   ::vitrine::kernels::cuda::emulator::Site { file, line }
@@ -134,23 +134,23 @@ T* dynamic_shared(VITRINE_HERE) {
 
 inline void sync_threads(VITRINE_HERE) { emulator::barrier(VITRINE_SITE); }
 inline void sync_warp(VITRINE_HERE) {
-  emulator::collective(emulator::Collective::sync, kAllLanes, nullptr, nullptr, 0, VITRINE_SITE);
+  emulator::collective(emulator::Collective::sync, all_lanes, nullptr, nullptr, 0, VITRINE_SITE);
 }
 
 template <class T>
-T shuffle_xor(T value, int bits, unsigned mask = kAllLanes, VITRINE_HERE) {
+T shuffle_xor(T value, int bits, unsigned mask = all_lanes, VITRINE_HERE) {
   return emulator::shuffled(value, emulator::lane() ^ static_cast<unsigned>(bits), mask, VITRINE_SITE);
 }
 template <class T>
-T shuffle_down(T value, unsigned offset, unsigned mask = kAllLanes, VITRINE_HERE) {
+T shuffle_down(T value, unsigned offset, unsigned mask = all_lanes, VITRINE_HERE) {
   const unsigned from = emulator::lane() + offset;
   return emulator::shuffled(value, from < 32 ? from : emulator::lane(), mask, VITRINE_SITE);
 }
 template <class T>
-T shuffle(T value, int lane, unsigned mask = kAllLanes, VITRINE_HERE) {
+T shuffle(T value, int lane, unsigned mask = all_lanes, VITRINE_HERE) {
   return emulator::shuffled(value, static_cast<unsigned>(lane) & 31u, mask, VITRINE_SITE);
 }
-inline unsigned ballot(bool predicate, unsigned mask = kAllLanes, VITRINE_HERE) {
+inline unsigned ballot(bool predicate, unsigned mask = all_lanes, VITRINE_HERE) {
   unsigned in = predicate, out = 0;
   emulator::collective(emulator::Collective::ballot, mask, &in, &out, sizeof in, VITRINE_SITE);
   return out;
@@ -178,12 +178,12 @@ void wait_copies() {
 }
 
 inline void load_matrices(std::uint32_t (&r)[4], const void* row, VITRINE_HERE) {
-  emulator::collective(emulator::Collective::load_matrices, kAllLanes, &row, r, sizeof row, VITRINE_SITE);
+  emulator::collective(emulator::Collective::load_matrices, all_lanes, &row, r, sizeof row, VITRINE_SITE);
 }
 inline void multiply(emulator::Collective which, float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                      std::uint32_t b1, emulator::Site site) {
   emulator::Fragments f = {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
-  emulator::collective(which, kAllLanes, &f, d, sizeof f, site);
+  emulator::collective(which, all_lanes, &f, d, sizeof f, site);
 }
 inline void multiply_bf16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1,
                           VITRINE_HERE) {

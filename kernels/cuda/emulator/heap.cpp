@@ -17,8 +17,8 @@ namespace vitrine::kernels::cuda {
 namespace emulator {
 namespace {
 
-constexpr std::size_t kAlignment = 256, kZone = 256;
-constexpr std::byte kPattern{0xA5};
+constexpr std::size_t heap_alignment = 256, zone_bytes = 256;
+constexpr std::byte fill_pattern{0xA5};
 
 struct Heap {
   std::byte* begin = nullptr;
@@ -35,20 +35,22 @@ Heap& heap() {
   return h;
 }
 
-std::size_t whole(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment + 2 * kZone; }
+std::size_t whole(std::size_t bytes) {
+  return (bytes + heap_alignment - 1) / heap_alignment * heap_alignment + 2 * zone_bytes;
+}
 
 /// Whether the zones around a block are untouched: before it, and from its last byte on.
 bool intact(const std::byte* p, std::size_t bytes) {
-  const auto clean = [](std::byte b) { return b == kPattern; };
-  return std::all_of(p - kZone, p, clean) && std::all_of(p + bytes, p - kZone + whole(bytes), clean);
+  const auto clean = [](std::byte b) { return b == fill_pattern; };
+  return std::all_of(p - zone_bytes, p, clean) && std::all_of(p + bytes, p - zone_bytes + whole(bytes), clean);
 }
 
 }  // namespace
 
 void poison(void* p, std::size_t bytes) noexcept {
   auto* b = static_cast<std::byte*>(p);
-  for (; bytes >= 4; b += 4, bytes -= 4) std::memcpy(b, &kPoison, 4);
-  std::memcpy(b, &kPoison, bytes);
+  for (; bytes >= 4; b += 4, bytes -= 4) std::memcpy(b, &poison_bits, 4);
+  std::memcpy(b, &poison_bits, bytes);
 }
 
 Range device_range() noexcept { return {heap().begin, heap().begin + heap().capacity}; }
@@ -159,9 +161,9 @@ void* allocate(std::size_t bytes) noexcept {
     start = h.begin + h.used;
     h.used += size;
   }
-  std::byte* const p = start + emulator::kZone;
+  std::byte* const p = start + emulator::zone_bytes;
   const emulator::Opened opened;  // from here on, for it covers what is in use
-  std::memset(start, static_cast<int>(emulator::kPattern), size);
+  std::memset(start, static_cast<int>(emulator::fill_pattern), size);
   emulator::poison(p, bytes);
   emulator::check::created(p, bytes, false);
   h.blocks[p] = bytes;
@@ -181,7 +183,7 @@ void release(void* p) noexcept {
   emulator::check::destroyed(p, found->second);
   std::memset(p, 0xFF, found->second);
   // The gap joins its neighbours; one at the end lowers the mark, so that little memory has its protection switched.
-  auto gap = h.free.emplace(found->first - emulator::kZone, emulator::whole(found->second)).first;
+  auto gap = h.free.emplace(found->first - emulator::zone_bytes, emulator::whole(found->second)).first;
   h.blocks.erase(found);
   if (const auto next = std::next(gap); next != h.free.end() && gap->first + gap->second == next->first) {
     gap->second += next->second;
