@@ -1,6 +1,6 @@
 // A device that is not the host: its memory and its kernel table. The table has the same slots as the host's; its
 // pointers are the device's. Back ends are modules of their own, opened when a command asks for them
-// (core/host/device.h), so that the program starts, and installs, without any of a GPU's libraries.
+// (core/host/device.h), so that the program installs and starts without a GPU's libraries.
 #pragma once
 
 #include <cstddef>
@@ -9,13 +9,13 @@
 
 namespace vitrine::kernels {
 
-/// All functions work in the order in which they are called, on one stream; those that hand data to the host wait for
-/// it. A failure is kept, later calls do nothing, and `failure` tells it: nobody has to check every launch.
+/// All work runs in the order of the calls, on one stream; functions that give data to the host wait for it. After a
+/// failure later calls do nothing, and `failure` returns it, so that not every launch need be checked.
 struct Device {
   const char* name = "";  ///< "cuda:0, NVIDIA H100": for messages
   const Table<float>* kernels = nullptr;
   std::size_t (*free_bytes)() noexcept = nullptr;
-  /// Aligned to 256 bytes; null where there is not enough.
+  /// Aligned to 256 bytes; null if there is not enough.
   void* (*allocate)(std::size_t bytes) noexcept = nullptr;
   void (*release)(void*) noexcept = nullptr;
   void (*upload)(void* to, const void* host, std::size_t bytes) noexcept = nullptr;
@@ -25,12 +25,12 @@ struct Device {
   void (*synchronise)() noexcept = nullptr;
   /// One sentence about the first failure since the device was opened, or null.
   const char* (*failure)() noexcept = nullptr;
-  // Work that comes again and again is recorded once and given to the device as one piece. May be null.
-  /// From now on work is recorded, not done; false where that is not possible.
+  // Repeated work is recorded once and then launched as one piece. May be null.
+  /// From now on work is recorded, not run; false if that is not possible.
   bool (*begin_recording)() noexcept = nullptr;
-  /// The recording, or null where something in it needed the host: then nothing has been done.
+  /// The recording, or null if something in it needed the host: then nothing has run.
   void* (*end_recording)() noexcept = nullptr;
-  /// Does recorded work once more; false where the recording is no longer good. Forget it then.
+  /// Runs recorded work; false if the recording is no longer valid. Forget it then.
   bool (*replay)(void* recording) noexcept = nullptr;
   void (*forget)(void* recording) noexcept = nullptr;
 };

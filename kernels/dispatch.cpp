@@ -20,7 +20,7 @@ void fill_avx512(Table<float>& table) noexcept;
 
 namespace {
 
-// Unused where there is no environment.
+// Unused in builds without an environment.
 [[maybe_unused]] constexpr Isa every_isa[] = {Isa::reference, Isa::avx2, Isa::avx512};
 
 #if defined(VITRINE_HAVE_AVX2) || defined(VITRINE_HAVE_AVX512)
@@ -53,7 +53,7 @@ const char* name(Isa isa) noexcept {
   return "unknown";
 }
 
-// The compiler's run-time library asks CPUID and, for the registers that the operating system must save, XGETBV.
+// The compiler's run-time library reads CPUID, and XGETBV for the registers that the operating system saves.
 Isa detected() noexcept {
   [[maybe_unused]] constexpr bool vectors = std::is_same_v<real, float>;
 #if defined(VITRINE_HAVE_AVX2) || defined(VITRINE_HAVE_AVX512)

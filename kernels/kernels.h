@@ -12,12 +12,12 @@
 //  - Nothing outside the given extents is read or written.
 //  - The order of additions into one output element does not depend on how the caller cuts the work into tiles, rows or
 //    ranges, so results do not depend on the number of threads.
-//  - In the table of a device (kernels/device.h) pointers to data are the device's. What a comment marks `host` lies in
-//  host
-//    memory in every table: small arrays of labels, and results that the host reads. Slots that give such results wait
+//  - In the table of a device (kernels/device.h) pointers to data are the device's. What a comment marks `host` is in
+//  host memory in every table: small arrays of labels, and results that the host reads. Slots that give such results
+//  wait
 //    for them. A tiled slot of a device has one tile, which starts the work and does not wait for it; its scratch
-//    memory is the device's, and must not be given to anything else before the device has come past it (one stream: the
-//    next slot may).
+//    memory is the device's, and must not be reused before the device has passed that work (within one stream the next
+//    slot may reuse it).
 #pragma once
 
 #include <cstddef>
@@ -52,11 +52,11 @@ namespace kernels {
 struct Work {
   std::int64_t tiles = 0;
   std::size_t shared_bytes = 0;   ///< written once by `pack`, read by every tile (packed weights)
-  std::size_t scratch_bytes = 0;  ///< private to each concurrently running tile
-  std::int64_t parts = 1;         ///< in which `pack` does its work, in any order and on any thread
+  std::size_t scratch_bytes = 0;  ///< one block per tile that runs at the same time
+  std::int64_t parts = 1;         ///< into which the work of `pack` is cut; any order, any thread
 };
 
-/// Which way (algorithm) a kernel takes for a call, and why it passes over those that come first in its list.
+/// Which way (algorithm) a kernel takes for a call, and why the earlier ones of its list refused.
 struct Choice {
   static constexpr int max_passed = 8;
   struct Refusal {
@@ -101,7 +101,7 @@ struct Tiled {
 };
 
 /// C (+)= sub(op(A)) sub(op(B)) + sub(bias): A is m x k, B is k x n, C is m x n after op (op = transpose if the flag is
-/// set). lda, ldb, ldc are row strides of the matrices as stored. bias (n values, one a column) may be null.
+/// set). lda, ldb, ldc are row strides of the matrices as stored. bias (n values, one per column) may be null.
 template <class T>
 struct GemmArgs {
   std::int64_t m = 0, n = 0, k = 0;
@@ -120,13 +120,13 @@ struct GemmArgs {
   bool add = false;
 };
 
-/// Which outputs of a neuron a group of an LRP table speaks for: all, or those with z > 0 or z < 0 (generalised gamma).
+/// The outputs that a group of an LRP table explains: all, or those with z > 0 or z < 0 (generalised gamma).
 enum class Sign : std::uint8_t { any, positive, negative };
 
-/// A result that is also known as factor * whole - part, of whose elements those count where `needed` is not 0 and
-/// `whole` as `where` says; all three have the result's shape. `part` may lie where the result goes. A result that
-/// takes several calls (the sum of two convolutions: ConvArgs::add) is known as a whole: each call adds its own sums
-/// where they are needed, and `part` lies elsewhere.
+/// The result equals factor*whole - part up to rounding; all three arrays have its shape. Only elements with needed !=
+/// 0 and a `whole` of this sign must be right: where the difference cancels, they are summed directly. `part` may be
+/// the result's own memory. If the result takes several calls (the sum of two convolutions: ConvArgs::add), `whole` and
+/// `part` describe the complete result, each call adds its own direct sums, and `part` must be separate memory.
 template <class T>
 struct KnownDifference {
   const T *whole = nullptr, *part = nullptr, *needed = nullptr;
@@ -152,16 +152,15 @@ struct ConvArgs {
   T* w_out = nullptr;
   T* y_out = nullptr;
   bool add = false;
-  /// The direct sum, whose error is relative to each result's own terms. Otherwise kernels of 3 or 5 columns may go by
-  /// Winograd's filtering, whose error is relative to the largest sums nearby, and where an infinity spoils its
-  /// neighbours.
+  /// Forbids Winograd's filtering, whose error is relative to the largest outputs nearby and where one infinity
+  /// contaminates its tile. The direct sum's error is relative to each output's own terms. Set it if the result will be
+  /// a divisor.
   bool exact = false;
   bool kept = false;  ///< what `pack` makes is kept for further runs with the same weights
-  /// forward: the result may be taken from there where the digits suffice.
+  /// forward: the result may be taken from this difference where its digits suffice.
   KnownDifference<T> known{};
-  bool relu = false;  ///< forward: the finished sum, what was there included, is cut at 0; NaN stays
-  /// x (x_out) and y (y_out) are interleaved, (n/lanes, channel, pixel, lane), where Table::takes_interleaved allows
-  /// it.
+  bool relu = false;  ///< forward: the final sum (with `add`, too) is cut at 0; NaN stays
+  /// x (x_out), y (y_out) are stored interleaved, (n/lanes, channel, pixel, lane); allowed if Table::takes_interleaved.
   bool x_interleaved = false, y_interleaved = false;
 };
 
@@ -174,9 +173,9 @@ struct PoolShape {
   std::int32_t kh = 1, kw = 1, stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1;
   bool adaptive = false;
   bool count_padding = true;  ///< average pools: divide by kh*kw also at the borders (positions beyond pad excluded)
-  std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; ceil mode may reach past it, which never counts
-  /// max_pool_forward, max_pool_scatter: images interleaved in x, y and switches (Table::lanes; 1: planar). A plane is
-  /// then one of each.
+  std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; what ceil mode reads beyond it never counts
+  /// max_pool_forward, max_pool_scatter: how many images x, y and switches interleave (Table::lanes; 1: planar). A
+  /// plane is then that many planes.
   std::int32_t block = 1;
 };
 
@@ -236,8 +235,8 @@ struct ChannelAffineArgs {
 };
 
 /// Batch normalisation of channels [first, last): y = gamma (x - mean) / sqrt(var + eps) + beta [Ioffe & Szegedy 2015].
-/// Forward: mean and variance are the batch's; mean and inv_std = 1/sqrt(var + eps) are written for the way back, and
-/// running += momentum * (batch's - running), the running variance from the unbiased one (that of one element: its
+/// Forward: mean and variance are the batch's; mean and inv_std = 1/sqrt(var + eps) are written for the backward pass,
+/// and running += momentum * (batch's - running), the running variance from the unbiased one (that of one element: its
 /// own). Backward: dx, dgamma, dbeta (each may be null) from x, dy, mean and inv_std.
 template <class T>
 struct BatchNormArgs {
@@ -261,10 +260,10 @@ struct BatchNormArgs {
   bool relu = false;            ///< forward: then y is cut at 0; NaN stays
 };
 
-/// Local response normalisation across channels [Krizhevsky et al. 2012, section 3.3; ONNX LRN]: y_c = x_c v_c with
-/// v_c = q_c^-beta, q_c = bias + alpha/size * sum of x^2 over channels c - floor((size-1)/2) .. c + ceil((size-1)/2).
-/// Backward: the way back of a difference between two runs, x and x0: the product splits in halves, v by dv/dq, squares
-/// by x + x0 (DeepLIFT: interp/rules/README.md, section 3.1). With x0 = x it is the gradient.
+/// Local response normalisation across channels [Krizhevsky et al. 2012, section 3.3; ONNX LRN]: y_c = x_c v_c with v_c
+/// = q_c^-beta, q_c = bias + alpha/size * sum of x^2 over channels c - floor((size-1)/2) .. c + ceil((size-1)/2).
+/// Backward: the multipliers of a difference between two runs, x and x0: the product is split in halves, v goes by
+/// dv/dq, squares by x + x0 (DeepLIFT: interp/rules/README.md, section 3.1). With x0 = x it is the gradient.
 template <class T>
 struct LrnArgs {
   std::int64_t images = 1, channels = 1, pixels = 1;
@@ -280,18 +279,18 @@ struct LrnArgs {
 };
 
 /// Resampling of planes of h x w to oh x ow: output o reads the input at (o + half)*step - half (half = 1/2: half-pixel
-/// centres, 0: asymmetric) or, with align_corners, at o*(h-1)/(oh-1); step is in/out unless given.
+/// centres; 0: asymmetric), or, with align_corners, at o*(h-1)/(oh-1); step is in/out unless given.
 struct ResizeShape {
   std::int64_t planes = 1;
   std::int32_t h = 1, w = 1, oh = 1, ow = 1;
-  bool bilinear = true;  ///< else nearest: halves down where half_pixel, else rounded down
+  bool bilinear = true;  ///< else nearest: half_pixel rounds halves down, otherwise rounded down
   bool align_corners = false, half_pixel = true;
   float step_h = 0, step_w = 0;  ///< 0: h/oh, w/ow
 };
 
 /// Gates of maps around their own peaks [Zhang et al. 2018, section 3.1]: y (+)= s max(M, 0) for planes [first, last),
 /// where M_mu(i,j) = max(1 - beta slope[channel] (|i-a| + |j-b|)/side, -1), mu = (a,b) is the peak of x and side the
-/// longer one. s = x is the forward pass, another s the way back.
+/// longer one. s = x is the forward pass, any other s the backward pass.
 template <class T>
 struct TemplateArgs {
   std::int64_t channels = 1, first = 0, last = 1;  ///< planes: image times channel
@@ -316,9 +315,9 @@ struct PeakArgs {
   bool add = false;
 };
 
-/// What interpretable filters remember of filters [first, last): statistics (classes x channels) follow the class means
-/// of each map's maximum (or sum) by 0.9/0.1, a first value being taken as max(mean, 0.1); category is the class of the
-/// largest; slope moves by slope_rate towards the released code's goal (layers/README.md, section 5; 0: stays).
+/// What interpretable filters [first, last) keep from batch to batch: statistics (classes x channels) follow the class
+/// means of each map's maximum (or sum) by 0.9/0.1, a first value being taken as max(mean, 0.1); category is the class
+/// of the largest; slope moves by slope_rate towards the released code's goal (layers/README.md, section 5; 0: stays).
 template <class T>
 struct FilterStateArgs {
   std::int64_t images = 1, channels = 1, first = 0, last = 1;
@@ -332,8 +331,8 @@ struct FilterStateArgs {
   T* slope = nullptr;
 };
 
-/// The filter loss and its gradient by x, a filter a tile [Zhang et al. 2018, eq. 3 and 4;
-/// layers/README.md, section 5].
+/// The filter loss and its gradient by x, one filter per tile [Zhang et al. 2018, eq. 3 and 4; layers/README.md,
+/// section 5].
 template <class T>
 struct FilterLossArgs {
   std::int64_t images = 1, channels = 1;
@@ -362,7 +361,7 @@ struct Stabilise {
   Mode mode = offset;
 };
 
-/// What the ledger writes down of a signal. Sums are in double, in a fixed order.
+/// What the ledger records of a signal. Sums are in double, in a fixed order.
 struct Stats {
   double sum = 0, abs_sum = 0, abs_max = 0;  ///< of the finite elements
   std::int64_t non_finite = 0;
@@ -399,7 +398,7 @@ struct AdamArgs {
   X(conv_backward_data,    Tiled<ConvArgs<T>>) \
   X(conv_backward_weights, Tiled<ConvArgs<T>>) \
   /* pool */ \
-  /* y = max over the window, switches = its place (switches may be null) */ \
+  /* y = max over the window, switches = its tap (switches may be null) */ \
   X(max_pool_forward,  void (*)(const PoolShape&, const T* x, T* y, Switch* switches) noexcept) \
   /* y = x at the switches */ \
   X(max_pool_gather,   void (*)(const PoolShape&, const T* x, const Switch* switches, T* y) noexcept) \
@@ -409,7 +408,7 @@ struct AdamArgs {
   X(avg_pool_backward, void (*)(const PoolShape&, const T* y, T* x, bool add) noexcept) \
   /* eltwise */ \
   X(map_forward,       void (*)(Map, MapParameters, const T* x, T* y, std::int64_t n) noexcept) \
-  /* d (+)= f'(x) * s; relu, tanh, sigmoid go by y (x may be y), all others by x (y may be x); relu'(0) = 0 */ \
+  /* d (+)= f'(x) * s; relu, tanh, sigmoid read y (x may be y), all others x (y may be x); relu'(0) = 0 */ \
   X(map_backward,      void (*)(Map, MapParameters, const T* x, const T* y, const T* s, T* d, std::int64_t n, \
       bool add) noexcept) \
   X(rectify_backward,  void (*)(Rectify, const T* x, const T* s, T* d, std::int64_t n, bool add) noexcept) \
@@ -468,8 +467,8 @@ struct AdamArgs {
   /* s = sign(out) fits ? r / stabilised(z) : 0 ; out is read unless the sign is any. s may be r. */ \
   X(relevance_quotient, void (*)(Stabilise, Sign, const T* r, const T* z, const T* out, T* s, \
       std::int64_t n) noexcept) \
-  /* whether r is 0 wherever a group of an LRP table speaks: then the group shares nothing. A table may always \
-     say no. */ \
+  /* whether r is 0 at all outputs that a group of an LRP table explains: then the group gets nothing. A table may \
+     always say no. */ \
   X(no_relevance,      bool (*)(Sign, const T* r, const T* out, std::int64_t n) noexcept) \
   /* d (+)= factor * sub(x) * c */ \
   X(relevance_product, void (*)(T factor, Substitute, const T* x, const T* c, T* d, std::int64_t n, \
@@ -488,7 +487,7 @@ struct AdamArgs {
   X(safe_divide,       void (*)(const T* x, const T* y, T* z, std::int64_t n, bool add) noexcept)
 // clang-format on
 
-/// Which way the slots go that have several and are no Tiled (Tiled::choice). Null: there is only one way.
+/// The choices of slots that are not Tiled (those have Tiled::choice). Null: there is only one way.
 template <class T>
 struct Choices {
   Choice (*max_pool_forward)(const PoolShape&, bool switches) noexcept = nullptr;
@@ -505,12 +504,12 @@ struct Table {
 #define VITRINE_SLOT(name, ...) std::type_identity_t<__VA_ARGS__> name = {};
   VITRINE_KERNEL_SLOTS(VITRINE_SLOT)
 #undef VITRINE_SLOT
-  std::int32_t lanes = 1;  ///< elements of a vector: images of an interleaved block
+  std::int32_t lanes = 1;  ///< elements per vector: images per interleaved block
   /// y[i] = philox_normal(key, i), i < n (normal.h): in host memory, the same numbers whatever the instruction set.
   /// Null on devices.
   void (*normals)(std::uint64_t key, std::int64_t n, double* y) noexcept = nullptr;
-  /// Whether the three passes of a convolution of this shape take x and y interleaved (ConvArgs::x_interleaved) in
-  /// batches that are multiples of `lanes`. Null: never.
+  /// Whether all three passes of a convolution of this shape read and write interleaved x and y
+  /// (ConvArgs::x_interleaved), if the batch is a multiple of `lanes`. Null: never.
   bool (*takes_interleaved)(const ConvShape&) noexcept = nullptr;
   Choices<T> choices{};
 };

@@ -1,5 +1,5 @@
-// A kernel table that does nothing, for dry runs that only count memory. Of tiled kernels, what looks at sizes alone
-// stays real: plan, key and choice.
+// A kernel table that does nothing, for dry runs that only count memory. Functions of tiled kernels that read sizes
+// alone stay real: plan, key and choice.
 #pragma once
 
 #include "kernels/kernels.h"

@@ -1,6 +1,6 @@
-// The ways of a kernel: an ordered list of algorithms, the best first, of which the first that does not refuse a call
-// takes it. Every refusal has a reason, which reports print (Choice in kernels.h). All back ends choose by such lists,
-// and nowhere else.
+// The ways of a kernel: an ordered list of algorithms, the best first. The first one that does not refuse a call takes
+// it. Every refusal has a reason, which reports print (Choice in kernels.h). All back ends choose by such lists and
+// nowhere else.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +14,12 @@ namespace {
 template <class Args, class Kernel = Tiled<Args>>
 struct Way {
   const char* name;
-  /// Why this way cannot, or should not, take the call; null: it takes it. "" (does_not_apply) is a reason that reports
-  /// leave out.
+  /// Why this way cannot, or should not, take the call; null: it takes it. Reports omit the reason "" (does_not_apply).
   const char* (*refuses)(const Args&) noexcept;
   Kernel kernel;
 };
 
-/// The reason of a way that is meant for other calls altogether.
+/// The reason of a way that is meant for other calls.
 constexpr const char* does_not_apply = "";
 
 /// The first way that takes the call; null: none.
@@ -56,8 +55,8 @@ Choice explain_choice(const char* kernel, const Ways& ways, const Args& a) noexc
   return c;
 }
 
-/// A slot of the table that goes by a list: List::kernel is its name, List::ways the list. Each step asks the list
-/// again, by the same sizes and flags.
+/// A slot of the table that chooses by a list: List::kernel is its name, List::ways the list. Each step chooses again,
+/// by the same sizes and flags.
 template <class List, class Args>
 struct ByWays {
   static Work plan(const Args& a) noexcept { return choose(List::ways, a).kernel.plan(a); }

@@ -1,10 +1,10 @@
-// The gather convolution across a batch: every vector holds one pixel of as many images as it has lanes. Pixels are
-// transposed on their way into the staged source and on their way out, and in between nothing is unaligned, partial or
-// strided, however small the maps and whatever the stride. Suits batches of small maps, of which rows fill no vectors.
+// The gather convolution for interleaved images: every vector holds one pixel of V::width images. Planar pixels are
+// transposed when they are staged and when they are stored. In between no access is unaligned, partial or strided,
+// whatever the stride and however small the maps. It suits batches of small maps, whose rows do not fill vectors.
 //
-// A tile is one group, as many images as a vector has lanes, a block of output rows and a block of output channels;
-// phases follow one another within it. Outputs near the border leave out the taps outside the source. So
-// interleaved operands are neither transposed nor staged.
+// A tile is one group, V::width images, a block of output rows and a block of output channels; its phases run one after
+// another. Outputs near the border skip the taps outside the source, so that interleaved operands need neither
+// transposing nor staging.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -19,7 +19,7 @@ VITRINE_INLINE bool batch_fills_lanes(std::int64_t images, std::int64_t pixels) 
   return 4 * images >= 3 * round_up(images, V::width) && pixels <= small_map_pixels;
 }
 
-/// Why the ways across a batch do not take a convolution of this shape, or null.
+/// Why the interleaved ways do not take a convolution of this shape, or null.
 template <class V>
 VITRINE_INLINE const char* batch_refuses(const ConvShape& s) {
   const std::int64_t pixels = larger(std::int64_t{s.oh} * s.ow, std::int64_t{s.h} * s.w);
@@ -27,7 +27,7 @@ VITRINE_INLINE const char* batch_refuses(const ConvShape& s) {
                                            : "the batch does not fill the lanes, or the maps are larger than 40x40";
 }
 
-/// place[pixel] of source rows [y0, y1): where the stage holds it, in pixels, or -1.
+/// place[pixel] of source rows [y0, y1): its place in the stage, in pixels, or -1 if the stage leaves it out.
 VITRINE_INLINE void stage_places(const Stage& st, std::int64_t y0, std::int64_t y1, std::int32_t* place) {
   const std::int64_t step = st.tx.count <= 1 ? st.stride_w : st.residues;
   for (std::int64_t y = y0; y < y1; ++y, place += st.w) {
@@ -42,7 +42,7 @@ VITRINE_INLINE void stage_places(const Stage& st, std::int64_t y0, std::int64_t 
   }
 }
 
-/// Whether the stage would hold source rows just as they are stored, so that they need not be staged.
+/// Whether staged rows would equal the stored ones, so that nothing need be staged.
 VITRINE_INLINE bool is_stored_staged(const Stage& st) {
   return st.y0 >= 0 && st.y0 + st.rows <= st.h && st.row_step == 1 && st.x0 == 0 && st.row == st.w &&
          st.residues == 1 && st.stride_w == 1;
@@ -55,7 +55,7 @@ struct BatchConv : Gather<V, Forward> {
       Base::out_w, Base::src_h, Base::src_w, Base::block, Base::panels, Base::phase, Base::stage, Base::weights_at;
   using typename Base::Args;
   using typename Base::Phase;
-  static constexpr std::int64_t tile_vectors = 12 * 1024;  ///< pixel vectors that a tile works on at once, about
+  static constexpr std::int64_t tile_vectors = 12 * 1024;  ///< pixel vectors of source and result per tile, about
 
   std::int64_t image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
   bool src_interleaved, out_interleaved;
@@ -82,7 +82,7 @@ struct BatchConv : Gather<V, Forward> {
     return block * source + block_rows() * rows * out_w;
   }
 
-  /// Pixels from one staged channel to the next: an odd number of lines.
+  /// Pixels from one staged channel to the next: odd, so that channels fall into different cache sets.
   static std::int64_t plane_of(const Stage& st) { return st.rows * st.row | 1; }
 
   struct Scratch {
@@ -129,13 +129,13 @@ struct BatchConv : Gather<V, Forward> {
         (Forward ? a.x : a.y) + image * src_image + group * channels * src_plane * (src_interleaved ? V::width : 1);
     float* const out = (Forward ? a.y_out : a.x_out) + image * out_image +
                        (group * m * out_plane + h0 * out_w) * (out_interleaved ? V::width : 1);
-    // Where the vectors of a row of A go.
+    // Where the results of a row of A are stored.
     const std::int64_t to_row = (out_interleaved ? out_plane : pixels) * V::width;
     const auto to = [&](std::int64_t row) {
       return out_interleaved ? out + row * to_row : result + (row - first_row) * to_row;
     };
 
-    // What is there already, so that the order of additions is that of every other cut.
+    // Start from the old output, so that the order of additions is the same for every cut.
     if (a.add && !out_interleaved) {
       for (std::int64_t i = 0; i < pixels; ++i) places[i] = static_cast<std::int32_t>(i);
       for (std::int64_t row = first_row; row < last_row; ++row)
@@ -150,7 +150,7 @@ struct BatchConv : Gather<V, Forward> {
       const bool in_place = src_interleaved && is_raw(Forward ? a.x_sub : Substitute{});
       const Stage st = in_place ? as_stored(stage(p, r0, r1)) : stage(p, r0, r1);
       const std::int64_t plane = in_place ? src_plane : plane_of(st);
-      // Source rows that the stage holds.
+      // The source rows that the stage holds.
       const std::int64_t y0 = larger<std::int64_t>(0, st.y0),
                          y1 = larger(y0, smaller(src_h, st.y0 + (st.rows - 1) * st.row_step + 1));
       if (taps > 0 && !in_place) stage_places(st, y0, y1, places);
@@ -184,7 +184,7 @@ struct BatchConv : Gather<V, Forward> {
       deinterleave<V>(to(row), pixels, out + row * out_plane, out_image, here, false, Forward && a.relu);
   }
 
-  /// The source itself as a stage: its rows as they lie, whatever the stride.
+  /// The stage that describes the source as it is stored, whatever the stride.
   static Stage as_stored(Stage st) {
     st.row_step = st.residues = 1;
     st.row = st.part = st.w;
@@ -214,8 +214,8 @@ struct BatchConv : Gather<V, Forward> {
     std::int64_t whole[most];
     for (std::int64_t& n : whole) n = V::width;
     const std::int64_t stride_h = Forward ? s.stride_h : 1, stride_w = Forward ? s.stride_w : 1;
-    // Stretches of rows and columns that leave out the same taps; within them pixels one after another, as many at once
-    // as the registers hold.
+    // Areas of the output whose pixels skip the same taps. Within one, pixels are taken in order, as many at once as
+    // the registers hold.
     for (std::int64_t j0 = t.r0, j1; j0 < t.r1; j0 = j1) {
       const Range ty = taps_inside(p.ty, j0 * stride_h, src_h);
       for (j1 = j0 + 1; j1 < t.r1 && taps_inside(p.ty, j1 * stride_h, src_h) == ty;) ++j1;
@@ -224,7 +224,7 @@ struct BatchConv : Gather<V, Forward> {
         for (i1 = i0 + 1; i1 < p.gw && taps_inside(p.tx, i1 * stride_w, src_w) == tx;) ++i1;
         const std::int64_t rows = ty.last - ty.first, columns = tx.last - tx.first,
                            first_tap = ty.first * p.tx.count + tx.first;
-        // Taps that follow one another make one piece.
+        // Contiguous taps are one piece of the sum.
         Block<Indirect> sum{};
         sum.a = t.weights + first_tap * t.rows, sum.rows = {t.offsets + first_tap}, sum.n = whole, sum.ldc = t.out_row;
         sum.bias = with_bias ? bias : nullptr, sum.add = add, sum.relu = relu;
@@ -255,7 +255,7 @@ struct BatchConv : Gather<V, Forward> {
             if (++count == width) flush(width);
           }
         }
-        // What remains, by powers of two.
+        // The rest, two pixels or one at a time.
         while (count > 0) {
           const int total = count, nv = total >= 2 && width >= 2 ? 2 : 1;
           flush(nv);
@@ -271,7 +271,7 @@ struct BatchConv : Gather<V, Forward> {
     friend constexpr bool operator==(const Range&, const Range&) = default;
   };
 
-  /// The taps that meet one of `size` source places from place `at` on.
+  /// The taps that read inside a source of `size` places for the output at source place `at`.
   static Range taps_inside(const Taps& taps, std::int64_t at, std::int64_t size) {
     const auto inside = [&](std::int64_t t) { return at + taps.at(t) >= 0 && at + taps.at(t) < size; };
     Range r{0, taps.count};

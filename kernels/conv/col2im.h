@@ -4,11 +4,11 @@
 //   Z[(channel, tap)][j] = sum over outputs o of  w[o][channel, tap] * y[o][j]          x[channel][j * stride + tap] +=
 //   Z[channel, tap][j]
 //
-// Each vector of the signal meets the taps of all channels at once, where the gather convolution would fetch it for
-// every tap.
+// Each vector of the signal is multiplied with the taps of all channels at once; the gather convolution would load it
+// once per tap.
 //
-// A tile is a block of rows of an image. Rows are added up with their columns split by residue modulo the stride, so
-// that neighbours are neighbours in memory, and interleaved at the end.
+// A tile is a block of rows of one image. Rows are summed with their columns split by residue modulo the stride, so
+// that neighbouring sums are neighbours in memory; the columns are merged at the end.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -19,16 +19,16 @@ namespace {
 template <class V>
 struct Col2Im {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t max_channels = 4;  ///< channels, at most
+  static constexpr std::int64_t max_channels = 4;  ///< of the input, at most
   static constexpr std::int64_t rows_per_halo_row =
-      12;  ///< rows of a tile, at least, for each that its neighbours compute too
-  static constexpr std::int64_t tile_sums = 64 * 1024;        ///< of a tile, about
-  static constexpr int group_vectors = 2, max_row_taps = 16;  ///< taps of a row, at most
+      12;  ///< rows per tile, at least, for each row that two tiles compute
+  static constexpr std::int64_t tile_sums = 64 * 1024;        ///< floats of sums per tile, about
+  static constexpr int group_vectors = 2, max_row_taps = 16;  ///< vectors per group of columns; taps per row
   static constexpr std::int64_t group_columns = group_vectors * V::width;
 
   ConvShape s;
-  std::int64_t m, wide;        ///< rows of Z; signal columns in whole groups
-  std::int64_t part, row;      ///< columns of a residue, and of a row in whole parts
+  std::int64_t m, wide;        ///< rows of Z; signal columns, rounded up to groups
+  std::int64_t part, row;      ///< columns per residue; per row of sums
   std::int64_t before, z_row;  ///< zeros before a row of Z; its length
   std::int64_t rows_per, row_blocks;
   Panels panels;
@@ -47,8 +47,8 @@ struct Col2Im {
   }
 
   static constexpr const char* name = "matrix product and col2im";
-  /// The batch plays no part, since an image's result must not depend on it: the maps must be too large for the ways
-  /// across a batch.
+  /// It ignores the batch, since an image's result must not depend on it: the maps must be too large for the
+  /// interleaved ways.
   static const char* refuses(const Args& a) noexcept {
     const ConvShape& s = a.s;
     if (a.x_interleaved || a.y_interleaved) return reads_planar;
@@ -62,12 +62,14 @@ struct Col2Im {
     return nullptr;
   }
 
-  /// Column q of residue r reads column q + shift(r, k) of Z for tap k, where `meets`.
+  /// Column q of residue r reads column q + shift(r, k) of Z for tap k, if tap k has_residue(r, k).
   std::int64_t shift(std::int64_t r, std::int64_t k) const {
     const std::int64_t at = r + s.pad_left - k * s.dilation_w;
     return at >= 0 ? at / s.stride_w : -ceil_div(-at, s.stride_w);
   }
-  bool meets(std::int64_t r, std::int64_t k) const { return (r + s.pad_left - k * s.dilation_w) % s.stride_w == 0; }
+  bool has_residue(std::int64_t r, std::int64_t k) const {
+    return (r + s.pad_left - k * s.dilation_w) % s.stride_w == 0;
+  }
 
   struct Scratch {
     std::int64_t signal, z, sums, total;
@@ -86,7 +88,7 @@ struct Col2Im {
             static_cast<std::size_t>(scratch().total) * sizeof(float), panels.count};
   }
 
-  /// [panel][output][row of the panel]: neighbours in the weights as well.
+  /// [panel][output][row of the panel]; the rows are neighbours in the weights, too.
   void pack(const Args& a, float* to, std::int64_t panel) const {
     const std::int64_t first = panels.begin(panel), rows = panels.height(panel);
     to += first * s.oc;
@@ -100,7 +102,7 @@ struct Col2Im {
     float *signal = memory, *z = signal + t.signal, *sums = z + t.z;
     Stage::zero<V>(z, t.z);
     Stage::zero<V>(sums, t.sums);
-    // Signal rows that reach one of these: row i reaches i * stride - pad and what the kernel covers from there.
+    // Signal rows that contribute to rows [h0, h1): row i covers i * stride - pad and `reach` rows below.
     const std::int64_t reach = std::int64_t{s.kh - 1} * s.dilation_h;
     const std::int64_t i0 =
         larger<std::int64_t>(0, ceil_div(larger<std::int64_t>(0, h0 + s.pad_top - reach), s.stride_h));
@@ -126,11 +128,11 @@ struct Col2Im {
     }
     for (std::int64_t c = 0; c < s.c; ++c)
       for (std::int64_t y = h0; y < h1; ++y)
-        deliver(sums + (c * rows_per + y - h0) * row, a.x_out + ((image * s.c + c) * s.h + y) * s.w, a.add);
+        store_row(sums + (c * rows_per + y - h0) * row, a.x_out + ((image * s.c + c) * s.h + y) * s.w, a.add);
   }
 
-  /// A row of every output channel to [group of columns][output][column]; planes lie pages apart, where no machine
-  /// looks ahead by itself.
+  /// Copies one row of every output channel to [group of columns][output][column]. Planes are pages apart, so they are
+  /// prefetched by hand.
   void fetch(const float* y, float* to) const {
     const std::int64_t plane = std::int64_t{s.oh} * s.ow, group = s.oc * group_columns;
     constexpr std::int64_t ahead = 4;
@@ -151,13 +153,13 @@ struct Col2Im {
     }
   }
 
-  /// The taps of a kernel row to a row of sums.
+  /// Adds the taps of one kernel row to a row of sums.
   void add_row(const float* z, float* to) const {
     for (std::int64_t r = 0; r < s.stride_w; ++r, to += part) {
       const float* from[max_row_taps];
       int count = 0;
       for (std::int64_t k = 0; k < s.kw; ++k)
-        if (meets(r, k)) from[count++] = z + k * z_row + shift(r, k);
+        if (has_residue(r, k)) from[count++] = z + k * z_row + shift(r, k);
       for (std::int64_t q = 0; q < part; q += V::width) {
         V sum = V::load(to + q);
         for (int k = 0; k < count; ++k) sum = sum + V::load(from[k] + q);
@@ -166,7 +168,7 @@ struct Col2Im {
     }
   }
 
-  void deliver(const float* sums, float* to, bool add) const {
+  void store_row(const float* sums, float* to, bool add) const {
     if (s.stride_w == 1) {
       stream<V>(s.w, [&](std::int64_t i, auto step) { store(load<V>(sums + i, step), to + i, add, step); });
     } else if (s.stride_w == 2) {

@@ -1,5 +1,5 @@
-// Convolutions on a CUDA device as implicit matrix products (kernels/cuda/product.h): patches are never stored, an
-// operand finds an element of its patch by the indices. With og, cg the channels of a group, out and in:
+// Convolutions on a CUDA device as implicit matrix products (kernels/cuda/product.h): patches are never stored; an
+// operand computes the address of a patch's element from its indices. With og, cg the channels of a group, out and in:
 //
 //   forward           y[oc][pixel]     = sum over (c, ky, kx)  w[oc][c,ky,kx]  x at the tap of the output pixel
 //   backward data     x[c][pixel]      = sum over (oc, ky, kx) w[oc][c,ky,kx]  y at the tap of the input pixel
@@ -7,8 +7,8 @@
 //
 // Backward data splits the input's pixels into classes by their residue modulo the stride: within a class only every
 // stride-th tap can hit an output, and no other one is visited. Backward weights splits its sum over the pixels into
-// parts, the number of which follows from the sizes alone, and adds the parts in order. Depthwise convolutions have no
-// product to make: a thread an element, or a block a weight.
+// parts, whose number depends on the sizes alone, and adds the parts in order. Depthwise convolutions need no product:
+// one thread per element, or one block per weight.
 #include "kernels/cuda/product.h"
 #include "kernels/cuda/reduce.h"
 #include "kernels/ways.h"
@@ -16,12 +16,12 @@
 namespace vitrine::kernels::cuda {
 
 /// One axis of the grid of pixels that a product's columns (or depth) run over, and of their taps in the source: pixel
-/// i and tap t meet at origin + i * pixel_step + t * tap_step, if that lies in 0 ... source.
+/// i and tap t read place origin + i * pixel_step + t * tap_step, if that is in [0, source).
 struct Axis {
   std::int32_t source, origin, pixel_step, tap_step;
 };
 
-/// Pixels, taps, and where they meet in images of channels of the source.
+/// Pixels, taps, and the source elements that they read.
 struct Patches {
   const float* data = nullptr;  ///< channel 0 of the group in image 0
   std::int64_t image_stride = 0;
@@ -31,12 +31,12 @@ struct Patches {
   Divider by_taps, by_taps_x;   ///< taps of a channel, of a row
   Substitute sub;
 
-  /// Where tap (0, 0) of a pixel lies; a pixel that is none lies far outside.
+  /// The place of a pixel's tap (0, 0); far outside for a pixel beyond the last.
   struct Pixel {
     const float* at;
     std::int32_t row, column;
   };
-  /// Offset of a tap in elements, and its row and column in the upper and lower half of a word: registers are few.
+  /// A tap's offset in elements, and its row and column in the upper and lower half of a word, to save registers.
   struct Tap {
     std::int32_t offset, place;
   };
@@ -78,7 +78,7 @@ struct TapsByPixels : Patches {
   std::int32_t taps = 0;
   using Row = Tap;
   using Depth = Pixel;
-  /// A tap that is none lies far above every pixel.
+  /// A tap beyond the last is far above every pixel.
   __device__ Row row(int r) const { return r < taps ? tap(r) : Tap{0, static_cast<std::int32_t>(0x80000000u)}; }
   __device__ Depth depth(int k) const { return pixel(k); }
   __device__ const float* at(const Row& r, const Depth& k) const { return Patches::at(k, r); }
@@ -158,12 +158,12 @@ struct ForwardProblem {
 // --- Backward data.
 
 /// One axis of a class of residues: the input pixels r, r + stride, ..., and the taps first, first + step, ... that
-/// reach them.
+/// read them.
 struct Residue {
   std::int32_t pixels, first_tap, taps, origin;
 };
 
-/// How one axis falls into classes. A tap reaches pixel i of class r at output origin + i - t * step of tap number t.
+/// How one axis is split into classes. Tap number t connects pixel i of class r with output origin + i - t * step.
 struct ResidueAxis {
   std::int32_t in, kernel, stride, pad, dilation, step, tap_step;
   __device__ Residue of(std::int32_t r) const {
@@ -181,7 +181,8 @@ struct ResidueAxis {
   }
 };
 
-/// Weights as the way back reads them: rows are input channels, the depth runs over output channels and a class's taps.
+/// Weights as backward data reads them: rows are input channels, the depth runs over output channels and a class's
+/// taps.
 struct WeightsByTaps {
   static constexpr bool depth_first = true;
   const float* data;            ///< of the group's first output channel, at the class's first tap
@@ -245,7 +246,7 @@ struct DataProblem {
     Residue cy = y.of(ry), cx = x.of(rx);
     if (ry >= y.in) cy.pixels = 0;
     if (rx >= x.in) cx.pixels = 0;
-    // Which of the two numbers of pixels and taps the class has; a class without taps has no depth.
+    // Whether the class has the larger or the smaller number of pixels and taps; without taps its depth is 0.
     const int fy = cy.pixels == (y.in + y.stride - 1) / y.stride ? 0 : 1,
               fx = cx.pixels == (x.in + x.stride - 1) / x.stride ? 0 : 1;
     const int ty = cy.taps == (y.kernel + y.step - 1) / y.step ? 0 : 1,
@@ -340,7 +341,7 @@ struct AddParts {
   }
 };
 
-// --- Depthwise: one input channel a group.
+// --- Depthwise: one input channel per group.
 
 struct DepthwiseForward {
   ConvArgs<float> a;
@@ -393,7 +394,7 @@ struct DepthwiseData {
   }
 };
 
-/// A block a weight: blockIdx.x = (output channel * kh + ky) * kw + kx.
+/// One block per weight: blockIdx.x = (output channel * kh + ky) * kw + kx.
 __global__ void __launch_bounds__(reduce_block) depthwise_weights_kernel(ConvArgs<float> a, PlaneIndex index) {
   const ConvShape& s = a.s;
   const auto kx = static_cast<std::int32_t>(blockIdx.x) % s.kw,
@@ -421,14 +422,14 @@ constexpr std::int64_t max_index = std::int64_t{1} << 30;
 std::int64_t weights_of(const ConvShape& s) { return std::int64_t{s.oc} * (s.c / s.groups) * s.kh * s.kw; }
 bool depthwise(const ConvShape& s) { return s.groups > 1 && s.c == s.groups; }
 
-/// f(args of at most as many images as keep pixels below 2^30), pointers moved along.
+/// Calls f(args) for batches of images that have fewer than 2^30 pixels, with pointers moved along.
 template <class F>
 void by_images(const ConvArgs<float>& args, F f) noexcept {
   const ConvShape& s = args.s;
   const std::int64_t in = std::int64_t{s.h} * s.w, out = std::int64_t{s.oh} * s.ow, larger = in > out ? in : out;
   if (larger * (s.c > s.oc ? s.c : s.oc) > max_index)
     return fail("an image of a convolution has more than 2^30 elements");
-  // Rows and columns of taps are kept in 16 bits, and one row stands for none.
+  // Rows and columns of taps are kept in 16 bits, and one row value means none.
   const auto far = [](std::int32_t size, std::int32_t pad, std::int32_t kernel, std::int32_t dilation) {
     return size + pad > 32000 || std::int64_t{kernel} * dilation > 32000;
   };
@@ -501,7 +502,7 @@ void backward_data(const ConvArgs<float>& a, Math math) noexcept {
   p.max_m = s.c / s.groups;
   p.outputs = s.oc / s.groups;
   p.images = s.n;
-  // The larger number comes first, then the smaller one; where that is 0 nothing is divided by it.
+  // The larger number first, then the smaller one; if that is 0, nothing is divided by it.
   const auto divider = [](std::int32_t n) { return Divider(n > 0 ? n : 1); };
   const auto more = [](std::int32_t n, std::int32_t parts) { return (n + parts - 1) / parts; };
   const std::int32_t tall[2] = {more(s.h, s.stride_h), s.h / s.stride_h},
@@ -531,7 +532,7 @@ void backward_data(const ConvArgs<float>& a, Math math) noexcept {
   launch_product(p, s.groups * s.stride_h * s.stride_w, a.w_sub.raw(), math);
 }
 
-/// How many parts the sum of backward weights has, and pixels a part: enough blocks for a large chip, but no part so
+/// How many parts the sum of backward weights has, and pixels per part: enough blocks for a large chip, but no part so
 /// short that its copy of the weights costs more than its sum.
 struct Split {
   int parts, chunk;

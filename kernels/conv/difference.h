@@ -1,7 +1,7 @@
-// A sum that is known but for roundoff as what a part leaves of a whole (KnownDifference in kernels.h): the second
-// denominator of an LRP rule that treats contributions by sign, given the forward result and the first. A subtraction
-// instead of a convolution, but its errors are those of the two, so what is small beside them is summed directly:
-// seldom more than a few elements of a map.
+// A sum that is known, up to rounding, as a difference (KnownDifference in kernels.h). LRP rules that treat
+// contributions by sign need it: their second denominator is the forward result minus the first. A subtraction replaces
+// a convolution, but it inherits the rounding errors of both terms. Elements that are small compared with these are
+// summed directly: seldom more than a few per map.
 #pragma once
 
 #include "kernels/conv/geometry.h"
@@ -9,35 +9,36 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Neighbours in one of Winograd's tiles, whose errors go together.
+/// Outputs in a row of a Winograd tile: they share one error.
 constexpr std::int64_t winograd_outputs = 4;
 
-/// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), mostly by a
-/// few: of what is larger than this share of them, at most half a thousandth, mostly less than a ten thousandth.
+/// The whole and the part err by up to 64 roundoffs of the largest values nearby (tests/kernels/tiled.cpp), usually by
+/// a few. Differences above this share of those values therefore err by at most 0.05 %, usually by less than 0.01 %.
+/// Smaller ones are summed directly.
 constexpr float small_share = 1.0f / 128;
 
-/// What is left in up to winograd_outputs vectors, `step` apart, of `n` elements each.
+/// The difference for up to winograd_outputs vectors of `n` elements each, `step` apart.
 template <class V>
 struct Difference {
   V y[winograd_outputs], nearby = V::zero();
-  typename V::Mask counts[winograd_outputs];
+  typename V::Mask needed[winograd_outputs];
 
   VITRINE_INLINE Difference(const KnownDifference<float>& known, std::int64_t at, std::int64_t step,
                             std::int64_t vectors, std::int64_t n) {
     const V factor = V::set(known.factor);
     for (std::int64_t k = 0; k < vectors; ++k, at += step) {
       const V taken = V::load_n(known.part + at, n), whole = V::load_n(known.whole + at, n);
-      counts[k] = !(V::load_n(known.needed + at, n) == V::zero());
+      needed[k] = !(V::load_n(known.needed + at, n) == V::zero());
       if (known.sign != Sign::any)
-        counts[k] = counts[k] & (known.sign == Sign::positive ? whole > V::zero() : whole < V::zero());
+        needed[k] = needed[k] & (known.sign == Sign::positive ? whole > V::zero() : whole < V::zero());
       y[k] = factor * whole - taken;
       nearby = V::max(V::max(V::abs(y[k]), V::abs(taken)), nearby);
     }
   }
-  /// Whether an element that counts is too small beside `largest`. NaN is, too: an infinity nearby may have spoilt the
-  /// part.
+  /// Whether a needed element is too small compared with `largest`. NaN counts as too small: an infinity nearby may
+  /// have contaminated the part.
   VITRINE_INLINE bool small(std::int64_t k, V largest) const {
-    return (counts[k] & !(V::abs(y[k]) > V::set(small_share) * largest)).count() > 0;
+    return (needed[k] & !(V::abs(y[k]) > V::set(small_share) * largest)).count() > 0;
   }
 };
 
@@ -46,8 +47,8 @@ template <class V>
 struct DifferenceConv {
   using Args = ConvArgs<float>;
   static constexpr std::int64_t band_rows = winograd_outputs;  ///< of a band
-  static constexpr std::int64_t planes_ahead = 4;              ///< they lie pages apart
-  static constexpr std::int64_t max_listed = 4096;             ///< vectors summed at once
+  static constexpr std::int64_t planes_ahead = 4;   ///< planes are pages apart: the prefetcher does not follow
+  static constexpr std::int64_t max_listed = 4096;  ///< vectors summed at once
 
   ConvShape s;
   std::int64_t cg, og, taps, bands, vectors, most;
@@ -79,15 +80,15 @@ struct DifferenceConv {
   }
 
   struct Scratch {
-    std::int64_t staged, sums, weights, under, list, total;
+    std::int64_t staged, sums, weights, offsets, list, total;
   };
   Scratch scratch() const {
     Scratch t{};
     t.staged = round_up(stage(0, smaller<std::int64_t>(band_rows, s.oh)).plane + V::width, 16);
     t.sums = most * V::width;
-    t.weights = t.under = round_up(taps, 16);
+    t.weights = t.offsets = round_up(taps, 16);
     t.list = round_up(3 * most, 16);
-    t.total = t.staged + t.sums + t.weights + t.under + t.list;
+    t.total = t.staged + t.sums + t.weights + t.offsets + t.list;
     return t;
   }
 
@@ -102,7 +103,7 @@ struct DifferenceConv {
     const std::int64_t image = index / bands, r0 = index % bands * band_rows,
                        r1 = smaller<std::int64_t>(s.oh, r0 + band_rows);
     const Scratch part = scratch();
-    auto* const list = reinterpret_cast<Place*>(memory + part.staged + part.sums + part.weights + part.under);
+    auto* const list = reinterpret_cast<Place*>(memory + part.staged + part.sums + part.weights + part.offsets);
     std::int64_t count = 0;
     for (std::int64_t o = 0; o < s.oc; ++o) {
       const std::int64_t ahead = smaller<std::int64_t>(planes_ahead, s.oc - 1 - o);
@@ -130,15 +131,15 @@ struct DifferenceConv {
     if (count > 0) sum(a, image, r0, r1, list, count, memory);
   }
 
-  /// The vectors of the list, which is sorted by channels.
+  /// Sums the listed vectors directly. The list is sorted by channel.
   void sum(const Args& a, std::int64_t image, std::int64_t r0, std::int64_t r1, const Place* list, std::int64_t count,
            float* memory) const {
     const Scratch part = scratch();
     float *const staged = memory, *const sums = staged + part.staged, *const weights = sums + part.sums;
-    auto* const under = reinterpret_cast<std::int32_t*>(weights + part.weights);
+    auto* const offsets = reinterpret_cast<std::int32_t*>(weights + part.weights);
     const Stage st = stage(r0, r1);
     const Substitution<V> w_sub(a.w_sub), bias_sub(a.bias_sub);
-    for (std::int64_t t = 0; t < taps; ++t) under[t] = static_cast<std::int32_t>(st.tap_offset(t / s.kw, t % s.kw));
+    for (std::int64_t t = 0; t < taps; ++t) offsets[t] = static_cast<std::int32_t>(st.tap_offset(t / s.kw, t % s.kw));
     for (std::int64_t k = 0; k < count; ++k) {
       const Place& p = list[k];
       const V bias = a.bias != nullptr ? bias_sub(V::set(a.bias[p.channel])) : V::zero();
@@ -158,7 +159,7 @@ struct DifferenceConv {
           }
           const float* const x = staged + st.row_offset(p.row) + p.column;
           V total = V::load(sums + k * V::width);
-          for (std::int64_t t = 0; t < taps; ++t) total = V::fma(V::set(weights[t]), V::load(x + under[t]), total);
+          for (std::int64_t t = 0; t < taps; ++t) total = V::fma(V::set(weights[t]), V::load(x + offsets[t]), total);
           total.store(sums + k * V::width);
         }
       }
@@ -176,7 +177,7 @@ struct DifferenceConv {
   std::int64_t columns(const Place& p) const { return smaller<std::int64_t>(V::width, s.ow - p.column); }
 };
 
-/// The same for interleaved results. A tile is an output channel of one block of images.
+/// The same for interleaved results. A tile is one output channel of one block of images.
 template <class V>
 struct InterleavedDifferenceConv {
   using Args = ConvArgs<float>;

@@ -1,5 +1,5 @@
 // What both ways of running a gather convolution (see geometry.h) share: rows.h, whose vectors run along the rows of an
-// image, and batch.h, whose vectors run across the images of a batch. The order of additions per output is (channel
+// image, and batch.h, whose vectors hold one pixel of several images. The order of additions per output is (channel
 // block, channel, tap) in both, whatever the cut into tiles, so an image's result does not depend on its batch.
 #pragma once
 
@@ -9,23 +9,23 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Pixels of a map that may go by vectors across images.
+/// Pixels per map, at most, for the ways that interleave images.
 inline constexpr std::int64_t small_map_pixels = 40 * 40;
 
 /// What both ways of running a gather convolution share: its phases, the blocks of the sum, the packed weights.
 template <class V, bool Forward>
 struct Gather {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t rows_ahead = 8;  ///< of weights, that lie pages apart: asked for in time
+  static constexpr std::int64_t rows_ahead = 8;  ///< of weights to prefetch: rows are pages apart
   static constexpr std::int64_t depth_per_block = 256,
                                 depth_of_few_rows =
-                                    1024;  ///< taps times channels of a block of the sum, about; where rows are few
+                                    1024;  ///< taps times channels per block of the sum, about; if few()
 
   ConvShape s;
   std::int64_t images, groups, phases_h, phases_w;
   std::int64_t m, channels;  ///< rows of A; source channels of a group
   std::int64_t out_h, out_w, src_h, src_w;
-  std::int64_t block;     ///< source channels of a block of the sum: depends on nothing but the kernel and the channels
+  std::int64_t block;     ///< source channels per block of the sum; depends only on the kernel and the channels
   std::int64_t max_taps;  ///< of the largest phase
   Panels panels;
 
@@ -49,10 +49,10 @@ struct Gather {
     block = larger<std::int64_t>(1, ceil_div(channels, blocks));
   }
 
-  /// Input gradients of images: their sums are short work for what it costs to fetch and store them.
+  /// At most four output rows (input gradients of pictures): memory traffic dominates, so sum deeper blocks.
   bool few() const { return m <= 4; }
 
-  /// Most taps along an axis that one phase has.
+  /// The most taps that one phase has along an axis.
   static std::int64_t largest(std::int64_t k, std::int64_t pad, std::int64_t dilation, std::int64_t phases) {
     if (Forward) return k;
     std::int64_t most = 1;
@@ -90,8 +90,8 @@ struct Gather {
     }
   }
 
-  /// Where the packed weights of a phase and group begin: [block of channels][panel][channel, tap][row of the panel],
-  /// as they are used.
+  /// Offset of the packed weights of a phase and group. They are stored in the order of use: [block of
+  /// channels][panel][channel, tap][row of the panel].
   std::int64_t weights_at(std::int64_t index, std::int64_t group) const {
     std::int64_t taps = 0;
     for (std::int64_t i = 0; i < index; ++i) {
@@ -108,7 +108,7 @@ struct Gather {
     return {p.ty, p.tx, src_h, src_w, Forward ? s.stride_h : 1, Forward ? s.stride_w : 1, r0, r1, p.gw};
   }
 
-  /// A panel of every phase and group is a part.
+  /// One part per panel, with its rows in every phase and group.
   std::int64_t parts() const { return panels.count; }
 
   void pack(const Args& a, float* shared, std::int64_t panel) const {
@@ -121,7 +121,7 @@ struct Gather {
     }
   }
 
-  /// Where, from there, a panel's weights for the block that begins at channel c lie.
+  /// Offset, from weights_at(), of a panel's weights for the block that begins at channel c.
   std::int64_t panel_at(const Phase& p, std::int64_t panel, std::int64_t c) const {
     return p.ty.count * p.tx.count * (c * m + smaller(block, channels - c) * panels.begin(panel));
   }
@@ -140,7 +140,7 @@ struct Gather {
         substitute_row<V>(a.w_sub, w, dst, rows);
       }
     } else {
-      // Kernels of `rows` neighbours lie one behind another: squares of them are turned, and the taps of this phase
+      // The kernels of `rows` neighbours are contiguous: squares of them are transposed, and the taps of this phase
       // kept.
       const Substitution<V> sub(a.w_sub);
       const bool raw = is_raw(a.w_sub);
@@ -176,7 +176,7 @@ struct Gather {
     return static_cast<std::size_t>(s.oc * (std::int64_t{s.c} / groups) * s.kh * s.kw) * sizeof(float);
   }
 
-  /// Places in the staged source of the channels and taps of a block of the sum, times `lanes`.
+  /// Offsets in the staged source of the channels and taps of one block of the sum, times `lanes`.
   std::int64_t fill_offsets(const Phase& p, const Stage& st, std::int64_t plane, std::int64_t count, std::int64_t lanes,
                             std::int32_t* next) const {
     const std::int64_t taps = p.ty.count * p.tx.count;

@@ -4,12 +4,12 @@
 //   tx]
 //
 // with zeros outside the source. Forward has one such phase. Backward-data has stride_h * stride_w of them: input
-// pixels with equal residue modulo the stride meet the same subset of the kernel, at stride 1, and write every
-// stride-th pixel.
+// pixels with equal residue modulo the stride use the same subset of the kernel, at stride 1, and each phase writes
+// every stride-th pixel.
 //
 // The source of a tile is first staged: substituted, padded with zeros, and its columns split by residue modulo the
 // stride. In the staged form every tap is a constant offset and neighbouring pixels are neighbours in memory, so no
-// later loop knows of borders, strides or dilations.
+// later loop handles borders, strides or dilations.
 #pragma once
 
 #include "kernels/simd/common.h"
@@ -18,7 +18,7 @@
 namespace vitrine::kernels {
 namespace {
 
-// Reasons that several ways give (Way::refuses).
+// Reasons that several ways share (Way::refuses).
 constexpr const char* reads_planar = "x or y is interleaved";
 constexpr const char* must_be_exact = "the result may be a divisor, so it must be the direct sum";
 
@@ -57,7 +57,7 @@ VITRINE_INLINE Taps phase_taps(std::int64_t residue, std::int64_t k, std::int64_
   return t;
 }
 
-/// A 1x1 convolution without stride and padding does not see rows: one long row makes whole vectors.
+/// A 1x1 convolution without stride and padding is the same for one long row, which fills whole vectors.
 VITRINE_INLINE ConvShape flattened(ConvShape s) {
   const bool plain = s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
                      s.pad_left == 0 && s.oh == s.h && s.ow == s.w && std::int64_t{s.h} * s.w < (1 << 22);
@@ -74,15 +74,15 @@ struct Stage {
   std::int64_t h, w;  ///< of the source
   std::int64_t stride_h, stride_w;
   std::int64_t row_step;          ///< source rows from one staged row to the next
-  std::int64_t residues, part;    ///< column parts, and the length of each
+  std::int64_t residues, part;    ///< parts of a staged row (one per column residue); elements per part
   std::int64_t rows, row, plane;  ///< staged rows; elements from row to row and from channel to channel
-  std::int64_t y0, x0;            ///< source place of the first staged element
-  std::int64_t lowest_y;          ///< offset of the first row from its grid row
+  std::int64_t y0, x0;            ///< source row and column of the first staged element
+  std::int64_t lowest_y;          ///< the lowest tap's row offset
 
   VITRINE_INLINE Stage(const Taps& ty_, const Taps& tx_, std::int64_t h_, std::int64_t w_, std::int64_t stride_h_,
                        std::int64_t stride_w_, std::int64_t r0, std::int64_t r1, std::int64_t gw)
       : ty(ty_), tx(tx_), h(h_), w(w_), stride_h(stride_h_), stride_w(stride_w_) {
-    // One tap along an axis reads only every stride-th row or column.
+    // A single tap along an axis reads only every stride-th row or column.
     row_step = ty.count <= 1 ? stride_h : 1;
     residues = tx.count <= 1 ? 1 : stride_w;
     const std::int64_t col_step = tx.count <= 1 ? 1 : stride_w;
@@ -92,14 +92,14 @@ struct Stage {
     rows = ((r1 - r0 - 1) * stride_h + ty.highest() - ty.lowest()) / row_step + 1;
     part = ceil_div((gw - 1) * col_step + tx.highest() - tx.lowest() + 1, residues);
     row = residues * part;
-    // An odd number of cache lines, so that the channels of one place do not fall into the same cache set.
+    // An odd number of cache lines, so that the same place of all channels does not fall into one cache set.
     plane = round_up(rows * row, 16);
     if (plane / 16 % 2 == 0) plane += 16;
   }
 
-  /// Staged place of grid row j (counted from r0), relative to the channel's plane.
+  /// Staged offset of grid row j (counted from r0) within a channel's plane.
   VITRINE_INLINE std::int64_t row_offset(std::int64_t j) const { return j * (stride_h / row_step) * row; }
-  /// What tap (a, b) adds to that.
+  /// The offset that tap (a, b) adds.
   VITRINE_INLINE std::int64_t tap_offset(std::int64_t a, std::int64_t b) const {
     const std::int64_t dy = ty.at(a) - lowest_y, dx = tx.at(b) - x0;
     return dy / row_step * row + dx % residues * part + dx / residues;
@@ -154,12 +154,12 @@ struct Stage {
   }
 };
 
-/// Neighbouring pixels of one grid row: `len` of them, at column `at` of a column group, staged at `src`, output `out`.
+/// `len` neighbouring pixels of one grid row: column `at` of a column group, staged at `src`, stored at `out`.
 struct PixelRun {
   std::int64_t at, src, out, len;
 };
 
-/// Share of the vector lanes that do work when vectors do not cross the ends of rows.
+/// Whether vectors that do not cross the ends of rows use at least three quarters of their lanes.
 template <class V>
 VITRINE_INLINE bool rows_fill_vectors(std::int64_t gw) {
   return 4 * gw >= 3 * round_up(gw, V::width);

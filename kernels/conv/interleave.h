@@ -1,7 +1,7 @@
-// Between the two layouts of a batch: planar, (n, c, h, w), where the pixels of a plane are neighbours in memory, and
-// interleaved, (n/b, c, h, w, b), where the same pixel of b images is (b: the lanes of a vector). Kernels that work
-// across the images of a batch read and write interleaved pixels, so planar operands pass through these on their way in
-// and out.
+// Conversion between the two layouts of a batch: planar, (n, c, h, w), where neighbours in memory are pixels of one
+// plane, and interleaved, (n/b, c, h, w, b), where they are the same pixel of b images (b: lanes per vector). Kernels
+// whose vectors hold one pixel of several images read and write interleaved pixels, so planar operands are converted
+// before and after.
 #pragma once
 
 #include "kernels/gemm/micro.h"
@@ -10,8 +10,8 @@ namespace vitrine::kernels {
 namespace {
 
 /// Interleaves pixels [first, last) of `images` planes, `image_step` elements from plane to plane: pixel p becomes the
-/// vector at to + place[p - first] * width, one lane per image. Absent images are 0; pixels whose place is negative are
-/// left out. Prefetches by hand: so many planes are more streams than the hardware prefetcher follows.
+/// vector at to + place[p - first] * width, one lane per image. Absent images are 0; pixels with a negative place are
+/// left out. Prefetches by hand, since the hardware prefetcher does not follow so many streams.
 template <class V>
 void interleave(const Substitute& sub, const float* from, std::int64_t image_step, std::int64_t images,
                 std::int64_t first, std::int64_t last, const std::int32_t* place, float* to) {
@@ -20,7 +20,7 @@ void interleave(const Substitute& sub, const float* from, std::int64_t image_ste
   for (std::int64_t p = first; p < last; p += V::width) {
     const std::int64_t n = smaller<std::int64_t>(V::width, last - p);
     const std::int32_t* const at = place + (p - first);
-    const auto finish = [&](V(&v)[V::width], auto whole) __attribute__((always_inline)) {
+    const auto transpose_and_store = [&](V(&v)[V::width], auto whole) __attribute__((always_inline)) {
       if (!raw) unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i] = map(v[i]); });
       transpose_square(v);
       unroll<V::width>([&](auto i) __attribute__((always_inline)) {
@@ -33,12 +33,12 @@ void interleave(const Substitute& sub, const float* from, std::int64_t image_ste
         __builtin_prefetch(from + i * image_step + p + 4 * V::width);
         v[i] = V::load(from + i * image_step + p);
       });
-      finish(v, std::true_type{});
+      transpose_and_store(v, std::true_type{});
     } else {
       unroll<V::width>([&](auto i) __attribute__((always_inline)) {
         v[i] = i < images ? V::load_n(from + i * image_step + p, n) : V::zero();
       });
-      finish(v, std::false_type{});
+      transpose_and_store(v, std::false_type{});
     }
   }
 }
@@ -71,7 +71,7 @@ void deinterleave(const float* from, std::int64_t count, float* to, std::int64_t
   }
 }
 
-/// interleave() of pixels that are interleaved already: substitutes them and moves them to their places.
+/// Like interleave(), for pixels that are interleaved already: substitutes them and moves them to their places.
 template <class V>
 void place_interleaved(const Substitute& sub, const float* from, std::int64_t first, std::int64_t last,
                        const std::int32_t* place, float* to) {

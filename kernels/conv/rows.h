@@ -1,6 +1,6 @@
-// The gather convolution by rows: staged source, packed weights, and the register block of the matrix product. A tile
-// is one group, a block of output rows (or whole images) and a block of output channels; its phases follow one another
-// over the same staged source. No tile writes what another writes.
+// The gather convolution along rows: staged source, packed weights, and the register block of the matrix product. A
+// tile is one group, a block of output rows (or whole images) and a block of output channels. Its phases run one after
+// another over the same staged source. No two tiles write the same output.
 #pragma once
 
 #include "kernels/conv/gather.h"
@@ -17,13 +17,12 @@ struct RowConv : Gather<V, Forward> {
   using typename Base::Args;
   using typename Base::Phase;
   static constexpr std::int64_t staged_floats = 48 * 1024,
-                                staged_floats_of_few_rows =
-                                    96 * 1024;  ///< staged floats of a tile, about; where there are few rows
-  static constexpr int ready_groups = 8;        ///< column groups made ready at once
+                                staged_floats_of_few_rows = 96 * 1024;  ///< staged floats per tile, about; if few()
+  static constexpr int ready_groups = 8;                                ///< column groups packed together
 
   std::int64_t images_per, image_blocks, rows_per, row_blocks, panels_per, panel_blocks;
   bool direct;    ///< vectors straight from the staged rows, without packing column panels
-  bool unstaged;  ///< 1x1 and nothing substituted: columns are packed from where they lie
+  bool unstaged;  ///< 1x1 and nothing substituted: columns are packed from the source itself
 
   static constexpr const char* name = "along rows";
   static const char* refuses(const Args& a) noexcept {
@@ -41,7 +40,7 @@ struct RowConv : Gather<V, Forward> {
     unstaged = s.kh == 1 && s.kw == 1 && s.h == 1 && s.oh == 1 && s.w == s.ow && s.pad_left == 0 && s.stride_w == 1 &&
                (!Forward || is_raw(a.x_sub));
 
-    // Columns of a tile: enough for about 2 Mflop, and not more than the cache holds staged.
+    // Columns per tile: enough for about 2 Mflop, but no more than the cache holds when staged.
     const std::int64_t flops_per_column = 2 * m * channels * taps * phases;
     const std::int64_t wanted = larger<std::int64_t>(512, (1 << 21) / larger<std::int64_t>(1, flops_per_column));
     images_per = images_of(wanted, grid);
@@ -59,8 +58,8 @@ struct RowConv : Gather<V, Forward> {
     image_blocks = ceil_div(images, images_per);
     row_blocks = ceil_div(grid_h, rows_per);
 
-    // Output channels: the packed block of A stays in about half of L2; more blocks where the pixels alone give few
-    // tiles. Blocks of equal size: a last one of few panels would make all columns ready for them.
+    // Output channels: the packed block of A stays in about half of L2; more blocks if the pixels alone give few tiles.
+    // The blocks are of equal size: a small last block would pack all columns for a few panels.
     const std::int64_t packed = m * block * taps;
     panels_per = ceil_div(panels.count, larger<std::int64_t>(1, (packed + 64 * 1024) / (128 * 1024)));
     while (panels_per > 4 && base_tiles() * ceil_div(panels.count, panels_per) < 4 &&
@@ -73,13 +72,13 @@ struct RowConv : Gather<V, Forward> {
 
   std::int64_t images_of(std::int64_t wanted, std::int64_t grid) const {
     const std::int64_t n = smaller(images, larger<std::int64_t>(1, wanted / larger<std::int64_t>(1, grid)));
-    // Some tiles even for a small batch of small images, but no narrower than a few column groups.
+    // Several tiles even for a small batch of small images, but none narrower than a few column groups.
     return larger<std::int64_t>(smaller(n, ceil_div(96, grid)), smaller(n, ceil_div(images, 16)));
   }
 
   std::int64_t base_tiles() const { return groups * image_blocks * row_blocks; }
 
-  /// What the taps of all phases read.
+  /// The stage that holds what the taps of all phases read.
   Stage stage_of_all(std::int64_t r0, std::int64_t r1) const {
     Phase all = phase(0);
     for (std::int64_t i = 1; i < phases_h * phases_w; ++i) {
@@ -88,14 +87,14 @@ struct RowConv : Gather<V, Forward> {
     }
     return stage(all, r0, r1);
   }
-  /// Two taps, at the ends of those of a and b.
+  /// Two taps that span those of a and b.
   static Taps union_of(const Taps& a, const Taps& b) {
     if (a.count == 0 || b.count == 0) return a.count == 0 ? b : a;
     const std::int64_t low = smaller(a.lowest(), b.lowest());
     return {2, low, larger(a.highest(), b.highest()) - low};
   }
 
-  /// Of a column group's panel, and what its last row may write too far.
+  /// Floats of a column group's panel, and what its last row may write beyond it.
   std::int64_t group_floats() const { return block * this->max_taps * group_width() + V::width; }
 
   struct Scratch {
@@ -121,14 +120,14 @@ struct RowConv : Gather<V, Forward> {
             static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()};
   }
 
-  /// What the loops over column groups need to know of the tile, a block of the sum and a phase.
+  /// The tile, the block of the sum and the phase, for the loops over column groups.
   struct Columns {
     std::int64_t first_image, last_image, r0, r1;
     std::int64_t staged_image;  ///< staged elements from image to image
     std::int64_t out_image;     ///< output elements from image to image
     std::int64_t group, first_panel, last_panel;
     std::int64_t c0, c1;  ///< source channels
-    const float* source;  ///< where the first of them lies
+    const float* source;  ///< the first channel's first pixel
     float* out;
   };
 
@@ -185,8 +184,8 @@ struct RowConv : Gather<V, Forward> {
       st.ty = p.ty, st.tx = p.tx;
       this->fill_offsets(p, st, st.plane, count_c, 1, offsets);
     }
-    // With several panels of rows, several column groups are made ready at once: each panel then runs along its output
-    // rows.
+    // With several panels of rows, several column groups are packed together, so that each panel writes longer
+    // stretches of its output rows.
     const int groups_at_once = t.last_panel - t.first_panel > 1 ? ready_groups : 1;
     Place at{t.first_image, t.r0, 0};
     while (at.image < t.last_image) {
@@ -223,7 +222,8 @@ struct RowConv : Gather<V, Forward> {
             block_function<V, Strided>(
                 rows, nv)({k, packed, g.from, {group_width()}, c, g.to.n, ldc, inner_bias, inner_add, inner_relu});
           }
-          if (g.to.spilled) deliver(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
+          if (g.to.spilled)
+            store_spilled(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
         }
       }
       for (int i = 0; i < count; ++i) {
@@ -252,7 +252,7 @@ struct RowConv : Gather<V, Forward> {
     std::int64_t image, row, col;
   };
 
-  /// Takes the columns of the next group: one vector per run (direct), or packed one behind another.
+  /// Collects the columns of the next group: one vector per run (direct), or runs packed one after another.
   std::int64_t gather_runs(const Phase& p, const Stage& st, const Columns& t, Place& at, PixelRun* runs,
                            std::int64_t& count) const {
     const std::int64_t width = group_width();
@@ -275,15 +275,14 @@ struct RowConv : Gather<V, Forward> {
     return used;
   }
 
-  /// Where a column group goes: straight to the output if each of its vectors is contiguous there, else by way of
-  /// `spill`.
+  /// Where a column group is stored: in the output, if each of its vectors is contiguous there; else in `spill` first.
   struct Target {
     bool spilled = false;
-    int nv = 0, columns = 0;  ///< vectors, and single columns behind them
+    int nv = 0, columns = 0;  ///< vectors, and single columns after them
     std::int64_t out[Blocking<V>::max_vectors] = {}, n[Blocking<V>::max_vectors] = {};
   };
 
-  /// A column group made ready for all panels of rows.
+  /// A column group, ready to be multiplied with all panels of rows.
   struct Group {
     PixelRun runs[Blocking<V>::max_vectors * V::width];
     std::int64_t count = 0;
@@ -320,7 +319,7 @@ struct RowConv : Gather<V, Forward> {
     return t;
   }
 
-  /// Each group's panel[k][width] = its columns, all groups along a row of the source before the next row. Whole
+  /// Fills panel[k][width] of each group with its columns, one source row for all groups before the next row. Whole
   /// vectors are moved: what one writes too far, the next run or row overwrites.
   void pack_columns(const float* source, const std::int32_t* offsets, std::int64_t k, const Group* some, int count,
                     float* panel) const {
@@ -332,7 +331,7 @@ struct RowConv : Gather<V, Forward> {
       for (std::int64_t r = 0; r < some[g].count; ++r)
         moves[n++] = {some[g].runs[r].src, g * group_floats() + some[g].runs[r].at, some[g].runs[r].len};
     const std::int64_t width = group_width();
-    constexpr std::int64_t ahead = 6;  // rows: planes lie pages apart, where the machine does not look ahead by itself
+    constexpr std::int64_t ahead = 6;  // rows to prefetch: planes are pages apart
     for (std::int64_t i = 0; i < k; ++i) {
       const float* const from = source + offsets[i];
       float* const to = panel + i * width;
@@ -340,7 +339,7 @@ struct RowConv : Gather<V, Forward> {
         const float* const later = source + offsets[smaller(i + ahead, k - 1)];
         for (const Move *m = moves, *const end = moves + n; m != end; ++m) {
           __builtin_prefetch(later + m->from);
-          // Behind the last pixel of what is not staged lies foreign memory.
+          // An unstaged source ends with its last pixel: nothing may be read beyond it.
           (m->len < V::width ? V::load_n(from + m->from, m->len) : V::load(from + m->from)).store(to + m->to);
         }
       } else {
@@ -380,8 +379,9 @@ struct RowConv : Gather<V, Forward> {
     }
   }
 
-  void deliver(const Phase& p, const float* spill, std::int64_t ld, int rows, const PixelRun* runs, std::int64_t count,
-               float* out, const float* bias, bool add, bool relu) const {
+  /// Stores a spilled group's `rows` rows, run by run.
+  void store_spilled(const Phase& p, const float* spill, std::int64_t ld, int rows, const PixelRun* runs,
+                     std::int64_t count, float* out, const float* bias, bool add, bool relu) const {
     for (int r = 0; r < rows; ++r, spill += ld, out += out_h * out_w) {
       const float b = bias ? bias[r] : 0;
       for (std::int64_t i = 0; i < count; ++i) {

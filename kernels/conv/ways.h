@@ -1,6 +1,6 @@
-// The ways of the three passes of a convolution, best first (kernels/ways.h), and which shapes they all take
+// The ways of the three passes of a convolution, best first (kernels/ways.h), and the shapes that they all take
 // interleaved. Each way is a class in a file of its own: `name`, `refuses(args)`, `work()`, `pack` if it packs weights,
-// and `run_tile`. It is made anew, from sizes and flags, for every step.
+// and `run_tile`. Each step constructs it again from sizes and flags.
 #pragma once
 
 #include "kernels/conv/col2im.h"

@@ -1,4 +1,4 @@
-// The weight gradient with vectors across the images of a batch (weight_blocks.h), for batches of small maps.
+// The weight gradient with vectors of one pixel of several images (weight_blocks.h), for batches of small maps.
 #pragma once
 
 #include "kernels/conv/weight_blocks.h"
@@ -17,7 +17,7 @@ struct WeightBatch : WeightBlocks<V> {
   static constexpr const char* name = "inner products across the batch";
   static const char* refuses(const Args& a) noexcept { return batch_refuses<V>(a.s); }
 
-  /// Few tiles, because every tile interleaves its operands itself.
+  /// Few tiles, since every tile interleaves its operands itself.
   explicit WeightBatch(const Args& a) : Base(a) {
     j_per = smaller(j_count, larger<std::int64_t>(block_columns, 2 * Base::tile_sums / m_per));
     while (tiles() < 2 && m_per > 2 * block_rows) m_per = ceil_div(m_per, 2);
@@ -49,7 +49,7 @@ struct WeightBatch : WeightBlocks<V> {
     const Tile t = this->tile(index);
     const Scratch part = scratch();
     float *staged = memory, *packed = staged + part.staged, *sums = packed + part.packed;
-    auto* const under = reinterpret_cast<std::int32_t*>(sums + part.sums);
+    auto* const tap_offsets = reinterpret_cast<std::int32_t*>(sums + part.sums);
     const std::int64_t nj = t.j1 - t.j0, ld_sums = nj * V::width;
     Stage::zero<V>(sums, t.nm * ld_sums);
     for (std::int64_t image = 0; image < s.n; image += V::width) {
@@ -57,11 +57,11 @@ struct WeightBatch : WeightBlocks<V> {
       for (std::int64_t r0 = 0; r0 < s.oh; r0 += rows_per) {
         const std::int64_t r1 = smaller<std::int64_t>(s.oh, r0 + rows_per);
         const Stage st = stage(r0, r1);
-        const Operands o = operands(a, st, image, images, t, r0, r1, staged, packed, under + part.taps);
-        this->fill_taps(st, o.x_plane, t, under);
+        const Operands o = operands(a, st, image, images, t, r0, r1, staged, packed, tap_offsets + part.taps);
+        this->fill_taps(st, o.x_plane, t, tap_offsets);
         InnerProducts<V>::accumulate(
             {r1 - r0, s.ow * V::width, s.ow * V::width, st.row_offset(1) * V::width}, o.y, o.y_row, t.nm, nj,
-            [&](std::int64_t j) { return o.x + under[j] * V::width; }, sums, ld_sums);
+            [&](std::int64_t j) { return o.x + tap_offsets[j] * V::width; }, sums, ld_sums);
       }
     }
     this->store_sums(a, t, sums);
@@ -76,8 +76,8 @@ struct WeightBatch : WeightBlocks<V> {
     std::int64_t y_row;
   };
 
-  /// The tile's channels of x and y for output rows [r0, r1) of the images from `image` on: as they are stored if that
-  /// is possible, else staged and interleaved.
+  /// The tile's channels of x and y for output rows [r0, r1) of the images from `image` on: in place if possible, else
+  /// staged and interleaved.
   Operands operands(const Args& a, const Stage& st, std::int64_t image, std::int64_t images, const Tile& t,
                     std::int64_t r0, std::int64_t r1, float* staged, float* packed_y, std::int32_t* places) const {
     const std::int64_t x_plane = std::int64_t{s.h} * s.w, count = (r1 - r0) * s.ow;
@@ -106,10 +106,10 @@ struct WeightBatch : WeightBlocks<V> {
       out.y = y;
       out.y_row = pixels * V::width;
     } else {
-      std::int32_t* const straight = places + round_up(x_plane, 16);
-      for (std::int64_t i = 0; i < count; ++i) straight[i] = static_cast<std::int32_t>(i);
+      std::int32_t* const in_order = places + round_up(x_plane, 16);
+      for (std::int64_t i = 0; i < count; ++i) in_order[i] = static_cast<std::int32_t>(i);
       for (std::int64_t m = 0; m < t.nm; ++m)
-        interleave<V>({}, y + m * pixels, s.oc * pixels, images, 0, count, straight, packed_y + m * count * V::width);
+        interleave<V>({}, y + m * pixels, s.oc * pixels, images, 0, count, in_order, packed_y + m * count * V::width);
     }
     return out;
   }

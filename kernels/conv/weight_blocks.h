@@ -1,9 +1,10 @@
-// What weight gradients by inner products share. dW[m][j] = sum over images and pixels of y[m][pixel] * x[j][pixel],
-// j = (channel, tap). Vectors run along the pixels (weight_pixels.h) or across the images of a batch (weight_batch.h):
-// each (m, j) of a register block keeps one vector of partial sums over all images, whose lanes are added up once, at
-// the end.
+// What weight gradients by inner products share. dW[m][j] = sum over images and pixels of y[m][pixel] * x[j][pixel], j
+// = (channel, tap). A vector holds neighbouring pixels (weight_pixels.h) or one pixel of several images
+// (weight_batch.h). Each (m, j) of a register block keeps one vector of partial sums over all images; its lanes are
+// added up once, at the end.
 //
-// A tile is a block of output channels times a block of j, over all images in order, so there are no partial results.
+// A tile is a block of output channels times a block of j, summed over all images in order, so tiles share no partial
+// results.
 #pragma once
 
 #include "kernels/conv/batch.h"
@@ -16,14 +17,14 @@ template <class V>
 struct WeightBlocks {
   using Args = ConvArgs<float>;
   static constexpr int block_rows = InnerProducts<V>::block_rows, block_columns = InnerProducts<V>::block_columns;
-  static constexpr std::int64_t tile_sums = 2048;  ///< vectors of partial sums of a tile, about
+  static constexpr std::int64_t tile_sums = 2048;  ///< vectors of partial sums per tile, about
 
   ConvShape s;
   Taps ty, tx;
   std::int64_t cg, og, taps, j_count, pixels;
   std::int64_t m_per, m_blocks, j_per, j_blocks;
-  std::int64_t channels_per;  ///< most channels that a block of j touches
-  std::int64_t rows_per;      ///< output rows handled at once
+  std::int64_t channels_per;  ///< channels, at most, that a block of j belongs to
+  std::int64_t rows_per;      ///< output rows per step
 
   explicit WeightBlocks(const Args& a) : s(flattened(a.s)) {
     ty = forward_taps(s.kh, s.pad_top, s.dilation_h);
@@ -47,7 +48,7 @@ struct WeightBlocks {
     return {ty, tx, s.h, s.w, s.stride_h, s.stride_w, r0, r1, s.ow};
   }
 
-  /// A tile: its output channels, its j, and the input channels that these touch.
+  /// A tile: its output channels [m0, m0 + nm), its j, and the input channels that the j belong to.
   struct Tile {
     std::int64_t group, m0, nm, j0, j1, c0, c1;
   };

@@ -1,6 +1,6 @@
-// The weight gradient with vectors along the pixels (weight_blocks.h): the last way, which takes every shape. For wide
-// rows nothing is packed: x[j] is the staged channel at the tap's offset. Otherwise the pixels under each tap are
-// packed one after another.
+// The weight gradient with vectors of neighbouring pixels (weight_blocks.h): the last way, which takes every planar
+// shape. For wide rows nothing is packed: x[j] is the staged channel at the tap's offset. Otherwise the pixels that
+// each tap reads are packed one after another.
 #pragma once
 
 #include "kernels/conv/weight_blocks.h"
@@ -18,7 +18,7 @@ struct WeightPixels : WeightBlocks<V> {
   static constexpr std::int64_t staged_floats = 32 * 1024;  ///< staged or packed floats, about
 
   bool direct;              ///< vectors straight from the staged rows
-  std::int64_t images_per;  ///< packed images handled at once, so that small ones do not reload the sums each time
+  std::int64_t images_per;  ///< packed images per step, so that the sums are not reloaded for each small image
 
   static constexpr const char* name = "inner products along pixels";
   static const char* refuses(const Args& a) noexcept {
@@ -34,7 +34,7 @@ struct WeightPixels : WeightBlocks<V> {
           j_per, larger<std::int64_t>(block_columns, staged_floats / padded_pixels() / block_columns * block_columns));
     images_per = direct ? 1 : smaller<std::int64_t>(s.n, ceil_div(512, padded_pixels()));
     while (images_per > 1 && j_per * images_per * padded_pixels() > 2 * staged_floats) --images_per;
-    // More tiles while each keeps about 2 Mflop.
+    // Cut further while each tile keeps about 2 Mflop.
     const std::int64_t flops = 2 * s.n * pixels;
     while (tiles() < 16 && j_per > 2 * block_columns && flops * m_per * j_per > (1 << 22)) {
       j_per = round_up(ceil_div(j_per, 2), block_columns);
@@ -69,7 +69,7 @@ struct WeightPixels : WeightBlocks<V> {
     const Tile t = this->tile(index);
     const Scratch part = scratch();
     float *staged = memory, *packed = staged + part.staged, *sums = packed + part.packed;
-    auto* const under = reinterpret_cast<std::int32_t*>(sums + part.sums);
+    auto* const tap_offsets = reinterpret_cast<std::int32_t*>(sums + part.sums);
     const std::int64_t nj = t.j1 - t.j0, ld_sums = nj * V::width;
     Stage::zero<V>(sums, t.nm * ld_sums);
     for (std::int64_t image = 0; image < s.n; image += images_per) {
@@ -84,19 +84,21 @@ struct WeightPixels : WeightBlocks<V> {
             st.template fill<V>(a.x_sub, x + (i * s.groups * cg + c) * s.h * s.w, staged + (c - t.c0) * st.plane);
           if (!direct) pack_rows(st, staged, t, packed + i * padded_pixels());
         }
-        this->fill_taps(st, st.plane, t, under);
+        this->fill_taps(st, st.plane, t, tap_offsets);
         const Stretch stretch = direct ? Stretch{r1 - r0, s.ow, s.ow, st.row_offset(1)}
                                        : Stretch{images, pixels, s.oc * pixels, padded_pixels()};
         InnerProducts<V>::accumulate(
             stretch, y, pixels, t.nm, nj,
-            [&](std::int64_t j) { return direct ? staged + under[j] : packed + j * images_per * padded_pixels(); },
+            [&](std::int64_t j) {
+              return direct ? staged + tap_offsets[j] : packed + j * images_per * padded_pixels();
+            },
             sums, ld_sums);
       }
     }
     this->store_sums(a, t, sums);
   }
 
-  /// packed[j] = the pixels of the image under tap j, one after another, zeros up to a whole vector.
+  /// packed[j] = the pixels of the image that tap j reads, in order, padded with zeros to a whole vector.
   void pack_rows(const Stage& st, const float* staged, const Tile& t, float* packed) const {
     for (std::int64_t j = t.j0; j < t.j1; ++j, packed += images_per * padded_pixels()) {
       const float* from = staged + this->tap_at(st, st.plane, j, t.c0);
@@ -105,7 +107,7 @@ struct WeightPixels : WeightBlocks<V> {
       for (std::int64_t row = 0; row < s.oh; ++row, to += s.ow) {
         const float* x = from + st.row_offset(row);
         for (std::int64_t i = 0; i < s.ow; i += V::width) {
-          // Whole vectors if they stay within this image: the next row overwrites what is too much.
+          // Whole vectors if they stay within this image: the next row overwrites the excess.
           const V v = V::load(x + i);
           if (to + i + V::width <= end) {
             v.store(to + i);

@@ -1,12 +1,11 @@
-// The weight gradient as matrix products, where channels fill the lanes:
+// The weight gradient as matrix products, for layers whose channels fill the lanes:
 //
 //   dW[o][tap][c] = sum over images and pixels of  y[o][pixel] * x[pixel under the tap][c]
 //
-// Both operands are transposed on their way in, x to vectors of neighbouring channels, y to panels of rows, so that the
-// register block of every other product does the work and sums need no adding up across lanes. The taps share the
-// staged x.
+// Both operands are transposed first, x to vectors of neighbouring channels, y to panels of rows. The register block of
+// the matrix product (gemm/micro.h) can then be used, and no lanes need adding up. All taps share the staged x.
 //
-// A tile is a block of output channels times a block of input channels, over all images in order.
+// A tile is a block of output channels times a block of input channels, summed over all images in order.
 #pragma once
 
 #include "kernels/conv/batch.h"
@@ -17,15 +16,15 @@ namespace {
 template <class V>
 struct WeightProducts {
   using Args = ConvArgs<float>;
-  static constexpr std::int64_t block_pixels = 384;          ///< of a block of the sum
+  static constexpr std::int64_t block_pixels = 384;          ///< per block of the sum
   static constexpr std::int64_t staged_floats = 256 * 1024;  ///< staged floats, about
   static constexpr std::int64_t panel_width = 2 * V::width;
 
   ConvShape s;
   std::int64_t cg, og, taps;
   std::int64_t c_per, c_blocks, m_per, m_blocks;
-  std::int64_t rows_per, images_per;  ///< output rows staged at once; images, where those are all
-  std::int64_t wide;                  ///< staged pixels of a row
+  std::int64_t rows_per, images_per;  ///< output rows staged together; images, if all their rows are
+  std::int64_t wide;                  ///< staged pixels per row
 
   explicit WeightProducts(const Args& a)
       : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {
@@ -45,8 +44,8 @@ struct WeightProducts {
   }
 
   static constexpr const char* name = "matrix products";
-  /// Interleaved operands need maps of one pixel: a square of as many images and channels is then transposed at once,
-  /// and the sum runs over images alone.
+  /// Interleaved operands are taken only for maps of one pixel: squares of images times channels are then transposed,
+  /// and the sum is over images alone.
   static const char* refuses(const Args& a) noexcept {
     const ConvShape& s = a.s;
     const std::int64_t cg = s.c / s.groups, og = s.oc / s.groups;
@@ -109,7 +108,7 @@ struct WeightProducts {
         for (std::int64_t p0 = 0; p0 < pixels; p0 += block_pixels) {
           const std::int64_t n = smaller(block_pixels, pixels - p0);
           for (std::int64_t q = 0; q < rows.count; ++q) {
-            // A block's pixels may lie in several images.
+            // A block's pixels may belong to several images.
             for (std::int64_t p = p0; p < p0 + n;) {
               if (a.y_interleaved) {
                 const float* const y =
@@ -132,17 +131,17 @@ struct WeightProducts {
       }
     }
     for (std::int64_t m = 0; m < nm; ++m)
-      finish(sums + m * sums_ld(), a.w_out + ((group * og + m0 + m) * cg + c0) * taps, nc, a.add);
+      store_kernels(sums + m * sums_ld(), a.w_out + ((group * og + m0 + m) * cg + c0) * taps, nc, a.add);
   }
 
   void products(const Panels& rows, std::int64_t n, const std::int32_t* offsets, const float* left, const float* staged,
                 std::int64_t vectors, float* sums) const {
     const std::int64_t whole[] = {V::width, V::width};
     for (std::int64_t tap = 0; tap < taps; ++tap) {
-      const float* const under = staged + (tap / s.kw * s.dilation_h * wide + tap % s.kw * s.dilation_w) * V::width;
+      const float* const at_tap = staged + (tap / s.kw * s.dilation_h * wide + tap % s.kw * s.dilation_w) * V::width;
       for (std::int64_t v = 0; v < vectors; v += 2) {
         const int nv = vectors - v >= 2 ? 2 : 1;
-        const float* const b[] = {under + v * plane(), under + (v + nv - 1) * plane()};
+        const float* const b[] = {at_tap + v * plane(), at_tap + (v + nv - 1) * plane()};
         for (std::int64_t q = 0; q < rows.count; ++q) {
           float* const to = sums + rows.begin(q) * sums_ld() + tap * c_per + v * V::width;
           float* const c[] = {to, to + (nv - 1) * V::width};
@@ -153,12 +152,12 @@ struct WeightProducts {
     }
   }
 
-  /// Channels of x to vectors, [vector][image][row][column], with zeros where the padding lies; `each`: pixels of an
+  /// Transposes channels of x to vectors, [vector][image][row][column], with zeros for padding; `each`: pixels per
   /// image.
   void stage(const Args& a, std::int64_t channel, std::int64_t images, std::int64_t nc, std::int64_t r0,
              std::int64_t each, std::int32_t* places, float* to) const {
     if (a.x_interleaved) {
-      // `channel` counts from the first image on; channels beyond the last only meet sums that are dropped.
+      // `channel` counts from the first image on. Channels beyond the last only enter sums that are not stored.
       const std::int64_t first = channel / s.c, own = channel % s.c;
       for (std::int64_t v = 0; v * V::width < nc; ++v)
         for (std::int64_t i = 0; i < images; i += V::width) {
@@ -195,8 +194,8 @@ struct WeightProducts {
       }
   }
 
-  /// sums[tap][channel] of an output channel to kernels, channel by channel.
-  void finish(const float* sums, float* to, std::int64_t nc, bool add) const {
+  /// Stores sums[tap][channel] of one output channel as kernels, channel by channel.
+  void store_kernels(const float* sums, float* to, std::int64_t nc, bool add) const {
     if (taps == 1) {
       stream<V>(nc, [&](std::int64_t i, auto step) { store(load<V>(sums + i, step), to + i, add, step); });
       return;

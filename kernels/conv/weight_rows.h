@@ -1,11 +1,11 @@
-// The weight gradient of a few input channels (pictures), where output channels fill the lanes:
+// The weight gradient for few input channels (pictures), with output channels in the lanes:
 //
 //   dW[(channel, tap)][o] = sum over images and pixels of  x[channel][pixel under the tap] * y[o][pixel]
 //
-// The signal is transposed to vectors of output channels. The taps of a kernel row are neighbours in x, so each pixel
-// brings them as so many broadcasts from where they lie; some kernel rows at once fill the registers.
+// The signal is transposed to vectors of output channels. The taps of a kernel row are neighbours in x: for each pixel
+// they are broadcast straight from there. Several kernel rows at a time fill the registers.
 //
-// A tile is a block of output channels, over all images in order.
+// A tile is a block of output channels, summed over all images in order.
 #pragma once
 
 #include "kernels/conv/batch.h"
@@ -50,10 +50,10 @@ struct WeightRows {
   static constexpr bool many_registers = V::registers == 32;
   static constexpr int output_vectors = many_registers ? 2 : 1;
   static constexpr std::int64_t outputs_at_once = output_vectors * V::width,
-                                block_pixels = 512;  ///< output channels of a tile; pixels at once, about
+                                block_pixels = 512;  ///< output channels per tile; pixels per step, about
 
   ConvShape s;
-  std::int64_t wide, rows_per, tall;  ///< staged columns; signal rows at once, and the rows of x that they meet
+  std::int64_t wide, rows_per, tall;  ///< staged columns; signal rows per step, and the rows of x that they read
   std::int64_t kernel_rows;           ///< of all channels
 
   explicit WeightRows(const Args& a) : s(a.s) {
@@ -93,12 +93,12 @@ struct WeightRows {
     const std::int64_t o0 = index * outputs_at_once, no = smaller<std::int64_t>(outputs_at_once, s.oc - o0),
                        plane = std::int64_t{s.oh} * s.ow;
     const Scratch t = scratch();
-    float *staged = memory, *signal = staged + t.staged, *sums = signal + t.signal, *turned = sums + t.sums;
+    float *staged = memory, *signal = staged + t.staged, *sums = signal + t.signal, *transposed = sums + t.sums;
     Stage::zero<V>(sums, t.sums);
     for (std::int64_t image = 0; image < s.n; ++image) {
       for (std::int64_t i0 = 0; i0 < s.oh; i0 += rows_per) {
         const std::int64_t rows = smaller<std::int64_t>(rows_per, s.oh - i0);
-        turn(a.y + (image * s.oc + o0) * plane + i0 * s.ow, plane, no, rows * s.ow, signal);
+        transpose_signal(a.y + (image * s.oc + o0) * plane + i0 * s.ow, plane, no, rows * s.ow, signal);
         stage(a, image, i0, staged);
         s.kw == 3   ? add<3>(staged, signal, rows, sums)
         : s.kw == 5 ? add<5>(staged, signal, rows, sums)
@@ -106,15 +106,15 @@ struct WeightRows {
       }
     }
     const std::int64_t taps = kernel_rows * s.kw;
-    transpose<V>({}, sums, outputs_at_once, taps, no, turned, taps);
+    transpose<V>({}, sums, outputs_at_once, taps, no, transposed, taps);
     for (std::int64_t o = 0; o < no; ++o)
       stream<V>(taps, [&](std::int64_t j, auto step) {
-        store(load<V>(turned + o * taps + j, step), a.w_out + (o0 + o) * taps + j, a.add, step);
+        store(load<V>(transposed + o * taps + j, step), a.w_out + (o0 + o) * taps + j, a.add, step);
       });
   }
 
-  /// n pixels of `channels` planes to vectors of channels, [pixel][outputs_at_once]; channels that are not there are 0.
-  void turn(const float* y, std::int64_t plane, std::int64_t channels, std::int64_t n, float* to) const {
+  /// Transposes n pixels of `channels` planes to vectors of channels, [pixel][outputs_at_once]; absent channels are 0.
+  void transpose_signal(const float* y, std::int64_t plane, std::int64_t channels, std::int64_t n, float* to) const {
     for (std::int64_t p = 0; p < n; p += V::width) {
       for (std::int64_t o = 0; o < outputs_at_once; o += V::width) {
         V v[V::width];
@@ -137,7 +137,7 @@ struct WeightRows {
     }
   }
 
-  /// The rows of x that signal rows from i0 on meet, with zeros where the padding lies.
+  /// Copies the rows of x that signal rows from i0 on read, with zeros for padding.
   void stage(const Args& a, std::int64_t image, std::int64_t i0, float* to) const {
     for (std::int64_t c = 0; c < s.c; ++c)
       for (std::int64_t r = 0; r < tall; ++r, to += wide) {

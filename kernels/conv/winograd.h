@@ -3,12 +3,11 @@
 //
 //   y = A^T [ sum over channels (G w G^T) * (B^T x B) ] A        dw = G^T [ sum over tiles (A dy A^T) * (B^T x B) ] G
 //
-// Channels are the lanes: pixels are transposed to vectors of neighbouring channels on their way in and back on their
-// way out, so that the transforms know no borders and fill every lane. Between the transforms lie 36 matrix products.
+// Lanes are channels: pixels are transposed to vectors of neighbouring channels before the transform and back after it,
+// so that the transforms need no border cases and fill every lane. Between the transforms are 36 matrix products.
 //
 // Errors are a few times those of the direct sum, relative to the largest sums nearby (measured in tests/kernels): fine
-// for training, gradients and scores, but not where a small result is divided by: ConvArgs::exact asks for the direct
-// sum.
+// for training, gradients and scores, but not if the result will be a divisor: ConvArgs::exact asks for the direct sum.
 #pragma once
 
 #include "kernels/conv/batch.h"
@@ -70,7 +69,7 @@ struct WinogradTransforms {
   static constexpr float points[] = {1, 2, 0.5f};
   static constexpr float power(float x, int n) { return n == 0 ? 1 : x * power(x, n - 1); }
 
-  /// What G has beyond values: a factor for 0 and each pair.
+  /// G beyond plain evaluation: one factor for the point 0 and one per pair.
   static VITRINE_INLINE void scale(V (&t)[input]) {
     constexpr float factors[] = {pairs == 2 ? -1.0f / 6 : -2.0f / 9, pairs == 2 ? 1.0f / 24 : 1.0f / 90, 32.0f / 45};
     if (pairs == 2) t[0] = V::set(0.25f) * t[0];
@@ -79,8 +78,8 @@ struct WinogradTransforms {
       t[2 * p + 2] = V::set(factors[p]) * t[2 * p + 2];
     });
   }
-  /// The polynomial of N coefficients at every point: even powers apart from odd ones, which pairs share but for the
-  /// sign.
+  /// Evaluates a polynomial of N coefficients at every point. The points +-x of a pair share the sums of even and of
+  /// odd powers.
   template <int N>
   static VITRINE_INLINE void evaluate(const V (&x)[N], V (&t)[input]) {
     unroll<pairs>([&](auto p) __attribute__((always_inline)) {
@@ -95,7 +94,7 @@ struct WinogradTransforms {
     t[0] = x[0];
     t[input - 1] = x[N - 1];
   }
-  /// The transpose: a place's share in every coefficient is the power of its point.
+  /// The transpose of evaluate: the value at a point enters coefficient n times the point's n-th power.
   template <int N>
   static VITRINE_INLINE void collect(const V (&t)[input], V (&y)[N]) {
     V sum[pairs], difference[pairs];
@@ -116,8 +115,8 @@ struct WinogradTransforms {
   }
 };
 
-/// One transform of a square on both sides: `load(i, j)` of N x N gives vectors, column by column, `store(i, j, v)`
-/// takes M x M, row by row.
+/// Applies a transform to the columns of a square, then to the rows of the result: `load(i, j)` gives N x N vectors,
+/// column by column; `store(i, j, v)` receives M x M, row by row.
 template <class V, int N, int M, class F, class Load, class Store>
 VITRINE_INLINE void on_both_sides(F f, Load load, Store store) {
   V half[M][N];
@@ -135,15 +134,15 @@ VITRINE_INLINE void on_both_sides(F f, Load load, Store store) {
   });
 }
 
-/// The address in a register, so that compilers do not make it a distance from another one.
+/// Keeps an address in a register of its own, so that compilers do not express it as an offset from another one.
 template <class T>
 VITRINE_INLINE T* pinned(T* p) {
   asm("" : "+r"(p));
   return p;
 }
 
-/// A square of N x N vectors to the 36 places of a transform, which follow one another `step` apart: a running address,
-/// where 36 distances would need registers.
+/// Transforms an N x N tile and stores the 36 results `step` floats apart, through one running pointer: 36 offsets
+/// would spill.
 template <class V, int N, class F, class Load>
 VITRINE_INLINE void to_places(F f, Load load, float* to, std::int64_t step) {
   on_both_sides<V, N, 6>(
@@ -152,8 +151,8 @@ VITRINE_INLINE void to_places(F f, Load load, float* to, std::int64_t step) {
         to = pinned(to + step);
       });
 }
-/// The way back, to M x M. Places come row by row where columns are asked for: the square is turned, and turned back by
-/// `store`.
+/// The reverse, to M x M. The results are stored row by row but read as columns, so the square is transposed; passing
+/// (j, i) to `store` undoes that.
 template <class V, int M, class F, class Store>
 VITRINE_INLINE void from_places(F f, const float* from, std::int64_t step, Store store) {
   on_both_sides<V, 6, M>(
@@ -166,10 +165,10 @@ VITRINE_INLINE void from_places(F f, const float* from, std::int64_t step, Store
       [&](auto i, auto j, V v) __attribute__((always_inline)) { store(j, i, v); });
 }
 
-/// Blocks of tiles: whole rows of tiles of one image, or several images where those are small.
+/// Blocks of tiles: whole rows of tiles of one image, or several images if they are small.
 struct TileCut {
-  std::int64_t rows, columns;         ///< of tiles, of an image
-  std::int64_t images_per, rows_per;  ///< of a block
+  std::int64_t rows, columns;         ///< tiles per image
+  std::int64_t images_per, rows_per;  ///< per block
   std::int64_t image_blocks, row_blocks;
 
   VITRINE_INLINE TileCut(std::int64_t images, std::int64_t h, std::int64_t w, std::int64_t wanted)
@@ -184,8 +183,9 @@ struct TileCut {
   VITRINE_INLINE std::int64_t most() const { return images_per * rows_per * columns; }
 };
 
-/// Vectors of channels of a block's pixels with a border of zeros: rows of tiles [t0, t1) of one image, so 4 (t1 - t0)
-/// + 2 rows of 4 across + 2 pixels, the first `before` rows and columns lying outside where t0 is 0.
+/// A block's pixels as vectors of channels, with a border of zeros. For rows of tiles [t0, t1) of one image that is 4
+/// (t1 - t0) + 2 rows of 4 tile_columns + 2 pixels. If t0 is 0, the first `before` rows are outside the image; the
+/// first `before` columns always are.
 template <class V>
 struct PixelStage {
   std::int64_t h, w, tile_columns, before;
@@ -206,8 +206,8 @@ struct PixelStage {
   }
 };
 
-/// Products of a place of the transforms: C[r][v] (+)= sum over k of a(r, k) b(k, v), r < R tiles, NV vectors of
-/// channels. `a` comes in blocks of V::width values of k, [block][R][width]; b as [k][NV vectors].
+/// The product at one place of the transform: C[r][v] (+)= sum over k of a(r, k) b(k, v), r < R tiles, NV vectors of
+/// channels. `a` is stored in blocks of V::width values of k, [block][R][width]; b as [k][NV vectors].
 template <class V, int R, int NV>
 void multiply_tiles(const float* a, const float* b, std::int64_t depth, float* c, std::int64_t ldc, bool add) {
   V acc[R][NV];
@@ -247,8 +247,8 @@ struct TileProducts {
   }
 };
 
-/// Why F(4x4, 3x3) does not take a convolution, or null. The batch plays no part, since an image's result must not
-/// depend on it, although a single map of 7x7 would be faster by direct sums, whose weights are a quarter of the size.
+/// Why F(4x4, 3x3) does not take a convolution, or null. It ignores the batch, since an image's result must not depend
+/// on it, although for a single map of 7x7 the direct sum would be faster: its weights are a quarter of the size.
 VITRINE_INLINE const char* winograd_refuses(const ConvShape& s, bool exact) {
   if (exact) return must_be_exact;
   if (s.kh != 3 || s.kw != 3) return "the kernel is not 3x3";
@@ -260,30 +260,31 @@ VITRINE_INLINE const char* winograd_refuses(const ConvShape& s, bool exact) {
   return nullptr;
 }
 
-/// Floats from a place of `n` to the next: no power of two, or they fall into the same cache sets.
+/// The distance in floats between two places of `n` floats each. Powers of two are avoided: they would map all places
+/// to the same cache sets.
 VITRINE_INLINE std::int64_t padded_stride(std::int64_t n) { return round_up(n, 32) + 16; }
 
-/// Forward, and backward-data as the forward convolution of the signal with the kernel turned round.
+/// Forward, and backward-data as the forward convolution of the signal with the rotated kernel.
 template <class V, bool Forward>
 struct Winograd {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, 3>;
   static constexpr std::int64_t place_count = 36;
-  static constexpr std::int64_t block_tiles = 96;            ///< tiles of a block, about
-  static constexpr std::int64_t outputs_at_once = 64;        ///< output channels at once
+  static constexpr std::int64_t block_tiles = 96;            ///< tiles per block, about
+  static constexpr std::int64_t outputs_at_once = 64;        ///< output channels per pass
   static constexpr std::int64_t panel_width = 2 * V::width;  ///< output channels of a packed panel
   static constexpr std::int64_t chunk_channels =
-      64;  ///< input channels whose weights are at hand at once: with their data, half of L2
-  /// Transformed weights of this size are for so few tiles as soon made as fetched.
+      64;  ///< input channels per pass if `fresh`: their weights and data fill half of L2
+  /// Above this size (in floats) and up to this many tiles, transforming weights again costs no more than loading them.
   static constexpr std::int64_t large_weights = 4 << 20, few_tiles = 32;
 
   std::int64_t images, in, out, in_h, in_w, out_h, out_w, before;
-  std::int64_t depth;   ///< input channels in whole vectors
+  std::int64_t depth;   ///< input channels, rounded up to whole vectors
   std::int64_t panels;  ///< of panel_width output channels
   TileCut cut;
   std::int64_t panels_per, panel_blocks;
-  bool fresh;          ///< weights are transformed where they are used
-  std::int64_t chunk;  ///< input channels of which they are then
+  bool fresh;          ///< weights are transformed by the tile that uses them
+  std::int64_t chunk;  ///< input channels whose weights are in memory at a time
 
   explicit Winograd(const Args& a)
       : images(a.s.n),
@@ -297,13 +298,13 @@ struct Winograd {
         depth(round_up(in, V::width)),
         panels(ceil_div(out, panel_width)),
         cut(images, out_h, out_w, block_tiles) {
-    // Two tiles at least, for two threads; the transform of the input is then done twice.
+    // At least two tiles, for two threads, even though both then transform the input.
     panel_blocks = cut.image_blocks * cut.row_blocks >= 2 ? 1 : smaller<std::int64_t>(panels, 2);
     panels_per = ceil_div(panels, panel_blocks);
     panel_blocks = ceil_div(panels, panels_per);
-    // Where all tiles are one block, each panel of weights is used once: transformed in the cache, four times the
-    // weights need not go through memory. What is kept from run to run need not be made again, unless it is large and
-    // there is little to do with it.
+    // If there is only one block, each panel of weights is used once. Transforming it there keeps it in the cache, and
+    // its four-fold size is not written to memory and read back. Weights that are kept from run to run are transformed
+    // beforehand, unless they are large and have few tiles to work on.
     fresh = cut.image_blocks * cut.row_blocks == 1 &&
             (!a.kept || (place_count * depth * panels * panel_width > large_weights && cut.most() <= few_tiles));
     chunk = fresh ? smaller(depth, chunk_channels) : depth;
@@ -331,8 +332,7 @@ struct Winograd {
     t.total = t.staged + t.data + t.products + t.result + t.places + t.weights;
     return t;
   }
-  /// Floats from the weights of one place of the transform to those of the next: no power of two, or they fall into the
-  /// same cache sets.
+  /// The distance in floats between the weights of two places; no power of two (see padded_stride).
   std::int64_t place_step() const { return chunk * panel_width + 16; }
 
   Work work() const {
@@ -345,12 +345,11 @@ struct Winograd {
     transform(a, to + panel * place_count * place_step(), panel, 0, depth);
   }
 
-  /// Transformed weights of a panel, of the channels [c0, c1): [place][channel][panel_width].
+  /// Transforms the weights of one panel and the input channels [c0, c1): [place][channel][panel_width].
   void transform(const Args& a, float* to, std::int64_t panel, std::int64_t c0, std::int64_t c1) const {
     const Substitution<V> sub(a.w_sub);
     const bool raw = is_raw(a.w_sub);
-    // Kernels of neighbouring channels, or of neighbouring outputs, lie pages apart, where the machine does not look
-    // ahead by itself.
+    // Kernels of neighbouring channels (or outputs) are pages apart: the hardware prefetcher does not cross pages.
     const std::int64_t ahead = Forward ? 64 : 8 * out * 9;
     for (std::int64_t c = c0; c < c1; ++c) {
       for (std::int64_t half = 0; half < 2; ++half) {
@@ -358,14 +357,14 @@ struct Winograd {
                            n = c < in ? larger<std::int64_t>(0, smaller<std::int64_t>(V::width, out - o0)) : 0;
         const float* const w = a.w + (Forward ? o0 * in + c : c * out + o0) * 9;
         const std::int64_t ld = Forward ? in * 9 : 9;
-        // The nine taps of as many kernels as there are lanes, turned to nine vectors.
+        // The nine taps of V::width kernels, transposed to nine vectors.
         float g[9 + V::width][V::width];
         for (std::int64_t k = 0; k < 9; k += V::width) {
           V v[V::width];
           unroll<V::width>([&](auto i) __attribute__((always_inline)) {
             if (i < n) __builtin_prefetch(w + i * ld + ahead);
             v[i] = i < n ? V::load_n(w + i * ld + k, 9 - k) : V::zero();
-            if (!raw && i < n) v[i] = sub(v[i]);  // what is not there weighs nothing, under every substitution
+            if (!raw && i < n) v[i] = sub(v[i]);  // absent channels stay 0 under every substitution
           });
           transpose_square(v);
           unroll<V::width>([&](auto i) __attribute__((always_inline)) { v[i].store(g[k + i]); });
@@ -456,7 +455,7 @@ struct Winograd {
               const float* const m = products + tile * ld + o - p0 * panel_width;
               float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
               const std::int64_t rows_left = h1 - 4 * (t0 + ty), columns_left = out_w - 4 * tx;
-              const auto finish = [&](auto whole) __attribute__((always_inline)) {
+              const auto store_tile = [&](auto whole) __attribute__((always_inline)) {
                 from_places<V, 4>(
                     [](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m,
                     padded_stride(tiles * ld),
@@ -465,7 +464,7 @@ struct Winograd {
                         (v + bias).store(y + (i * out_w + j) * V::width);
                     });
               };
-              rows_left >= 4 && columns_left >= 4 ? finish(std::true_type{}) : finish(std::false_type{});
+              rows_left >= 4 && columns_left >= 4 ? store_tile(std::true_type{}) : store_tile(std::false_type{});
             }
           }
           deinterleave<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here,
@@ -481,7 +480,8 @@ struct Winograd {
   }
 };
 
-/// c[r][v] += sum over k of a[k][r] b[k][v]: R rows, NV vectors, rows of both operands `lda` and `ldb` apart.
+/// c[r][v] += sum over k of a[k][r] b[k][v]: R rows, NV vectors; `lda` and `ldb` are the distances of the operands'
+/// rows.
 template <class V, int R, int NV>
 void multiply_outer(const float* a, std::int64_t lda, const float* b, std::int64_t ldb, std::int64_t depth, float* c,
                     std::int64_t ldc) {
@@ -495,7 +495,8 @@ void multiply_outer(const float* a, std::int64_t lda, const float* b, std::int64
   });
 }
 
-/// The weight gradient. A tile is a block of output channels times a block of input channels, over all images in order.
+/// The weight gradient. A tile is a block of output channels times a block of input channels, summed over all images in
+/// order.
 template <class V>
 struct WinogradGradient {
   using Args = ConvArgs<float>;
@@ -588,12 +589,12 @@ struct WinogradGradient {
     }
     for (std::int64_t o = 0; o < no; ++o) {
       for (std::int64_t c = 0; c < nc; c += V::width)
-        finish(a, sums + o * in_per + c, a.w_out + ((o0 + o) * in + c0 + c) * 9,
-               smaller<std::int64_t>(V::width, nc - c));
+        store_kernels(a, sums + o * in_per + c, a.w_out + ((o0 + o) * in + c0 + c) * 9,
+                      smaller<std::int64_t>(V::width, nc - c));
     }
   }
 
-  /// Tiles of N x N pixels of one image, `channels` channels, to [place][tile][channel].
+  /// Transforms tiles of N x N pixels of one image, `channels` channels, to [place][tile][channel].
   template <int N, class F>
   static void transform(F f, const PixelStage<V>& st, const Substitute& sub, const float* planes, std::int64_t channels,
                         std::int64_t t0, std::int64_t t1, std::int64_t tile, std::int64_t tiles, std::int64_t ld,
@@ -630,8 +631,8 @@ struct WinogradGradient {
     return table.f[height];
   }
 
-  /// G^T S G of one output channel and a vector of input channels, to kernels of nine taps.
-  void finish(const Args& a, const float* sums, float* to, std::int64_t n) const {
+  /// G^T S G for one output channel and a vector of input channels, stored as kernels of nine taps.
+  void store_kernels(const Args& a, const float* sums, float* to, std::int64_t n) const {
     V g[9 + V::width];
     from_places<V, 3>(
         [](const V(&x)[6], V(&y)[3]) __attribute__((always_inline)) { T::gradient(x, y); }, sums,

@@ -1,14 +1,13 @@
-// Winograd's minimal filtering along rows, across a batch: F(4, 3) and F(4, 5), for layers of few channels and small
-// maps. Four neighbours of an output row come from 6 or 8 products instead of 12 or 20 for every row of the kernel and
-// channel:
+// Winograd's minimal filtering along rows of interleaved images: F(4, 3) and F(4, 5), for layers of few channels and
+// small maps. Four neighbours of an output row come from 6 or 8 products instead of 12 or 20 for every row of the
+// kernel and channel:
 //
 //   y = A^T [ sum over channels and kernel rows (G w) * (B^T x) ]        dw = G^T [ sum over tiles, rows and images (A
 //   dy) * (B^T x) ]
 //
-// (winograd.h has the transforms). Every vector holds one pixel of as many images as it has lanes (batch.h): transforms
-// and products are of whole vectors, however few the channels, and interleaved operands are not transposed at all. Down
-// the columns the sum is the direct one, so that rows outside the source are left out, and errors are those of one
-// transform instead of two.
+// (winograd.h has the transforms). Every vector holds one pixel of V::width images (batch.h): transforms and products
+// use whole vectors, however few the channels, and interleaved operands are not transposed at all. Along columns the
+// sum is direct: rows outside the source are skipped, and the error is that of one transform instead of two.
 #pragma once
 
 #include "kernels/conv/winograd.h"
@@ -17,8 +16,8 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Tiles of N vectors of a row of `width`, four apart from `first` on (what lies outside is 0), through `f` to as many
-/// places: a vector of tile u at to + place * place_step + u.
+/// Transforms a row of `width` vectors by `f`, in tiles of N vectors, four apart, from `first` on; vectors outside the
+/// row are 0. Place p of tile u is stored at to + p * place_step + u * V::width.
 template <class V, int N, class T, class F>
 VITRINE_INLINE void transform_row(F f, const Substitute& sub, const float* row, std::int64_t width, std::int64_t first,
                                   std::int64_t tiles, float* to, std::int64_t place_step) {
@@ -45,18 +44,19 @@ VITRINE_INLINE void transform_row(F f, const Substitute& sub, const float* row, 
   }
 }
 
-/// Rows of an image's plane as vectors across images: where they lie, or turned into `staged`.
+/// Rows [r0, r1) of a plane as interleaved vectors: the plane itself if it is interleaved, else a copy in `staged`.
 template <class V>
-const float* rows_across(const float* planes, std::int64_t image_step, std::int64_t images, bool lanes,
-                         std::int64_t width, std::int64_t r0, std::int64_t r1, std::int32_t* places, float* staged) {
-  if (lanes) return planes + r0 * width * V::width;
+const float* interleaved_rows(const float* planes, std::int64_t image_step, std::int64_t images, bool interleaved,
+                              std::int64_t width, std::int64_t r0, std::int64_t r1, std::int32_t* places,
+                              float* staged) {
+  if (interleaved) return planes + r0 * width * V::width;
   for (std::int64_t i = 0; i < (r1 - r0) * width; ++i) places[i] = static_cast<std::int32_t>(i);
   interleave<V>({}, planes, image_step, images, r0 * width, r1 * width, places, staged);
   return staged;
 }
 
 /// c[r][t] = sum over pieces and k of a[piece][k][r] b[piece][k][t], r < R rows, t < n vectors.
-struct ProductAcross {
+struct InterleavedProduct {
   std::int64_t depth, pieces;
   const float* a;
   std::int64_t lda;
@@ -67,7 +67,7 @@ struct ProductAcross {
   std::int64_t ldc;
 };
 template <class V, int R>
-void multiply_across(ProductAcross g) {
+void multiply_interleaved(InterleavedProduct g) {
   const auto some = [&](auto nv) __attribute__((always_inline)) {
     constexpr int NV = decltype(nv)::value;
     V acc[R][NV];
@@ -84,9 +84,9 @@ void multiply_across(ProductAcross g) {
     });
     g.n -= NV, g.b += NV * V::width, g.c += NV * V::width;
   };
-  constexpr int most = smaller(8, (Blocking<V>::many ? 28 : 12) / R);  // sums in flight hide the latency
+  constexpr int most = smaller(8, (Blocking<V>::many ? 28 : 12) / R);  // enough independent sums to hide the latency
   while (g.n > 0) {
-    // Neither many at once and then one alone: shares as equal as can be.
+    // Shares are as equal as possible: a last share of one vector would be slow.
     const std::int64_t now = ceil_div(g.n, ceil_div(g.n, std::int64_t{most}));
     unroll<most>([&](auto i) __attribute__((always_inline)) {
       if (now == i + 1) some(Index<decltype(i)::value + 1>{});
@@ -95,25 +95,26 @@ void multiply_across(ProductAcross g) {
 }
 
 template <class V>
-struct ProductsAcross {
-  using Function = void (*)(ProductAcross);
+struct InterleavedProducts {
+  using Function = void (*)(InterleavedProduct);
   Function f[Blocking<V>::max_rows + 1] = {};
   template <int... R>
-  static constexpr ProductsAcross make(std::integer_sequence<int, R...>) {
-    ProductsAcross t;
-    ((t.f[R + 1] = &multiply_across<V, R + 1>), ...);
+  static constexpr InterleavedProducts make(std::integer_sequence<int, R...>) {
+    InterleavedProducts t;
+    ((t.f[R + 1] = &multiply_interleaved<V, R + 1>), ...);
     return t;
   }
 };
 
 template <class V>
 struct BatchWinogradShape {
-  static constexpr std::int64_t tile_vectors = 12 * 1024;  ///< transforms of the rows that an output row meets, at most
-  static constexpr std::int32_t max_channels = 32;  ///< channels: of more, 3x3 kernels go by winograd.h's squares
+  static constexpr std::int64_t tile_vectors =
+      12 * 1024;  ///< vectors of the transformed rows that one output row reads, at most
+  static constexpr std::int32_t max_channels = 32;  ///< with more, 3x3 kernels take winograd.h's two-dimensional tiles
 
-  /// Whether the transforms cost less than they save: vector operations of an output row and kernel row.
+  /// Whether the transforms cost less than they save, in vector operations per output row.
   static VITRINE_INLINE bool pays(const ConvShape& s, std::int64_t out_w) {
-    std::int64_t taps = 0;  // pixels that meet a tap
+    std::int64_t taps = 0;  // pairs of a pixel and a tap
     for (std::int64_t k = 0; k < s.kw; ++k)
       taps += larger<std::int64_t>(
           0, smaller<std::int64_t>(s.ow, s.w + s.pad_left - k) - larger<std::int64_t>(0, s.pad_left - k));
@@ -122,7 +123,7 @@ struct BatchWinogradShape {
     return tiles * (places * s.kh * pairs + 30 * few) < taps * s.kh * pairs * 17 / 20 &&
            places * tiles * s.kh * larger(s.c, s.oc) <= tile_vectors;
   }
-  /// Why it does not take a convolution, or null: the same answer for all three passes.
+  /// Why it does not take a convolution, or null; the same for all three passes.
   static const char* refuses(const ConvShape& s, bool exact) {
     if (exact) return must_be_exact;
     if (s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1 || s.groups != 1)
@@ -135,29 +136,29 @@ struct BatchWinogradShape {
   }
 };
 
-/// For kernels of 3 columns and of 5, which are two ways.
+/// Kernels of 3 and of 5 columns are two ways.
 template <int Kernel>
 constexpr const char* batch_winograd_name =
     Kernel == 3 ? "Winograd F(4, 3) across the batch" : "Winograd F(4, 5) across the batch";
 template <class V, int Kernel>
 const char* batch_winograd_refuses(const ConvArgs<float>& a) noexcept {
-  // One of the two speaks for kernels that neither takes.
+  // For kernels that neither takes, one of the two gives the reason.
   if (a.s.kw != Kernel) return Kernel == 3 && a.s.kw != 5 ? "the kernel has neither 3 nor 5 columns" : "";
   return BatchWinogradShape<V>::refuses(a.s, a.exact);
 }
 
-/// Forward, and backward-data as the forward convolution of the signal with the kernel turned round. A tile is as many
-/// images as a vector has lanes, and some rows.
+/// Forward, and backward-data as the forward convolution of the signal with the rotated kernel. A tile is V::width
+/// images and a block of rows.
 template <class V, bool Forward, int Kernel>
 struct BatchWinograd {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, Kernel>;
-  static constexpr std::int64_t tile_vectors = 6 * 1024;  ///< of a tile's transforms, about
+  static constexpr std::int64_t tile_vectors = 6 * 1024;  ///< of transforms per tile, about
 
   std::int64_t images, in, out, in_h, in_w, out_h, out_w, kernel_h, above,
-      before;          ///< above, before: rows and columns of the kernel outside the source at the first output
+      before;          ///< rows above and columns before the source that the first output reads
   std::int64_t ld;     ///< packed weights: [place][kernel row][input channel][ld]
-  std::int64_t tiles;  ///< of a row
+  std::int64_t tiles;  ///< per row
   std::int64_t image_blocks, rows_per, row_blocks;
 
   explicit BatchWinograd(const Args& a)
@@ -183,7 +184,8 @@ struct BatchWinograd {
   static constexpr const char* name = batch_winograd_name<Kernel>;
   static const char* refuses(const Args& a) noexcept { return batch_winograd_refuses<V, Kernel>(a); }
 
-  /// Floats from one place of a row's transforms to the next, and from one row's to the next: odd numbers of lines.
+  /// Floats from one place of a row's transforms to the next, and from one row's transforms to the next: odd numbers of
+  /// vectors, so that places fall into different cache sets.
   static std::int64_t place_step(std::int64_t channels, std::int64_t tiles) {
     return (channels * tiles | 1) * V::width;
   }
@@ -209,7 +211,7 @@ struct BatchWinograd {
             static_cast<std::size_t>(scratch().total) * sizeof(float), ld / V::width};
   }
 
-  /// Transformed rows of the kernels of a vector of output channels.
+  /// Transforms the rows of the kernels of one vector of output channels.
   void pack(const Args& a, float* to, std::int64_t part) const {
     const Substitution<V> sub(a.w_sub);
     const bool raw = is_raw(a.w_sub);
@@ -244,13 +246,14 @@ struct BatchWinograd {
           *result = products + part.products;
     auto* const places = reinterpret_cast<std::int32_t*>(result + part.result);
 
-    // The rows of the source that are met: [row][place][channel][tile].
+    // Transforms the source rows that these outputs read: [row][place][channel][tile].
     const std::int64_t s0 = larger<std::int64_t>(0, y0 - above),
                        s1 = larger(s0, smaller(in_h, y1 - above + kernel_h - 1)), in_plane = in_h * in_w;
     const std::int64_t data_place = place_step(in, tiles), data_row = row_step();
     const float* src = (Forward ? a.x : a.y) + image * in * in_plane;
     for (std::int64_t c = 0; c < in; ++c, src += in_plane * (src_interleaved ? V::width : 1)) {
-      const float* const rows = rows_across<V>(src, in * in_plane, here, src_interleaved, in_w, s0, s1, places, staged);
+      const float* const rows =
+          interleaved_rows<V>(src, in * in_plane, here, src_interleaved, in_w, s0, s1, places, staged);
       for (std::int64_t s = s0; s < s1; ++s)
         transform_row<V, T::input, T>(
             [](const V(&x)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(x, t); },
@@ -258,8 +261,8 @@ struct BatchWinograd {
             data + (s - s0) * data_row + c * tiles * V::width, data_place);
     }
 
-    static constexpr ProductsAcross<V> table =
-        ProductsAcross<V>::make(std::make_integer_sequence<int, Blocking<V>::max_rows>{});
+    static constexpr InterleavedProducts<V> table =
+        InterleavedProducts<V>::make(std::make_integer_sequence<int, Blocking<V>::max_rows>{});
     const Panels panels = panels_of<V>(out);
     const std::int64_t products_place = place_step(out, tiles), out_plane = out_h * out_w;
     float* const planes = (Forward ? a.y_out : a.x_out) + image * out * out_plane;
@@ -267,7 +270,7 @@ struct BatchWinograd {
     const V least = V::set(relu ? 0 : -infinity);
     for (std::int64_t y = y0; y < y1; ++y) {
       const std::int64_t k0 = larger<std::int64_t>(0, above - y),
-                         k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows that meet the source
+                         k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows inside the source
       for (std::int64_t place = 0; place < T::input; ++place) {
         const float* const source = data + (y - above + k0 - s0) * data_row + place * data_place;
         for (std::int64_t q = 0; q < panels.count; ++q)
@@ -288,7 +291,7 @@ struct BatchWinograd {
             sums[i] = V::load(m);
             m = pinned(m + products_place);
           });
-          sums[1] = sums[1] + bias;  // the value at 1 is in all results alike
+          sums[1] = sums[1] + bias;  // the value at point 1 enters every result with factor 1
           T::result(sums, four);
           const std::int64_t there = out_w - u * T::output;
           if (there >= T::output && !(a.add && out_interleaved)) {
@@ -310,13 +313,15 @@ struct BatchWinograd {
   }
 };
 
-/// The weight gradient. A tile is a block of output channels times a block of input channels, over all images in order.
+/// The weight gradient. A tile is a block of output channels times a block of input channels, summed over all images in
+/// order.
 template <class V, int Kernel>
 struct BatchWinogradGradient {
   using Args = ConvArgs<float>;
   using T = WinogradTransforms<V, Kernel>;
   static constexpr std::int64_t tile_vectors = 6 * 1024,
-                                tile_sums = 4 * 1024;  ///< of a block of rows' transforms, and of a tile's sums, about
+                                tile_sums =
+                                    4 * 1024;  ///< vectors of transforms per block of rows, and of sums per tile, about
 
   std::int64_t in, out, h, w, oh, ow, kernel_h, above, before, tiles;
   std::int64_t in_per, in_blocks, out_per, out_blocks, rows_per;
@@ -337,7 +342,7 @@ struct BatchWinogradGradient {
     in_blocks = ceil_div(in, in_per);
     in_per = ceil_div(in, in_blocks);
     out_per = larger<std::int64_t>(1, smaller(out, pairs / in_per));
-    if (in_blocks < 2) out_per = smaller(out_per, ceil_div(out, 2));  // two tiles at least, for two threads
+    if (in_blocks < 2) out_per = smaller(out_per, ceil_div(out, 2));  // at least two tiles, for two threads
     out_per = ceil_div(out, ceil_div(out, out_per));
     out_blocks = ceil_div(out, out_per);
     rows_per = smaller(oh, larger<std::int64_t>(kernel_h, tile_vectors / (T::input * tiles * (in_per + out_per))));
@@ -361,7 +366,7 @@ struct BatchWinogradGradient {
     t.total = t.staged + t.data + t.signal + t.sums + t.places;
     return t;
   }
-  /// Transforms: [place][channel][row][tile], places an odd number of lines apart.
+  /// Transforms: [place][channel][row][tile]; places are an odd number of vectors apart.
   std::int64_t channel_step(std::int64_t rows) const { return rows * tiles * V::width; }
   std::int64_t place_step(std::int64_t channels, std::int64_t rows) const {
     return (channels * rows * tiles | 1) * V::width;
@@ -387,7 +392,8 @@ struct BatchWinogradGradient {
         const std::int64_t data_place = place_step(nc, source_rows), signal_place = place_step(no, rows);
         const float* x = a.x + (image * in + c0 * (a.x_interleaved ? V::width : 1)) * h * w;
         for (std::int64_t c = 0; c < nc; ++c, x += h * w * (a.x_interleaved ? V::width : 1)) {
-          const float* const from = rows_across<V>(x, in * h * w, here, a.x_interleaved, w, s0, s1, places, staged);
+          const float* const from =
+              interleaved_rows<V>(x, in * h * w, here, a.x_interleaved, w, s0, s1, places, staged);
           for (std::int64_t s = 0; s < source_rows; ++s) {
             float* const to = data + c * channel_step(source_rows) + s * tiles * V::width;
             const bool there = first + s >= s0 && first + s < s1;
@@ -401,7 +407,8 @@ struct BatchWinogradGradient {
         }
         const float* y = a.y + (image * out + o0 * (a.y_interleaved ? V::width : 1)) * oh * ow;
         for (std::int64_t o = 0; o < no; ++o, y += oh * ow * (a.y_interleaved ? V::width : 1)) {
-          const float* const from = rows_across<V>(y, out * oh * ow, here, a.y_interleaved, ow, y0, y1, places, staged);
+          const float* const from =
+              interleaved_rows<V>(y, out * oh * ow, here, a.y_interleaved, ow, y0, y1, places, staged);
           for (std::int64_t s = 0; s < rows; ++s)
             transform_row<V, T::output, T>(
                 [](const V(&v)[T::output], V(&t)[T::input]) __attribute__((always_inline)) { T::signal(v, t); }, {},
@@ -409,17 +416,17 @@ struct BatchWinogradGradient {
                 signal_place);
         }
         for (std::int64_t place = 0; place < T::input; ++place) {
-          const float* const under = data + place * data_place;
+          const float* const at_place = data + place * data_place;
           InnerProducts<V>::accumulate(
               {1, channel_step(rows), 0, 0}, signal + place * signal_place, channel_step(rows), no, columns,
               [&](std::int64_t j) {
-                return under + j / kernel_h * channel_step(source_rows) + j % kernel_h * tiles * V::width;
+                return at_place + j / kernel_h * channel_step(source_rows) + j % kernel_h * tiles * V::width;
               },
               sums + place * sums_place, columns * V::width);
         }
       }
     }
-    // The sums of a kernel row, across lanes, as one vector for every tap.
+    // Back from places to taps, then the lanes (images) of each tap are added up.
     for (std::int64_t o = 0; o < no; ++o) {
       for (std::int64_t j = 0; j < columns; ++j) {
         float* const row = sums + (o * columns + j) * V::width;

@@ -10,7 +10,7 @@ namespace vitrine::kernels::cuda {
 /// and 2^-8 for bf16, a sum of k products errs by at most (2u + u^2 + (k + 6) 2^-24) times the sum of their magnitudes.
 enum class Math : unsigned char { fma, tf32, bf16 };
 
-/// What is to be measured on a chip, and is settable for that.
+/// Settings to be tuned by measurement on a chip.
 struct Tuning {
   int large_from = 128;  ///< blocks from which on a product takes the large tile; 0: always
 };

@@ -1,9 +1,9 @@
 // What a file of CUDA kernels includes. nvcc compiles it to the real thing; g++ and clang++ compile the same sources
 // against the fiber emulator (kernels/cuda/emulator), which runs every thread of every block on the CPU.
 //
-// Kernels use CUDA's own names for what both sides can spell alike (__global__, __device__, threadIdx, blockIdx,
-// blockDim, gridDim, float4, dim3) and the wrappers below for what they cannot: shared memory, barriers, warp
-// collectives, asynchronous copies, matrix instructions and launches. Rules that keep both sides equal:
+// Kernels use CUDA's own names where both compilers know them (__global__, __device__, threadIdx, blockIdx, blockDim,
+// gridDim, float4, dim3) and the wrappers below for the rest: shared memory, barriers, warp collectives, asynchronous
+// copies, matrix instructions and launches. Rules that keep both sides equal:
 //  - no kernel in an anonymous namespace, no static kernel: its mangled name is how tools find it;
 //  - parameters are trivially copyable and go by value; no __constant__, no cooperative groups, no __activemask;
 //  - a vector access goes through load4/store4, which check the alignment;
@@ -67,8 +67,8 @@ __device__ __forceinline__ T atomic_add(T* to, T value) {
 __device__ __forceinline__ float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 __device__ __forceinline__ void store4(float* p, float4 v) { *reinterpret_cast<float4*>(p) = v; }
 
-/// Starts copying one float from global to shared memory; zero where `from` is null. The data is there after the
-/// wait_copies that covers it, for other threads after a barrier behind that. Before sm_80 the copy is done at once.
+/// Starts copying one float from global to shared memory; zero if `from` is null. The thread may read it after the
+/// wait_copies that covers it, other threads after a barrier that follows. Before sm_80 the copy is immediate.
 __device__ __forceinline__ void copy_async(float* to_shared, const float* from) {
 #if __CUDA_ARCH__ >= 800
   // Size 0 reads nothing and fills with zeros; the address must still be one of global memory, so any will do.

@@ -1,5 +1,5 @@
-// The module that a program opens for a CUDA device (kernels/device.h). The same file stands above the CUDA runtime and
-// above the emulator.
+// The module that a program opens for a CUDA device (kernels/device.h). The same file serves the CUDA runtime and the
+// emulator.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,13 +15,13 @@
 namespace vitrine::kernels::cuda {
 namespace {
 
-// Recorded work holds the address of the workspace: it is good until that moves.
+// Recorded work holds the address of the workspace: it is valid until the workspace moves.
 struct Recording {
   void* work = nullptr;
   std::uint64_t moves = 0;
 };
 
-/// VITRINE_CUDA_GRAPHS=off does everything one by one.
+/// VITRINE_CUDA_GRAPHS=off launches every kernel by itself.
 bool begin() noexcept {
   const char* const off = std::getenv("VITRINE_CUDA_GRAPHS");
   return !failed() && (off == nullptr || std::strcmp(off, "off") != 0) && begin_recording();
@@ -29,7 +29,7 @@ bool begin() noexcept {
 
 void* end() noexcept {
   void* const work = end_recording();
-  // What needed the host failed while it was recorded, and nothing of it was done: that is no failure of the device.
+  // Work that needs the host fails while it is recorded, and none of it runs: that is no failure of the device.
   const bool whole = !failed();
   forget_failure();
   if (work != nullptr && !whole) cuda::forget(work);
@@ -65,8 +65,8 @@ Tuning tuning;
 
 }  // namespace vitrine::kernels::cuda
 
-/// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply, VITRINE_CUDA_LARGE_FROM=N from how many blocks
-/// on they take the large tile (families.h).
+/// VITRINE_CUDA_MATH=fma|tf32|bf16 chooses how matrix products multiply, VITRINE_CUDA_LARGE_FROM=N the number of blocks
+/// from which they take the large tile (families.h).
 extern "C" [[gnu::visibility("default")]] const vitrine::kernels::Device* vitrine_open_device(
     int index, const char** why) noexcept {
   using namespace vitrine::kernels;

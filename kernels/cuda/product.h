@@ -1,18 +1,18 @@
-// The matrix product that GEMM and all implicit-GEMM convolutions are: C = A B^T, where an operand gives, for a row and
-// a depth, the address of an element, or null for a zero (padding, or outside). C's rows are A's, C's columns are B's
-// rows.
+// The matrix product of GEMM and of all implicit-GEMM convolutions: C = A B^T. An operand gives, for a row and a depth,
+// the address of an element, or null for a zero (padding, or outside). C's rows are A's, C's columns are B's rows.
 //
 // product_kernel: float, by FMA. A block computes a tile of C, tile_m x tile_n; A and B pass through shared memory in
-// slices of tile_k along the depth, stored as [depth][row], two slices by turns: while one is multiplied, the next one
-// is on its way, by cp.async where elements go in as they are, through registers where they are substituted. A thread
-// computes 4 x 4 elements in each of HalvesM x HalvesN quarters of the tile, so that the threads of a warp read
-// neighbouring float4 of a slice.
+// slices of tile_k along the depth, stored as [depth][row], in two alternating slices: while one is multiplied, the
+// next one is loaded, by cp.async if elements are raw, through registers if they are substituted. A thread computes 4 x
+// 4 elements in each of HalvesM x HalvesN quarters of the tile, so that the threads of a warp read neighbouring float4
+// of a slice.
 //
 // tensor_kernel: the same with operands rounded to tf32 or bf16 and mma.sync. The tile is 128 x 128; a slice holds 64
-// bytes of depth for every row, as [row][depth], rows 80 bytes apart, so that the eight rows of a matrix of ldmatrix
-// lie in different banks. Eight warps, 2 x 4, compute 64 x 32 each.
+// bytes of depth for every row, as [row][depth], rows 80 bytes apart, so that the eight rows of an ldmatrix matrix are
+// in different banks. Eight warps, 2 x 4, compute 64 x 32 each.
 //
-// Sums run over the depth in order in one accumulator an element, whatever the tile: how a caller cuts C does not show.
+// Every element is summed over the depth in order, in one accumulator, whatever the tile, so results do not depend on
+// how a caller cuts C.
 #pragma once
 
 #include "kernels/cuda/elementwise.h"
@@ -31,7 +31,7 @@ struct Tile {
 };
 using LargeTile = Tile<16, 2, 2, 8>;    ///< 128 x 128
 using MiddleTile = Tile<16, 1, 1, 16>;  ///< 64 x 64
-using WideTile = Tile<8, 1, 1, 16>;     ///< 32 x 128: few rows, as few filters or a small batch
+using WideTile = Tile<8, 1, 1, 16>;     ///< 32 x 128: few rows (few filters, or a small batch)
 
 /// A dense matrix with any strides. DepthFirst: neighbours in memory along the depth, so threads load along it.
 template <bool DepthFirst>
@@ -63,8 +63,8 @@ __device__ __forceinline__ Place place_of_block(int m, int n) {
           static_cast<int>(b % tile_columns) * N};
 }
 
-/// Brings slices of an operand, Rows x Depth, to shared memory. A thread's elements lie in one column of the slice and
-/// some rows (DepthFirst), or in one row and some columns; what belongs to the row is computed once.
+/// Brings slices of an operand, Rows x Depth, to shared memory. A thread's elements are in one column of the slice and
+/// several rows (DepthFirst), or in one row and several columns; what depends on the row alone is computed once.
 template <class Operand, int Rows, int Depth>
 class SliceLoader {
  public:
@@ -153,9 +153,9 @@ __device__ __forceinline__ void multiply_slices(const float (&a)[T::tile_k][T::t
 ///   A, B, a(), b()          the operands
 ///   m(), n()                rows and columns of C; blocks beyond them do nothing
 ///   first(), last()         the range of depth
-///   Column, column(c)       what belongs to a column of C alone
+///   Column, column(c)       what depends on a column of C alone
 ///   store(r, Column, v)     puts a sum into C
-///   vectors(), store4(r, Column, v)   where true, stores four neighbouring columns from one that is a multiple of 4
+///   vectors(), store4(r, Column, v) if true, stores four neighbouring columns from a multiple of 4 on
 template <class T, class Problem, bool Raw>
 __global__ void __launch_bounds__(product_threads, std::is_same_v<T, LargeTile> ? Problem::large_blocks : 2)
     product_kernel(Problem p) {
@@ -189,7 +189,7 @@ __global__ void __launch_bounds__(product_threads, std::is_same_v<T, LargeTile> 
   }
   int turn = 0;
   for (int k = first; k < last; k += T::tile_k, turn ^= 1) {
-    // One barrier a slice: behind it, this slice is whole, and nobody reads the other one any more.
+    // One barrier per slice: after it, this slice is complete and no thread reads the other one any more.
     if constexpr (Raw) wait_copies<0>();
     sync_threads();
     const bool more = k + T::tile_k < last;
@@ -255,7 +255,7 @@ __device__ __forceinline__ std::uint32_t tf32_bits(float v) {
   return (u & 0x7f800000u) == 0x7f800000u ? u : (u + 0x1000u) & 0xffffe000u;
 }
 
-/// How elements lie in a 32-bit word of a slice: one tf32, or two bf16, the first one below.
+/// How elements are stored in a 32-bit word of a slice: one tf32, or two bf16, the first in the lower half.
 struct Tf32 {
   static constexpr int per_word = 1;
   static __device__ __forceinline__ std::uint32_t word(const float* v) { return tf32_bits(v[0]); }
@@ -333,7 +333,7 @@ __global__ void __launch_bounds__(product_threads, 1) tensor_kernel(Problem p) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int warp_row = warp / 4 * 64, warp_column = warp % 4 * 32;
   const int first = part.first(), last = part.last();
-  float sum[4][4][4] = {};  // 16 rows, 8 columns, a fragment
+  float sum[4][4][4] = {};  // a fragment: 16 rows, 8 columns
   float next_a[a.per_thread * a.per_word], next_b[b.per_thread * b.per_word];
 
   if (first < last) {
@@ -390,7 +390,7 @@ __global__ void __launch_bounds__(product_threads, 1) tensor_kernel(Problem p) {
   }
 }
 
-/// Launches a problem with `count` values of z: the tile by the sizes alone.
+/// Launches a problem with `count` values of z. The tile depends on the sizes alone.
 template <class Problem>
 void launch_product(const Problem& p, int count, bool raw, Math math) noexcept {
   const auto tiles = [&](int rows, int columns) {
@@ -409,8 +409,8 @@ void launch_product(const Problem& p, int count, bool raw, Math math) noexcept {
     if constexpr (!std::is_same_v<T, LargeTile>)
       launch(product_kernel<T, Problem, false>, grid(T::tile_m, T::tile_n), product_threads, 0, p);
   };
-  // The large tile reads least, but only pays where it makes blocks enough for a large chip. Substituted operands pass
-  // through registers, which the large tile has none left of.
+  // The large tile reads least, but only pays if there are enough blocks for a large chip. Substituted operands need
+  // registers, of which the large tile has none left.
   if (raw && (p.max_m > 64 || tuning.large_from == 0) &&
       tiles(LargeTile::tile_m, LargeTile::tile_n) >= tuning.large_from)
     with(LargeTile());

@@ -46,7 +46,7 @@ constexpr int reduce_block = 256;
 
 /// How many blocks share a sum of n terms, at most `most`.
 constexpr int parts_for(std::int64_t n, std::int64_t most) {
-  constexpr std::int64_t terms = 4096;  // for a block: 16 a thread, below which launching costs more than adding
+  constexpr std::int64_t terms = 4096;  // per block: 16 per thread; with fewer, launching costs more than adding
   const std::int64_t parts = (n + terms - 1) / terms;
   return static_cast<int>(parts < 1 ? 1 : parts < most ? parts : most < 1 ? 1 : most);
 }

@@ -19,7 +19,7 @@ struct State {
   cudaEvent_t travelled[2] = {};
 } state;
 
-/// Keeps the failure of `error`; true where there is none.
+/// Keeps the failure of `error`; true if there is none.
 bool well(cudaError_t error, const char* what) noexcept {
   if (error != cudaSuccess) fail(what, cudaGetErrorString(error));
   return error == cudaSuccess;
@@ -72,7 +72,7 @@ bool open(int index, const char** why) noexcept {
 
 const char* device_name() noexcept { return state.name; }
 int capability() noexcept { return state.capability; }
-/// Large, so that a network settles after its first run.
+/// Large, so that the workspace stops growing after a network's first run.
 std::size_t workspace_step() noexcept { return std::size_t{4} << 20; }
 
 std::size_t free_bytes() noexcept {
@@ -83,7 +83,7 @@ std::size_t free_bytes() noexcept {
 void* allocate(std::size_t bytes) noexcept {
   void* p = nullptr;
   if (cudaMalloc(&p, bytes ? bytes : 1) != cudaSuccess) {
-    cudaGetLastError();  // not enough memory is no failure of the device: the caller says so
+    cudaGetLastError();  // lack of memory is no failure of the device: the caller reports it
     return nullptr;
   }
   return p;
@@ -145,7 +145,7 @@ void* end_recording() noexcept {
   const bool recorded = cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph &&
                         cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess;
   if (graph) cudaGraphDestroy(graph);
-  if (!recorded) cudaGetLastError();  // it is done without a recording then
+  if (!recorded) cudaGetLastError();  // the work then runs without a recording
   return recorded ? exec : nullptr;
 }
 

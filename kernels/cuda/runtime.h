@@ -1,5 +1,5 @@
-// What the module of CUDA kernels needs of a runtime: memory, copies, one failure kept. runtime.cu implements it by the
-// CUDA runtime, emulator/heap.cpp in host memory.
+// What the module of CUDA kernels needs of a runtime: memory, copies, the first failure. runtime.cu implements it by
+// the CUDA runtime, emulator/heap.cpp in host memory.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace vitrine::kernels::cuda {
 
-/// Makes device `index` current; false and a sentence in *why where there is none.
+/// Makes device `index` current; false and a sentence in *why if there is none.
 bool open(int index, const char** why) noexcept;
 const char* device_name() noexcept;
 /// Compute capability, as 80 for 8.0.
@@ -29,16 +29,16 @@ void forget(void*) noexcept;
 bool failed() noexcept;
 void forget_failure() noexcept;
 const char* failure() noexcept;
-/// Keeps the sentence what + detail, unless there is one already.
+/// Keeps the sentence what + detail, unless one is kept already.
 void fail(const char* what, const char* detail = "") noexcept;
 
-/// Device memory for partial results of one slot, kept by the module: its content lasts until the next call. Null, and
-/// a failure kept, where there is not enough.
+/// Device memory for partial results of one slot, kept by the module: its content lasts until the next call. Null, with
+/// a failure kept, if there is not enough.
 void* workspace(std::size_t bytes) noexcept;
 /// How often the workspace has moved.
 std::uint64_t workspace_moves() noexcept;
-/// By what steps it grows. 0: it is made anew, as large as asked for, each time, so that the emulator sees what is too
-/// small.
+/// The step in which it grows. 0: each call allocates exactly what it asks for, so that the emulator detects a
+/// workspace that is too small.
 std::size_t workspace_step() noexcept;
 
 }  // namespace vitrine::kernels::cuda

@@ -108,7 +108,7 @@ struct Convolution : Descriptor<cudnnConvolutionDescriptor_t, &Library::cudnnCre
     must(lib.cudnnSetConvolution2dDescriptor(d, s.pad_top, s.pad_left, s.stride_h, s.stride_w, s.dilation_h,
                                              s.dilation_w, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
     must(lib.cudnnSetConvolutionGroupCount(d, s.groups));
-    // FMA: no TF32 behind one's back. DEFAULT allows it.
+    // FMA excludes TF32, which DEFAULT allows.
     must(lib.cudnnSetConvolutionMathType(d, math == Math::tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
   }
 };
@@ -126,7 +126,7 @@ struct Pooling : Descriptor<cudnnPoolingDescriptor_t, &Library::cudnnCreatePooli
   }
 };
 
-// What a convolution's call is described by, for cuDNN.
+// The cuDNN descriptors of a convolution's call.
 struct Described {
   Tensor x, y;
   Filter w;
@@ -162,7 +162,7 @@ Algorithm first_fit(std::span<const Perf> found) noexcept {
       deterministic ? "has no deterministic algorithm within the workspace" : "has no algorithm within the workspace"};
 }
 
-// What cuDNN says of a shape, asked once.
+// cuDNN's answer for a shape, asked once.
 bool makes_output(const Described& d, const ConvShape& s) noexcept {
   int n = 0, c = 0, h = 0, w = 0;
   return lib.cudnnGetConvolution2dForwardOutputDim(d.conv, d.x, d.w, &n, &c, &h, &w) == CUDNN_STATUS_SUCCESS &&
@@ -212,7 +212,7 @@ const char* refuses_shape(Pass pass, const Conv& a) noexcept {
   if (sizes(s, true) >= std::int64_t{1} << 31 || std::int64_t{s.n} * s.oc * s.oh * s.ow >= std::int64_t{1} << 31)
     return "has tensors of 2^31 elements";
   if (s.groups > 1 && s.groups == s.c) return "depthwise convolutions have a kernel of their own";
-  // Substituted operands are written out first: that pays where an operand is read often.
+  // Substituted operands are written to memory first: that pays if an operand is read often.
   const bool x_mapped = pass != Pass::data && !a.x_sub.raw(), w_mapped = pass != Pass::filter && !a.w_sub.raw();
   if ((x_mapped && a.x_sub.zero()) || (w_mapped && a.w_sub.zero())) return "an operand is nothing";
   if (w_mapped && std::int64_t{s.n} * s.oh * s.ow < 64) return "too few places to map the weights for";
@@ -280,7 +280,7 @@ void forward(const Conv& a, const std::byte* shared, std::byte* scratch, std::in
                                     a.y_out));
 }
 
-// Convolution, what was there, bias and ReLU in one kernel. Without ReLU cuDNN has it for one algorithm.
+// Convolution, old output, bias and ReLU in one kernel. Without ReLU cuDNN offers it for one algorithm only.
 cudnnConvolutionFwdAlgo_t fused_algorithm(const Conv& a) noexcept {
   return a.relu ? static_cast<cudnnConvolutionFwdAlgo_t>(algorithm(Pass::forward, a.s).number)
                 : CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
@@ -443,7 +443,7 @@ void average_pool(const PoolShape& p, const float* x, float* y) noexcept {
 void average_pool_back(const PoolShape& p, const float* y, float* x, bool add) noexcept {
   const Pooling pool(p, average_mode(p));
   const Tensor dx(1, p.planes, p.h, p.w), dy(1, p.planes, p.oh, p.ow);
-  // Of an average neither input nor output is looked at, but they must be something.
+  // For an average cuDNN reads neither input nor output, but the pointers must not be null.
   must(lib.cudnnPoolingBackward(handle, pool, &one, dy, y, dy, y, dx, x, add ? &one : &zero_factor, dx, x));
 }
 

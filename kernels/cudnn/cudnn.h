@@ -1,5 +1,5 @@
-// cuDNN 9 behind the slots of the CUDA module: convolutions, batch norm, pools. It is loaded at run time where it is
-// there; nothing needs it. Each slot has an ordered list of ways (kernels/ways.h), the module's own kernels last.
+// cuDNN 9 behind the slots of the CUDA module: convolutions, batch norm, pools. It is loaded at run time if it is
+// installed; nothing needs it. Each slot has an ordered list of ways (kernels/ways.h), the module's own kernels last.
 // VITRINE_REPORT=1 prints which way each call goes and why cuDNN did not take it.
 //
 //   VITRINE_CUDNN=deterministic   the default: only algorithms that give the same bits every time
@@ -12,8 +12,8 @@
 
 namespace vitrine::kernels::cuda {
 
-/// Puts cuDNN before the slots that the table already has. Its version ("9.19.0"), or null where it is not used; why
-/// then says the reason.
+/// Puts cuDNN before the slots that the table already has. Its version ("9.19.0"), or null if it is not used; `why`
+/// then has the reason.
 const char* fill_cudnn(Table<float>&, Math, const char** why) noexcept;
 
 }  // namespace vitrine::kernels::cuda

@@ -38,7 +38,7 @@ __device__ inline float map_value(Map map, MapParameters p, float v) {
   return v;
 }
 
-/// f'(x); by y = f(x) for the functions whose derivative is cheapest in it.
+/// f'(x); from y = f(x) for the functions whose derivative is cheaper in y.
 __device__ inline float map_slope(Map map, MapParameters p, float x, float y) {
   switch (map) {
     case Map::relu:
@@ -92,11 +92,11 @@ struct MapBackward {
   float* d;
   bool add;
   __device__ void operator()(std::int64_t i) const {
-    // Each function reads the operand that it goes by; the caller may give it in the other one's place, too.
+    // Each function reads only one of x and y; the caller may pass that one for both.
     const bool by_y = map == Map::relu || map == Map::tanh || map == Map::sigmoid;
     const float at_y = by_y ? y[i] : 0.0f, at_x = by_y ? at_y : x[i];
     const float slope = map_slope(map, p, at_x, at_y);
-    // A closed gate stops infinities, too.
+    // A slope of 0 stops infinities, too.
     const bool closed = slope == 0 && map != Map::tanh && map != Map::sigmoid;
     put(d[i], closed ? 0.0f : slope == 1 ? s[i] : slope * s[i], add);
   }
@@ -151,7 +151,7 @@ struct ApplySubstitute {
   __device__ void operator()(std::int64_t i) const { put(y[i], substituted(sub, x[i]), add); }
 };
 
-/// A copy with the dimension innermost along which the target is densest, so that a warp writes neighbours.
+/// A copy whose innermost dimension is the one in which the target is densest, so that a warp writes neighbours.
 template <class Index>
 struct StridedCopy {
   CopyArgs<float> c;
@@ -170,7 +170,7 @@ struct StridedCopy {
   }
 };
 
-/// A thread draws one block of the generator, which serves four elements: those of words 4i ... 4i + 3 of the stream.
+/// A thread draws one block of the generator, for four elements: those of words 4i ... 4i + 3 of the stream.
 struct Dropout {
   float p;
   std::uint64_t key, first;

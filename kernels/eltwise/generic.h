@@ -7,7 +7,7 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Lane by lane through a C function, for functions that are rare in networks and long in polynomials.
+/// Calls a C function lane by lane, for functions that are rare in networks and would need long polynomials.
 template <class V>
 VITRINE_INLINE V per_lane(V v, float (*f)(float)) {
   float lanes[V::width];
@@ -23,7 +23,7 @@ VITRINE_INLINE V expm1_negative(V x) {
   return (t + t) / (V::set(1) - t);
 }
 
-/// The logistic function at the argument that GELU's tanh form has.
+/// The logistic function at twice the argument of tanh in GELU's tanh form.
 template <class V>
 VITRINE_INLINE V gelu_gate(V x) {
   return sigmoid(V::set(1.5957691216f) * x * V::fma(V::set(0.044715f) * x, x, V::set(1)));
@@ -93,7 +93,7 @@ void map_backward(Map map, MapParameters p, const float* x, const float* y, cons
         n, [&](std::int64_t i, auto step) { store(f(load<V>(v + i, step), load<V>(s + i, step)), d + i, add, step); });
   };
   const V a = V::set(p.a), b = V::set(p.b), zero = V::zero(), one = V::set(1), half = V::set(0.5f);
-  // Where the slope is 0 nothing passes, infinities included.
+  // A slope of 0 passes nothing, not even infinities.
   const auto times = [&](V slope, V g) __attribute__((always_inline)) {
     return V::select(slope == zero, zero, slope * g);
   };
@@ -220,8 +220,8 @@ void copy(const CopyArgs<float>& c) noexcept {
   }
 }
 
-/// The words of `blocks` Philox blocks from `counter` on (see philox.h), one lane a block. Plain loops over lanes: the
-/// compiler makes them vectors.
+/// The words of `blocks` Philox blocks from `counter` on (see philox.h), one lane per block. Plain loops over lanes,
+/// which the compiler vectorises.
 template <int Lanes>
 VITRINE_INLINE void philox_blocks(std::uint64_t key, std::uint64_t counter, std::uint32_t (&out)[4 * Lanes]) {
   std::uint32_t c0[Lanes], c1[Lanes], c2[Lanes], c3[Lanes];

@@ -39,7 +39,7 @@ T map_value(Map map, MapParameters p, T v) noexcept {
   return v;
 }
 
-/// f'(x); y = f(x) for the functions whose derivative is cheapest in it.
+/// f'(x); from y = f(x) for the functions whose derivative is cheaper in y.
 template <class T>
 T map_slope(Map map, MapParameters p, T x, T y) noexcept {
   switch (map) {
@@ -89,7 +89,7 @@ void map_backward(Map map, MapParameters p, const T* x, const T* y, const T* s, 
                   bool add) noexcept {
   for (std::int64_t i = 0; i < n; ++i) {
     const T slope = map_slope(map, p, x[i], y[i]);
-    // A closed gate stops infinities, too.
+    // A slope of 0 stops infinities, too.
     put(d[i], slope == 0 && map != Map::tanh && map != Map::sigmoid ? T(0) : slope == 1 ? s[i] : slope * s[i], add);
   }
 }

@@ -77,7 +77,7 @@ void relevance_quotient(Stabilise st, Sign sign, const float* r, const float* z,
                         std::int64_t n) noexcept {
   for_each(n, RelevanceQuotient{st, sign, r, z, out, s});
 }
-// The answer would have to be waited for.
+// Always no: the host would have to wait for the answer.
 bool no_relevance(Sign, const float*, const float*, std::int64_t) noexcept { return false; }
 void relevance_product(float factor, Substitute sub, const float* x, const float* c, float* d, std::int64_t n,
                        bool add) noexcept {

@@ -1,5 +1,5 @@
-// Interpretable filters and other gates that a map makes from itself, on a CUDA device. What is summed over a map is
-// summed in double; a block serves a map, a thread a filter, an element or a template.
+// Interpretable filters and other gates that depend on the map itself, on a CUDA device. Sums over a map are in double.
+// One block per map; one thread per filter, element or template.
 #include "kernels/cuda/reduce.h"
 
 namespace vitrine::kernels::cuda {
@@ -33,8 +33,8 @@ __device__ __forceinline__ Candidate better(Candidate a, Candidate b) {
   return b.value > a.value || (b.value == a.value && b.place < a.place) ? b : a;
 }
 
-/// The place of a map's peak, to all threads of a block of map_block: its first maximum, or the rounded centre of mass
-/// of its positive part (the first place where that is empty).
+/// The place of a map's peak, for all threads of a block of map_block: its first maximum, or the rounded centre of mass
+/// of its positive part (the first place if that is empty).
 __device__ inline std::int32_t block_peak(const MapShape& shape, const float* x, bool centroid) {
   const auto t = static_cast<std::int32_t>(threadIdx.x);
   if (!centroid) {
@@ -104,7 +104,7 @@ struct PeakGate {
   }
 };
 
-// --- What filters remember. Sums over maps come first, a block a map; then a thread a filter goes through the images.
+// --- Filter state. Sums over maps come first, one block per map; then one thread per filter goes through the images.
 
 /// The map of image blockIdx.x / filters and filter first + blockIdx.x % filters.
 struct FilterMaps {
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(map_block)
 }
 
 struct FilterStatistics {
-  FilterStateArgs<float> a;  // labels: of the device
+  FilterStateArgs<float> a;  // labels are the device's
   const double* values;
   __device__ void operator()(std::int64_t i) const {
     const std::int64_t f = a.first + i, filters = a.last - a.first;

@@ -1,12 +1,12 @@
-// Reference kernels of interpretable filters and of other gates that a map makes from itself.
+// Reference kernels of interpretable filters and of other gates that depend on the map itself.
 #pragma once
 
 #include "kernels/ref.h"
 
 namespace vitrine::kernels::ref {
 
-/// The place of a map's peak: its first maximum, or the rounded centre of mass of its positive part (the first place
-/// where that is empty).
+/// The place of a map's peak: its first maximum, or the rounded centre of mass of its positive part (the first place if
+/// that is empty).
 template <class T>
 std::int32_t map_peak(const T* x, std::int32_t h, std::int32_t w, bool centroid) noexcept {
   const std::int32_t n = h * w;
@@ -246,8 +246,8 @@ void filter_loss_released(const FilterLossArgs<T>& a, const std::int32_t* peaks,
     return top + temperature * std::log(sum / static_cast<double>(images));
   };
   const double log_z = log_mean(foreign, 1), log_zn = log_mean(mean, -1);
-  // Weights over their mean: a common factor cancels, so the largest exponent is taken out. s and mean become the
-  // weights.
+  // Weights relative to their mean: a common factor cancels, so the largest exponent is subtracted. s and mean become
+  // the weights.
   double top = -1e300, top_n = -1e300, sum = 0, sum_n = 0;
   std::int64_t count = 0;
   for (std::int64_t n = 0; n < images; ++n) {

@@ -1,6 +1,6 @@
-// Inner products of long rows: vectors run along the rows of both operands, each (row, row) pair of a register block
-// keeps one vector of partial sums, and lanes are added up once, at the end. Nothing is transposed. The weight gradient
-// of convolutions (conv/weight_blocks.h) is made of them, and the product of a small batch with a large matrix.
+// Inner products of long rows. Vectors run along the rows of both operands; each pair of rows in a register block keeps
+// one vector of partial sums, whose lanes are added up once, at the end. Nothing is transposed. The weight gradient of
+// convolutions (conv/weight_blocks.h) and the product of a small batch with a large matrix use them.
 #pragma once
 
 #include "kernels/simd/common.h"
@@ -9,7 +9,7 @@
 namespace vitrine::kernels {
 namespace {
 
-/// `rows` stretches of `len` elements.
+/// `rows` rows of `len` elements: y and x advance by y_step and x_step from row to row.
 struct Stretch {
   std::int64_t rows, len, y_step, x_step;
 };
@@ -48,7 +48,8 @@ struct InnerProducts {
   static constexpr int block_rows = V::registers == 32 ? 6 : 3, block_columns = V::registers == 32 ? 4 : 3;
   static constexpr int few_rows = block_rows / 2,
                        more_columns =
-                           2 * block_columns;  ///< so few rows take so many columns: enough sums to hide the latency
+                           2 *
+                           block_columns;  ///< with few_rows or fewer, more columns: enough sums to hide the latency
   using Function = void (*)(const Stretch&, const float*, std::int64_t, const float* const*, float*, std::int64_t);
   struct Functions {
     Function f[block_rows + 1][more_columns + 1] = {};
@@ -64,7 +65,7 @@ struct InnerProducts {
     return t;
   }
 
-  /// sums += y x^T, in register blocks; `x(j)` is where row j of the right operand lies.
+  /// sums += y x^T, in register blocks; `x(j)` points to row j of the right operand.
   template <class X>
   static void accumulate(const Stretch& stretch, const float* y, std::int64_t ld_y, std::int64_t nm, std::int64_t nj,
                          X x, float* sums, std::int64_t ld_sums) {

@@ -7,7 +7,7 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Where the k-th row of the right operand lies relative to the first: at a fixed stride, or wherever a table says.
+/// The offset of the k-th row of the right operand from the first: a fixed stride, or from a table.
 struct Strided {
   std::int64_t stride;
   VITRINE_INLINE std::int64_t operator()(std::int64_t k) const { return k * stride; }
@@ -18,7 +18,7 @@ struct Indirect {
 };
 
 /// One block. `a` is packed [k][R]. Vector v of row k of the right operand is read whole at b[v] + rows(k). Its first
-/// n[v] columns go to c[v] + r*ldc: C (+)= sum (+ bias[r]), then cut at 0 where `relu`.
+/// n[v] columns go to c[v] + r*ldc: C (+)= sum (+ bias[r]), then cut at 0 if `relu`.
 template <class Rows>
 struct Block {
   std::int64_t k;
@@ -31,8 +31,8 @@ struct Block {
   const float* bias;
   bool add;
   bool relu = false;
-  /// The sum is one of `pieces` of k rows each; between two of them `skip` rows of both operands are left out, and
-  /// `group_skip` more after every `group` pieces.
+  /// The sum consists of `pieces` pieces of k rows each. Between two of them `skip` rows of both operands are skipped,
+  /// and `group_skip` more after every `group` pieces.
   std::int64_t pieces = 1, skip = 0, group = 1, group_skip = 0;
 };
 
@@ -59,7 +59,7 @@ void multiply_block(const Block<Rows>& g) {
   const Rows rows = g.rows;
   const std::int64_t depth = g.k;
   if constexpr (R >= 8) {
-    if (depth >= 16)  // the lines of the results to the right are there when their sums are
+    if (depth >= 16)  // prefetch the outputs of the next column group
       unroll<R>([&](auto r) __attribute__((always_inline)) {
         unroll<NV>([&](auto v)
                        __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc + NV * V::width, 1); });
@@ -67,7 +67,7 @@ void multiply_block(const Block<Rows>& g) {
   }
   const auto step = [&](std::int64_t k) __attribute__((always_inline)) {
     const std::int64_t at = rows(k);
-    // Weights of large layers come from afar, once: they are asked for in time.
+    // Weights of large layers come from memory, once: prefetch them.
     if constexpr (R >= 8) __builtin_prefetch(a + prefetch_ahead);
     if constexpr (NV > R) {
       V x[R];
@@ -110,9 +110,9 @@ void multiply_block(const Block<Rows>& g) {
   });
 }
 
-/// Sums of P panels and C columns, with the rows of a panel in a vector: the way of columns that would leave a vector
-/// of them all but empty. Panel p is packed [k][rows[p]]; row k of the columns begins at b + k*stride. The same
-/// additions as those of a block.
+/// Sums of P panels and C columns, with a panel's rows as the lanes: for single columns, which would leave most lanes
+/// of a column vector empty. Panel p is packed [k][rows[p]]; row k of the columns begins at b + k*stride. Each sum has
+/// the same order of additions as in multiply_block.
 template <class V, int P, int C>
 void multiply_columns(std::int64_t depth, const float* const* panels, const int* rows, const float* b,
                       std::int64_t stride, float (*sums)[C][V::width]) {
@@ -136,14 +136,15 @@ void multiply_columns(std::int64_t depth, const float* const* panels, const int*
   });
 }
 
-/// How many rows and vectors fit the registers. Few rows take more vectors, so that enough sums are in flight to hide
-/// the latency of the multiply-adds.
+/// How many rows and vectors fit the registers. Fewer rows take more vectors, so that there are enough independent sums
+/// to hide the latency of the multiply-adds.
 template <class V>
 struct Blocking {
   static constexpr bool many = V::registers == 32;
   static constexpr int max_rows = many ? 14 : 6;
   static constexpr int max_vectors = 8;
-  /// So many columns beside whole vectors go by multiply_columns: each costs about a tenth of a vector.
+  /// At most this many columns after the last whole vector go by multiply_columns: each costs about a tenth of a
+  /// vector.
   static constexpr int max_columns = many ? 4 : 2;
   static constexpr int vectors(int rows) {
     if (many) return rows <= 3 ? 8 : rows <= 7 ? 4 : 2;

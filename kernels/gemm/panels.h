@@ -1,6 +1,6 @@
 // The matrix product by panels, the way that takes every shape. A tile is a block of C; it packs what it needs of both
-// operands into its own scratch, so nothing is serial and nothing is shared. Within a tile: blocks of K, panels of
-// columns, panels of rows (the left operand's blocks stay in L2, one column panel stays in L1).
+// operands into its own scratch, so that no step is serial and tiles share nothing. Within a tile: blocks of K, panels
+// of columns, panels of rows (the left operand's blocks stay in L2, one column panel stays in L1).
 #pragma once
 
 #include "kernels/gemm/micro.h"
@@ -21,8 +21,8 @@ struct Panelled {
     constexpr std::int64_t step_m = Blocking<V>::max_rows, step_n = 2 * V::width;
     Cut c{smaller(larger<std::int64_t>(g.m, 1), 20 * step_m), smaller(larger<std::int64_t>(g.n, 1), std::int64_t{2048}),
           0, 0};
-    // Halve while that leaves enough work in a tile to pay for packing and for the hand-over to a thread. An operand is
-    // packed once for each tile that reads it: the longer side is cut first, unless B has to be transposed.
+    // Halve tiles while each keeps enough work to pay for its packing and for passing it to a thread. An operand is
+    // packed once per tile that reads it, so the longer side is cut first, unless B must be transposed.
     const std::int64_t least_rows = g.b_transposed ? 16 * step_m : 8 * step_m;
     for (;;) {
       c.row_tiles = ceil_div(g.m, c.rows);
@@ -38,7 +38,7 @@ struct Panelled {
         break;
       }
     }
-    // Tiles of equal size: a last one of few rows would pack all of B for them.
+    // Tiles are of equal size: a last one of few rows would pack all of B for these.
     c.rows = ceil_div(larger<std::int64_t>(g.m, 1), c.row_tiles);
     c.cols = smaller(c.cols, round_up(ceil_div(larger<std::int64_t>(g.n, 1), c.col_tiles), step_n));
     return c;
@@ -87,14 +87,15 @@ struct Panelled {
     const std::int64_t row0 = index / c.col_tiles * c.rows, col0 = index % c.col_tiles * c.cols;
     const std::int64_t rows = smaller(c.rows, g.m - row0), cols = smaller(c.cols, g.n - col0);
     const Panels panels = panels_of<V>(rows);
-    // A panel that has to be transposed is kept narrow: its rows then stay in L1 while they are written piece by piece.
+    // A panel that must be transposed is kept narrow, so that its rows stay in L1 while they are written piece by
+    // piece.
     int nv = Blocking<V>::vectors(panels.height(0));
     if (g.b_transposed) nv = smaller(nv, 2);
     if (cols <= V::width) nv = 1;
     const std::int64_t width = nv * V::width, depth_block = depth(g);
     float* const b_panel = reinterpret_cast<float*>(scratch);
     float* const a_block = b_panel + depth_block * Blocking<V>::max_vectors * V::width + V::width;
-    // A single row panel uses each element of B once: then it is read where it lies.
+    // With a single panel of rows each element of B is used once, so B is read without packing.
     const bool in_place = panels.count == 1 && !g.b_transposed && is_raw(g.b_sub);
 
     bool add = g.add;

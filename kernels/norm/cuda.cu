@@ -26,7 +26,7 @@ struct NormCoefficients {
 };
 
 /// In double one pass is enough: squares of floats are exact, and a sum of them loses digits only where the variance is
-/// below what floats could tell from 0.
+/// below what floats could distinguish from 0.
 struct MomentTerms {
   static constexpr int value_count = 2;
   const float* x;
@@ -37,7 +37,7 @@ struct MomentTerms {
   }
 };
 
-struct FinishMoments {
+struct StoreMoments {
   BatchNormArgs<float> a;
   const double* parts;
   int splits;
@@ -101,7 +101,7 @@ struct GradientTerms {
 };
 
 /// dgamma, dbeta, and the two means that dx needs.
-struct FinishGradients {
+struct StoreGradients {
   BatchNormArgs<float> a;
   const double* parts;
   int splits;
@@ -134,7 +134,7 @@ struct BatchNormBackward {
   }
 };
 
-/// q_c at one place of an image, in double: its power is taken, and differences of powers.
+/// q_c at one place of an image, in double, since differences of its powers are taken.
 __device__ inline double lrn_sum(const LrnArgs<float>& a, const float* x, std::int64_t c) {
   const std::int64_t before = (a.size - 1) / 2, after = a.size - 1 - before;
   const std::int64_t from = c > before ? c - before : 0, to = c + after < a.channels - 1 ? c + after : a.channels - 1;
@@ -146,7 +146,7 @@ __device__ inline double lrn_sum(const LrnArgs<float>& a, const float* x, std::i
   return static_cast<double>(a.bias) + static_cast<double>(a.alpha) / a.size * q;
 }
 
-/// Where channel 0 of element i's place lies, and its channel.
+/// The offset of channel 0 at element i's place, and i's channel.
 struct LrnPlace {
   std::int64_t start, channel;
   __device__ LrnPlace(const LrnArgs<float>& a, const PlaneIndex& index, std::int64_t i) {
@@ -166,8 +166,8 @@ struct LrnForward {
   }
 };
 
-/// A thread an element of d: it makes anew what reaches each q that the element takes part in, size times the work of
-/// one that would share them, and needs no memory between threads.
+/// One thread per element of d. It computes again the signal at each q that the element takes part in: `size` times the
+/// work of sharing them, but no memory between threads.
 struct LrnBackward {
   LrnArgs<float> a;
   PlaneIndex index;
@@ -180,7 +180,7 @@ struct LrnBackward {
     for (std::int64_t k = c > after ? c - after : 0; k <= c + before && k < a.channels; ++k) {
       const double q = lrn_sum(a, x, k), q0 = lrn_sum(a, x0, k);
       const double v = pow(q, -beta), v0 = pow(q0, -beta), dq = q - q0, middle = 0.5 * (q + q0);
-      // Close together the quotient loses its digits; the slope between them has an error of the second order.
+      // For close values the quotient loses its digits; the slope between them has an error of second order.
       const double slope = fabs(dq) > 1e-5 * middle ? (v - v0) / dq : -beta * pow(middle, -beta - 1);
       const double signal = static_cast<double>(s[k * a.pixels]);
       sum += signal * 0.5 * (static_cast<double>(x[k * a.pixels]) + static_cast<double>(x0[k * a.pixels])) * slope *
@@ -207,7 +207,7 @@ void batch_norm_forward(const BatchNormArgs<float>& a) noexcept {
   const ChannelSplit split(a.images, a.channels, a.pixels, a.first, a.last);
   const double* const parts = split.reduce(MomentTerms{a.x}, 0);
   if (!parts) return;
-  for_each(a.last - a.first, FinishMoments{a, parts, split.splits()});
+  for_each(a.last - a.first, StoreMoments{a, parts, split.splits()});
   for_each(a.images * (a.last - a.first) * a.pixels, BatchNormApply{a, BatchNormIndex(a)});
 }
 
@@ -217,7 +217,7 @@ void batch_norm_backward(const BatchNormArgs<float>& a) noexcept {
                                      static_cast<std::size_t>(a.last - a.first) * 2 * sizeof(float));
   if (!parts) return;
   auto* const means = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(parts) + split.bytes<GradientTerms>());
-  for_each(a.last - a.first, FinishGradients{a, parts, split.splits(), means});
+  for_each(a.last - a.first, StoreGradients{a, parts, split.splits(), means});
   if (a.dx) for_each(a.images * (a.last - a.first) * a.pixels, BatchNormBackward{a, BatchNormIndex(a), means});
 }
 

@@ -27,7 +27,7 @@ void channel_affine(const ChannelAffineArgs<float>& a) noexcept {
   }
 }
 
-/// sum over a plane of f(i, step).
+/// The sum of f(i, step) over a plane.
 template <class V, class F>
 VITRINE_INLINE double plane_sum(std::int64_t pixels, F f) {
   V s0 = V::zero(), s1 = V::zero();
@@ -61,7 +61,7 @@ void batch_norm_forward(const BatchNormArgs<float>& a) noexcept {
         return d * d;
       });
     }
-    // The mean was rounded to float for the deviations: what that adds to every square is taken away again.
+    // The deviations used the mean rounded to float: subtract what the rounding added to every square.
     const double shift = mean - static_cast<double>(static_cast<float>(mean));
     squares = larger(0.0, squares - count * shift * shift);
     const double var = squares / count, inv = 1 / __builtin_sqrt(var + static_cast<double>(a.eps));

@@ -116,11 +116,11 @@ void lrn_backward(const LrnArgs<T>& a) noexcept {
     for (std::int64_t p = 0; p < a.pixels; ++p) {
       const std::int64_t at = n * a.channels * a.pixels + p;
       const T *x = a.x + at, *x0 = a.x0 + at, *s = a.s + at;
-      // What reaches q_c, in scratch; what reaches x_c as a factor, at once.
+      // The signal at q_c goes to scratch; the signal at x_c as a factor is added at once.
       for (std::int64_t c = 0; c < a.channels; ++c) {
         const double q = lrn_sum(a, x, c), q0 = lrn_sum(a, x0, c);
         const double v = std::pow(q, -beta), v0 = std::pow(q0, -beta), dq = q - q0;
-        // Close together the quotient loses its digits; the slope between them has an error of the second order.
+        // For close values the quotient loses its digits; the slope between them has an error of second order.
         const double middle = 0.5 * (q + q0), near = dq < 0 ? -dq : dq;
         const double slope = near > 1e-5 * middle ? (v - v0) / dq : -beta * std::pow(middle, -beta - 1);
         const double g = static_cast<double>(s[c * a.pixels]);

@@ -1,5 +1,5 @@
-// Optimiser steps on a CUDA device, one pass over a flat block. The factors that hold for the whole block are made in
-// double.
+// Optimiser steps on a CUDA device, one pass over a flat block. The factors that are the same for the whole block are
+// computed in double.
 #include <cmath>
 
 #include "kernels/cuda/elementwise.h"

@@ -1,4 +1,4 @@
-// Reference optimisers. The factors that hold for the whole block are made in double.
+// Reference optimisers. The factors that are the same for the whole block are computed in double.
 #pragma once
 
 #include "kernels/ref.h"

@@ -1,5 +1,5 @@
-// Pools on a CUDA device. The ways back are in gather form: a thread an input, which visits the windows that hold it in
-// their order, so that no two threads add to one place and sums are the same every time.
+// Pools on a CUDA device. Backward passes gather: one thread per input visits the windows that hold it, in order, so
+// that no two threads add to one place and sums are the same every time.
 #include "kernels/cuda/elementwise.h"
 
 namespace vitrine::kernels::cuda {
@@ -9,8 +9,8 @@ struct PoolAxis {
   std::int32_t in, out, kernel, stride, pad, dilation, pad_after;
   bool adaptive;
 
-  /// The window of output i: taps first <= t < last lie in the input, at begin + t * dilation; `counted` lie in the
-  /// input or in the declared padding. A switch counts `span` taps to a row.
+  /// The window of output i: taps first <= t < last are inside the input, at begin + t * dilation; `counted` taps are
+  /// inside the input or the declared padding. A switch counts `span` taps per row.
   struct Window {
     std::int32_t begin, first, last, counted, span;
   };
@@ -30,7 +30,7 @@ struct PoolAxis {
             counted, kernel};
   }
 
-  /// The windows from .. to that can hold input p; one that does has it as tap (p - begin) / dilation.
+  /// The windows `from` to `to` that can hold input p. A window that holds it reads it by tap (p - begin) / dilation.
   struct Windows {
     std::int32_t from, to;
   };
@@ -42,7 +42,7 @@ struct PoolAxis {
                        to = (p + pad) / stride;
     return {from, to < out ? to : out - 1};
   }
-  /// The tap of window w, which starts at `begin`, that reads input p; -1 where none does.
+  /// The tap of window w, which starts at `begin`, that reads input p; -1 if none does.
   __device__ std::int32_t tap(const Window& w, std::int32_t p) const {
     const std::int32_t step = adaptive ? 1 : dilation, offset = p - w.begin, t = offset / step;
     return offset >= 0 && t * step == offset && t >= w.first && t < w.last ? t : -1;
@@ -52,7 +52,7 @@ struct PoolAxis {
   }
 
  private:
-  /// How many taps of the kernel lie before `end`.
+  /// How many taps of the kernel are before `end`.
   __device__ std::int32_t taps_before(std::int32_t begin, std::int32_t end) const {
     const std::int32_t room = end - begin, taps = room > 0 ? (room + dilation - 1) / dilation : 0;
     return taps < kernel ? taps : kernel;
@@ -93,7 +93,7 @@ struct MaxPoolForward {
     for (std::int32_t ty = a.first; ty < a.last; ++ty) {
       for (std::int32_t tx = b.first; tx < b.last; ++tx) {
         const float v = x[pool.input(at.plane, pool.y.place(a, ty), pool.x.place(b, tx))];
-        // NaN wins over everything, the first one.
+        // NaN wins over everything; of several the first.
         if (any && !(v > best) && !(v != v && best == best)) continue;
         any = true;
         best = v;

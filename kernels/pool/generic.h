@@ -1,5 +1,5 @@
-// Vector pools. Vectors run along the outputs of a row: those whose windows lie inside the input in the middle, the
-// rest one by one. The 2x2 pool of stride 2, by far the most common, has its own loops.
+// Vector pools. Vectors run along the outputs of a row whose windows are inside the input; outputs at the borders are
+// done one by one. The 2x2 pool of stride 2, by far the most common, has its own loops.
 #pragma once
 
 #include "kernels/pool/window.h"
@@ -9,7 +9,7 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Outputs [first, last) of a row have windows wholly inside the input, along x.
+/// Outputs [first, last) of a row: their windows are inside the input along x.
 struct Middle {
   std::int64_t first, last;
 };
@@ -70,7 +70,7 @@ void max_pool_2x2(const PoolShape& s, const float* x, float* y, Switch* switches
 /// The larger of two, NaN if one is.
 template <class V>
 VITRINE_INLINE V larger_of(V a, V b) {
-  return V::select(b.is_nan(), b, V::max(b, a));  // max gives its second operand where one is NaN
+  return V::select(b.is_nan(), b, V::max(b, a));  // max gives its second operand if either is NaN
 }
 
 VITRINE_INLINE void max_of_window(const PoolShape& s, const float* x, const Window& a, const Window& b, float& y,
@@ -92,7 +92,7 @@ VITRINE_INLINE void max_of_window(const PoolShape& s, const float* x, const Wind
   if (to) *to = at;
 }
 
-/// Interleaved images: every vector is one pixel of as many images. Calls body(window along y, along x) for every
+/// For interleaved images: every vector is one pixel of V::width images. Calls body(window along y, along x) for every
 /// output of every plane, with x moved to the plane.
 template <class V, class X, class F>
 VITRINE_INLINE void over_windows(const PoolShape& s, X* x, F&& body) {
@@ -105,7 +105,7 @@ VITRINE_INLINE void over_windows(const PoolShape& s, X* x, F&& body) {
 
 template <class V>
 void max_pool_interleaved(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
-  const auto finish = [&](V best, V at) __attribute__((always_inline)) {
+  const auto store_winner = [&](V best, V at) __attribute__((always_inline)) {
     best.store(y);
     y += V::width;
     if (!switches) return;
@@ -125,7 +125,7 @@ void max_pool_interleaved(const PoolShape& s, const float* x, float* y, Switch* 
           take_larger(V::load(top + V::width), V::set(1), best, at);
           take_larger(V::load(bottom), V::set(2), best, at);
           take_larger(V::load(bottom + V::width), V::set(3), best, at);
-          finish(best, at);
+          store_winner(best, at);
         }
       }
     return;
@@ -145,7 +145,7 @@ void max_pool_interleaved(const PoolShape& s, const float* x, float* y, Switch* 
             }
           }
         }
-        finish(best, at);
+        store_winner(best, at);
       });
 }
 
@@ -153,7 +153,7 @@ template <class V>
 void max_pool_scatter_interleaved(const PoolShape& s, const float* y, const Switch* switches, float* x,
                                   bool add) noexcept {
   const std::int64_t size = s.planes * s.h * s.w * V::width;
-  const bool tiled = is_2x2(s) && 2 * s.oh == s.h && 2 * s.ow == s.w;  // every place is written just once
+  const bool tiled = is_2x2(s) && 2 * s.oh == s.h && 2 * s.ow == s.w;  // every input is written exactly once
   if (!add && !tiled)
     for (std::int64_t k = 0; k < size; k += V::width) V::zero().store(x + k);
   if (tiled) {
@@ -219,7 +219,7 @@ void max_pool_rows(const PoolShape& s, const float* x, float* y, Switch* switche
   }
 }
 
-/// f(input place in its plane or -1, output index) for every output of every plane, with x moved to the plane.
+/// Calls f(input place in its plane or -1, output index) for every output of every plane, with x moved to the plane.
 template <class X, class F>
 VITRINE_INLINE void for_each_winner(const PoolShape& s, X* x, const Switch* switches, F f) {
   const bool simple = !s.adaptive && s.pad_top == 0 && s.pad_left == 0 &&

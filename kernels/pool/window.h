@@ -6,8 +6,8 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Taps first <= t < last lie in the input, at begin + t*dilation. `counted` is how many taps lie in the input or in
-/// the declared padding. A switch counts taps, `span` to a row.
+/// Taps first <= t < last are inside the input, at begin + t*dilation. `counted`: taps inside the input or the declared
+/// padding. A switch counts taps, `span` to a row.
 struct Window {
   std::int64_t begin, dilation, first, last, counted, span;
 };
@@ -33,12 +33,12 @@ struct Window {
   return window(s.adaptive, j, s.w, s.ow, s.kw, s.stride_w, s.pad_left, s.dilation_w, s.pad_right);
 }
 
-/// What an average over the two windows divides by; 0 where the window is empty.
+/// The divisor of an average over the two windows; 0 if the window is empty.
 [[gnu::always_inline]] inline std::int64_t divisor(const PoolShape& s, const Window& a, const Window& b) {
   return s.count_padding ? a.counted * b.counted : (a.last - a.first) * (b.last - b.first);
 }
 
-/// The place in the plane that a switch names, or -1 where its window is empty.
+/// The place in the plane that a switch names, or -1 if its window is empty.
 [[gnu::always_inline]] inline std::int64_t winner(const PoolShape& s, const Window& a, const Window& b, Switch at) {
   const std::int64_t ty = at / b.span, tx = at % b.span;
   if (ty < a.first || ty >= a.last || tx < b.first || tx >= b.last) return -1;

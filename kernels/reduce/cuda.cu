@@ -30,7 +30,7 @@ struct DotTerms {
   static __device__ double join(int, double a, double b) { return a + b; }
 };
 
-/// The parts of another kernel's blocks as terms.
+/// The partial values of another kernel's blocks, as terms.
 template <class Terms>
 struct PartTerms {
   static constexpr int value_count = Terms::value_count;

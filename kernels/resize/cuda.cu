@@ -9,7 +9,7 @@ struct ResizeAxis {
   float given;
   bool bilinear, align_corners, half_pixel;
 
-  /// Where an output reads: two neighbours, and the weight of the second.
+  /// What an output reads: two neighbours, and the weight of the second.
   struct Tap {
     std::int32_t at[2];
     double weight;
@@ -20,7 +20,7 @@ struct ResizeAxis {
     if (align_corners) x = out > 1 ? static_cast<double>(o) * (in - 1) / (out - 1) : 0.0;
     const double last = in - 1;
     if (!bilinear) {
-      // Half-pixel centres: the nearest, halves down. Else rounded down. The steps are rounded numbers.
+      // Half-pixel centres: the nearest, halves down; otherwise rounded down. The steps are rounded numbers.
       const double nearest = half_pixel && !align_corners ? ceil(x - 0.5 - 1e-6) : floor(x + 1e-6);
       const auto at = static_cast<std::int32_t>(nearest < 0 ? 0 : nearest > last ? last : nearest);
       return {{at, at}, 0};
@@ -30,7 +30,7 @@ struct ResizeAxis {
     return {{at, at + 1 < in ? at + 1 : at}, x - at};
   }
 
-  /// The first output that reads input p or beyond it. Taps never go back from one output to the next.
+  /// The first output that reads input p or a later one. Taps never decrease from one output to the next.
   __device__ std::int32_t first_reader(std::int32_t p) const {
     std::int32_t low = 0, high = out;
     while (low < high) {
@@ -71,7 +71,7 @@ struct ResizeForward {
   }
 };
 
-/// A thread an input: the outputs that read it lie together, for taps never go back.
+/// One thread per input: the outputs that read it are contiguous, since taps never decrease.
 struct ResizeBackward {
   Resize shape;
   PlaneIndex index;
@@ -95,7 +95,7 @@ struct ResizeBackward {
     }
     put(x[i], sum, add);
   }
-  /// What of a tap falls on input p, both its places being possibly the same.
+  /// The weight of a tap at input p; both its places may be the same.
   static __device__ double weight(const ResizeAxis::Tap& t, std::int32_t p) {
     return (t.at[0] == p ? 1 - t.weight : 0.0) + (t.at[1] == p ? t.weight : 0.0);
   }

@@ -5,7 +5,7 @@
 
 namespace vitrine::kernels::ref {
 
-/// Where output `o` of one axis reads: two neighbours and the weight of the second.
+/// What output `o` of one axis reads: two neighbours and the weight of the second.
 struct Tap {
   std::int64_t at[2] = {0, 0};
   double weight = 0;
@@ -19,7 +19,8 @@ inline Tap resize_tap(const ResizeShape& s, std::int64_t o, std::int64_t in, std
   const double last = static_cast<double>(in - 1);
   Tap t;
   if (!s.bilinear) {
-    // Half-pixel centres: the nearest, halves down. Else rounded down, as PyTorch does. The steps are rounded numbers.
+    // Half-pixel centres: the nearest, halves down; otherwise rounded down, as PyTorch does. The steps are rounded
+    // numbers.
     const double nearest = s.half_pixel && !s.align_corners ? std::ceil(x - 0.5 - 1e-6) : std::floor(x + 1e-6);
     t.at[0] = t.at[1] = static_cast<std::int64_t>(nearest < 0 ? 0 : nearest > last ? last : nearest);
     return t;

@@ -1,6 +1,6 @@
-// The vector vocabulary of the kernels, in AVX2 with FMA. A kernel is written once, as a template over this vocabulary,
-// and compiled in one translation unit per instruction set. Everything here has internal linkage: code compiled for a
-// wide machine must never be what the linker keeps for the whole program.
+// The kernels' vector type in AVX2 with FMA. A kernel is written once, as a template over this type, and compiled in
+// one translation unit per instruction set. Everything here has internal linkage: the linker must never keep code
+// compiled for a wider instruction set for the whole program.
 //
 //  - load_n, store_n touch the first n elements only (n >= width: all); what load_n does not read is 0.
 //  - pinned() keeps a loaded vector in a register: a compiler may else load again for each use, and a load across two
@@ -83,7 +83,7 @@ struct F32x8 {
     return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
   }
   static VITRINE_INLINE F32x8 scale2(F32x8 a, F32x8 n) {
-    // In two factors, because 2^n itself may lie outside the normal range while x * 2^n does not.
+    // In two factors, because 2^n itself may be outside the normal range while x * 2^n is not.
     const __m256i whole = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(whole, 1);
     const __m256i rest = _mm256_sub_epi32(whole, half), bias = _mm256_set1_epi32(127);
     const __m256 f0 = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));

@@ -1,4 +1,4 @@
-// The vector vocabulary of the kernels in AVX-512 (F, BW, VL, DQ). Same names and meanings as simd/avx2.h; see there.
+// The kernels' vector type in AVX-512 (F, BW, VL, DQ). Same names and meanings as simd/avx2.h; see there.
 #pragma once
 
 #include <immintrin.h>

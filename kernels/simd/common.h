@@ -1,6 +1,6 @@
-// What the generic kernels share: streaming loops with vanishing tails, unrolling, substitution, elementary functions.
-// Internal linkage throughout (see simd/avx2.h): so neither std:: function
-// templates nor the inline members of kernels.h are called from here on.
+// What the generic kernels share: loops over vectors and their tails, unrolling, substitution, elementary functions.
+// Everything has internal linkage (see simd/avx2.h), so neither std:: function templates nor the inline members of
+// kernels.h are called.
 #pragma once
 
 #include <cmath>
@@ -40,7 +40,7 @@ VITRINE_INLINE void unroll(F f) {
   (std::make_integer_sequence<int, N>{});
 }
 
-/// How far ahead of use packed weights are asked for, in floats.
+/// How far ahead of use packed weights are prefetched, in floats.
 inline constexpr std::int64_t prefetch_ahead = 512;
 
 /// Whether a step of `stream` covers a whole vector or the last n elements.
@@ -76,7 +76,7 @@ VITRINE_INLINE void store(V v, float* p, bool add, bool relu, Step step) {
   store(v, p, step);
 }
 
-/// f(i, Whole) for whole vectors, f(i, Part) for what remains.
+/// Calls f(i, Whole) for whole vectors, then f(i, Part) for the rest.
 template <class V, class F>
 VITRINE_INLINE void stream(std::int64_t n, F f) {
   std::int64_t i = 0;
@@ -93,7 +93,7 @@ VITRINE_INLINE V lane_sums(V (&v)[V::width]) {
   return v[0];
 }
 
-/// v[i] lane j becomes v[j] lane i: shuffles of halves, as often as a card trick needs them.
+/// Transposes: v[i] lane j becomes v[j] lane i, by log2(width) rounds of interleaving.
 template <class V>
 VITRINE_INLINE void transpose_square(V (&v)[V::width]) {
   constexpr int half = V::width / 2;
@@ -143,13 +143,14 @@ VITRINE_INLINE void substitute_row(const Substitute& s, const float* src, float*
 }
 
 /// dst[k*ld_dst + r] = sub(src[r*ld_src + k]) for r < rows, k < n. Four rows at a time, so that a cache line of dst is
-/// written while it is at hand.
+/// written while it is in L1.
 template <class V>
 void transpose(const Substitute& s, const float* src, std::int64_t ld_src, std::int64_t rows, std::int64_t n,
                float* dst, std::int64_t ld_dst) {
   const bool raw = is_raw(s);
   const Substitution<V> sub(s);
-  // Fours of rows times vectors of columns; the last ones reach back over what has been written, with the same numbers.
+  // Blocks of four rows times a vector of columns. The last blocks overlap earlier ones and write the same numbers
+  // again.
   if (rows < 4 || n < V::width) {
     for (std::int64_t k = 0; k < n; ++k)
       for (std::int64_t r = 0; r < rows; ++r)
@@ -161,7 +162,7 @@ void transpose(const Substitute& s, const float* src, std::int64_t ld_src, std::
     const float *p0 = src + r * ld_src, *p1 = p0 + ld_src, *p2 = p1 + ld_src, *p3 = p2 + ld_src;
     for (std::int64_t k_next = 0; k_next < n; k_next += V::width) {
       const std::int64_t k = smaller(k_next, n - V::width);
-      // Rows may lie pages apart, where the machine does not look ahead by itself.
+      // Rows may be pages apart: the hardware prefetcher does not cross pages.
       for (const float* p : {p0, p1, p2, p3}) __builtin_prefetch(p + 4 * ld_src + k);
       V a = V::load(p0 + k), b = V::load(p1 + k), c = V::load(p2 + k), d = V::load(p3 + k);
       if (!raw) a = sub(a), b = sub(b), c = sub(c), d = sub(d);

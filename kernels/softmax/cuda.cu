@@ -1,5 +1,5 @@
-// Softmax and cross-entropy on a CUDA device: a warp a row, its lanes side by side along the row. A row that holds NaN
-// or +inf, or nothing but -inf, gives NaN throughout: the largest element ignores NaN, the sum of exponentials does
+// Softmax and cross-entropy on a CUDA device: one warp per row, its lanes side by side along the row. A row that holds
+// NaN or +inf, or nothing but -inf, gives NaN throughout: the largest element ignores NaN, the sum of exponentials does
 // not.
 #include "kernels/cuda/reduce.h"
 
@@ -7,7 +7,7 @@ namespace vitrine::kernels::cuda {
 
 constexpr int softmax_block = 128, softmax_rows = softmax_block / 32;
 
-/// Calls body(row, lane) for every row that falls to this warp; all lanes together.
+/// Calls body(row, lane) for every row of this warp, with all lanes together.
 template <class Body>
 __device__ __forceinline__ void for_rows(std::int64_t n, Body body) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(softmax_block)
   });
 }
 
-/// One pass for the loss and one for its gradient, while the row is in the cache. loss: of the device.
+/// One pass for the loss and one for its gradient, while the row is in the cache. `loss` is the device's.
 __global__ void __launch_bounds__(softmax_block)
     cross_entropy_kernel(const float* x, const float* target, std::int64_t n, std::int64_t k, float scale, double* loss,
                          float* d) {
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(softmax_block)
     for (std::int64_t j = lane; j < k; j += 32) {
       const double g = static_cast<double>(goal[j]);
       t += g;
-      // A class that is not wanted adds nothing, even where its probability is 0.
+      // A class with target 0 adds nothing, even if its probability is 0.
       if (g != 0) l -= g * (static_cast<double>(from[j]) - m - log_sum);
     }
     l = warp_reduce(l, Sum());

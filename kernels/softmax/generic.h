@@ -15,7 +15,7 @@ VITRINE_INLINE V keep_first(V v, V, Whole) {
   return v;
 }
 
-/// The largest element that is not NaN; what follows turns a NaN into a row of NaN.
+/// The largest element that is not NaN; the sum of exponentials then turns a NaN into a row of NaN.
 template <class V>
 VITRINE_INLINE float row_max(const float* x, std::int64_t k) {
   V m = V::set(-infinity);

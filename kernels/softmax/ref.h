@@ -1,5 +1,5 @@
 // Reference softmax and cross-entropy. A row that holds NaN or +inf, or nothing but -inf, gives NaN throughout. A class
-// whose target is 0 adds nothing to the loss, even where its probability is 0.
+// whose target is 0 adds nothing to the loss, even if its probability is 0.
 #pragma once
 
 #include "kernels/ref.h"
