@@ -107,18 +107,25 @@ struct BatchConv : Gather<V, Forward> {
     return {tiles(), this->weight_bytes(), static_cast<std::size_t>(scratch().total) * sizeof(float), this->parts()};
   }
 
-  void run_tile(const Args& a, const float* packed_weights, float* memory, std::int64_t index) const {
-    const std::int64_t panel_block = index % panel_blocks;
+  /// A tile: `here` images from `image` on, a group, output rows [h0, h1), and a range of panels.
+  struct Tile {
+    std::int64_t image, here, group, h0, h1, first_panel, last_panel;
+  };
+  Tile tile_of(std::int64_t index) const {
+    Tile t{};
+    t.first_panel = index % panel_blocks * panels_per, t.last_panel = smaller(panels.count, t.first_panel + panels_per);
     index /= panel_blocks;
-    const std::int64_t row_block = index % row_blocks;
+    t.h0 = index % row_blocks * rows_per, t.h1 = smaller(out_h, t.h0 + rows_per);
     index /= row_blocks;
-    const std::int64_t image = index % image_blocks * V::width, group = index / image_blocks;
-    const std::int64_t here = smaller<std::int64_t>(V::width, images - image);
-    const std::int64_t h0 = row_block * rows_per, h1 = smaller(out_h, h0 + rows_per), pixels = (h1 - h0) * out_w;
-    const std::int64_t first_panel = panel_block * panels_per,
-                       last_panel = smaller(panels.count, first_panel + panels_per);
-    const std::int64_t first_row = panels.begin(first_panel), last_row = panels.begin(last_panel);
+    t.image = index % image_blocks * V::width, t.here = smaller<std::int64_t>(V::width, images - t.image);
+    t.group = index / image_blocks;
+    return t;
+  }
 
+  void run_tile(const Args& a, const float* packed_weights, float* memory, std::int64_t index) const {
+    const auto [image, here, group, h0, h1, first_panel, last_panel] = tile_of(index);
+    const std::int64_t pixels = (h1 - h0) * out_w, first_row = panels.begin(first_panel),
+                       last_row = panels.begin(last_panel);
     const Scratch part = scratch();
     float *staged = memory, *result = staged + part.staged;
     auto* const offsets = reinterpret_cast<std::int32_t*>(result + part.out);
@@ -157,16 +164,8 @@ struct BatchConv : Gather<V, Forward> {
       std::int64_t c0 = 0;
       do {
         const std::int64_t c1 = smaller(channels, c0 + block);
-        for (std::int64_t c = c0; c < c1 && taps > 0 && !in_place; ++c) {
-          float* const dst = staged + (c - c0) * plane * V::width;
-          if (src_interleaved) {
-            place_interleaved<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane * V::width, y0 * src_w,
-                                 y1 * src_w, places, dst);
-          } else {
-            interleave<V>(Forward ? a.x_sub : Substitute{}, src + c * src_plane, src_image, here, y0 * src_w,
-                          y1 * src_w, places, dst);
-          }
-        }
+        for (std::int64_t c = c0; c < c1 && taps > 0 && !in_place; ++c)
+          stage_channel(a, src, c, here, y0, y1, places, staged + (c - c0) * plane * V::width);
         this->fill_offsets(p, st, plane, c1 - c0, V::width, offsets);
         for (std::int64_t q = first_panel; q < last_panel; ++q) {
           const std::int64_t row = panels.begin(q);
@@ -182,6 +181,18 @@ struct BatchConv : Gather<V, Forward> {
     }
     for (std::int64_t row = first_row; row < last_row && !out_interleaved; ++row)
       deinterleave<V>(to(row), pixels, out + row * out_plane, out_image, here, false, Forward && a.relu);
+  }
+
+  /// Copies source rows [y0, y1) of channel c to their places in the stage.
+  VITRINE_INLINE void stage_channel(const Args& a, const float* src, std::int64_t c, std::int64_t here, std::int64_t y0,
+                                    std::int64_t y1, const std::int32_t* places, float* to) const {
+    const Substitute sub = Forward ? a.x_sub : Substitute{};
+    const std::int64_t src_plane = src_h * src_w, src_image = groups * channels * src_plane;
+    if (src_interleaved) {
+      place_interleaved<V>(sub, src + c * src_plane * V::width, y0 * src_w, y1 * src_w, places, to);
+    } else {
+      interleave<V>(sub, src + c * src_plane, src_image, here, y0 * src_w, y1 * src_w, places, to);
+    }
   }
 
   /// The stage that describes the source as it is stored, whatever the stride.

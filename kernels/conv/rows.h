@@ -226,24 +226,7 @@ struct RowConv : Gather<V, Forward> {
             store_spilled(p, spill, ldc, rows, g.runs, g.count, base, with_bias ? bias : nullptr, add, relu);
         }
       }
-      for (int i = 0; i < count; ++i) {
-        switch (ready[i].to.columns) {
-          case 1:
-            run_columns<8, 1>(a, p, t, weights, ready[i], k, with_bias, add, relu);
-            break;
-          case 2:
-            run_columns<4, 2>(a, p, t, weights, ready[i], k, with_bias, add, relu);
-            break;
-          case 3:
-            run_columns<4, 3>(a, p, t, weights, ready[i], k, with_bias, add, relu);
-            break;
-          case 4:
-            run_columns<4, 4>(a, p, t, weights, ready[i], k, with_bias, add, relu);
-            break;
-          default:
-            break;
-        }
-      }
+      for (int i = 0; i < count; ++i) run_last_columns(a, p, t, weights, ready[i], k, with_bias, add, relu);
     }
   }
 
@@ -376,6 +359,23 @@ struct RowConv : Gather<V, Forward> {
           }
         }
       }
+    }
+  }
+
+  /// The columns of a group after its last whole vector.
+  VITRINE_INLINE void run_last_columns(const Args& a, const Phase& p, const Columns& t, const float* weights,
+                                       const Group& g, std::int64_t k, bool with_bias, bool add, bool relu) const {
+    switch (g.to.columns) {
+      case 1:
+        return run_columns<8, 1>(a, p, t, weights, g, k, with_bias, add, relu);
+      case 2:
+        return run_columns<4, 2>(a, p, t, weights, g, k, with_bias, add, relu);
+      case 3:
+        return run_columns<4, 3>(a, p, t, weights, g, k, with_bias, add, relu);
+      case 4:
+        return run_columns<4, 4>(a, p, t, weights, g, k, with_bias, add, relu);
+      default:
+        return;
     }
   }
 

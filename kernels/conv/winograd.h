@@ -378,99 +378,121 @@ struct Winograd {
     }
   }
 
-  void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
-    const std::int64_t panel_block = index % panel_blocks;
-    index /= panel_blocks;
-    const std::int64_t row_block = index % cut.row_blocks, image0 = index / cut.row_blocks * cut.images_per;
-    const std::int64_t image1 = smaller(images, image0 + cut.images_per);
-    const std::int64_t t0 = row_block * cut.rows_per, t1 = smaller(cut.rows, t0 + cut.rows_per), tile_rows = t1 - t0;
-    const std::int64_t each = tile_rows * cut.columns, tiles = (image1 - image0) * each;
-    const Panels rows = panels_of<V>(tiles);
+  /// A tile's block: images, rows of tiles [t0, t1), and their tiles, in panels.
+  struct TileBlock {
+    std::int64_t image0, image1, t0, t1;
+    std::int64_t each, tiles;  ///< tiles per image, and of all images
+    Panels rows;
+  };
+  TileBlock block_of(std::int64_t index) const {
+    TileBlock b{};
+    b.image0 = index / cut.row_blocks * cut.images_per, b.image1 = smaller(images, b.image0 + cut.images_per);
+    b.t0 = index % cut.row_blocks * cut.rows_per, b.t1 = smaller(cut.rows, b.t0 + cut.rows_per);
+    b.each = (b.t1 - b.t0) * cut.columns, b.tiles = (b.image1 - b.image0) * b.each;
+    b.rows = panels_of<V>(b.tiles);
+    return b;
+  }
 
+  void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
+    const TileBlock b = block_of(index / panel_blocks);
     const Scratch part = scratch();
     float *staged = memory, *data = staged + part.staged, *products = data + part.data,
           *result = products + part.products;
     auto* const places = reinterpret_cast<std::int32_t*>(result + part.result);
     float* const own = result + part.result + part.places;
-    const float* const src = Forward ? a.x : a.y;
-    float* const dst = Forward ? a.y_out : a.x_out;
-    const PixelStage<V> st = stage();
+    transform_data(a, b, staged, places, data);
+    const std::int64_t first = index % panel_blocks * panels_per, last = smaller(panels, first + panels_per);
+    for (std::int64_t p0 = first; p0 < last; p0 += at_once()) {
+      const std::int64_t p1 = smaller(last, p0 + at_once());
+      multiply(a, b, weights, own, data, p0, p1, products);
+      for (std::int64_t o = p0 * panel_width; o < smaller(out, p1 * panel_width); o += V::width)
+        store_channels(a, b, products + o - p0 * panel_width, (p1 - p0) * panel_width, o, result);
+    }
+  }
 
-    // Data: [place][panel of tiles][vector of channels][tile][channel].
-    for (std::int64_t image = image0; image < image1; ++image) {
+  /// Transforms the block's pixels: [place][panel of tiles][vector of channels][tile][channel].
+  VITRINE_INLINE void transform_data(const Args& a, const TileBlock& b, float* staged, std::int32_t* places,
+                                     float* data) const {
+    const float* const src = Forward ? a.x : a.y;
+    const PixelStage<V> st = stage();
+    for (std::int64_t image = b.image0; image < b.image1; ++image) {
       for (std::int64_t c = 0; c < depth; c += V::width) {
         st.fill(Forward ? a.x_sub : Substitute{}, src + (image * in + c) * in_h * in_w,
-                smaller<std::int64_t>(V::width, in - c), t0, t1, places, staged);
-        std::int64_t tile = (image - image0) * each;
-        for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
+                smaller<std::int64_t>(V::width, in - c), b.t0, b.t1, places, staged);
+        std::int64_t tile = (image - b.image0) * b.each;
+        for (std::int64_t ty = 0; ty < b.t1 - b.t0; ++ty) {
           for (std::int64_t tx = 0; tx < cut.columns; ++tx, ++tile) {
-            const std::int64_t panel = panel_of(rows, tile), height = rows.height(panel);
+            const std::int64_t panel = panel_of(b.rows, tile), height = b.rows.height(panel);
             const float* const x = staged + (4 * ty * st.width() + 4 * tx) * V::width;
             float* const to =
-                data + rows.begin(panel) * depth + (c / V::width * height + tile - rows.begin(panel)) * V::width;
+                data + b.rows.begin(panel) * depth + (c / V::width * height + tile - b.rows.begin(panel)) * V::width;
             to_places<V, 6>(
                 [](const V(&x6)[6], V(&y6)[6]) __attribute__((always_inline)) { T::data(x6, y6); },
                 [&](auto i, auto j)
                     __attribute__((always_inline)) { return V::load(x + (i * st.width() + j) * V::width); },
-                to, padded_stride(tiles * depth));
+                to, padded_stride(b.tiles * depth));
           }
         }
       }
     }
+  }
 
+  /// The products of panels [p0, p1): [place][tile][output channel]. Weights are transformed to `own` if `fresh`.
+  VITRINE_INLINE void multiply(const Args& a, const TileBlock& b, const float* weights, float* own, const float* data,
+                               std::int64_t p0, std::int64_t p1, float* products) const {
     static constexpr TileProducts<V> table =
         TileProducts<V>::make(std::make_integer_sequence<int, TileProducts<V>::rows>{});
-    const std::int64_t last = smaller(panels, (panel_block + 1) * panels_per);
-    for (std::int64_t p0 = panel_block * panels_per; p0 < last; p0 += at_once()) {
-      const std::int64_t p1 = smaller(last, p0 + at_once()), ld = (p1 - p0) * panel_width;
-      const auto multiply = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0,
-                                std::int64_t c1) __attribute__((always_inline)) {
-        const int height = rows.height(q);
-        table.f[height](data + place * padded_stride(tiles * depth) + rows.begin(q) * depth + c0 * height,
-                        w + place * place_step(), c1 - c0,
-                        products + place * padded_stride(tiles * ld) + rows.begin(q) * ld + (p - p0) * panel_width, ld,
-                        c0 > 0);
-      };
-      for (std::int64_t p = p0; p < p1 && fresh; ++p) {
-        for (std::int64_t c = 0; c < depth; c += chunk) {
-          const std::int64_t end = smaller(depth, c + chunk);
-          transform(a, own, p, c, end);
-          for (std::int64_t place = 0; place < place_count; ++place)
-            for (std::int64_t q = 0; q < rows.count; ++q) multiply(own, p, place, q, c, end);
+    const std::int64_t ld = (p1 - p0) * panel_width;
+    const auto product = [&](const float* w, std::int64_t p, std::int64_t place, std::int64_t q, std::int64_t c0,
+                             std::int64_t c1) __attribute__((always_inline)) {
+      const int height = b.rows.height(q);
+      table.f[height](data + place * padded_stride(b.tiles * depth) + b.rows.begin(q) * depth + c0 * height,
+                      w + place * place_step(), c1 - c0,
+                      products + place * padded_stride(b.tiles * ld) + b.rows.begin(q) * ld + (p - p0) * panel_width,
+                      ld, c0 > 0);
+    };
+    for (std::int64_t p = p0; p < p1 && fresh; ++p) {
+      for (std::int64_t c = 0; c < depth; c += chunk) {
+        const std::int64_t end = smaller(depth, c + chunk);
+        transform(a, own, p, c, end);
+        for (std::int64_t place = 0; place < place_count; ++place)
+          for (std::int64_t q = 0; q < b.rows.count; ++q) product(own, p, place, q, c, end);
+      }
+    }
+    for (std::int64_t place = 0; place < place_count && !fresh; ++place)
+      for (std::int64_t q = 0; q < b.rows.count; ++q)
+        for (std::int64_t p = p0; p < p1; ++p) product(weights + p * place_count * place_step(), p, place, q, 0, depth);
+  }
+
+  /// Transforms the products of a vector of output channels from `o` on back to pixels, and stores them. `products`
+  /// points to its channels, `ld` floats from tile to tile.
+  VITRINE_INLINE void store_channels(const Args& a, const TileBlock& b, const float* products, std::int64_t ld,
+                                     std::int64_t o, float* result) const {
+    float* const dst = Forward ? a.y_out : a.x_out;
+    const std::int64_t here = smaller<std::int64_t>(V::width, out - o), h1 = smaller(out_h, 4 * b.t1),
+                       pixels = (h1 - 4 * b.t0) * out_w;
+    V bias = V::zero();
+    if (Forward && a.bias != nullptr) bias = Substitution<V>(a.bias_sub)(V::load_n(a.bias + o, here));
+    for (std::int64_t image = b.image0; image < b.image1; ++image) {
+      std::int64_t tile = (image - b.image0) * b.each;
+      for (std::int64_t ty = 0; ty < b.t1 - b.t0; ++ty) {
+        for (std::int64_t tx = 0; tx < cut.columns; ++tx, ++tile) {
+          const float* const m = products + tile * ld;
+          float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
+          const std::int64_t rows_left = h1 - 4 * (b.t0 + ty), columns_left = out_w - 4 * tx;
+          const auto store_tile = [&](auto whole) __attribute__((always_inline)) {
+            from_places<V, 4>(
+                [](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m,
+                padded_stride(b.tiles * ld),
+                [&](auto i, auto j, V v) __attribute__((always_inline)) {
+                  if (whole || (i < rows_left && j < columns_left)) (v + bias).store(y + (i * out_w + j) * V::width);
+                });
+          };
+          rows_left >= 4 && columns_left >= 4 ? store_tile(std::true_type{}) : store_tile(std::false_type{});
         }
       }
-      for (std::int64_t place = 0; place < place_count && !fresh; ++place)
-        for (std::int64_t q = 0; q < rows.count; ++q)
-          for (std::int64_t p = p0; p < p1; ++p)
-            multiply(weights + p * place_count * place_step(), p, place, q, 0, depth);
-      for (std::int64_t o = p0 * panel_width; o < smaller(out, p1 * panel_width); o += V::width) {
-        const std::int64_t here = smaller<std::int64_t>(V::width, out - o);
-        V bias = V::zero();
-        if (Forward && a.bias != nullptr) bias = Substitution<V>(a.bias_sub)(V::load_n(a.bias + o, here));
-        for (std::int64_t image = image0; image < image1; ++image) {
-          const std::int64_t h1 = smaller(out_h, 4 * t1), pixels = (h1 - 4 * t0) * out_w;
-          std::int64_t tile = (image - image0) * each;
-          for (std::int64_t ty = 0; ty < tile_rows; ++ty) {
-            for (std::int64_t tx = 0; tx < cut.columns; ++tx, ++tile) {
-              const float* const m = products + tile * ld + o - p0 * panel_width;
-              float* const y = result + (4 * ty * out_w + 4 * tx) * V::width;
-              const std::int64_t rows_left = h1 - 4 * (t0 + ty), columns_left = out_w - 4 * tx;
-              const auto store_tile = [&](auto whole) __attribute__((always_inline)) {
-                from_places<V, 4>(
-                    [](const V(&x6)[6], V(&y4)[4]) __attribute__((always_inline)) { T::result(x6, y4); }, m,
-                    padded_stride(tiles * ld),
-                    [&](auto i, auto j, V v) __attribute__((always_inline)) {
-                      if (whole || (i < rows_left && j < columns_left))
-                        (v + bias).store(y + (i * out_w + j) * V::width);
-                    });
-              };
-              rows_left >= 4 && columns_left >= 4 ? store_tile(std::true_type{}) : store_tile(std::false_type{});
-            }
-          }
-          deinterleave<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * t0 * out_w, out_h * out_w, here,
-                          a.add, Forward && a.relu);
-        }
-      }
+      deinterleave<V>(result, pixels, dst + (image * out + o) * out_h * out_w + 4 * b.t0 * out_w, out_h * out_w, here,
+                      a.add, Forward && a.relu);
     }
   }
 

@@ -239,17 +239,34 @@ struct BatchWinograd {
   void run_tile(const Args& a, const float* weights, float* memory, std::int64_t index) const {
     const std::int64_t image = index / row_blocks * V::width, here = smaller<std::int64_t>(V::width, images - image);
     const std::int64_t y0 = index % row_blocks * rows_per, y1 = smaller(out_h, y0 + rows_per);
-    const bool src_interleaved = Forward ? a.x_interleaved : a.y_interleaved,
-               out_interleaved = Forward ? a.y_interleaved : a.x_interleaved;
+    const bool out_interleaved = Forward ? a.y_interleaved : a.x_interleaved;
     const Scratch part = scratch();
     float *staged = memory, *data = staged + part.staged, *products = data + part.data,
           *result = products + part.products;
     auto* const places = reinterpret_cast<std::int32_t*>(result + part.result);
-
-    // Transforms the source rows that these outputs read: [row][place][channel][tile].
+    // The source rows that these outputs read.
     const std::int64_t s0 = larger<std::int64_t>(0, y0 - above),
-                       s1 = larger(s0, smaller(in_h, y1 - above + kernel_h - 1)), in_plane = in_h * in_w;
-    const std::int64_t data_place = place_step(in, tiles), data_row = row_step();
+                       s1 = larger(s0, smaller(in_h, y1 - above + kernel_h - 1));
+    transform_source(a, image, here, s0, s1, places, staged, data);
+
+    const std::int64_t pixels = (y1 - y0) * out_w, out_plane = out_h * out_w;
+    float* const planes = (Forward ? a.y_out : a.x_out) + image * out * out_plane;
+    for (std::int64_t y = y0; y < y1; ++y) {
+      multiply_row(weights, data, s0, y, products);
+      float* const to = out_interleaved ? planes + y * out_w * V::width : result + (y - y0) * out_w * V::width;
+      store_output_row(a, out_interleaved, products, to, out_interleaved ? out_plane : pixels);
+    }
+    for (std::int64_t o = 0; o < out && !out_interleaved; ++o) {
+      deinterleave<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane,
+                      here, a.add, Forward && a.relu);
+    }
+  }
+
+  /// Transforms the source rows [s0, s1): [row][place][channel][tile].
+  VITRINE_INLINE void transform_source(const Args& a, std::int64_t image, std::int64_t here, std::int64_t s0,
+                                       std::int64_t s1, std::int32_t* places, float* staged, float* data) const {
+    const bool src_interleaved = Forward ? a.x_interleaved : a.y_interleaved;
+    const std::int64_t in_plane = in_h * in_w, data_place = place_step(in, tiles), data_row = row_step();
     const float* src = (Forward ? a.x : a.y) + image * in * in_plane;
     for (std::int64_t c = 0; c < in; ++c, src += in_plane * (src_interleaved ? V::width : 1)) {
       const float* const rows =
@@ -260,55 +277,58 @@ struct BatchWinograd {
             Forward ? a.x_sub : Substitute{}, rows + (s - s0) * in_w * V::width, in_w, -before, tiles,
             data + (s - s0) * data_row + c * tiles * V::width, data_place);
     }
+  }
 
+  /// The products of output row y: [place][output channel][tile]. `data` begins at source row s0.
+  VITRINE_INLINE void multiply_row(const float* weights, const float* data, std::int64_t s0, std::int64_t y,
+                                   float* products) const {
     static constexpr InterleavedProducts<V> table =
         InterleavedProducts<V>::make(std::make_integer_sequence<int, Blocking<V>::max_rows>{});
     const Panels panels = panels_of<V>(out);
-    const std::int64_t products_place = place_step(out, tiles), out_plane = out_h * out_w;
-    float* const planes = (Forward ? a.y_out : a.x_out) + image * out * out_plane;
-    const bool relu = Forward && a.relu && out_interleaved;
+    const std::int64_t data_place = place_step(in, tiles), data_row = row_step(),
+                       products_place = place_step(out, tiles);
+    const std::int64_t k0 = larger<std::int64_t>(0, above - y),
+                       k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows inside the source
+    for (std::int64_t place = 0; place < T::input; ++place) {
+      const float* const source = data + (y - above + k0 - s0) * data_row + place * data_place;
+      for (std::int64_t q = 0; q < panels.count; ++q)
+        table.f[panels.height(q)]({in, k1 - k0, weights + (place * kernel_h + k0) * in * ld + panels.begin(q), ld,
+                                   source, tiles * V::width, data_row, tiles,
+                                   products + place * products_place + panels.begin(q) * tiles * V::width,
+                                   tiles * V::width});
+    }
+  }
+
+  /// Transforms an output row's products back to pixels, at `to`, with `plane` pixels from channel to channel. Final
+  /// results (`last`) are added and cut here, others when they are deinterleaved.
+  VITRINE_INLINE void store_output_row(const Args& a, bool last, const float* products, float* to,
+                                       std::int64_t plane) const {
+    const std::int64_t products_place = place_step(out, tiles);
+    const bool add = a.add && last, relu = Forward && a.relu && last;
     const V least = V::set(relu ? 0 : -infinity);
-    for (std::int64_t y = y0; y < y1; ++y) {
-      const std::int64_t k0 = larger<std::int64_t>(0, above - y),
-                         k1 = larger(k0, smaller(kernel_h, in_h + above - y));  // kernel rows inside the source
-      for (std::int64_t place = 0; place < T::input; ++place) {
-        const float* const source = data + (y - above + k0 - s0) * data_row + place * data_place;
-        for (std::int64_t q = 0; q < panels.count; ++q)
-          table.f[panels.height(q)]({in, k1 - k0, weights + (place * kernel_h + k0) * in * ld + panels.begin(q), ld,
-                                     source, tiles * V::width, data_row, tiles,
-                                     products + place * products_place + panels.begin(q) * tiles * V::width,
-                                     tiles * V::width});
-      }
-      for (std::int64_t o = 0; o < out; ++o) {
-        const V bias = V::set(Forward && a.bias != nullptr ? substituted(a.bias_sub, a.bias[o]) : 0);
-        const float* from = products + o * tiles * V::width;
-        float* to = out_interleaved ? planes + (o * out_plane + y * out_w) * V::width
-                                    : result + ((o * (y1 - y0) + y - y0) * out_w) * V::width;
-        for (std::int64_t u = 0; u < tiles; ++u, from += V::width, to += T::output * V::width) {
-          const float* m = from;
-          V sums[T::input], four[T::output];
-          unroll<T::input>([&](auto i) __attribute__((always_inline)) {
-            sums[i] = V::load(m);
-            m = pinned(m + products_place);
+    for (std::int64_t o = 0; o < out; ++o) {
+      const V bias = V::set(Forward && a.bias != nullptr ? substituted(a.bias_sub, a.bias[o]) : 0);
+      const float* from = products + o * tiles * V::width;
+      float* y = to + o * plane * V::width;
+      for (std::int64_t u = 0; u < tiles; ++u, from += V::width, y += T::output * V::width) {
+        const float* m = from;
+        V sums[T::input], four[T::output];
+        unroll<T::input>([&](auto i) __attribute__((always_inline)) {
+          sums[i] = V::load(m);
+          m = pinned(m + products_place);
+        });
+        sums[1] = sums[1] + bias;  // the value at point 1 enters every result with factor 1
+        T::result(sums, four);
+        const std::int64_t there = out_w - u * T::output;
+        if (there >= T::output && !add) {
+          unroll<T::output>([&](auto i)
+                                __attribute__((always_inline)) { V::max(least, four[i]).store(y + i * V::width); });
+        } else {
+          unroll<T::output>([&](auto i) __attribute__((always_inline)) {
+            if (i < there) store(four[i], y + i * V::width, add, relu, Whole{});
           });
-          sums[1] = sums[1] + bias;  // the value at point 1 enters every result with factor 1
-          T::result(sums, four);
-          const std::int64_t there = out_w - u * T::output;
-          if (there >= T::output && !(a.add && out_interleaved)) {
-            unroll<T::output>([&](auto i)
-                                  __attribute__((always_inline)) { V::max(least, four[i]).store(to + i * V::width); });
-          } else {
-            unroll<T::output>([&](auto i) __attribute__((always_inline)) {
-              if (i < there) store(four[i], to + i * V::width, a.add && out_interleaved, relu, Whole{});
-            });
-          }
         }
       }
-    }
-    for (std::int64_t o = 0; o < out && !out_interleaved; ++o) {
-      const std::int64_t pixels = (y1 - y0) * out_w;
-      deinterleave<V>(result + o * pixels * V::width, pixels, planes + o * out_plane + y0 * out_w, out * out_plane,
-                      here, a.add, Forward && a.relu);
     }
   }
 };
@@ -384,41 +404,14 @@ struct BatchWinogradGradient {
     const std::int64_t sums_place = no * columns * V::width;
     Stage::zero<V>(sums, T::input * sums_place);
     for (std::int64_t image = 0; image < a.s.n; image += V::width) {
-      const std::int64_t here = smaller<std::int64_t>(V::width, a.s.n - image);
       for (std::int64_t y0 = 0; y0 < oh; y0 += rows_per) {
         const std::int64_t y1 = smaller(oh, y0 + rows_per), rows = y1 - y0, source_rows = rows + kernel_h - 1;
-        const std::int64_t first = y0 - above, s0 = smaller(h, larger<std::int64_t>(0, first)),
-                           s1 = larger(s0, smaller(h, first + source_rows));
-        const std::int64_t data_place = place_step(nc, source_rows), signal_place = place_step(no, rows);
-        const float* x = a.x + (image * in + c0 * (a.x_interleaved ? V::width : 1)) * h * w;
-        for (std::int64_t c = 0; c < nc; ++c, x += h * w * (a.x_interleaved ? V::width : 1)) {
-          const float* const from =
-              interleaved_rows<V>(x, in * h * w, here, a.x_interleaved, w, s0, s1, places, staged);
-          for (std::int64_t s = 0; s < source_rows; ++s) {
-            float* const to = data + c * channel_step(source_rows) + s * tiles * V::width;
-            const bool there = first + s >= s0 && first + s < s1;
-            for (std::int64_t place = 0; place < T::input && !there; ++place)
-              Stage::zero<V>(to + place * data_place, tiles * V::width);
-            if (there)
-              transform_row<V, T::input, T>(
-                  [](const V(&v)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(v, t); }, a.x_sub,
-                  from + (first + s - s0) * w * V::width, w, -before, tiles, to, data_place);
-          }
-        }
-        const float* y = a.y + (image * out + o0 * (a.y_interleaved ? V::width : 1)) * oh * ow;
-        for (std::int64_t o = 0; o < no; ++o, y += oh * ow * (a.y_interleaved ? V::width : 1)) {
-          const float* const from =
-              interleaved_rows<V>(y, out * oh * ow, here, a.y_interleaved, ow, y0, y1, places, staged);
-          for (std::int64_t s = 0; s < rows; ++s)
-            transform_row<V, T::output, T>(
-                [](const V(&v)[T::output], V(&t)[T::input]) __attribute__((always_inline)) { T::signal(v, t); }, {},
-                from + s * ow * V::width, ow, 0, tiles, signal + o * channel_step(rows) + s * tiles * V::width,
-                signal_place);
-        }
+        transform_data(a, image, c0, nc, y0 - above, source_rows, places, staged, data);
+        transform_signal(a, image, o0, no, y0, y1, places, staged, signal);
         for (std::int64_t place = 0; place < T::input; ++place) {
-          const float* const at_place = data + place * data_place;
+          const float* const at_place = data + place * place_step(nc, source_rows);
           InnerProducts<V>::accumulate(
-              {1, channel_step(rows), 0, 0}, signal + place * signal_place, channel_step(rows), no, columns,
+              {1, channel_step(rows), 0, 0}, signal + place * place_step(no, rows), channel_step(rows), no, columns,
               [&](std::int64_t j) {
                 return at_place + j / kernel_h * channel_step(source_rows) + j % kernel_h * tiles * V::width;
               },
@@ -426,25 +419,70 @@ struct BatchWinogradGradient {
         }
       }
     }
-    // Back from places to taps, then the lanes (images) of each tap are added up.
-    for (std::int64_t o = 0; o < no; ++o) {
-      for (std::int64_t j = 0; j < columns; ++j) {
-        float* const row = sums + (o * columns + j) * V::width;
-        V v[T::input], g[Kernel];
-        unroll<T::input>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(row + i * sums_place); });
-        T::gradient(v, g);
-        unroll<Kernel>([&](auto i) __attribute__((always_inline)) { g[i].store(row + i * sums_place); });
+    for (std::int64_t o = 0; o < no; ++o)
+      store_kernels(a, sums + o * columns * V::width, sums_place, columns,
+                    a.w_out + ((o0 + o) * in + c0) * kernel_h * Kernel);
+  }
+
+  /// Transforms `source_rows` rows of x from row `first` on, channels [c0, c0 + nc); rows outside x are 0.
+  VITRINE_INLINE void transform_data(const Args& a, std::int64_t image, std::int64_t c0, std::int64_t nc,
+                                     std::int64_t first, std::int64_t source_rows, std::int32_t* places, float* staged,
+                                     float* data) const {
+    const std::int64_t here = smaller<std::int64_t>(V::width, a.s.n - image), data_place = place_step(nc, source_rows);
+    const std::int64_t s0 = smaller(h, larger<std::int64_t>(0, first)),
+                       s1 = larger(s0, smaller(h, first + source_rows));
+    const float* x = a.x + (image * in + c0 * (a.x_interleaved ? V::width : 1)) * h * w;
+    for (std::int64_t c = 0; c < nc; ++c, x += h * w * (a.x_interleaved ? V::width : 1)) {
+      const float* const from = interleaved_rows<V>(x, in * h * w, here, a.x_interleaved, w, s0, s1, places, staged);
+      for (std::int64_t s = 0; s < source_rows; ++s) {
+        float* const to = data + c * channel_step(source_rows) + s * tiles * V::width;
+        const bool there = first + s >= s0 && first + s < s1;
+        for (std::int64_t place = 0; place < T::input && !there; ++place)
+          Stage::zero<V>(to + place * data_place, tiles * V::width);
+        if (there)
+          transform_row<V, T::input, T>(
+              [](const V(&v)[T::input], V(&t)[T::input]) __attribute__((always_inline)) { T::data(v, t); }, a.x_sub,
+              from + (first + s - s0) * w * V::width, w, -before, tiles, to, data_place);
       }
-      float* const to = a.w_out + ((o0 + o) * in + c0) * kernel_h * Kernel;
-      const std::int64_t taps = columns * Kernel;
-      for (std::int64_t t = 0; t < taps; t += V::width) {
-        V lanes[V::width];
-        for (std::int64_t i = 0; i < V::width; ++i) {
-          const std::int64_t tap = smaller(t + i, taps - 1);
-          lanes[i] = V::load(sums + tap % Kernel * sums_place + (o * columns + tap / Kernel) * V::width);
-        }
-        store(lane_sums(lanes), to + t, a.add, Part{taps - t});
+    }
+  }
+
+  /// Transforms rows [y0, y1) of y, channels [o0, o0 + no).
+  VITRINE_INLINE void transform_signal(const Args& a, std::int64_t image, std::int64_t o0, std::int64_t no,
+                                       std::int64_t y0, std::int64_t y1, std::int32_t* places, float* staged,
+                                       float* signal) const {
+    const std::int64_t here = smaller<std::int64_t>(V::width, a.s.n - image), rows = y1 - y0;
+    const float* y = a.y + (image * out + o0 * (a.y_interleaved ? V::width : 1)) * oh * ow;
+    for (std::int64_t o = 0; o < no; ++o, y += oh * ow * (a.y_interleaved ? V::width : 1)) {
+      const float* const from =
+          interleaved_rows<V>(y, out * oh * ow, here, a.y_interleaved, ow, y0, y1, places, staged);
+      for (std::int64_t s = 0; s < rows; ++s)
+        transform_row<V, T::output, T>(
+            [](const V(&v)[T::output], V(&t)[T::input]) __attribute__((always_inline)) { T::signal(v, t); }, {},
+            from + s * ow * V::width, ow, 0, tiles, signal + o * channel_step(rows) + s * tiles * V::width,
+            place_step(no, rows));
+    }
+  }
+
+  /// One output channel's sums, [place][input channel and kernel row], back to taps; then the lanes (images) of each
+  /// tap are added up and stored.
+  VITRINE_INLINE void store_kernels(const Args& a, float* sums, std::int64_t sums_place, std::int64_t columns,
+                                    float* to) const {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      float* const row = sums + j * V::width;
+      V v[T::input], g[Kernel];
+      unroll<T::input>([&](auto i) __attribute__((always_inline)) { v[i] = V::load(row + i * sums_place); });
+      T::gradient(v, g);
+      unroll<Kernel>([&](auto i) __attribute__((always_inline)) { g[i].store(row + i * sums_place); });
+    }
+    const std::int64_t taps = columns * Kernel;
+    for (std::int64_t t = 0; t < taps; t += V::width) {
+      V lanes[V::width];
+      for (std::int64_t i = 0; i < V::width; ++i) {
+        const std::int64_t tap = smaller(t + i, taps - 1);
+        lanes[i] = V::load(sums + tap % Kernel * sums_place + tap / Kernel * V::width);
       }
+      store(lane_sums(lanes), to + t, a.add, Part{taps - t});
     }
   }
 };

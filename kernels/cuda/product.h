@@ -147,6 +147,37 @@ __device__ __forceinline__ void multiply_slices(const float (&a)[T::tile_k][T::t
   }
 }
 
+/// Stores this thread's sums in the m x n elements of C.
+template <class T, class Part>
+__device__ __forceinline__ void store_sums(const Part& part, const Place& place, int m, int n, int tm, int tn,
+                                           const float (&sum)[4 * T::halves_m][4 * T::halves_n]) {
+#pragma unroll
+  for (int hn = 0; hn < T::halves_n; ++hn) {
+    const int c = place.column + (hn * T::threads_n + tn) * 4;
+    if (part.vectors() && c + 4 <= n) {
+      const auto column = part.column(c);
+#pragma unroll
+      for (int i = 0; i < 4 * T::halves_m; ++i) {
+        const int r = place.row + (i / 4 * T::threads_m + tm) * 4 + i % 4;
+        if (r < m)
+          part.store4(r, column,
+                      make_float4(sum[i][4 * hn], sum[i][4 * hn + 1], sum[i][4 * hn + 2], sum[i][4 * hn + 3]));
+      }
+      continue;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (c + j >= n) continue;
+      const auto column = part.column(c + j);
+#pragma unroll
+      for (int i = 0; i < 4 * T::halves_m; ++i) {
+        const int r = place.row + (i / 4 * T::threads_m + tm) * 4 + i % 4;
+        if (r < m) part.store(r, column, sum[i][4 * hn + j]);
+      }
+    }
+  }
+}
+
 /// A problem gives max_m and max_n, which bound the sizes of C; large_blocks, how many blocks with the large tile a
 /// multiprocessor has registers for; and part(z) for each z (a group, a class of residues, a part
 /// of a split sum), which gives
@@ -211,32 +242,7 @@ __global__ void __launch_bounds__(product_threads, std::is_same_v<T, LargeTile> 
       }
     }
   }
-
-#pragma unroll
-  for (int hn = 0; hn < T::halves_n; ++hn) {
-    const int c = place.column + (hn * T::threads_n + tn) * 4;
-    if (part.vectors() && c + 4 <= n) {
-      const auto column = part.column(c);
-#pragma unroll
-      for (int i = 0; i < 4 * T::halves_m; ++i) {
-        const int r = place.row + (i / 4 * T::threads_m + tm) * 4 + i % 4;
-        if (r < m)
-          part.store4(r, column,
-                      make_float4(sum[i][4 * hn], sum[i][4 * hn + 1], sum[i][4 * hn + 2], sum[i][4 * hn + 3]));
-      }
-      continue;
-    }
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (c + j >= n) continue;
-      const auto column = part.column(c + j);
-#pragma unroll
-      for (int i = 0; i < 4 * T::halves_m; ++i) {
-        const int r = place.row + (i / 4 * T::threads_m + tm) * 4 + i % 4;
-        if (r < m) part.store(r, column, sum[i][4 * hn + j]);
-      }
-    }
-  }
+  store_sums<T>(part, place, m, n, tm, tn, sum);
 }
 
 // --- Tensor cores.
@@ -319,6 +325,27 @@ class TensorLoader {
   int row_, word_;
 };
 
+/// sum += the product of two slices, for this warp's 64 x 32 elements.
+template <class Element>
+__device__ __forceinline__ void multiply_slices(const TensorSlice& a_slice, const TensorSlice& b_slice, int warp_row,
+                                                int warp_column, int lane, float (&sum)[4][4][4]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    // The matrices of A: rows 0-7 and 8-15 of the first 16 bytes, then of the next; of B: 16 bytes twice, then 8 rows
+    // on.
+    std::uint32_t x[4][4], y[2][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) load_matrices(x[i], &a_slice[warp_row + i * 16 + lane % 16][half * 8 + lane / 16 * 4]);
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+      load_matrices(y[j], &b_slice[warp_column + j * 16 + lane / 16 * 8 + lane % 8][half * 8 + lane / 8 % 2 * 4]);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int j = 0; j < 4; ++j) Element::multiply(sum[i][j], x[i], y[j / 2][j % 2 * 2], y[j / 2][j % 2 * 2 + 1]);
+  }
+}
+
 template <class Element, class Problem>
 __global__ void __launch_bounds__(product_threads, 1) tensor_kernel(Problem p) {
   VITRINE_SHARED(a_slices, TensorSlice[2]);
@@ -350,23 +377,7 @@ __global__ void __launch_bounds__(product_threads, 1) tensor_kernel(Problem p) {
       a.fetch(k + depth, last, next_a);
       b.fetch(k + depth, last, next_b);
     }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      // The matrices of A: rows 0-7 and 8-15 of the first 16 bytes, then of the next; of B: 16 bytes twice, then 8 rows
-      // on.
-      std::uint32_t x[4][4], y[2][4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        load_matrices(x[i], &a_slices[turn][warp_row + i * 16 + lane % 16][half * 8 + lane / 16 * 4]);
-#pragma unroll
-      for (int j = 0; j < 2; ++j)
-        load_matrices(y[j],
-                      &b_slices[turn][warp_column + j * 16 + lane / 16 * 8 + lane % 8][half * 8 + lane / 8 % 2 * 4]);
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int j = 0; j < 4; ++j) Element::multiply(sum[i][j], x[i], y[j / 2][j % 2 * 2], y[j / 2][j % 2 * 2 + 1]);
-    }
+    multiply_slices<Element>(a_slices[turn], b_slices[turn], warp_row, warp_column, lane, sum);
     if (more) {
       a.store(next_a, a_slices[turn ^ 1]);
       b.store(next_b, b_slices[turn ^ 1]);

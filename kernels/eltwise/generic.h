@@ -85,6 +85,23 @@ void map_forward(Map map, MapParameters p, const float* x, float* y, std::int64_
   }
 }
 
+// Derivatives f'(x).
+template <class V>
+VITRINE_INLINE V gelu_slope(V x) {
+  const V density = V::set(0.39894228f) * exp(V::set(-0.5f) * x * x);
+  return V::fma(x, density, V::set(0.5f) * per_lane(x * V::set(-0.70710678f), ::erfcf));
+}
+template <class V>
+VITRINE_INLINE V gelu_tanh_slope(V x) {
+  const V one = V::set(1), q = gelu_gate(x), inner = V::set(1.5957691216f) * V::fma(V::set(3 * 0.044715f) * x, x, one);
+  return V::fma(x * q * (one - q), inner, q);
+}
+template <class V>
+VITRINE_INLINE V silu_slope(V x) {
+  const V one = V::set(1), q = sigmoid(x);
+  return q * V::fma(x, one - q, one);
+}
+
 template <class V>
 void map_backward(Map map, MapParameters p, const float* x, const float* y, const float* s, float* d, std::int64_t n,
                   bool add) noexcept {
@@ -117,22 +134,13 @@ void map_backward(Map map, MapParameters p, const float* x, const float* y, cons
       each(x, [&](V v, V g) { return V::select(v > zero, g, times(a * exp(v), g)); });
       break;
     case Map::gelu:
-      each(x, [&](V v, V g) {
-        const V density = V::set(0.39894228f) * exp(V::set(-0.5f) * v * v);
-        return times(V::fma(v, density, half * per_lane(v * V::set(-0.70710678f), ::erfcf)), g);
-      });
+      each(x, [&](V v, V g) { return times(gelu_slope(v), g); });
       break;
     case Map::gelu_tanh:
-      each(x, [&](V v, V g) {
-        const V q = gelu_gate(v), inner = V::set(1.5957691216f) * V::fma(V::set(3 * 0.044715f) * v, v, one);
-        return times(V::fma(v * q * (one - q), inner, q), g);
-      });
+      each(x, [&](V v, V g) { return times(gelu_tanh_slope(v), g); });
       break;
     case Map::silu:
-      each(x, [&](V v, V g) {
-        const V q = sigmoid(v);
-        return times(q * V::fma(v, one - q, one), g);
-      });
+      each(x, [&](V v, V g) { return times(silu_slope(v), g); });
       break;
     case Map::hard_sigmoid:
       each(x, [&](V v, V g) {

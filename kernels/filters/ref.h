@@ -150,6 +150,13 @@ void filter_loss_pack(const FilterLossArgs<T>& a, std::byte* shared, std::int64_
     peaks[plane] = map_peak(a.x + plane * a.h * a.w, a.h, a.w, a.centroid);
 }
 
+inline double log_sum_exp(const double* x, std::int64_t n) noexcept {
+  double top = 0, sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) top = i == 0 || x[i] > top ? x[i] : top;
+  for (std::int64_t i = 0; i < n; ++i) sum += std::exp(x[i] - top);
+  return top + std::log(sum);
+}
+
 /// [Zhang et al. 2018, eq. 3 and 4]: -MI of maps and templates and its gradient; sums are over the batch, not the data.
 template <class T>
 void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, double* scratch,
@@ -168,17 +175,13 @@ void filter_loss_paper(const FilterLossArgs<T>& a, const std::int32_t* peaks, do
     for (std::int32_t p = 0; p < places; ++p) body(p, -tau);
   };
   for (std::int64_t t = 0; t < templates; ++t) {
-    double top = 0;
     for (std::int64_t n = 0; n < images; ++n) {
       double sum = 0;
       const T* const x = map(n);
       over(t, [&](std::int32_t p, double v) noexcept { sum += static_cast<double>(x[p]) * v; });
       s[t * images + n] = sum;
-      top = n == 0 || sum > top ? sum : top;
     }
-    double z = 0;
-    for (std::int64_t n = 0; n < images; ++n) z += std::exp(s[t * images + n] - top);
-    log_z[t] = top + std::log(z);
+    log_z[t] = log_sum_exp(s + t * images, images);
   }
   double information = 0;
   for (std::int64_t n = 0; n < images; ++n) {

@@ -47,6 +47,15 @@ VITRINE_INLINE void add_outer(const float* a, const float* b, V (&acc)[R][NV]) {
   });
 }
 
+/// Prefetches the outputs of the next column group.
+template <class V, int R, int NV, class Rows>
+VITRINE_INLINE void prefetch_next(const Block<Rows>& g) {
+  unroll<R>([&](auto r) __attribute__((always_inline)) {
+    unroll<NV>([&](auto v)
+                   __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc + NV * V::width, 1); });
+  });
+}
+
 template <class V, int R, int NV, class Rows>
 void multiply_block(const Block<Rows>& g) {
   V acc[R][NV];
@@ -59,11 +68,7 @@ void multiply_block(const Block<Rows>& g) {
   const Rows rows = g.rows;
   const std::int64_t depth = g.k;
   if constexpr (R >= 8) {
-    if (depth >= 16)  // prefetch the outputs of the next column group
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<NV>([&](auto v)
-                       __attribute__((always_inline)) { __builtin_prefetch(g.c[v] + r * g.ldc + NV * V::width, 1); });
-      });
+    if (depth >= 16) prefetch_next<V, R, NV>(g);
   }
   const auto step = [&](std::int64_t k) __attribute__((always_inline)) {
     const std::int64_t at = rows(k);

@@ -262,22 +262,80 @@ float bf16_to_float(std::uint32_t bits) { return std::bit_cast<float>(bits << 16
 /// The hardware takes the upper 19 bits of the word.
 float tf32_to_float(std::uint32_t bits) { return std::bit_cast<float>(bits & 0xffffe000u); }
 
+template <class F>
+void each_lane(unsigned mask, F f) {
+  for (std::uint32_t bits = mask; bits; bits &= bits - 1) f(static_cast<std::uint32_t>(std::countr_zero(bits)));
+}
+
+void load_matrices(Thread* lanes, std::uint32_t warp, unsigned mask) noexcept {
+  const std::uint32_t runs = here.thread;
+  each_lane(mask, [&](std::uint32_t l) {
+    const auto* const row = *static_cast<const std::byte* const*>(lanes[l].in);
+    if (reinterpret_cast<std::uintptr_t>(row) % 16)
+      stop("a row of load_matrices is not aligned to 16 bytes", lanes[l].site);
+    if (!shared_memory().holds(row, 16)) stop("a row of load_matrices is not in shared memory", lanes[l].site);
+    here.thread = warp * 32 + l;
+    check::access(row, 16, check::Access::read, lanes[l].site);
+  });
+  here.thread = runs;
+  if (machine().stopped) return;
+  each_lane(mask, [&](std::uint32_t l) {
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      const auto* const row = *static_cast<const std::byte* const*>(lanes[8 * i + l / 4].in);
+      std::memcpy(static_cast<std::uint32_t*>(lanes[l].out) + i, row + 4 * (l % 4), 4);
+    }
+  });
+}
+
+void multiply_fragments(Thread* lanes, unsigned mask, bool bf16) noexcept {
+  // PTX ISA 9.7.14: lane l holds of a the rows l/4 and l/4 + 8, of b and d the columns l/4 and 2 (l%4), 2 (l%4)
+  // + 1.
+  const std::uint32_t depth = bf16 ? 16 : 8;
+  float a[16][16], b[16][8];
+  each_lane(mask, [&](std::uint32_t l) {
+    const auto& f = *static_cast<const Fragments*>(lanes[l].in);
+    const std::uint32_t r = l / 4, c = l % 4;
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      const std::uint32_t row = r + 8 * (i % 2);
+      if (bf16) {
+        a[row][2 * c + 8 * (i / 2)] = bf16_to_float(f.a[i] & 0xffff),
+                                a[row][2 * c + 1 + 8 * (i / 2)] = bf16_to_float(f.a[i] >> 16);
+      } else {
+        a[row][c + 4 * (i / 2)] = tf32_to_float(f.a[i]);
+      }
+    }
+    for (std::uint32_t i = 0; i < 2; ++i) {
+      if (bf16)
+        b[2 * c + 8 * i][r] = bf16_to_float(f.b[i] & 0xffff), b[2 * c + 1 + 8 * i][r] = bf16_to_float(f.b[i] >> 16);
+      else
+        b[c + 4 * i][r] = tf32_to_float(f.b[i]);
+    }
+  });
+  each_lane(mask, [&](std::uint32_t l) {
+    const auto& f = *static_cast<const Fragments*>(lanes[l].in);
+    float d[4];
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      const std::uint32_t row = l / 4 + 8 * (i / 2), column = 2 * (l % 4) + i % 2;
+      d[i] = f.d[i];
+      for (std::uint32_t k = 0; k < depth; ++k) d[i] += a[row][k] * b[k][column];
+    }
+    std::memcpy(lanes[l].out, d, sizeof d);
+  });
+}
+
 /// All lanes of `mask` have posted the collective: gives each its result.
 void complete(std::uint32_t warp, unsigned mask) noexcept {
   Machine& m = machine();
   Thread* const lanes = m.threads + warp * 32;
-  const auto each = [mask](auto f) {
-    for (std::uint32_t bits = mask; bits; bits &= bits - 1) f(static_cast<std::uint32_t>(std::countr_zero(bits)));
-  };
-  const std::uint32_t one = static_cast<std::uint32_t>(std::countr_zero(mask));
-  switch (lanes[one].collective) {
+  const Collective collective = lanes[std::countr_zero(mask)].collective;
+  switch (collective) {
     case Collective::none:
       break;
     case Collective::sync:
       ++m.warp_phase[warp];
       break;
     case Collective::shuffle:
-      each([&](std::uint32_t l) {
+      each_lane(mask, [&](std::uint32_t l) {
         const auto& own = *static_cast<const Shuffled*>(lanes[l].in);
         if (!(mask >> own.from & 1)) {
           stop("a shuffle reads a lane that takes no part", lanes[l].site);
@@ -288,71 +346,20 @@ void complete(std::uint32_t warp, unsigned mask) noexcept {
       break;
     case Collective::ballot: {
       unsigned votes = 0;
-      each([&](std::uint32_t l) { votes |= *static_cast<const unsigned*>(lanes[l].in) << l; });
-      each([&](std::uint32_t l) { *static_cast<unsigned*>(lanes[l].out) = votes; });
+      each_lane(mask, [&](std::uint32_t l) { votes |= *static_cast<const unsigned*>(lanes[l].in) << l; });
+      each_lane(mask, [&](std::uint32_t l) { *static_cast<unsigned*>(lanes[l].out) = votes; });
       break;
     }
-    case Collective::load_matrices: {
-      const std::uint32_t runs = here.thread;
-      each([&](std::uint32_t l) {
-        const auto* const row = *static_cast<const std::byte* const*>(lanes[l].in);
-        if (reinterpret_cast<std::uintptr_t>(row) % 16)
-          stop("a row of load_matrices is not aligned to 16 bytes", lanes[l].site);
-        if (!shared_memory().holds(row, 16)) stop("a row of load_matrices is not in shared memory", lanes[l].site);
-        here.thread = warp * 32 + l;
-        check::access(row, 16, check::Access::read, lanes[l].site);
-      });
-      here.thread = runs;
-      if (m.stopped) return;
-      each([&](std::uint32_t l) {
-        for (std::uint32_t i = 0; i < 4; ++i) {
-          const auto* const row = *static_cast<const std::byte* const*>(lanes[8 * i + l / 4].in);
-          std::memcpy(static_cast<std::uint32_t*>(lanes[l].out) + i, row + 4 * (l % 4), 4);
-        }
-      });
+    case Collective::load_matrices:
+      load_matrices(lanes, warp, mask);
       break;
-    }
     case Collective::multiply_bf16:
-    case Collective::multiply_tf32: {
-      // PTX ISA 9.7.14: lane l holds of a the rows l/4 and l/4 + 8, of b and d the columns l/4 and 2 (l%4), 2 (l%4)
-      // + 1.
-      const bool bf16 = lanes[one].collective == Collective::multiply_bf16;
-      const std::uint32_t depth = bf16 ? 16 : 8;
-      float a[16][16], b[16][8];
-      each([&](std::uint32_t l) {
-        const auto& f = *static_cast<const Fragments*>(lanes[l].in);
-        const std::uint32_t r = l / 4, c = l % 4;
-        for (std::uint32_t i = 0; i < 4; ++i) {
-          const std::uint32_t row = r + 8 * (i % 2);
-          if (bf16) {
-            a[row][2 * c + 8 * (i / 2)] = bf16_to_float(f.a[i] & 0xffff),
-                                    a[row][2 * c + 1 + 8 * (i / 2)] = bf16_to_float(f.a[i] >> 16);
-          } else {
-            a[row][c + 4 * (i / 2)] = tf32_to_float(f.a[i]);
-          }
-        }
-        for (std::uint32_t i = 0; i < 2; ++i) {
-          if (bf16)
-            b[2 * c + 8 * i][r] = bf16_to_float(f.b[i] & 0xffff), b[2 * c + 1 + 8 * i][r] = bf16_to_float(f.b[i] >> 16);
-          else
-            b[c + 4 * i][r] = tf32_to_float(f.b[i]);
-        }
-      });
-      each([&](std::uint32_t l) {
-        const auto& f = *static_cast<const Fragments*>(lanes[l].in);
-        float d[4];
-        for (std::uint32_t i = 0; i < 4; ++i) {
-          const std::uint32_t row = l / 4 + 8 * (i / 2), column = 2 * (l % 4) + i % 2;
-          d[i] = f.d[i];
-          for (std::uint32_t k = 0; k < depth; ++k) d[i] += a[row][k] * b[k][column];
-        }
-        std::memcpy(lanes[l].out, d, sizeof d);
-      });
+    case Collective::multiply_tf32:
+      multiply_fragments(lanes, mask, collective == Collective::multiply_bf16);
       break;
-    }
   }
   if (m.stopped) return;
-  each([&](std::uint32_t l) { make_ready(warp * 32 + l); });
+  each_lane(mask, [&](std::uint32_t l) { make_ready(warp * 32 + l); });
 }
 
 bool same_site(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
@@ -564,6 +571,40 @@ unsigned long long atomic_add(unsigned long long* to, unsigned long long value, 
   return add(to, value, site);
 }
 
+namespace {
+
+/// All threads of the block are ready to start, on empty shared memory.
+void reset_block() noexcept {
+  Machine& m = machine();
+  m.arrays.clear();
+  m.shared_used = m.shared_asked = 0;
+  m.dynamic = nullptr;
+  m.done = m.at_barrier = 0;
+  m.free_stacks.clear();
+  for (std::size_t s = 0; s < max_threads; ++s)
+    m.free_stacks.push_back(m.stack_area + (max_threads - 1 - s) * (stack_bytes + guard_bytes) + guard_bytes);
+  for (std::uint32_t t = 0; t < m.count; ++t) {
+    m.threads[t].stack = nullptr;
+    m.threads[t].pending.clear();
+    m.threads[t].group = 0;
+    make_ready(t);
+  }
+  for (std::uint32_t& p : m.warp_phase) p = 0;
+}
+
+/// Why a launch of this shape is refused, or null.
+const char* refuses(dim3 grid, dim3 block, std::size_t shared_bytes) {
+  const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > max_threads || block.z > 64)
+    return "a launch with no thread or more than 1024 in a block";
+  if (threads % 32) return "a launch with a warp that is not full";
+  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    return "a launch with no block or too many";
+  return shared_bytes > max_shared ? "a launch with more than 227 KiB of shared memory" : nullptr;
+}
+
+}  // namespace
+
 void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::size_t shared_bytes,
          std::size_t) noexcept {
   Machine& m = machine();
@@ -574,14 +615,8 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
   visible.grid_size = grid;
   visible.block_index = visible.thread_index = {0, 0, 0};
   m.stopped = false;
-  const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
-  if (threads == 0 || threads > max_threads || block.z > 64)
-    return stop("a launch with no thread or more than 1024 in a block", {"", 0});
-  if (threads % 32) return stop("a launch with a warp that is not full", {"", 0});
-  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    return stop("a launch with no block or too many", {"", 0});
-  if (shared_bytes > max_shared) return stop("a launch with more than 227 KiB of shared memory", {"", 0});
-  m.count = static_cast<std::uint32_t>(threads);
+  if (const char* const why = refuses(grid, block, shared_bytes)) return stop(why, {"", 0});
+  m.count = block.x * block.y * block.z;
   m.dynamic_bytes = shared_bytes;
   for (std::uint32_t t = 0; t < m.count; ++t)
     m.threads[t].index = {t % block.x, t / block.x % block.y, t / block.x / block.y};
@@ -598,20 +633,7 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
     here.phase = 0;
     visible.block_index = {static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
                            static_cast<unsigned>(b / grid.x / grid.y)};
-    m.arrays.clear();
-    m.shared_used = m.shared_asked = 0;
-    m.dynamic = nullptr;
-    m.done = m.at_barrier = 0;
-    m.free_stacks.clear();
-    for (std::size_t s = 0; s < max_threads; ++s)
-      m.free_stacks.push_back(m.stack_area + (max_threads - 1 - s) * (stack_bytes + guard_bytes) + guard_bytes);
-    for (std::uint32_t t = 0; t < m.count; ++t) {
-      m.threads[t].stack = nullptr;
-      m.threads[t].pending.clear();
-      m.threads[t].group = 0;
-      make_ready(t);
-    }
-    for (std::uint32_t& p : m.warp_phase) p = 0;
+    reset_block();
     check::block_begins();
     here.in_kernel = true;
     schedule(m.host);

@@ -1,8 +1,10 @@
 // What each instruction of PTX does, on 32 lanes at once, and the table from its name to that.
+#include <algorithm>
 #include <cfenv>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <unordered_map>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -1681,14 +1683,66 @@ i32 Decoder::constant(u64 bits, bool wide) {
   return found->second;
 }
 
-bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Operand>& operands, Insn& i) {
+namespace {
+
+/// One instruction while it is decoded: `name.modifier...` and its operands, to `i`.
+struct Decoding {
+  Decoder& decoder;
+  const std::vector<std::string>& parts;
+  const std::vector<Operand>& operands;
+  Insn& i;
+  Program& program = decoder.program;
   const std::string& name = parts[0];
-  const auto has = [&](const char* m) {
-    for (std::size_t k = 1; k < parts.size(); ++k)
-      if (parts[k] == m) return true;
-    return false;
-  };
-  Type type = Type::none, before = Type::none;  // the last type named, and the one ahead of it
+  Type type = Type::none, before = Type::none;  ///< the last type named, and the one before it
+  bool real = false;                            ///< the type is f32 or f64
+  bool slow = false;                            ///< other than plain rounding to nearest
+
+  Decoding(Decoder&, const std::vector<std::string>&, const std::vector<Operand>&, Insn&);
+  bool has(const char* modifier) const;
+  i32 constant(u64 bits, bool wide) { return decoder.constant(bits, wide); }
+  /// A register or constant as an operand of `wide` bits.
+  i32 place(std::size_t k, bool wide);
+  i32 predicate_of(std::size_t k);
+  /// Exactly n operands, all registers or constants of one width.
+  void take(std::size_t n, bool wide);
+  /// Stores a list of registers in Program::lists; its first index.
+  u32 list(const Operand&, bool wide_allowed);
+  void address(const Operand&);
+
+  // Each decodes a family of instructions; false: there is no such instruction.
+  bool arithmetic();
+  bool multiply_add();
+  bool sign();
+  bool elementary();
+  bool logic();
+  bool complement();
+  bool copy_sign();
+  bool shift();
+  bool funnel_shift();
+  bool permute();
+  bool logic_of_three();
+  bool bit_field();
+  bool count();
+  bool comparison();
+  bool selection();
+  bool number_test();
+  bool move();
+  bool conversion();
+  bool address_space();
+  bool memory_access();
+  bool atomic();
+  bool asynchronous_copy();
+  bool lane_shuffle();
+  bool lane_vote();
+  bool warp_reduction();
+  bool control();
+  bool matrix_load();
+  bool matrix_product();
+  bool barriers();
+};
+
+Decoding::Decoding(Decoder& d, const std::vector<std::string>& p, const std::vector<Operand>& o, Insn& insn)
+    : decoder(d), parts(p), operands(o), i(insn) {
   for (std::size_t k = parts.size(); k-- > 1;) {
     const Type t = type_of(parts[k]);
     if (t == Type::none) continue;
@@ -1709,555 +1763,633 @@ bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Op
                : has("rmi") ? 6
                : has("rpi") ? 7
                             : nearest;
-  const bool slow = i.flags != 0 || i.rounding != nearest;
-  const bool real = type == Type::f32_ || type == Type::f64_;
+  slow = i.flags != 0 || i.rounding != nearest;
+  real = type == Type::f32_ || type == Type::f64_;
+}
 
-  // A register or constant as an operand of `wide` bits.
-  const auto place = [&](std::size_t k, bool wide) -> i32 {
-    const Operand& o = operands.at(k);
-    if (o.kind == Operand::sink) return nowhere;
-    if (o.kind == Operand::immediate || o.kind == Operand::symbol) return constant(static_cast<u64>(o.value), wide);
-    if (o.kind != Operand::reg || (o.bits == 64) != wide || o.bits == 1)
-      throw Error("operand " + std::to_string(k + 1) + " has another width than the instruction");
-    return o.place;
-  };
-  const auto predicate_of = [&](std::size_t k) -> i32 {
-    const Operand& o = operands.at(k);
-    if (o.kind == Operand::immediate) return constant(o.value != 0 ? ~u64{0} : 0, false);
-    if (o.kind != Operand::reg || o.bits != 1) throw Error("operand " + std::to_string(k + 1) + " is no predicate");
-    return o.place;
-  };
-  const auto take = [&](std::size_t n, bool wide) {
-    if (operands.size() != n)
-      throw Error("has " + std::to_string(operands.size()) + " operands, expected " + std::to_string(n));
-    for (std::size_t k = 0; k < n; ++k) i.op[k] = place(k, wide);
-  };
-  const auto list = [&](const Operand& o, bool wide_allowed) {
-    if (o.kind != Operand::vector) throw Error("needs a list of registers");
-    const auto first = static_cast<u32>(program.lists.size());
-    i.wide = 0;
-    for (std::size_t k = 0; k < o.parts.size(); ++k) {
-      const Operand& r = o.parts[k];
-      if (r.kind == Operand::sink)
-        program.lists.push_back(nowhere);
-      else if (r.kind == Operand::immediate) {
-        program.lists.push_back(constant(static_cast<u64>(r.value), is_wide(type)));
-        if (is_wide(type)) i.wide = static_cast<u8>(i.wide | 1 << k);
-      } else {
-        program.lists.push_back(r.place);
-        if (r.bits == 64) {
-          if (!wide_allowed) throw Error("takes no 64-bit registers");
-          i.wide = static_cast<u8>(i.wide | 1 << k);
-        }
+bool Decoding::has(const char* modifier) const {
+  return std::find(parts.begin() + 1, parts.end(), modifier) != parts.end();
+}
+
+i32 Decoding::place(std::size_t k, bool wide) {
+  const Operand& o = operands.at(k);
+  if (o.kind == Operand::sink) return nowhere;
+  if (o.kind == Operand::immediate || o.kind == Operand::symbol) return constant(static_cast<u64>(o.value), wide);
+  if (o.kind != Operand::reg || (o.bits == 64) != wide || o.bits == 1)
+    throw Error("operand " + std::to_string(k + 1) + " has another width than the instruction");
+  return o.place;
+}
+
+i32 Decoding::predicate_of(std::size_t k) {
+  const Operand& o = operands.at(k);
+  if (o.kind == Operand::immediate) return constant(o.value != 0 ? ~u64{0} : 0, false);
+  if (o.kind != Operand::reg || o.bits != 1) throw Error("operand " + std::to_string(k + 1) + " is no predicate");
+  return o.place;
+}
+
+void Decoding::take(std::size_t n, bool wide) {
+  if (operands.size() != n)
+    throw Error("has " + std::to_string(operands.size()) + " operands, expected " + std::to_string(n));
+  for (std::size_t k = 0; k < n; ++k) i.op[k] = place(k, wide);
+}
+
+u32 Decoding::list(const Operand& o, bool wide_allowed) {
+  if (o.kind != Operand::vector) throw Error("needs a list of registers");
+  const auto first = static_cast<u32>(program.lists.size());
+  i.wide = 0;
+  for (std::size_t k = 0; k < o.parts.size(); ++k) {
+    const Operand& r = o.parts[k];
+    if (r.kind == Operand::sink)
+      program.lists.push_back(nowhere);
+    else if (r.kind == Operand::immediate) {
+      program.lists.push_back(constant(static_cast<u64>(r.value), is_wide(type)));
+      if (is_wide(type)) i.wide = static_cast<u8>(i.wide | 1 << k);
+    } else {
+      program.lists.push_back(r.place);
+      if (r.bits == 64) {
+        if (!wide_allowed) throw Error("takes no 64-bit registers");
+        i.wide = static_cast<u8>(i.wide | 1 << k);
       }
     }
-    return first;
-  };
-  const auto address = [&](const Operand& o) {
-    if (o.kind != Operand::address) throw Error("needs an address");
-    i.op[4] = o.place;
-    i.wide_address = o.wide;
-    i.imm = o.value;
-  };
+  }
+  return first;
+}
 
-  if (name == "add" || name == "sub" || name == "mul" || name == "div" || name == "min" || name == "max" ||
-      name == "rem") {
-    if (has("cc")) return false;
-    if (name == "mul" && has("wide")) {
-      if (operands.size() != 3) return false;
-      const bool narrow = type == Type::u16_ || type == Type::s16_;
-      i.op[0] = place(0, !narrow);
-      i.op[1] = place(1, false);
-      i.op[2] = place(2, false);
-      i.run = type == Type::u16_   ? multiply_wide<u16, u32>
-              : type == Type::s16_ ? multiply_wide<i16, i32>
-              : type == Type::u32_ ? multiply_wide<u32, u64>
-              : type == Type::s32_ ? multiply_wide<i32, i64>
-                                   : nullptr;
-      return i.run != nullptr;
-    }
-    take(3, is_wide(type));
-    if (name == "div" && type == Type::f32_ && (has("approx") || has("full")))
-      i.run = approximate_divide;
-    else if (name == "mul" && !real)
-      i.run = has("hi") ? int_binary<MulHigh>(type) : has("lo") ? int_binary<Mul>(type) : nullptr;
-    else if (slow && !real)
-      return false;
-    else if (slow)
-      i.run = name == "add"   ? float_slow<Add>(type)
-              : name == "sub" ? float_slow<Sub>(type)
-              : name == "mul" ? float_slow<Mul>(type)
-              : name == "div" ? float_slow<Div>(type)
-              : name == "min" ? float_slow<Min>(type)
-                              : float_slow<Max>(type);
-    else if (name == "min")
-      i.run = has("NaN") ? float_binary<MinNan>(type) : any_binary<Min>(type);
-    else if (name == "max")
-      i.run = has("NaN") ? float_binary<MaxNan>(type) : any_binary<Max>(type);
-    else if (name == "rem")
-      i.run = int_binary<Rem>(type);
-    else
-      i.run = name == "add"   ? any_binary<Add>(type)
-              : name == "sub" ? any_binary<Sub>(type)
-              : name == "mul" ? float_binary<Mul>(type)
-                              : any_binary<Div>(type);
-    return i.run != nullptr;
-  }
-  if (name == "mad" || name == "fma") {
-    if (has("cc")) return false;
-    if (has("wide")) {
-      if (operands.size() != 4) return false;
-      i.op[0] = place(0, true), i.op[1] = place(1, false), i.op[2] = place(2, false), i.op[3] = place(3, true);
-      i.run = type == Type::u32_ ? mad_wide<u32, u64> : type == Type::s32_ ? mad_wide<i32, i64> : nullptr;
-      return i.run != nullptr;
-    }
-    take(4, is_wide(type));
-    i.run = real ? any_fma(type, slow) : slow ? nullptr : has("hi") ? any_mad_high(type) : any_mad(type);
-    return i.run != nullptr;
-  }
-  if (name == "neg" || name == "abs") {
-    take(2, is_wide(type));
-    if (slow && real)
-      i.run = type == Type::f32_ ? (name == "neg" ? slow_unary<float, Neg> : slow_unary<float, Abs>) : nullptr;
-    else
-      i.run = name == "neg" ? any_unary<Neg>(type) : any_unary<Abs>(type);
-    return i.run != nullptr;
-  }
-  if (name == "sqrt" || name == "rcp" || name == "rsqrt" || name == "ex2" || name == "lg2" || name == "sin" ||
-      name == "cos" || name == "tanh") {
-    take(2, is_wide(type));
-    const bool single = type == Type::f32_;
-    if (!real) return false;
-    if (has("approx")) {
-      if (single)
-        i.run = name == "sqrt"    ? approximate_unary<Sqrt>
-                : name == "rcp"   ? approximate_unary<Reciprocal>
-                : name == "rsqrt" ? approximate_unary<Rsqrt>
-                : name == "ex2"   ? approximate_unary<Exp2>
-                : name == "lg2"   ? approximate_unary<Log2>
-                : name == "sin"   ? approximate_unary<Sin>
-                : name == "cos"   ? approximate_unary<Cos>
-                                  : approximate_unary<Tanh>;
-      else
-        i.run = name == "rcp"     ? unary<double, ReciprocalHigh>
-                : name == "rsqrt" ? (has("ftz") ? unary<double, RsqrtHigh> : unary<double, Rsqrt>)
-                                  : nullptr;
-    } else if (name == "sqrt") {
-      i.run = single ? (slow ? slow_unary<float, Sqrt> : unary<float, Sqrt>)
-                     : (slow ? slow_unary<double, Sqrt> : unary<double, Sqrt>);
-    } else if (name == "rcp") {
-      i.run = single ? (slow ? slow_unary<float, Reciprocal> : unary<float, Reciprocal>)
-                     : (slow ? slow_unary<double, Reciprocal> : unary<double, Reciprocal>);
-    }
-    return i.run != nullptr;
-  }
-  if (name == "and" || name == "or" || name == "xor") {
-    if (type == Type::pred) {
-      i.op[0] = predicate_of(0), i.op[1] = predicate_of(1), i.op[2] = predicate_of(2);
-      i.imm = (operands[1].negated ? 1 : 0) | (operands[2].negated ? 2 : 0);
-      i.run = name == "and" ? predicate<p_and> : name == "or" ? predicate<p_or> : predicate<p_xor>;
-      return true;
-    }
-    take(3, is_wide(type));
-    i.run = name == "and" ? bits_binary<And>(type) : name == "or" ? bits_binary<Or>(type) : bits_binary<Xor>(type);
-    return i.run != nullptr;
-  }
-  if (name == "not") {
-    if (type == Type::pred) {
-      i.op[0] = predicate_of(0), i.op[1] = predicate_of(1);
-      i.imm = operands[1].negated ? 1 : 0;
-      i.run = predicate<p_not>;
-      return true;
-    }
-    take(2, is_wide(type));
-    i.run = type == Type::b16_   ? unary<u16, Not>
-            : type == Type::b32_ ? unary<u32, Not>
-            : type == Type::b64_ ? unary<u64, Not>
+void Decoding::address(const Operand& o) {
+  if (o.kind != Operand::address) throw Error("needs an address");
+  i.op[4] = o.place;
+  i.wide_address = o.wide;
+  i.imm = o.value;
+}
+
+/// add, sub, mul, div, min, max, rem.
+bool Decoding::arithmetic() {
+  if (has("cc")) return false;
+  if (name == "mul" && has("wide")) {
+    if (operands.size() != 3) return false;
+    const bool narrow = type == Type::u16_ || type == Type::s16_;
+    i.op[0] = place(0, !narrow);
+    i.op[1] = place(1, false);
+    i.op[2] = place(2, false);
+    i.run = type == Type::u16_   ? multiply_wide<u16, u32>
+            : type == Type::s16_ ? multiply_wide<i16, i32>
+            : type == Type::u32_ ? multiply_wide<u32, u64>
+            : type == Type::s32_ ? multiply_wide<i32, i64>
                                  : nullptr;
     return i.run != nullptr;
   }
-  if (name == "copysign") {
-    take(3, is_wide(type));
-    i.run = float_binary<CopySign>(type);
-    return i.run != nullptr;
-  }
-  if (name == "shl" || name == "shr") {
-    if (operands.size() != 3) return false;
-    i.op[0] = place(0, is_wide(type)), i.op[1] = place(1, is_wide(type)), i.op[2] = place(2, false);
-    i.run = name == "shl" ? any_shl(type) : any_shr(type);
-    return i.run != nullptr;
-  }
-  if (name == "shf") {
-    take(4, false);
-    i.run = has("l") ? (has("wrap") ? funnel<true, true> : funnel<true, false>)
-                     : (has("wrap") ? funnel<false, true> : funnel<false, false>);
-    return true;
-  }
-  if (name == "prmt") {
-    take(4, false);
-    i.run = prmt;
-    return type == Type::b32_ && parts.size() == 2;
-  }
-  if (name == "lop3") {
-    if (operands.size() != 5 || operands[4].kind != Operand::immediate) return false;
-    for (std::size_t k = 0; k < 4; ++k) i.op[k] = place(k, false);
-    i.imm = operands[4].value;
-    i.run = lop3;
-    return true;
-  }
-  if (name == "bfe" || name == "bfi") {
-    const bool wide = is_wide(type), insert = name == "bfi";
-    if (operands.size() != (insert ? 5u : 4u)) return false;
-    for (std::size_t k = 0; k < operands.size(); ++k) i.op[k] = place(k, wide && k < operands.size() - 2);
-    if (insert)
-      i.run = wide ? bfi<u64> : bfi<u32>;
-    else
-      i.run = type == Type::u32_ ? bfe<u32> : type == Type::s32_ ? bfe<i32> : type == Type::u64_ ? bfe<u64> : bfe<i64>;
-    return true;
-  }
-  if (name == "popc" || name == "clz" || name == "bfind" || name == "brev") {
-    if (operands.size() != 2) return false;
-    i.op[0] = place(0, name == "brev" && is_wide(type));
-    i.op[1] = place(1, is_wide(type));
-    i.imm = has("shiftamt") ? 1 : 0;
-    if (name == "popc")
-      i.run = is_wide(type) ? count_bits<u64, popc64> : count_bits<u32, popc32>;
-    else if (name == "clz")
-      i.run = is_wide(type) ? count_bits<u64, clz64> : count_bits<u32, clz32>;
-    else if (name == "brev")
-      i.run = is_wide(type) ? unary<u64, Brev> : unary<u32, Brev>;
-    else
-      i.run = type == Type::u32_   ? bfind<u32>
-              : type == Type::s32_ ? bfind<i32>
-              : type == Type::u64_ ? bfind<u64>
-                                   : bfind<i64>;
-    return true;
-  }
-  if (name == "setp") {
-    if (operands.size() < 3 || slow) return false;
-    i.op[0] = predicate_of(0);
-    i.op[1] = place(1, is_wide(type)), i.op[2] = place(2, is_wide(type));
-    i.op[4] = operands[0].second;
-    i.imm = has("and") ? 1 : has("or") ? 2 : has("xor") ? 3 : 0;
-    if (i.imm != 0) {
-      i.op[3] = predicate_of(3);
-      if (operands[3].negated) i.flags |= negate_predicate;
-    }
-    i.run = compare(parts[1], type);
-    return i.run != nullptr;
-  }
-  if (name == "selp") {
+  take(3, is_wide(type));
+  if (name == "div" && type == Type::f32_ && (has("approx") || has("full")))
+    i.run = approximate_divide;
+  else if (name == "mul" && !real)
+    i.run = has("hi") ? int_binary<MulHigh>(type) : has("lo") ? int_binary<Mul>(type) : nullptr;
+  else if (slow && !real)
+    return false;
+  else if (slow)
+    i.run = name == "add"   ? float_slow<Add>(type)
+            : name == "sub" ? float_slow<Sub>(type)
+            : name == "mul" ? float_slow<Mul>(type)
+            : name == "div" ? float_slow<Div>(type)
+            : name == "min" ? float_slow<Min>(type)
+                            : float_slow<Max>(type);
+  else if (name == "min")
+    i.run = has("NaN") ? float_binary<MinNan>(type) : any_binary<Min>(type);
+  else if (name == "max")
+    i.run = has("NaN") ? float_binary<MaxNan>(type) : any_binary<Max>(type);
+  else if (name == "rem")
+    i.run = int_binary<Rem>(type);
+  else
+    i.run = name == "add"   ? any_binary<Add>(type)
+            : name == "sub" ? any_binary<Sub>(type)
+            : name == "mul" ? float_binary<Mul>(type)
+                            : any_binary<Div>(type);
+  return i.run != nullptr;
+}
+
+/// mad, fma.
+bool Decoding::multiply_add() {
+  if (has("cc")) return false;
+  if (has("wide")) {
     if (operands.size() != 4) return false;
-    for (std::size_t k = 0; k < 3; ++k) i.op[k] = place(k, is_wide(type));
+    i.op[0] = place(0, true), i.op[1] = place(1, false), i.op[2] = place(2, false), i.op[3] = place(3, true);
+    i.run = type == Type::u32_ ? mad_wide<u32, u64> : type == Type::s32_ ? mad_wide<i32, i64> : nullptr;
+    return i.run != nullptr;
+  }
+  take(4, is_wide(type));
+  i.run = real ? any_fma(type, slow) : slow ? nullptr : has("hi") ? any_mad_high(type) : any_mad(type);
+  return i.run != nullptr;
+}
+
+/// neg, abs.
+bool Decoding::sign() {
+  take(2, is_wide(type));
+  if (slow && real)
+    i.run = type == Type::f32_ ? (name == "neg" ? slow_unary<float, Neg> : slow_unary<float, Abs>) : nullptr;
+  else
+    i.run = name == "neg" ? any_unary<Neg>(type) : any_unary<Abs>(type);
+  return i.run != nullptr;
+}
+
+/// sqrt, rcp, rsqrt, ex2, lg2, sin, cos, tanh.
+bool Decoding::elementary() {
+  take(2, is_wide(type));
+  const bool single = type == Type::f32_;
+  if (!real) return false;
+  if (has("approx")) {
+    if (single)
+      i.run = name == "sqrt"    ? approximate_unary<Sqrt>
+              : name == "rcp"   ? approximate_unary<Reciprocal>
+              : name == "rsqrt" ? approximate_unary<Rsqrt>
+              : name == "ex2"   ? approximate_unary<Exp2>
+              : name == "lg2"   ? approximate_unary<Log2>
+              : name == "sin"   ? approximate_unary<Sin>
+              : name == "cos"   ? approximate_unary<Cos>
+                                : approximate_unary<Tanh>;
+    else
+      i.run = name == "rcp"     ? unary<double, ReciprocalHigh>
+              : name == "rsqrt" ? (has("ftz") ? unary<double, RsqrtHigh> : unary<double, Rsqrt>)
+                                : nullptr;
+  } else if (name == "sqrt") {
+    i.run = single ? (slow ? slow_unary<float, Sqrt> : unary<float, Sqrt>)
+                   : (slow ? slow_unary<double, Sqrt> : unary<double, Sqrt>);
+  } else if (name == "rcp") {
+    i.run = single ? (slow ? slow_unary<float, Reciprocal> : unary<float, Reciprocal>)
+                   : (slow ? slow_unary<double, Reciprocal> : unary<double, Reciprocal>);
+  }
+  return i.run != nullptr;
+}
+
+/// and, or, xor.
+bool Decoding::logic() {
+  if (type == Type::pred) {
+    i.op[0] = predicate_of(0), i.op[1] = predicate_of(1), i.op[2] = predicate_of(2);
+    i.imm = (operands[1].negated ? 1 : 0) | (operands[2].negated ? 2 : 0);
+    i.run = name == "and" ? predicate<p_and> : name == "or" ? predicate<p_or> : predicate<p_xor>;
+    return true;
+  }
+  take(3, is_wide(type));
+  i.run = name == "and" ? bits_binary<And>(type) : name == "or" ? bits_binary<Or>(type) : bits_binary<Xor>(type);
+  return i.run != nullptr;
+}
+
+/// not.
+bool Decoding::complement() {
+  if (type == Type::pred) {
+    i.op[0] = predicate_of(0), i.op[1] = predicate_of(1);
+    i.imm = operands[1].negated ? 1 : 0;
+    i.run = predicate<p_not>;
+    return true;
+  }
+  take(2, is_wide(type));
+  i.run = type == Type::b16_   ? unary<u16, Not>
+          : type == Type::b32_ ? unary<u32, Not>
+          : type == Type::b64_ ? unary<u64, Not>
+                               : nullptr;
+  return i.run != nullptr;
+}
+
+/// copysign.
+bool Decoding::copy_sign() {
+  take(3, is_wide(type));
+  i.run = float_binary<CopySign>(type);
+  return i.run != nullptr;
+}
+
+/// shl, shr.
+bool Decoding::shift() {
+  if (operands.size() != 3) return false;
+  i.op[0] = place(0, is_wide(type)), i.op[1] = place(1, is_wide(type)), i.op[2] = place(2, false);
+  i.run = name == "shl" ? any_shl(type) : any_shr(type);
+  return i.run != nullptr;
+}
+
+/// shf.
+bool Decoding::funnel_shift() {
+  take(4, false);
+  i.run = has("l") ? (has("wrap") ? funnel<true, true> : funnel<true, false>)
+                   : (has("wrap") ? funnel<false, true> : funnel<false, false>);
+  return true;
+}
+
+/// prmt.
+bool Decoding::permute() {
+  take(4, false);
+  i.run = prmt;
+  return type == Type::b32_ && parts.size() == 2;
+}
+
+/// lop3.
+bool Decoding::logic_of_three() {
+  if (operands.size() != 5 || operands[4].kind != Operand::immediate) return false;
+  for (std::size_t k = 0; k < 4; ++k) i.op[k] = place(k, false);
+  i.imm = operands[4].value;
+  i.run = lop3;
+  return true;
+}
+
+/// bfe, bfi.
+bool Decoding::bit_field() {
+  const bool wide = is_wide(type), insert = name == "bfi";
+  if (operands.size() != (insert ? 5u : 4u)) return false;
+  for (std::size_t k = 0; k < operands.size(); ++k) i.op[k] = place(k, wide && k < operands.size() - 2);
+  if (insert)
+    i.run = wide ? bfi<u64> : bfi<u32>;
+  else
+    i.run = type == Type::u32_ ? bfe<u32> : type == Type::s32_ ? bfe<i32> : type == Type::u64_ ? bfe<u64> : bfe<i64>;
+  return true;
+}
+
+/// popc, clz, bfind, brev.
+bool Decoding::count() {
+  if (operands.size() != 2) return false;
+  i.op[0] = place(0, name == "brev" && is_wide(type));
+  i.op[1] = place(1, is_wide(type));
+  i.imm = has("shiftamt") ? 1 : 0;
+  if (name == "popc")
+    i.run = is_wide(type) ? count_bits<u64, popc64> : count_bits<u32, popc32>;
+  else if (name == "clz")
+    i.run = is_wide(type) ? count_bits<u64, clz64> : count_bits<u32, clz32>;
+  else if (name == "brev")
+    i.run = is_wide(type) ? unary<u64, Brev> : unary<u32, Brev>;
+  else
+    i.run = type == Type::u32_   ? bfind<u32>
+            : type == Type::s32_ ? bfind<i32>
+            : type == Type::u64_ ? bfind<u64>
+                                 : bfind<i64>;
+  return true;
+}
+
+/// setp.
+bool Decoding::comparison() {
+  if (operands.size() < 3 || slow) return false;
+  i.op[0] = predicate_of(0);
+  i.op[1] = place(1, is_wide(type)), i.op[2] = place(2, is_wide(type));
+  i.op[4] = operands[0].second;
+  i.imm = has("and") ? 1 : has("or") ? 2 : has("xor") ? 3 : 0;
+  if (i.imm != 0) {
     i.op[3] = predicate_of(3);
     if (operands[3].negated) i.flags |= negate_predicate;
-    i.run = any_selp(type);
-    return i.run != nullptr;
   }
-  if (name == "testp") {
-    i.op[0] = predicate_of(0), i.op[1] = place(1, is_wide(type));
-    i.imm = has("finite") ? 0 : has("infinite") ? 1 : has("number") ? 2 : has("notanumber") ? 3 : has("normal") ? 4 : 5;
-    i.run = type == Type::f32_ ? testp<float> : testp<double>;
+  i.run = compare(parts[1], type);
+  return i.run != nullptr;
+}
+
+/// selp.
+bool Decoding::selection() {
+  if (operands.size() != 4) return false;
+  for (std::size_t k = 0; k < 3; ++k) i.op[k] = place(k, is_wide(type));
+  i.op[3] = predicate_of(3);
+  if (operands[3].negated) i.flags |= negate_predicate;
+  i.run = any_selp(type);
+  return i.run != nullptr;
+}
+
+/// testp.
+bool Decoding::number_test() {
+  i.op[0] = predicate_of(0), i.op[1] = place(1, is_wide(type));
+  i.imm = has("finite") ? 0 : has("infinite") ? 1 : has("number") ? 2 : has("notanumber") ? 3 : has("normal") ? 4 : 5;
+  i.run = type == Type::f32_ ? testp<float> : testp<double>;
+  return true;
+}
+
+/// mov.
+bool Decoding::move() {
+  if (operands.size() != 2) return false;
+  if (type == Type::pred) {
+    i.op[0] = predicate_of(0), i.op[1] = predicate_of(1);
+    i.imm = operands[1].negated ? 1 : 0;
+    i.run = predicate<p_mov>;
     return true;
   }
-  if (name == "mov") {
-    if (operands.size() != 2) return false;
-    if (type == Type::pred) {
-      i.op[0] = predicate_of(0), i.op[1] = predicate_of(1);
-      i.imm = operands[1].negated ? 1 : 0;
-      i.run = predicate<p_mov>;
-      return true;
+  const Operand &d = operands[0], &s = operands[1];
+  if (d.kind == Operand::vector) {
+    i.op[2] = place(1, is_wide(type));
+    for (std::size_t k = 0; k < d.parts.size(); ++k)
+      if (d.parts[k].kind == Operand::reg) i.imm |= i64{1} << k;
+    if (d.parts.size() == 4) {
+      i.list = list(d, false);
+      i.run = unpack_quarters;
+      return is_wide(type);
     }
-    const Operand &d = operands[0], &s = operands[1];
-    if (d.kind == Operand::vector) {
-      i.op[2] = place(1, is_wide(type));
-      for (std::size_t k = 0; k < d.parts.size(); ++k)
-        if (d.parts[k].kind == Operand::reg) i.imm |= i64{1} << k;
-      if (d.parts.size() == 4) {
-        i.list = list(d, false);
-        i.run = unpack_quarters;
-        return is_wide(type);
-      }
-      i.op[0] = d.parts[0].place, i.op[1] = d.parts[1].place;
-      i.run = is_wide(type) ? unpack_64 : unpack_32;
-      return d.parts.size() == 2;
+    i.op[0] = d.parts[0].place, i.op[1] = d.parts[1].place;
+    i.run = is_wide(type) ? unpack_64 : unpack_32;
+    return d.parts.size() == 2;
+  }
+  if (s.kind == Operand::vector) {
+    i.op[0] = place(0, is_wide(type));
+    const u32 first = list(s, false);
+    i.list = first;
+    if (s.parts.size() == 4) {
+      i.run = pack_quarters;
+      return is_wide(type);
     }
-    if (s.kind == Operand::vector) {
-      i.op[0] = place(0, is_wide(type));
-      const u32 first = list(s, false);
-      i.list = first;
-      if (s.parts.size() == 4) {
-        i.run = pack_quarters;
-        return is_wide(type);
-      }
-      i.op[1] = program.lists[first], i.op[2] = program.lists[first + 1];
-      i.run = is_wide(type) ? pack_64 : pack_32;
-      return s.parts.size() == 2;
-    }
-    const bool wide = is_wide(type);
-    i.op[0] = place(0, wide), i.op[1] = place(1, wide);
-    i.run = wide ? unary<u64, Move> : unary<u32, Move>;
-    return type != Type::none;
+    i.op[1] = program.lists[first], i.op[2] = program.lists[first + 1];
+    i.run = is_wide(type) ? pack_64 : pack_32;
+    return s.parts.size() == 2;
   }
-  if (name == "cvt") {
-    if (type == Type::f32_ && (before == Type::bf16x2 || before == Type::f16x2)) {
-      take(3, false);
-      i.imm = has("relu") ? 1 : 0;
-      i.run = before == Type::bf16x2 ? cvt_pair<float_to_bhalf> : cvt_pair<float_to_half>;
-      return i.rounding == nearest;
-    }
-    if (before == Type::tf32) {
-      take(2, false);
-      i.run = cvt_tf32;
-      return has("rna");
-    }
-    if (operands.size() != 2 || before == Type::none) return false;
-    const auto any = [&](std::size_t k, Type t) {  // narrow types may sit in wider registers
-      const Operand& o = operands[k];
-      if (o.kind == Operand::reg && o.bits == 64 && !is_wide(t)) {
-        i.wide = static_cast<u8>(i.wide | (k == 0 ? 1 : 2));
-        return o.place;
-      }
-      return place(k, is_wide(t));
-    };
-    i.op[0] = any(0, before), i.op[1] = any(1, type);
-    i.run = any_cvt(before, type);
-    return i.run != nullptr;
-  }
-  if (name == "cvta" || name == "isspacep") {
-    const Space space = has("shared")  ? Space::shared
-                        : has("local") ? Space::local
-                        : has("param") ? Space::param
-                                       : Space::global;
-    if (name == "isspacep") {
-      i.op[0] = predicate_of(0), i.op[1] = place(1, true);
-      i.rounding = static_cast<u8>(space);
-      i.run = is_space;
-      return true;
-    }
-    i.wide_address = is_wide(type);
-    take(2, is_wide(type));
-    i.imm = static_cast<i64>(space == Space::shared  ? shared_window
-                             : space == Space::local ? local_window
-                             : space == Space::param ? param_window
-                                                     : 0);
-    i.run = has("to") ? convert_address<false> : convert_address<true>;
-    return true;
-  }
-  if (name == "ld" || name == "st" || name == "ldu") {
-    const bool is_load = name != "st";
-    if (operands.size() != 2) return false;
-    const Operand &data = operands[is_load ? 0 : 1], &where = operands[is_load ? 1 : 0];
-    i.space = has("global") || has("const") ? Space::global
-              : has("shared")               ? Space::shared
-              : has("local")                ? Space::local
-              : has("param")                ? Space::param
-                                            : Space::generic;
-    address(where);
-    std::size_t n = 1;
-    if (has("v2") || has("v4")) {
-      n = has("v2") ? 2 : 4;
-      if (data.kind != Operand::vector || data.parts.size() != n) return false;
-      i.list = list(data, true);
-    } else if (data.kind == Operand::immediate) {
-      i.op[0] = constant(static_cast<u64>(data.value), is_wide(type));
-      i.wide = is_wide(type) ? 1 : 0;
-    } else {
-      if (data.kind != Operand::reg || data.bits == 1) return false;
-      i.op[0] = data.place;
-      i.wide = data.bits == 64 ? 1 : 0;
-    }
-    if (i.space != Space::param) i.run = is_load ? any_load(type, n) : any_store(type, n);
-    // Parameters named directly: of the kernel, or of a function. Through a register: of the kernel.
-    else if (where.name.empty())
-      i.run = is_load ? any_load(type, n) : nullptr;
-    else if (where.name == "kernel")
-      i.run = is_load ? any_load_parameter(type, n) : nullptr;
-    else
-      i.run = is_load ? any_load_argument(type, n) : any_store_argument(type, n);
-    return i.run != nullptr;
-  }
-  if (name == "atom" || name == "red") {
-    const std::size_t first = name == "atom" ? 1 : 0;
-    const bool wide = is_wide(type);
-    i.space = has("global") ? Space::global : has("shared") ? Space::shared : Space::generic;
-    i.op[0] = nowhere;
-    if (name == "atom") i.op[0] = place(0, wide);
-    address(operands.at(first));
-    const i64 offset = i.imm;
-    i.op[1] = place(first + 1, wide);
-    i.rounding = has("add")    ? a_add
-                 : has("min")  ? a_min
-                 : has("max")  ? a_max
-                 : has("exch") ? a_exch
-                 : has("cas")  ? a_cas
-                 : has("and")  ? a_and
-                 : has("or")   ? a_or
-                 : has("xor")  ? a_xor
-                 : has("inc")  ? a_inc
-                 : has("dec")  ? a_dec
-                               : 255;
-    i.op[2] = i.rounding == a_cas ? place(first + 2, wide) : nowhere;
-    i.imm = offset;
-    i.run = i.rounding == 255 ? nullptr : any_atomic(type);
-    return i.run != nullptr;
-  }
-  if (name == "cp") {
-    if (!has("async") || has("bulk") || has("mbarrier")) return false;
-    if (has("commit_group"))
-      i.run = commit_group;
-    else if (has("wait_all"))
-      i.run = wait_group, i.imm = -1;
-    else if (has("wait_group"))
-      i.run = wait_group, i.imm = operands.at(0).value;
-    else {
-      const Operand &to = operands.at(0), &from = operands.at(1);
-      if (to.kind != Operand::address || from.kind != Operand::address || !from.wide || operands.size() < 3)
-        return false;
-      i.op[0] = to.place, i.imm = to.value, i.wide = to.wide ? 1 : 0;
-      i.op[1] = from.place, i.target = static_cast<u32>(from.value);
-      if (from.value < 0) return false;
-      i.op[2] = static_cast<i32>(operands[2].value);
-      i.op[3] = operands.size() > 3 ? place(3, false) : nowhere;
-      i.run = copy_async;
-      return i.op[2] == 4 || i.op[2] == 8 || i.op[2] == 16;
-    }
-    return true;
-  }
-  if (name == "shfl") {
-    if (operands.size() != 5 || !has("sync")) return false;
-    i.list = static_cast<u32>(program.lists.size());
-    const i32 d = place(0, false), a = place(1, false), b = place(2, false), c = place(3, false),
-              members = place(4, false);
-    for (const i32 v : {d, operands[0].second, a, b, c, members}) program.lists.push_back(v);
-    i.run = has("up") ? shuffle<s_up> : has("down") ? shuffle<s_down> : has("bfly") ? shuffle<s_bfly> : shuffle<s_idx>;
-    return true;
-  }
-  if (name == "vote") {
-    if (operands.size() != 3 || !has("sync")) return false;
-    const bool ballot = has("ballot");
-    i.op[0] = ballot ? place(0, false) : predicate_of(0);
-    i.op[1] = predicate_of(1), i.op[2] = place(2, false);
-    if (operands[1].negated) i.flags |= negate_predicate;
-    i.run = ballot ? vote<v_ballot> : has("all") ? vote<v_all> : has("any") ? vote<v_any> : vote<v_uni>;
-    return true;
-  }
-  if (name == "redux") {
+  const bool wide = is_wide(type);
+  i.op[0] = place(0, wide), i.op[1] = place(1, wide);
+  i.run = wide ? unary<u64, Move> : unary<u32, Move>;
+  return type != Type::none;
+}
+
+/// cvt.
+bool Decoding::conversion() {
+  if (type == Type::f32_ && (before == Type::bf16x2 || before == Type::f16x2)) {
     take(3, false);
-    const bool sign = type == Type::s32_;
-    i.run = has("add")   ? reduce_warp<u32, Add>
-            : has("min") ? (sign ? reduce_warp<i32, Min> : reduce_warp<u32, Min>)
-            : has("max") ? (sign ? reduce_warp<i32, Max> : reduce_warp<u32, Max>)
-            : has("and") ? reduce_warp<u32, And>
-            : has("or")  ? reduce_warp<u32, Or>
-            : has("xor") ? reduce_warp<u32, Xor>
-                         : nullptr;
-    return i.run != nullptr;
+    i.imm = has("relu") ? 1 : 0;
+    i.run = before == Type::bf16x2 ? cvt_pair<float_to_bhalf> : cvt_pair<float_to_half>;
+    return i.rounding == nearest;
   }
-  if (name == "activemask") {
-    i.run = active_mask;
-    return true;
+  if (before == Type::tf32) {
+    take(2, false);
+    i.run = cvt_tf32;
+    return has("rna");
   }
-  if (name == "ldmatrix") {
-    if (operands.size() != 2) return false;
-    const std::size_t n = has("x1") ? 1 : has("x2") ? 2 : 4;
-    const Operand& d = operands[0];
-    i.list = d.kind == Operand::vector ? list(d, false) : static_cast<u32>(program.lists.size());
-    if (d.kind == Operand::reg)
-      program.lists.push_back(d.place);
-    else if (d.parts.size() != n)
-      return false;
-    address(operands[1]);
-    const bool trans = has("trans");
-    i.run = n == 1   ? (trans ? load_matrix<1, true> : load_matrix<1, false>)
-            : n == 2 ? (trans ? load_matrix<2, true> : load_matrix<2, false>)
-                     : (trans ? load_matrix<4, true> : load_matrix<4, false>);
-    return has("m8n8");
-  }
-  if (name == "mma") {
-    if (operands.size() != 4 || !has("row") || !has("col") || type != Type::f32_) return false;
-    const bool bf = has("bf16"), f16 = has("f16"), tf = has("tf32");
-    i.run = has("m16n8k16")  ? (bf    ? matrix_multiply<f_bf16, 16>
-                                : f16 ? matrix_multiply<f_f16, 16>
-                                      : nullptr)
-            : has("m16n8k8") ? (bf    ? matrix_multiply<f_bf16, 8>
-                                : f16 ? matrix_multiply<f_f16, 8>
-                                : tf  ? matrix_multiply<f_tf32, 8>
-                                      : nullptr)
-            : has("m16n8k4") ? (tf ? matrix_multiply<f_tf32, 4> : nullptr)
-                             : nullptr;
-    if (i.run == nullptr) return false;
-    const std::size_t K = has("m16n8k16") ? 16 : has("m16n8k8") ? 8 : 4, per = tf ? 1 : 2;
-    const std::size_t expected[] = {4, 16 * K / 32 / per, 8 * K / 32 / per, 4};
-    i.list = static_cast<u32>(program.lists.size());
-    for (std::size_t k = 0; k < 4; ++k) {
-      const Operand& o = operands[k];
-      if (o.kind == Operand::reg && expected[k] == 1) {
-        program.lists.push_back(o.place);
-        continue;
-      }
-      if (o.kind != Operand::vector || o.parts.size() != expected[k]) return false;
-      for (const Operand& r : o.parts)
-        program.lists.push_back(r.kind == Operand::immediate ? constant(static_cast<u64>(r.value), false) : r.place);
+  if (operands.size() != 2 || before == Type::none) return false;
+  const auto any = [&](std::size_t k, Type t) {  // narrow types may sit in wider registers
+    const Operand& o = operands[k];
+    if (o.kind == Operand::reg && o.bits == 64 && !is_wide(t)) {
+      i.wide = static_cast<u8>(i.wide | (k == 0 ? 1 : 2));
+      return o.place;
     }
+    return place(k, is_wide(t));
+  };
+  i.op[0] = any(0, before), i.op[1] = any(1, type);
+  i.run = any_cvt(before, type);
+  return i.run != nullptr;
+}
+
+/// cvta, isspacep.
+bool Decoding::address_space() {
+  const Space space = has("shared")  ? Space::shared
+                      : has("local") ? Space::local
+                      : has("param") ? Space::param
+                                     : Space::global;
+  if (name == "isspacep") {
+    i.op[0] = predicate_of(0), i.op[1] = place(1, true);
+    i.rounding = static_cast<u8>(space);
+    i.run = is_space;
     return true;
   }
-  if (name == "bar" || name == "barrier") {
-    if (has("warp")) {
-      i.op[0] = place(0, false);
-      i.run = warp_barrier;
-      return true;
+  i.wide_address = is_wide(type);
+  take(2, is_wide(type));
+  i.imm = static_cast<i64>(space == Space::shared  ? shared_window
+                           : space == Space::local ? local_window
+                           : space == Space::param ? param_window
+                                                   : 0);
+  i.run = has("to") ? convert_address<false> : convert_address<true>;
+  return true;
+}
+
+/// ld, st, ldu.
+bool Decoding::memory_access() {
+  const bool is_load = name != "st";
+  if (operands.size() != 2) return false;
+  const Operand &data = operands[is_load ? 0 : 1], &where = operands[is_load ? 1 : 0];
+  i.space = has("global") || has("const") ? Space::global
+            : has("shared")               ? Space::shared
+            : has("local")                ? Space::local
+            : has("param")                ? Space::param
+                                          : Space::generic;
+  address(where);
+  std::size_t n = 1;
+  if (has("v2") || has("v4")) {
+    n = has("v2") ? 2 : 4;
+    if (data.kind != Operand::vector || data.parts.size() != n) return false;
+    i.list = list(data, true);
+  } else if (data.kind == Operand::immediate) {
+    i.op[0] = constant(static_cast<u64>(data.value), is_wide(type));
+    i.wide = is_wide(type) ? 1 : 0;
+  } else {
+    if (data.kind != Operand::reg || data.bits == 1) return false;
+    i.op[0] = data.place;
+    i.wide = data.bits == 64 ? 1 : 0;
+  }
+  if (i.space != Space::param) i.run = is_load ? any_load(type, n) : any_store(type, n);
+  // Parameters named directly: of the kernel, or of a function. Through a register: of the kernel.
+  else if (where.name.empty())
+    i.run = is_load ? any_load(type, n) : nullptr;
+  else if (where.name == "kernel")
+    i.run = is_load ? any_load_parameter(type, n) : nullptr;
+  else
+    i.run = is_load ? any_load_argument(type, n) : any_store_argument(type, n);
+  return i.run != nullptr;
+}
+
+/// atom, red.
+bool Decoding::atomic() {
+  const std::size_t first = name == "atom" ? 1 : 0;
+  const bool wide = is_wide(type);
+  i.space = has("global") ? Space::global : has("shared") ? Space::shared : Space::generic;
+  i.op[0] = nowhere;
+  if (name == "atom") i.op[0] = place(0, wide);
+  address(operands.at(first));
+  const i64 offset = i.imm;
+  i.op[1] = place(first + 1, wide);
+  i.rounding = has("add")    ? a_add
+               : has("min")  ? a_min
+               : has("max")  ? a_max
+               : has("exch") ? a_exch
+               : has("cas")  ? a_cas
+               : has("and")  ? a_and
+               : has("or")   ? a_or
+               : has("xor")  ? a_xor
+               : has("inc")  ? a_inc
+               : has("dec")  ? a_dec
+                             : 255;
+  i.op[2] = i.rounding == a_cas ? place(first + 2, wide) : nowhere;
+  i.imm = offset;
+  i.run = i.rounding == 255 ? nullptr : any_atomic(type);
+  return i.run != nullptr;
+}
+
+/// cp.
+bool Decoding::asynchronous_copy() {
+  if (!has("async") || has("bulk") || has("mbarrier")) return false;
+  if (has("commit_group"))
+    i.run = commit_group;
+  else if (has("wait_all"))
+    i.run = wait_group, i.imm = -1;
+  else if (has("wait_group"))
+    i.run = wait_group, i.imm = operands.at(0).value;
+  else {
+    const Operand &to = operands.at(0), &from = operands.at(1);
+    if (to.kind != Operand::address || from.kind != Operand::address || !from.wide || operands.size() < 3) return false;
+    i.op[0] = to.place, i.imm = to.value, i.wide = to.wide ? 1 : 0;
+    i.op[1] = from.place, i.target = static_cast<u32>(from.value);
+    if (from.value < 0) return false;
+    i.op[2] = static_cast<i32>(operands[2].value);
+    i.op[3] = operands.size() > 3 ? place(3, false) : nowhere;
+    i.run = copy_async;
+    return i.op[2] == 4 || i.op[2] == 8 || i.op[2] == 16;
+  }
+  return true;
+}
+
+/// shfl.
+bool Decoding::lane_shuffle() {
+  if (operands.size() != 5 || !has("sync")) return false;
+  i.list = static_cast<u32>(program.lists.size());
+  const i32 d = place(0, false), a = place(1, false), b = place(2, false), c = place(3, false),
+            members = place(4, false);
+  for (const i32 v : {d, operands[0].second, a, b, c, members}) program.lists.push_back(v);
+  i.run = has("up") ? shuffle<s_up> : has("down") ? shuffle<s_down> : has("bfly") ? shuffle<s_bfly> : shuffle<s_idx>;
+  return true;
+}
+
+/// vote.
+bool Decoding::lane_vote() {
+  if (operands.size() != 3 || !has("sync")) return false;
+  const bool ballot = has("ballot");
+  i.op[0] = ballot ? place(0, false) : predicate_of(0);
+  i.op[1] = predicate_of(1), i.op[2] = place(2, false);
+  if (operands[1].negated) i.flags |= negate_predicate;
+  i.run = ballot ? vote<v_ballot> : has("all") ? vote<v_all> : has("any") ? vote<v_any> : vote<v_uni>;
+  return true;
+}
+
+/// redux.
+bool Decoding::warp_reduction() {
+  take(3, false);
+  const bool sign = type == Type::s32_;
+  i.run = has("add")   ? reduce_warp<u32, Add>
+          : has("min") ? (sign ? reduce_warp<i32, Min> : reduce_warp<u32, Min>)
+          : has("max") ? (sign ? reduce_warp<i32, Max> : reduce_warp<u32, Max>)
+          : has("and") ? reduce_warp<u32, And>
+          : has("or")  ? reduce_warp<u32, Or>
+          : has("xor") ? reduce_warp<u32, Xor>
+                       : nullptr;
+  return i.run != nullptr;
+}
+
+/// ldmatrix.
+bool Decoding::matrix_load() {
+  if (operands.size() != 2) return false;
+  const std::size_t n = has("x1") ? 1 : has("x2") ? 2 : 4;
+  const Operand& d = operands[0];
+  i.list = d.kind == Operand::vector ? list(d, false) : static_cast<u32>(program.lists.size());
+  if (d.kind == Operand::reg)
+    program.lists.push_back(d.place);
+  else if (d.parts.size() != n)
+    return false;
+  address(operands[1]);
+  const bool trans = has("trans");
+  i.run = n == 1   ? (trans ? load_matrix<1, true> : load_matrix<1, false>)
+          : n == 2 ? (trans ? load_matrix<2, true> : load_matrix<2, false>)
+                   : (trans ? load_matrix<4, true> : load_matrix<4, false>);
+  return has("m8n8");
+}
+
+/// mma.
+bool Decoding::matrix_product() {
+  if (operands.size() != 4 || !has("row") || !has("col") || type != Type::f32_) return false;
+  const bool bf = has("bf16"), f16 = has("f16"), tf = has("tf32");
+  i.run = has("m16n8k16")  ? (bf    ? matrix_multiply<f_bf16, 16>
+                              : f16 ? matrix_multiply<f_f16, 16>
+                                    : nullptr)
+          : has("m16n8k8") ? (bf    ? matrix_multiply<f_bf16, 8>
+                              : f16 ? matrix_multiply<f_f16, 8>
+                              : tf  ? matrix_multiply<f_tf32, 8>
+                                    : nullptr)
+          : has("m16n8k4") ? (tf ? matrix_multiply<f_tf32, 4> : nullptr)
+                           : nullptr;
+  if (i.run == nullptr) return false;
+  const std::size_t K = has("m16n8k16") ? 16 : has("m16n8k8") ? 8 : 4, per = tf ? 1 : 2;
+  const std::size_t expected[] = {4, 16 * K / 32 / per, 8 * K / 32 / per, 4};
+  i.list = static_cast<u32>(program.lists.size());
+  for (std::size_t k = 0; k < 4; ++k) {
+    const Operand& o = operands[k];
+    if (o.kind == Operand::reg && expected[k] == 1) {
+      program.lists.push_back(o.place);
+      continue;
     }
-    const bool reduction = has("red");
-    if (!reduction && !has("sync")) return false;
-    const std::size_t first = reduction ? 1 : 0;
-    const bool has_count = operands.size() > first + (reduction ? 2u : 1u);
-    i.op[1] = place(first, false);
-    i.op[2] = has_count ? place(first + 1, false) : nowhere;
-    i.imm = !reduction ? 0 : has("popc") ? 1 : has("and") ? 2 : 3;
-    if (reduction) {
-      i.op[0] = has("popc") ? place(0, false) : predicate_of(0);
-      i.op[3] = predicate_of(operands.size() - 1);
-      if (operands.back().negated) i.flags |= negate_predicate;
-    }
-    i.run = barrier;
-    return true;
+    if (o.kind != Operand::vector || o.parts.size() != expected[k]) return false;
+    for (const Operand& r : o.parts)
+      program.lists.push_back(r.kind == Operand::immediate ? constant(static_cast<u64>(r.value), false) : r.place);
   }
-  if (name == "bra") {
-    i.run = jump;
-    return true;
-  }
-  if (name == "brx") {
+  return true;
+}
+
+/// bar, barrier.
+bool Decoding::barriers() {
+  if (has("warp")) {
     i.op[0] = place(0, false);
-    i.run = jump_indexed;
+    i.run = warp_barrier;
     return true;
   }
-  if (name == "exit") {
-    i.run = leave;
-    return true;
+  const bool reduction = has("red");
+  if (!reduction && !has("sync")) return false;
+  const std::size_t first = reduction ? 1 : 0;
+  const bool has_count = operands.size() > first + (reduction ? 2u : 1u);
+  i.op[1] = place(first, false);
+  i.op[2] = has_count ? place(first + 1, false) : nowhere;
+  i.imm = !reduction ? 0 : has("popc") ? 1 : has("and") ? 2 : 3;
+  if (reduction) {
+    i.op[0] = has("popc") ? place(0, false) : predicate_of(0);
+    i.op[3] = predicate_of(operands.size() - 1);
+    if (operands.back().negated) i.flags |= negate_predicate;
   }
-  if (name == "vitrine_return") {
-    i.run = come_back;
-    return true;
-  }
-  if (name == "vitrine_call") {
-    i.run = call;
-    return true;
-  }
-  if (name == "vitrine_copy") {
-    i.run = copy_argument;
-    return true;
-  }
-  if (name == "trap" || name == "brkpt") {
-    i.run = trap;
-    return true;
-  }
-  if (name == "membar" || name == "fence" || name == "nanosleep" || name == "prefetch" || name == "prefetchu" ||
-      name == "griddepcontrol") {
-    i.run = nothing_to_do;
-    return true;
-  }
-  return false;
+  i.run = barrier;
+  return true;
+}
+
+/// Instructions whose operands, if any, are filled in by the parser.
+bool Decoding::control() {
+  static const std::unordered_map<std::string, decltype(Insn::run)> runs{{"activemask", active_mask},
+                                                                         {"bra", jump},
+                                                                         {"brx", jump_indexed},
+                                                                         {"exit", leave},
+                                                                         {"vitrine_return", come_back},
+                                                                         {"vitrine_call", call},
+                                                                         {"vitrine_copy", copy_argument},
+                                                                         {"trap", trap},
+                                                                         {"brkpt", trap},
+                                                                         {"membar", nothing_to_do},
+                                                                         {"fence", nothing_to_do},
+                                                                         {"nanosleep", nothing_to_do},
+                                                                         {"prefetch", nothing_to_do},
+                                                                         {"prefetchu", nothing_to_do},
+                                                                         {"griddepcontrol", nothing_to_do}};
+  if (name == "brx") i.op[0] = place(0, false);
+  i.run = runs.at(name);
+  return true;
+}
+
+// clang-format off
+const std::unordered_map<std::string, bool (Decoding::*)()> families{
+    {"add", &Decoding::arithmetic}, {"sub", &Decoding::arithmetic}, {"mul", &Decoding::arithmetic},
+    {"div", &Decoding::arithmetic}, {"min", &Decoding::arithmetic}, {"max", &Decoding::arithmetic},
+    {"rem", &Decoding::arithmetic}, {"mad", &Decoding::multiply_add}, {"fma", &Decoding::multiply_add},
+    {"neg", &Decoding::sign}, {"abs", &Decoding::sign}, {"sqrt", &Decoding::elementary},
+    {"rcp", &Decoding::elementary}, {"rsqrt", &Decoding::elementary}, {"ex2", &Decoding::elementary},
+    {"lg2", &Decoding::elementary}, {"sin", &Decoding::elementary}, {"cos", &Decoding::elementary},
+    {"tanh", &Decoding::elementary}, {"and", &Decoding::logic}, {"or", &Decoding::logic}, {"xor", &Decoding::logic},
+    {"not", &Decoding::complement}, {"copysign", &Decoding::copy_sign}, {"shl", &Decoding::shift},
+    {"shr", &Decoding::shift}, {"shf", &Decoding::funnel_shift}, {"prmt", &Decoding::permute},
+    {"lop3", &Decoding::logic_of_three}, {"bfe", &Decoding::bit_field}, {"bfi", &Decoding::bit_field},
+    {"popc", &Decoding::count}, {"clz", &Decoding::count}, {"bfind", &Decoding::count}, {"brev", &Decoding::count},
+    {"setp", &Decoding::comparison}, {"selp", &Decoding::selection}, {"testp", &Decoding::number_test},
+    {"mov", &Decoding::move}, {"cvt", &Decoding::conversion}, {"cvta", &Decoding::address_space},
+    {"isspacep", &Decoding::address_space}, {"ld", &Decoding::memory_access}, {"st", &Decoding::memory_access},
+    {"ldu", &Decoding::memory_access}, {"atom", &Decoding::atomic}, {"red", &Decoding::atomic},
+    {"cp", &Decoding::asynchronous_copy}, {"shfl", &Decoding::lane_shuffle}, {"vote", &Decoding::lane_vote},
+    {"redux", &Decoding::warp_reduction}, {"activemask", &Decoding::control}, {"ldmatrix", &Decoding::matrix_load},
+    {"mma", &Decoding::matrix_product}, {"bar", &Decoding::barriers}, {"barrier", &Decoding::barriers},
+    {"bra", &Decoding::control}, {"brx", &Decoding::control}, {"exit", &Decoding::control},
+    {"vitrine_return", &Decoding::control}, {"vitrine_call", &Decoding::control},
+    {"vitrine_copy", &Decoding::control}, {"trap", &Decoding::control}, {"brkpt", &Decoding::control},
+    {"membar", &Decoding::control}, {"fence", &Decoding::control}, {"nanosleep", &Decoding::control},
+    {"prefetch", &Decoding::control}, {"prefetchu", &Decoding::control}, {"griddepcontrol", &Decoding::control}};
+// clang-format on
+
+}  // namespace
+
+bool Decoder::decode(const std::vector<std::string>& parts, const std::vector<Operand>& operands, Insn& i) {
+  const auto family = families.find(parts[0]);
+  if (family == families.end()) return false;
+  Decoding decoding(*this, parts, operands, i);
+  return (decoding.*family->second)();
 }
 
 }  // namespace vitrine::ptx

@@ -341,29 +341,65 @@ class Parser {
   }
 
   void function(bool entry, bool external) {
+    accept(".noreturn");
     std::vector<Declaration> results;
-    if (accept(".noreturn")) {
-    }
     if (!entry) results = parameter_list();
-    const std::string name = take();
-    const std::vector<Declaration> parameters = parameter_list();
-    if (!entry) {
-      Function& f = functions_[name];
-      if (f.return_place == 0) {
-        f.return_place = function_next_;
-        function_next_ += lanes;
-        const auto slot = [&](const Declaration& d) {
-          call_bytes_ = align_up(call_bytes_, std::max<u32>(d.align, 16));
-          const Function::Slot s{static_cast<u32>(call_bytes_), static_cast<u32>(d.bytes)};
-          call_bytes_ += d.bytes;
-          return s;
-        };
-        for (const Declaration& d : results) f.results.push_back(slot(d));
-        for (const Declaration& d : parameters) f.arguments.push_back(slot(d));
-      }
-    }
     Kernel kernel;
-    kernel.name = name;
+    kernel.name = take();
+    const std::vector<Declaration> parameters = parameter_list();
+    if (!entry) declare(functions_[kernel.name], results, parameters);
+    directives(kernel);
+    if (accept(";")) {
+      if (external && (kernel.name == "__assertfail" || kernel.name == "vprintf")) externals_.push_back(kernel.name);
+      return;
+    }
+    open_body(entry, kernel, results, parameters);
+    const auto module_shared = shared_;  // of the whole module, known so far
+    const u32 module_used = shared_used_;
+    kernel.entry = static_cast<u32>(program_.code.size());
+    const i32 first_word = next_word_;
+    expect("{");
+    while (!scopes_.empty()) statement();
+    emit_return(line());
+    kernel.static_shared = static_cast<u32>(align_up(shared_used_ + (shared_.empty() ? 0 : 16), 16));
+    resolve(kernel.static_shared);
+    if (entry) {
+      kernel.local_bytes = static_cast<u32>(local_bytes_);
+      largest_kernel_ = std::max(largest_kernel_, next_word_);
+      largest_local_ = std::max(largest_local_, local_bytes_);
+      kernel.shared = shared_;
+      kernel.registers = static_cast<u32>(next_word_ - first_word) / lanes;
+      program_.kernels.push_back(kernel);
+    } else {
+      function_next_ = next_word_;
+      function_local_next_ = local_bytes_;
+      functions_[kernel.name].entry = kernel.entry;
+      for (Insn& i : program_.code)
+        if (i.run != nullptr && i.flags == 255 && i.target == function_key(kernel.name))
+          i.target = kernel.entry, i.flags = 0;
+      if (shared_used_ != module_used) fail("declares shared memory in a function, which is not supported", line());
+    }
+    shared_ = module_shared;
+    shared_used_ = module_used;
+  }
+
+  /// Gives a function its places for results and arguments, at its first declaration.
+  void declare(Function& f, const std::vector<Declaration>& results, const std::vector<Declaration>& parameters) {
+    if (f.return_place != 0) return;
+    f.return_place = function_next_;
+    function_next_ += lanes;
+    const auto slot = [&](const Declaration& d) {
+      call_bytes_ = align_up(call_bytes_, std::max<u32>(d.align, 16));
+      const Function::Slot s{static_cast<u32>(call_bytes_), static_cast<u32>(d.bytes)};
+      call_bytes_ += d.bytes;
+      return s;
+    };
+    for (const Declaration& d : results) f.results.push_back(slot(d));
+    for (const Declaration& d : parameters) f.arguments.push_back(slot(d));
+  }
+
+  /// Directives between a kernel's parameters and its body.
+  void directives(Kernel& kernel) {
     for (;;) {
       if (accept(".maxntid") || accept(".reqntid")) {
         u32 n = static_cast<u32>(integer());
@@ -374,23 +410,21 @@ class Parser {
       } else if (accept(".pragma")) {
         take();
         accept(";");
-      } else if (accept(".noreturn")) {
-      } else {
-        break;
+      } else if (!accept(".noreturn")) {
+        return;
       }
     }
-    if (accept(";")) {
-      if (external && (name == "__assertfail" || name == "vprintf")) externals_.push_back(name);
-      return;
-    }
+  }
+
+  /// An empty scope with the parameters, and everything that counts within one body.
+  void open_body(bool entry, Kernel& kernel, const std::vector<Declaration>& results,
+                 const std::vector<Declaration>& parameters) {
     scopes_.assign(1, {});
     Scope& scope = scopes_.back();
     labels_.clear();
     fixups_.clear();
     tables_.clear();
-    current_function_ = entry ? nullptr : &functions_[name];
-    const auto module_shared = shared_;  // of the whole module, known so far
-    const u32 module_used = shared_used_;
+    current_function_ = entry ? nullptr : &functions_[kernel.name];
     if (entry) {
       for (const Declaration& d : parameters) {
         const u32 offset = static_cast<u32>(align_up(kernel.parameter_bytes, d.align));
@@ -399,24 +433,22 @@ class Parser {
         scope[d.name] = {Symbol::parameter, 0, 64, offset, static_cast<u32>(d.bytes)};
       }
     } else {
-      Function& f = functions_[name];
+      Function& f = *current_function_;
       f.defined = true;
       for (std::size_t k = 0; k < results.size(); ++k)
         scope[results[k].name] = {Symbol::argument, 0, 64, f.results[k].offset, f.results[k].bytes};
       for (std::size_t k = 0; k < parameters.size(); ++k)
         scope[parameters[k].name] = {Symbol::argument, 0, 64, f.arguments[k].offset, f.arguments[k].bytes};
     }
-    const auto start = static_cast<u32>(program_.code.size());
-    const i32 first_word = entry ? special_count * lanes : function_next_;
-    next_word_ = first_word;
+    next_word_ = entry ? special_count * lanes : function_next_;
     local_bytes_ = entry ? 0 : function_local_next_;
     predicate_left_ = 0;
-    // The size of static shared memory, where dynamic memory starts, is known only when the body has been read.
+    // The size of static shared memory, where dynamic memory starts, is known only after the body.
     dynamic_fixups_.clear();
-    expect("{");
-    while (!scopes_.empty()) statement();
-    emit_return(line());
-    const u32 static_shared = static_cast<u32>(align_up(shared_used_ + (shared_.empty() ? 0 : 16), 16));
+  }
+
+  /// Fills in what a body's instructions could not know: dynamic shared memory, labels, tables of labels.
+  void resolve(u32 static_shared) {
     for (const u32 index : dynamic_fixups_) {
       Insn& i = program_.code[index];
       i.op[1] = decoder_.constant(static_shared, i.op[2] == 1);
@@ -434,25 +466,6 @@ class Parser {
       for (const std::string& label : t->second) program_.lists.push_back(static_cast<i32>(labels_.at(label)));
     }
     table_fixups_.clear();
-    if (entry) {
-      kernel.entry = start;
-      kernel.local_bytes = static_cast<u32>(local_bytes_);
-      largest_kernel_ = std::max(largest_kernel_, next_word_);
-      largest_local_ = std::max(largest_local_, local_bytes_);
-      kernel.static_shared = static_shared;
-      kernel.shared = shared_;
-      kernel.registers = static_cast<u32>(next_word_ - first_word) / lanes;
-      program_.kernels.push_back(kernel);
-    } else {
-      function_next_ = next_word_;
-      function_local_next_ = local_bytes_;
-      functions_[name].entry = start;
-      for (Insn& i : program_.code)
-        if (i.run != nullptr && i.flags == 255 && i.target == function_key(name)) i.target = start, i.flags = 0;
-      if (shared_used_ != module_used) fail("declares shared memory in a function, which is not supported", line());
-    }
-    shared_ = module_shared;
-    shared_used_ = module_used;
   }
 
   u32 function_key(const std::string& name) {
@@ -487,94 +500,89 @@ class Parser {
     if (t == "{") {
       take();
       scopes_.emplace_back();
-      return;
-    }
-    if (t == "}") {
+    } else if (t == "}") {
       take();
       scopes_.pop_back();
-      return;
-    }
-    if (t == ";") {
-      take();
-      return;
-    }
-    if (t == ".reg") {
-      take();
-      std::string type = take().substr(1);
-      const u8 bits = type == "pred" ? 1 : static_cast<u8>(bytes_of_type(type) <= 4 ? 32 : 64);
-      do {
-        const std::string name = take();
-        if (accept("<")) {
-          const i64 n = integer();
-          expect(">");
-          for (i64 k = 0; k < n; ++k)
-            scopes_.back()[name + std::to_string(k)] = {Symbol::reg, reserve(bits), bits, 0, 0};
-        } else {
-          scopes_.back()[name] = {Symbol::reg, reserve(bits), bits, 0, 0};
-        }
-      } while (accept(","));
-      expect(";");
-      return;
-    }
-    if (t == ".local") {
-      take();
-      const Declaration d = declaration();
-      expect(";");
-      local_bytes_ = align_up(local_bytes_, std::max<u32>(d.align, 16));
-      scopes_.back()[d.name] = {Symbol::local, 0, 64, static_cast<i64>(local_bytes_), static_cast<u32>(d.bytes)};
-      local_bytes_ += d.bytes;
-      return;
-    }
-    if (t == ".shared") {
-      take();
-      return shared_variable(scopes_.back(), false);
-    }
-    if (t == ".param") {
-      take();
-      const Declaration d = declaration();
-      expect(";");
-      call_bytes_ = align_up(call_bytes_, std::max<u32>(d.align, 16));
-      scopes_.back()[d.name] = {Symbol::argument, 0, 64, static_cast<i64>(call_bytes_), static_cast<u32>(d.bytes)};
-      call_bytes_ += d.bytes;
-      return;
-    }
-    if (t == ".loc") {
-      take();
-      const auto file = static_cast<u32>(integer()), at = static_cast<u32>(integer());
-      integer();
-      while (accept(",")) {
-        if (accept("function_name")) {
-          take();
-          if (accept("+")) integer();
-        } else if (accept("inlined_at")) {
-          integer(), integer(), integer();
-        }
-      }
-      source_ = static_cast<u32>(program_.sources.size());
-      program_.sources.emplace_back(file, at);
-      return;
-    }
-    if (t == ".pragma") {
+    } else if (accept(".reg")) {
+      registers();
+    } else if (accept(".local")) {
+      variable(Symbol::local, local_bytes_);
+    } else if (accept(".shared")) {
+      shared_variable(scopes_.back(), false);
+    } else if (accept(".param")) {
+      variable(Symbol::argument, call_bytes_);
+    } else if (accept(".loc")) {
+      location();
+    } else if (accept(".pragma")) {
       while (take() != ";") {
       }
-      return;
-    }
-    if (peek(1) == ":") {
+    } else if (peek(1) == ":") {
       take(), take();
-      if (peek() == ".branchtargets") {
-        take();
-        auto& table = tables_[t];
-        do table.push_back(take());
-        while (accept(","));
-        expect(";");
-        return;
-      }
-      if (peek() == ".callprototype") fail("calls through a pointer, which is not supported", start);
-      labels_[t] = static_cast<u32>(program_.code.size());
-      return;
+      label(t, start);
+    } else if (!accept(";")) {
+      instruction(start);
     }
-    instruction(start);
   }
+
+  /// .reg type name, name<count>, ... ;
+  void registers() {
+    const std::string type = take().substr(1);
+    const u8 bits = type == "pred" ? 1 : static_cast<u8>(bytes_of_type(type) <= 4 ? 32 : 64);
+    do {
+      const std::string name = take();
+      if (accept("<")) {
+        const i64 n = integer();
+        expect(">");
+        for (i64 k = 0; k < n; ++k) scopes_.back()[name + std::to_string(k)] = {Symbol::reg, reserve(bits), bits, 0, 0};
+      } else {
+        scopes_.back()[name] = {Symbol::reg, reserve(bits), bits, 0, 0};
+      }
+    } while (accept(","));
+    expect(";");
+  }
+
+  /// A variable of local memory or of a call's parameters, behind the `used` bytes of that memory.
+  void variable(decltype(Symbol::kind) kind, u64& used) {
+    const Declaration d = declaration();
+    expect(";");
+    used = align_up(used, std::max<u32>(d.align, 16));
+    scopes_.back()[d.name] = {kind, 0, 64, static_cast<i64>(used), static_cast<u32>(d.bytes)};
+    used += d.bytes;
+  }
+
+  /// .loc file line column, function_name label + offset, inlined_at file line column
+  void location() {
+    const auto file = static_cast<u32>(integer()), at = static_cast<u32>(integer());
+    integer();
+    while (accept(",")) {
+      if (accept("function_name")) {
+        take();
+        if (accept("+")) integer();
+      } else if (accept("inlined_at")) {
+        integer(), integer(), integer();
+      }
+    }
+    source_ = static_cast<u32>(program_.sources.size());
+    program_.sources.emplace_back(file, at);
+  }
+
+  /// What a label stands for: a table of labels, or the next instruction.
+  void label(const std::string& name, u32 at) {
+    if (accept(".branchtargets")) {
+      auto& table = tables_[name];
+      do table.push_back(take());
+      while (accept(","));
+      return expect(";");
+    }
+    if (peek() == ".callprototype") fail("calls through a pointer, which is not supported", at);
+    labels_[name] = static_cast<u32>(program_.code.size());
+  }
+
+  static inline const std::unordered_map<std::string, Special> special_registers{
+      {"%tid.x", tid_x},     {"%tid.y", tid_y},       {"%tid.z", tid_z},       {"%ntid.x", ntid_x},
+      {"%ntid.y", ntid_y},   {"%ntid.z", ntid_z},     {"%ctaid.x", ctaid_x},   {"%ctaid.y", ctaid_y},
+      {"%ctaid.z", ctaid_z}, {"%nctaid.x", nctaid_x}, {"%nctaid.y", nctaid_y}, {"%nctaid.z", nctaid_z},
+      {"%laneid", laneid},   {"%warpid", warpid},     {"%clock", clock_}};
 
   Operand operand() {
     Operand o;
@@ -586,37 +594,7 @@ class Parser {
       }
       return o;
     }
-    if (accept("[")) {
-      o.kind = Operand::address;
-      const u32 at = line();
-      const bool minus = accept("-");
-      const std::string base = take();
-      i64 offset = 0;
-      if (is_number(base)) {
-        offset = static_cast<i64>(number(base)) * (minus ? -1 : 1);
-        o.place = decoder_.constant(0, true);
-      } else {
-        const Symbol* s = find(base);
-        if (s == nullptr) fail("uses '" + base + "', which is not declared", at);
-        if (s->kind == Symbol::reg) {
-          o.place = s->place;
-          o.wide = s->bits == 64;
-        } else {
-          if (s->kind == Symbol::parameter)
-            o.name = "kernel";
-          else if (s->kind == Symbol::argument)
-            o.name = "function";
-          if (s->kind == Symbol::shared && s->value < 0)
-            fail("addresses dynamic shared memory directly, which is not supported", at);
-          o.place = decoder_.constant(0, true);
-          offset = s->value;
-        }
-      }
-      while (accept("+")) offset += integer();
-      o.value = offset;
-      expect("]");
-      return o;
-    }
+    if (accept("[")) return address();
     if (accept("!")) o.negated = true;
     const bool minus = accept("-");
     const u32 at = line();
@@ -635,12 +613,7 @@ class Parser {
       o.kind = Operand::immediate, o.value = lanes;
       return o;
     }
-    static const std::unordered_map<std::string, Special> specials{
-        {"%tid.x", tid_x},     {"%tid.y", tid_y},       {"%tid.z", tid_z},       {"%ntid.x", ntid_x},
-        {"%ntid.y", ntid_y},   {"%ntid.z", ntid_z},     {"%ctaid.x", ctaid_x},   {"%ctaid.y", ctaid_y},
-        {"%ctaid.z", ctaid_z}, {"%nctaid.x", nctaid_x}, {"%nctaid.y", nctaid_y}, {"%nctaid.z", nctaid_z},
-        {"%laneid", laneid},   {"%warpid", warpid},     {"%clock", clock_}};
-    if (const auto s = specials.find(t); s != specials.end()) {
+    if (const auto s = special_registers.find(t); s != special_registers.end()) {
       o.kind = Operand::reg, o.bits = 32, o.place = s->second * lanes;
       return o;
     }
@@ -663,6 +636,40 @@ class Parser {
         fail("uses '" + p + "', which is no predicate", at);
       if (p != "_") o.second = q->place;
     }
+    return o;
+  }
+
+  /// The rest of [base + offset]: base is a register, a variable or a number.
+  Operand address() {
+    Operand o;
+    o.kind = Operand::address;
+    const u32 at = line();
+    const bool minus = accept("-");
+    const std::string base = take();
+    i64 offset = 0;
+    if (is_number(base)) {
+      offset = static_cast<i64>(number(base)) * (minus ? -1 : 1);
+      o.place = decoder_.constant(0, true);
+    } else {
+      const Symbol* s = find(base);
+      if (s == nullptr) fail("uses '" + base + "', which is not declared", at);
+      if (s->kind == Symbol::reg) {
+        o.place = s->place;
+        o.wide = s->bits == 64;
+      } else {
+        if (s->kind == Symbol::parameter)
+          o.name = "kernel";
+        else if (s->kind == Symbol::argument)
+          o.name = "function";
+        if (s->kind == Symbol::shared && s->value < 0)
+          fail("addresses dynamic shared memory directly, which is not supported", at);
+        o.place = decoder_.constant(0, true);
+        offset = s->value;
+      }
+    }
+    while (accept("+")) offset += integer();
+    o.value = offset;
+    expect("]");
     return o;
   }
 
