@@ -522,7 +522,7 @@ const char* name(Isa) noexcept;
 /// The widest set that this build holds, this CPU has and the operating system saves the registers of.
 Isa detected() noexcept;
 
-/// detected(), capped by the environment variable VITRINE_ISA=ref|avx2|avx512 where there is an environment.
+/// detected(), capped by the environment variable VITRINE_ISA=ref|avx2|avx512, in builds with an environment.
 Isa active() noexcept;
 
 /// The table of one set; a set above detected() gives the table of detected().

@@ -43,24 +43,10 @@ JSON_READERS = {'interp/runs/composite_file.cpp': 'composites are JSON files of 
 
 LONGEST_FUNCTION = 60
 # Functions that are longer, and why that is not mended by cutting them.
-TABLE, KERNEL = 'one case per op of a format, each of a line or two', 'a register tile: its parts share all accumulators'
+TABLE = 'one case per op of a format, each of a line or two'
 OLDER = 'older than the limit, to be cut when it is next changed'
 LONG_FUNCTIONS = {
     'core/host/io/safetensors.cpp Safetensors::parse': OLDER,
-    'kernels/conv/batch.h run_tile': KERNEL,
-    'kernels/conv/rows.h run_phase': KERNEL,
-    'kernels/conv/winograd.h run_tile': KERNEL,
-    'kernels/conv/winograd_batch.h run_tile': KERNEL,
-    'kernels/cuda/emulator/emulator.cpp complete': TABLE,
-    'kernels/cuda/emulator/emulator.cpp run': OLDER,
-    'kernels/cuda/emulator/ptx_ops.cpp Decoder::decode': TABLE,
-    'kernels/cuda/emulator/ptx_parse.cpp function': OLDER,
-    'kernels/cuda/emulator/ptx_parse.cpp operand': TABLE,
-    'kernels/cuda/emulator/ptx_parse.cpp statement': OLDER,
-    'kernels/cuda/product.h __launch_bounds__': KERNEL,
-    'kernels/eltwise/generic.h map_backward': TABLE,
-    'kernels/filters/ref.h filter_loss_paper': OLDER,
-    'kernels/gemm/micro.h multiply_block': KERNEL,
     'models/data/partshapes.cpp plan': 'one statement per draw, in the order of the draws',
     'models/onnx/evaluate.cpp value_of': TABLE,
     'models/onnx/export.cpp write': TABLE,

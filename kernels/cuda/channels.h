@@ -49,8 +49,7 @@ class ChannelSplit {
     blocks_ *= e_.splits;
   }
   int splits() const { return e_.splits; }
-  /// The sums, [channel - first][split][value], in the workspace, behind which `more` bytes are left. Null after a
-  /// failure.
+  /// The sums, [channel - first][split][value], in the workspace, followed by `more` bytes. Null after a failure.
   template <class Terms>
   double* reduce(const Terms& terms, std::size_t more) const noexcept {
     if (e_.count >= std::int64_t{1} << 31) fail("a channel has more than 2^31 elements");

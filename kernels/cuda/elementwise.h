@@ -17,7 +17,7 @@ __device__ __forceinline__ float substituted(const Substitute& s, float v) {
 
 __device__ __forceinline__ void put(float& to, float value, bool add) { to = add ? to + value : value; }
 
-/// The same, and then cut at 0 where `relu`; NaN stays.
+/// The same, then cut at 0 if `relu`; NaN stays.
 __device__ __forceinline__ void put(float& to, float value, bool add, bool relu) {
   if (add) value = to + value;
   to = relu && value < 0 ? 0.0f : value;

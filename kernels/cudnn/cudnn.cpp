@@ -139,8 +139,7 @@ const char* takes_all(const Args&) noexcept {
   return nullptr;
 }
 
-// ---- convolutions
-// -----------------------------------------------------------------------------------------------------------
+// --- convolutions
 
 using Conv = ConvArgs<float>;
 enum class Pass : std::uint8_t { forward, data, filter };
@@ -350,8 +349,7 @@ struct FilterGradient {
   static inline Way<Conv> ways[2];
 };
 
-// ---- batch norm
-// -------------------------------------------------------------------------------------------------------------
+// --- batch norm
 
 using Norm = BatchNormArgs<float>;
 using NormKernel = void (*)(const Norm&) noexcept;
@@ -406,8 +404,7 @@ Choice norm_choice(const Norm& a) noexcept {
   return explain_choice(List::kernel, List::ways, a);
 }
 
-// ---- pools
-// ------------------------------------------------------------------------------------------------------------------
+// --- pools
 
 const char* refuses_pool(const PoolShape& p) noexcept {
   if (p.adaptive) return "has no adaptive windows";

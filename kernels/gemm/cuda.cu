@@ -59,7 +59,7 @@ void product(const GemmArgs<float>& g, Math math) noexcept {
   p.ldc = g.ldc;
   p.depth = static_cast<std::int32_t>(g.k);
   p.add = g.add;
-  // Rows and columns beyond 2^30 go by parts.
+  // More than 2^30 rows or columns are cut into parts.
   for (std::int64_t i = 0; i < g.m; i += max_index) {
     for (std::int64_t j = 0; j < g.n; j += max_index) {
       p.max_m = p.a_.rows = static_cast<std::int32_t>(g.m - i < max_index ? g.m - i : max_index);

@@ -1,4 +1,4 @@
-// The inside of the emulator that its files share.
+// What the emulator's files share.
 #pragma once
 
 #include <string>
@@ -25,7 +25,7 @@ struct Range {
   }
 };
 
-/// Poison: as a float it is NaN, as an integer far outside any array.
+/// Poison: NaN as a float, far outside any array as an index.
 constexpr std::uint32_t poison_bits = 0x7fa1dead;
 void poison(void* p, std::size_t bytes) noexcept;
 
@@ -34,11 +34,11 @@ void poison(void* p, std::size_t bytes) noexcept;
 Range device_range() noexcept;
 void open_heap() noexcept;
 void close_heap() noexcept;
-/// The allocation that holds p, empty where there is none.
+/// The allocation that holds p; empty if there is none.
 Range allocation_of(const void* p) noexcept;
 
 // --- emulator.cpp
-/// The thread that runs, as the check needs it.
+/// The running thread, for the check build.
 struct Here {
   bool in_kernel = false;
   std::uint32_t launch = 0;      ///< counts from 1
@@ -50,7 +50,7 @@ struct Here {
 extern Here here;
 Range stacks() noexcept;
 Range shared_memory() noexcept;
-/// Ends the launch with a failure; does not come back when a kernel runs.
+/// Ends the launch with a failure. The caller, if it is a kernel's thread, then calls leave().
 void stop(const char* what, Site site, const char* detail = "") noexcept;
 /// Leaves a stopped kernel for good.
 void leave() noexcept;
@@ -63,10 +63,10 @@ void launch_begins() noexcept;
 void launch_ends() noexcept;
 void block_begins() noexcept;
 void block_ends() noexcept;
-/// Memory comes into being, without or with content.
+/// Memory is allocated, with or without content.
 void created(const void*, std::size_t bytes, bool initialised) noexcept;
 void destroyed(const void*, std::size_t bytes) noexcept;
-/// Written, but not there yet: an asynchronous copy.
+/// Written by an asynchronous copy that has not been waited for.
 void pending(const void*, std::size_t bytes) noexcept;
 enum class Access : std::uint8_t { read, write, atomic };
 /// The emulator accesses memory for the running thread (or for `thread` of its warp).

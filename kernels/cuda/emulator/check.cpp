@@ -1,13 +1,13 @@
-// The check build: kernels are compiled with -fsanitize=thread, whose calls before every access come here and not to
-// its run-time library. Each access is held against a shadow of device and shared memory, a cell for every two bytes:
-// is there memory, has it been written, and has another thread been there with nothing in between that orders the two.
-// Reported by source line, through addr2line.
+// The check build: kernels are compiled with -fsanitize=thread, whose calls before every access are defined here, not
+// in its run-time library. Each access is checked against a shadow of device and shared memory, one cell per two bytes:
+// is the memory allocated, was it written, and did another thread access it with nothing in between that orders the
+// two? Faults are reported by source line, through addr2line.
 //
 // What orders two accesses: another launch; a barrier of the block; a sync_warp, for lanes of one warp. Nothing orders
 // two blocks of one launch. Two reads, and two atomic operations, need no order.
 //
 // With VITRINE_EMULATOR_PROFILE=FILE the warps' accesses are also counted by source line: 32-byte sectors of global
-// memory and passes over the banks of shared memory, each beside what the bytes alone would need.
+// memory and passes over the banks of shared memory, each with the number that the bytes alone would need.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -26,14 +26,14 @@
 namespace vitrine::kernels::cuda::emulator::check {
 namespace {
 
-/// Where an access stands in the sources: known by name, or by the address of its instruction.
+/// The source of an access: by name, or by the address of its instruction.
 struct Origin {
   Site site{};
   const void* pc = nullptr;
   auto key() const { return std::tuple(site.file, site.line, pc); }
 };
 
-/// One access as the next ones are held against.
+/// One access, which later ones are checked against.
 struct Event {
   std::uint32_t launch = 0;  ///< 0: there was none
   std::uint32_t block = 0;
@@ -77,13 +77,13 @@ struct Cell {
 constexpr std::size_t granule_bytes = 2, page_bytes = 16 * 1024, page_cells = page_bytes / granule_bytes;
 using Page = std::array<Cell, page_cells>;
 
-/// The shadow of a range of addresses, made where something is alive.
+/// The shadow of a range of addresses; pages exist only for memory that was allocated.
 class Shadow {
  public:
   explicit Shadow(Range range)
       : range_(range), pages_(static_cast<std::size_t>(range.end - range.begin) / page_bytes + 1) {}
   bool holds(const void* p) const { return range_.holds(p, 1); }
-  /// Null where nothing was ever alive.
+  /// Null if nothing was ever allocated there.
   Cell* cell(std::size_t granule) const {
     Page* const page = pages_[granule / page_cells].get();
     return page ? &(*page)[granule % page_cells] : nullptr;
@@ -128,7 +128,7 @@ std::map<const void*, std::string> lines_of(const std::set<const void*>& pcs) {
   std::string command = "addr2line -e '" + std::string(info.dli_fname) + "'";
   for (const void* pc : pcs) {
     char text[32];
-    // The call returns behind itself; the instruction before belongs to the access.
+    // A return address follows its call; the instruction before it belongs to the access.
     std::snprintf(
         text, sizeof text, " 0x%zx",
         static_cast<std::size_t>(static_cast<const std::byte*>(pc) - static_cast<const std::byte*>(info.dli_fbase)) -
@@ -142,7 +142,7 @@ std::map<const void*, std::string> lines_of(const std::set<const void*>& pcs) {
     if (!std::fgets(line, sizeof line, pipe)) break;
     std::string text = line;
     text = text.substr(0, text.find_first_of(" \n"));
-    // cuda.cu is a name of many: the folder belongs to it.
+    // Many files are called cuda.cu: include the folder.
     std::size_t slash = text.rfind('/');
     if (slash != std::string::npos && slash > 0) slash = text.rfind('/', slash - 1);
     lines[pc] = slash == std::string::npos ? text : text.substr(slash + 1);
@@ -245,8 +245,8 @@ Profile::~Profile() {
   std::fclose(f);
 }
 
-/// Passes over the 32 banks of 4 bytes that the words take; 16-byte accesses of more than 128 bytes go by quarters of a
-/// warp.
+/// Passes over the 32 banks of 4 bytes that the words take; 16-byte accesses of more than 128 bytes are made by
+/// quarters of a warp.
 std::uint64_t passes(const std::vector<const Record*>& warp) {
   const auto of = [](auto first, auto last) {
     std::set<std::uintptr_t> words;
@@ -268,7 +268,7 @@ std::uint64_t passes(const std::vector<const Record*>& warp) {
 }
 
 void count(const std::string& kernel, std::vector<Record>& records) {
-  // The n-th time that a thread comes to a place belongs to the n-th time of the other lanes.
+  // The n-th access of a lane at a place belongs to the n-th access of the other lanes.
   struct Numbered {
     const Record* record;
     std::uint32_t nth;

@@ -6,10 +6,13 @@
 // interpreter's: a host that follows a device pointer faults. A fault of a kernel is printed once, and every later call
 // returns it, as with a real device.
 //
-//   VITRINE_STANDIN_ORDER=fair|greedy   which warp runs next          VITRINE_STANDIN_DEVICES=N   0: a machine without
-//   a GPU VITRINE_STANDIN_SEED=N              of warps and streams          VITRINE_STANDIN_MEMORY=MiB  of the device
-//   VITRINE_STANDIN_PERTURB=1           approximate instructions move VITRINE_STANDIN_ARCH=90     compute capability it
-//   claims VITRINE_STANDIN_PTX=A.ptx:B.ptx     kernels from these files come before those of the program's own PTX
+//   VITRINE_STANDIN_ORDER=fair|greedy   which warp runs next
+//   VITRINE_STANDIN_SEED=N              of the order of warps and streams
+//   VITRINE_STANDIN_PERTURB=1           approximate instructions err within their documented bounds
+//   VITRINE_STANDIN_DEVICES=N           0: a machine without a GPU
+//   VITRINE_STANDIN_MEMORY=MiB          of the device
+//   VITRINE_STANDIN_ARCH=90             compute capability that it reports
+//   VITRINE_STANDIN_PTX=A.ptx:B.ptx     kernels in these files take precedence over the program's own PTX
 //   VITRINE_STANDIN_REPORT=1            prints at the end what ran, and what is still allocated
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -40,8 +43,7 @@ int number(const char* name, int otherwise) {
   return v != nullptr ? std::atoi(v) : otherwise;
 }
 
-// ---- fat binaries
-// -------------------------------------------------------------------------------------------------------
+// --- fat binaries
 
 struct Wrapper {
   std::int32_t magic, version;
@@ -118,8 +120,7 @@ struct Variable {
   std::string name;
 };
 
-// ---- streams
-// ------------------------------------------------------------------------------------------------------------
+// --- streams
 
 struct Event {
   std::uint64_t recorded = 0, done = 0;  // how often queued, how often passed
@@ -211,7 +212,7 @@ Module& loaded(LoadedModule& m) {
   return *m.module;
 }
 
-// Where the kernel comes from: files that the environment names, else the program.
+// The kernel's PTX: from files that the environment names, else from the program.
 std::pair<Module*, const Kernel*> kernel_of(const Function& f) {
   State& s = state();
   if (!s.files_read) {
@@ -317,8 +318,7 @@ bool captures(cudaStream_t stream) {
   return true;
 }
 
-// ---- memory
-// -------------------------------------------------------------------------------------------------------------
+// --- memory
 
 bool on_device(const void* p) { return DeviceMemory::instance().contains(reinterpret_cast<std::uint64_t>(p)); }
 std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
@@ -460,8 +460,7 @@ thread_local std::vector<Configuration> configurations;
 
 #define VITRINE_API extern "C" __attribute__((visibility("default")))
 
-// ---- what nvcc's host code calls
-// ------------------------------------------------------------------------------------------
+// --- what nvcc's host code calls
 
 VITRINE_API void** __cudaRegisterFatBinary(void* wrapper) {
   VITRINE_LOCK;
@@ -502,8 +501,7 @@ VITRINE_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 
   return launch(reinterpret_cast<const void*>(kernel), grid, block, arguments, shared, stream);
 }
 
-// ---- the interface
-// ---------------------------------------------------------------------------------------------------------
+// --- the interface
 
 VITRINE_API cudaError_t cudaLaunchKernel(const void* f, dim3 grid, dim3 block, void** arguments, std::size_t shared,
                                          cudaStream_t stream) {

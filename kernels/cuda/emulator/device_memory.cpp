@@ -20,7 +20,7 @@ void* reserve(std::size_t bytes, int protection) {
   return p;
 }
 
-// Gives the pages back that lie wholly inside; their content is then zero.
+// Releases the pages that are wholly inside; their content is then zero.
 void forget(void* p, std::size_t bytes) {
   constexpr std::size_t page = 4096;
   auto first = reinterpret_cast<std::uintptr_t>(p);
@@ -50,7 +50,7 @@ DeviceMemory::DeviceMemory() {
 
 std::uint64_t DeviceMemory::allocate(std::size_t bytes) {
   if (bytes > capacity_ - used_) return 0;
-  // First fit; a block takes its bytes rounded up, and a unit of gap behind it.
+  // First fit; a block takes its bytes rounded up, and a unit of gap after it.
   const auto room = [](std::size_t b) { return (b + unit - 1) / unit * unit + unit; };
   std::uint64_t at = base_ + unit;
   for (const auto& [address, size_of] : blocks_) {

@@ -1,4 +1,4 @@
-// A device's memory as the PTX interpreter sees it: addresses that the host cannot follow, a shadow byte for every
+// A device's memory as the PTX interpreter sees it: addresses that the host cannot dereference, and a shadow byte per
 // byte.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace vitrine::ptx {
 
-/// What is known of a byte.
+/// The state of a byte.
 enum Shadow : std::uint8_t {
   unmapped = 0,
   uninitialised = 1,
@@ -17,24 +17,24 @@ enum Shadow : std::uint8_t {
   pending = 3,  ///< an asynchronous copy into it has not been waited for
 };
 
-/// Fresh shared memory and registers hold this: as float it is a NaN.
+/// New shared memory and registers hold this value: a NaN as a float.
 inline constexpr std::uint32_t poison = 0x7fa1dead;
 
-/// One reserved range of addresses without pages, so that a host that follows a device pointer faults. Data and shadow
-/// lie elsewhere, at fixed distances. Between allocations there is always an unmapped gap.
+/// One reserved range of addresses without pages, so that a host that dereferences a device pointer faults. Data and
+/// shadow are stored elsewhere, at fixed distances. Between allocations there is always an unmapped gap.
 class DeviceMemory {
  public:
   static DeviceMemory& instance();
 
-  /// Aligned to 256 bytes, not initialised; 0 where the capacity is used up.
+  /// Aligned to 256 bytes, not initialised; 0 if the capacity is used up.
   std::uint64_t allocate(std::size_t bytes);
   /// False if nothing was allocated at that address.
   bool release(std::uint64_t address);
-  /// The memory behind an address, or null if [address, address + bytes) is not wholly within one allocation.
+  /// The host's memory for an address, or null if [address, address + bytes) is not wholly within one allocation.
   std::byte* data(std::uint64_t address, std::size_t bytes) const noexcept;
   bool contains(std::uint64_t address) const noexcept { return address - base_ < size; }
   void mark(std::uint64_t address, std::size_t bytes, Shadow);
-  /// Copies what is known of the bytes, too.
+  /// Copies the state of the bytes, too.
   void copy(std::uint64_t to, std::uint64_t from, std::size_t bytes);
   std::size_t free_bytes() const noexcept { return capacity_ - used_; }
   void set_capacity(std::size_t bytes) noexcept { capacity_ = bytes; }

@@ -31,7 +31,7 @@ constexpr std::byte fill_pattern{0xA5};
 
 enum class State : std::uint8_t { ready, at_barrier, in_collective, done };
 
-/// A copy under way: its data arrives in the wait that covers its group.
+/// An asynchronous copy: its data is stored by the wait that covers its group.
 struct Pending {
   void* to;
   float value;
@@ -170,7 +170,7 @@ void resume(std::uint32_t t) noexcept {
   }
 }
 
-/// The file with its folder: cuda.cu is a name of many.
+/// The file with its folder, since many files are called cuda.cu.
 const char* short_name(const char* file) {
   const char* slash = std::strrchr(file, '/');
   while (slash && slash > file && slash[-1] != '/') --slash;
@@ -221,7 +221,7 @@ void deadlock() noexcept {
   stop("deadlock in a warp collective", one ? one->site : Site{"", 0}, detail);
 }
 
-/// Gives the processor away: to the next thread that can run, or to the host when the block has ended or stopped.
+/// Switches to the next thread that can run, or to the host when the block has ended or stopped.
 void schedule(Fiber& from) noexcept {
   Machine& m = machine();
   while (!m.stopped) {
@@ -247,7 +247,7 @@ void thread_entry() {
     stop("a thread leaves the kernel without waiting for its asynchronous copies", thread.pending.front().site);
   thread.state = State::done;
   ++m.done;
-  // The stack goes back at once, so that the next thread starts on memory that is in the cache. Nothing touches it
+  // The stack is returned at once, so that the next thread starts on memory that is in the cache. Nothing touches it
   // between here and the switch but this function's own frame, which the next fiber to start does not overlap before
   // that switch.
   m.free_stacks.push_back(thread.stack);
@@ -364,7 +364,7 @@ void complete(std::uint32_t warp, unsigned mask) noexcept {
 
 bool same_site(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
 
-/// Lays an array of shared memory between two guard zones.
+/// Places an array of shared memory between two guard zones.
 std::byte* place(std::size_t bytes, std::size_t alignment) noexcept {
   Machine& m = machine();
   const std::size_t align = alignment < 16 ? 16 : alignment;
@@ -627,7 +627,7 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
   check::launch_begins();
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
   for (std::uint64_t i = 0; i < blocks && !m.stopped; ++i) {
-    // Blocks come in no order that a kernel could rely on, either.
+    // Kernels must not rely on the order of blocks, either.
     const std::uint64_t b = options.order == Order::reverse ? blocks - 1 - i : i;
     here.block = b;
     here.phase = 0;

@@ -1,6 +1,6 @@
 // CUDA's execution model on the CPU, for kernels that include kernels/cuda/launch.h: a block's threads are fibers,
-// which run one at a time until they come to a barrier or to a warp collective. Detected and reported with the kernel's
-// name and the source line: barriers that not all threads of a block reach, or reach at different places; deadlocks;
+// which run one at a time until they reach a barrier or a warp collective. Detected and reported with the kernel's name
+// and the source line: barriers that not all threads of a block reach, or reach at different places; deadlocks;
 // collectives whose lanes disagree or have left; copies nobody waited for; misaligned vector accesses; launches beyond
 // the hardware's limits. Shared memory holds NaN until it is written and has guard zones around every array.
 //
@@ -48,7 +48,7 @@ struct Site {
 };
 
 /// Which thread runs next: the first or last that can; a random one; or, greedy, threads of one warp as long as any of
-/// them can, the warps by priorities that are drawn anew now and then. Greedy is unfair as hardware may be.
+/// them can run. Warps have priorities that are drawn again now and then. Greedy is unfair, as hardware may be.
 enum class Order : std::uint8_t { forward, reverse, random, greedy };
 
 /// What the running kernel may read beside its own stack: indices, and its parameters.
@@ -65,7 +65,7 @@ void run(const void* kernel, void (*invoke)(void*), dim3 grid, dim3 block, std::
 
 void barrier(Site) noexcept;
 enum class Collective : std::uint8_t { none, sync, shuffle, ballot, load_matrices, multiply_bf16, multiply_tf32 };
-/// Parks until all lanes of the mask have come; in and out are this lane's operands.
+/// Waits until all lanes of the mask have arrived; in and out are this lane's operands.
 void collective(Collective, unsigned mask, const void* in, void* out, std::size_t bytes, Site) noexcept;
 unsigned lane() noexcept;
 void* shared_array(const void* key, std::size_t bytes, std::size_t alignment, Site) noexcept;
@@ -98,7 +98,7 @@ T shuffled(T value, unsigned from, unsigned mask, Site site) {
   return value;
 }
 
-/// What a lane gives to and gets from a matrix product.
+/// A lane's operands and result of a matrix product.
 struct Fragments {
   float d[4];
   std::uint32_t a[4], b[2];

@@ -1,5 +1,5 @@
-// Switching between stacks. On x86-64 by hand, in some 40 ns for a thread's way to a barrier and back; elsewhere by
-// ucontext, whose two system calls a switch make it ten times slower.
+// Switching between stacks. On x86-64 by hand, in some 40 ns to a barrier and back; elsewhere by ucontext, which is ten
+// times slower because of its two system calls per switch.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +47,7 @@ inline void switch_fiber(Fiber& from, Fiber& to) noexcept {
 /// A fiber that starts in entry(), which must never return.
 inline void prepare_fiber(Fiber& fiber, void (*entry)(), std::byte* stack, std::size_t bytes) noexcept {
   auto** top = reinterpret_cast<void**>(stack + bytes) - 8;
-  top[6] = reinterpret_cast<void*>(entry);  // behind six registers; at the entry the stack is 8 off 16, as after a call
+  top[6] = reinterpret_cast<void*>(entry);  // after six registers; at the entry the stack is 8 off 16, as after a call
   top[7] = nullptr;
   fiber.stack_pointer = top;
 }

@@ -23,7 +23,7 @@ constexpr std::byte fill_pattern{0xA5};
 struct Heap {
   std::byte* begin = nullptr;
   std::size_t capacity = 0;
-  std::size_t used = 0;    ///< high-water mark: what the protection is switched for
+  std::size_t used = 0;    ///< high-water mark: the protection is switched up to it
   std::size_t opened = 0;  ///< the mark when it was opened
   int open = 0;
   std::map<std::byte*, std::size_t> blocks;  ///< start of the user's part, its bytes
@@ -84,7 +84,7 @@ struct Opened {
   Opened& operator=(const Opened&) = delete;
 };
 
-/// Fails unless [p, p + bytes) lies within one allocation.
+/// Fails unless [p, p + bytes) is within one allocation.
 bool inside(const void* p, std::size_t bytes, const char* what) {
   const Range r = allocation_of(p);
   if (bytes == 0 || r.holds(p, bytes)) return true;

@@ -1,4 +1,4 @@
-// The inside of the PTX interpreter: decoded instructions, and a warp that runs them.
+// What the PTX interpreter's files share: decoded instructions, and a warp that runs them.
 #pragma once
 
 #include <array>
@@ -159,7 +159,7 @@ struct Block {
 
 [[noreturn]] void fault(const std::string& what, int lane = -1);
 
-/// How an operation ends whose group has to wait: it will be run again, or go on, when it is woken.
+/// Ends an operation whose group must wait: when woken, the group runs it again, or continues after it.
 void wait_at(Warp&, Group::State, u32 wanted);
 /// A warp-wide operation on `wanted`: true when all of its lanes are here. Otherwise the group waits.
 bool together(Warp&, u32 mask, u32 wanted);
@@ -167,7 +167,7 @@ void branch(Warp&, u32 taken, u32 target);
 void exit_lanes(Warp&, u32 mask);
 void arrive(Warp&, const Insn&, u32 mask, u32 barrier, u32 expected);
 
-/// What the parser hands to the table of instructions.
+/// An operand, from the parser to the decoder.
 struct Operand {
   enum Kind : u8 { none, reg, immediate, address, vector, symbol, sink } kind = none;
   i32 place = 0;

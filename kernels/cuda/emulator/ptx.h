@@ -1,11 +1,10 @@
-// An interpreter of the PTX that nvcc emits, for running the shipped kernels where there is no GPU.
+// An interpreter of the PTX that nvcc emits, to run the shipped kernels without a GPU.
 //
 // A warp at a time: an instruction is decoded once, when its module is loaded, and then works on 32 lanes. Lanes that
-// diverge run by groups, the lowest address first, so that they meet again. What it finds, it reports with the line of
-// PTX (and of the source, where nvcc was told -lineinfo): accesses outside allocations, misaligned ones, reads of
-// memory that nobody wrote or that an asynchronous copy has not reached, barriers that not all threads reach,
-// deadlocks, shuffles from lanes that take no part. An instruction that it does not know is an error when the module is
-// loaded.
+// diverge run as groups, the lowest address first, so that they meet again. It reports, with the line of PTX (and of
+// the source, if nvcc had -lineinfo): accesses outside allocations, misaligned ones, reads of memory that nobody wrote
+// or that an asynchronous copy has not reached, barriers that not all threads reach, deadlocks, shuffles from lanes
+// that take no part. An instruction that it does not know is an error when the module is loaded.
 //
 // Not modelled: time, weak order of memory, races between threads of a block (the check build of the emulator finds
 // them).

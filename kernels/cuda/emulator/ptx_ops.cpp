@@ -1,4 +1,4 @@
-// What each instruction of PTX does, on 32 lanes at once, and the table from its name to that.
+// What each instruction of PTX does, on 32 lanes at once, and the decoder that selects it by name.
 #include <algorithm>
 #include <cfenv>
 #include <cmath>
@@ -21,8 +21,7 @@
 namespace vitrine::ptx {
 namespace {
 
-// ---- registers
-// ----------------------------------------------------------------------------------------------------------
+// --- registers
 
 __extension__ typedef __int128 i128;
 __extension__ typedef unsigned __int128 u128;
@@ -135,8 +134,7 @@ inline void each(u32 m, F&& f) {
   for (; m != 0; m &= m - 1) f(__builtin_ctz(m));
 }
 
-// ---- arithmetic
-// ---------------------------------------------------------------------------------------------------------
+// --- arithmetic
 
 template <class T>
 using Unsigned = std::make_unsigned_t<T>;
@@ -195,7 +193,7 @@ struct Rem {
       return static_cast<T>(a % b);
   }
 };
-// Of a number and a NaN, the number.
+// Given a number and a NaN, the number.
 struct Min {
   template <class T>
   static T f(T a, T b) {
@@ -291,7 +289,7 @@ struct Reciprocal {
   }
 };
 
-// Arithmetic in float has one NaN, 0x7fffffff, whatever it comes from.
+// Arithmetic in float has one NaN, 0x7fffffff, whatever the operands.
 template <class T>
 inline T arithmetic(T v) {
   if constexpr (std::is_same_v<T, float>) {
@@ -476,8 +474,7 @@ void approximate_divide(Warp& w, const Insn& i, u32 m) {
   });
 }
 
-// ---- bits
-// ---------------------------------------------------------------------------------------------------------------
+// --- bits
 
 template <class T>
 void shift_left(Warp& w, const Insn& i, u32 m) {
@@ -593,8 +590,7 @@ void funnel(Warp& w, const Insn& i, u32 m) {
   });
 }
 
-// ---- comparison, selection, predicates
-// ----------------------------------------------------------------------------------
+// --- comparison, selection, predicates
 
 struct Eq {
   template <class T>
@@ -730,8 +726,7 @@ void testp(Warp& w, const Insn& i, u32 m) {
                 }));
 }
 
-// ---- conversion
-// ---------------------------------------------------------------------------------------------------------
+// --- conversion
 
 template <class T>
 constexpr bool is_16 = std::is_same_v<T, half> || std::is_same_v<T, bhalf>;
@@ -853,8 +848,7 @@ void cvt_tf32(Warp& w, const Insn& i, u32 m) {  // .rna: to the nearest, ties aw
            [&](int l) { return (a[l] & 0x7f800000) == 0x7f800000 ? a[l] : (a[l] + 0x1000) & ~u32{0x1fff}; });
 }
 
-// ---- packing
-// ------------------------------------------------------------------------------------------------------------
+// --- packing
 
 void pack_64(Warp& w, const Insn& i, u32 m) {
   const auto a = view<u32>(w, i.op[1]), b = view<u32>(w, i.op[2]);
@@ -893,8 +887,7 @@ void unpack_quarters(Warp& w, const Insn& i, u32 m) {
     if ((i.imm >> k & 1) != 0) put<u32>(w, p[k], m, [&](int l) { return static_cast<u32>(a[l] >> (16 * k)) & 0xffff; });
 }
 
-// ---- memory
-// -------------------------------------------------------------------------------------------------------------
+// --- memory
 
 u64 address_of(Warp& w, const Insn& i, int l) {
   const u32* const p = w.at(i.op[4]);
@@ -1062,7 +1055,7 @@ void load_parameter(Warp& w, const Insn& i, u32 m) {
     }
   }
 }
-// Arguments of functions: one set a lane.
+// Arguments of functions: one set per lane.
 template <class T, int N>
 void load_argument(Warp& w, const Insn& i, u32 m) {
   const i32* const p = N == 1 ? &i.op[0] : w.block->program->lists.data() + i.list;
@@ -1164,8 +1157,7 @@ void is_space(Warp& w, const Insn& i, u32 m) {
                 }));
 }
 
-// ---- asynchronous copies
-// ------------------------------------------------------------------------------------------------
+// --- asynchronous copies
 
 // The destination is poisoned at once and holds its data only after the wait that covers the copy.
 void copy_async(Warp& w, const Insn& i, u32 m) {
@@ -1205,8 +1197,7 @@ void wait_group(Warp& w, const Insn& i, u32 m) {
   });
 }
 
-// ---- warps
-// --------------------------------------------------------------------------------------------------------------
+// --- warps
 
 u32 member_mask(Warp& w, i32 place, u32 m) { return w.at(place)[__builtin_ctz(m)]; }
 
@@ -1339,8 +1330,7 @@ void matrix_multiply(Warp& w, const Insn& i, u32 m) {
   for (int r = 0; r < 4; ++r) put<float>(w, p[r], all_lanes, [&](int l) { return D[r][l]; });
 }
 
-// ---- control
-// ------------------------------------------------------------------------------------------------------------
+// --- control
 
 void jump(Warp& w, const Insn& i, u32 m) { branch(w, m, i.target); }
 void jump_indexed(Warp& w, const Insn& i, u32 m) {
@@ -1390,8 +1380,7 @@ void barrier(Warp& w, const Insn& i, u32 m) {
 }
 void nothing_to_do(Warp&, const Insn&, u32) {}
 
-// ---- the table
-// ----------------------------------------------------------------------------------------------------------
+// --- the table
 
 enum class Type : u8 {
   none,

@@ -108,7 +108,7 @@ class Parser {
       const auto f = functions_.find(name);
       if (f == functions_.end() || !f->second.defined) fail("calls '" + name + "', which is not defined", line);
     }
-    // Functions stand behind the largest kernel.
+    // Functions' registers follow those of the largest kernel.
     const auto moved = [&](i32& place) {
       if (place >= function_words && place < function_words * 2) place += largest_kernel_ - function_words;
     };
@@ -271,7 +271,7 @@ class Parser {
       scope[d.name] = {Symbol::shared, 0, 64, -1, 0};  // dynamic: starts where the static part of the kernel ends
       return;
     }
-    // A gap that is never valid lies between any two variables.
+    // Between any two variables there is a gap that is never valid.
     const u32 offset = static_cast<u32>(align_up(shared_used_ + 16, std::max<u32>(d.align, 16)));
     scope[d.name] = {Symbol::shared, 0, 64, offset, static_cast<u32>(d.bytes)};
     shared_.emplace_back(offset, static_cast<u32>(d.bytes));
@@ -541,7 +541,7 @@ class Parser {
     expect(";");
   }
 
-  /// A variable of local memory or of a call's parameters, behind the `used` bytes of that memory.
+  /// A variable of local memory or of a call's parameters, after the `used` bytes of that memory.
   void variable(decltype(Symbol::kind) kind, u64& used) {
     const Declaration d = declaration();
     expect(";");

@@ -1,4 +1,4 @@
-// Grids, blocks and warps: who runs next, and what has to wait.
+// Grids, blocks and warps: which runs next, and which must wait.
 #include <algorithm>
 
 #include "kernels/cuda/emulator/machine.h"
@@ -65,7 +65,7 @@ void choose_group(Warp& w) {
   w.pc = w.others[best].pc;
   w.active = w.others[best].mask;
   w.others.erase(w.others.begin() + static_cast<std::ptrdiff_t>(best));
-  // A group that waits in a warp-wide operation counts, too: whoever comes to its place joins it.
+  // A group that waits in a warp-wide operation counts, too: a group that reaches its place joins it.
   for (const Group& g : w.others)
     if (g.state != Group::at_barrier) w.next_pc = std::min(w.next_pc, g.pc);
 }
@@ -195,7 +195,7 @@ bool together(Warp& w, u32 m, u32 wanted) {
     fault("runs a warp-wide operation that waits for lane " + std::to_string(__builtin_ctz(wanted & w.exited)) +
               ", which has exited",
           __builtin_ctz(m));
-  // Lanes of the group that a guard keeps out do not wait.
+  // Lanes of the group that a guard excludes do not wait.
   const u32 rest = w.active & ~m;
   if (rest != 0) {
     if ((rest & wanted) != 0)
