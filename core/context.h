@@ -51,8 +51,8 @@ struct Context {
   std::uint64_t random_key = 0;  ///< stream of this run's random numbers; an op derives its own by node index
   Failure* failure = nullptr;    ///< where to put the first failure's details; may be null
   Report* report = nullptr;      ///< is told which way each kernel goes; null: nobody asks
-  bool recomputing = false;      ///< what ran before runs once more: nothing that lasts is written (running statistics)
-  bool whole = false;            ///< a device takes each piece of work as one: ranges are not cut
+  bool recomputing = false;      ///< this node is being recomputed: leave running statistics alone
+  bool unsplit = false;          ///< work is not cut into ranges: a device takes each piece as one
 
   const Kernels* operator->() const noexcept { return kernels; }
   int workers() const noexcept { return parallel != nullptr ? parallel->workers() : 1; }
@@ -75,7 +75,7 @@ struct Context {
   /// Cuts [0, n) into ranges of `grain` (the same ranges on any number of threads) and calls body(begin, end).
   template <class Body>
   void ranges(std::int64_t n, std::int64_t grain, Body&& body) const noexcept {
-    if (whole) {
+    if (unsplit) {
       if (n > 0) body(std::int64_t{0}, n);
       return;
     }

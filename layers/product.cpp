@@ -30,7 +30,7 @@ Status Multiply::infer(const Context& ctx, std::span<const Shape> in, std::span<
   if (gate_input < -1 || gate_input > 1) return ctx.fail(Status::bad_argument, "needs a gate of 0, 1 or -1");
   for (std::size_t d = 0; d < 4; ++d)
     if (in[1].d[d] != in[0].d[d] && (d == 0 || in[1].d[d] != 1))
-      return ctx.fail(Status::bad_shape, "has a second factor that cannot be spread over the first", in[1], in[0]);
+      return ctx.fail(Status::bad_shape, "has a second factor that cannot be broadcast over the first", in[1], in[0]);
   out = in[0];
   return Status::ok;
 }

@@ -18,7 +18,7 @@ class Engine {
     Context ctx;
     ctx.kernels = kernels_;
     ctx.parallel = pool_.get();
-    ctx.whole = device_ != nullptr;
+    ctx.unsplit = device_ != nullptr;
     ctx.report = report_;
     return ctx;
   }

@@ -73,7 +73,7 @@ struct BatchConv : Gather<V, Forward> {
     row_blocks = ceil_div(out_h, rows_per);
   }
 
-  static constexpr const char* name = "across the batch";
+  static constexpr const char* name = "interleaved";
   static const char* refuses(const Args& a) noexcept { return batch_refuses<V>(a.s); }
   std::int64_t tiles() const { return groups * image_blocks * ceil_div(out_h, rows_per) * panel_blocks; }
   std::int64_t block_rows() const { return smaller<std::int64_t>(m, panels_per * ceil_div(m, panels.count)); }

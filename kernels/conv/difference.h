@@ -187,7 +187,7 @@ struct InterleavedDifferenceConv {
   explicit InterleavedDifferenceConv(const Args& a)
       : s(a.s), cg(s.c / s.groups), og(s.oc / s.groups), taps(std::int64_t{s.kh} * s.kw) {}
 
-  static constexpr const char* name = "difference across the batch";
+  static constexpr const char* name = "difference, interleaved";
   static const char* refuses(const Args& a) noexcept {
     const bool takes = a.known.whole != nullptr && !a.relu && a.y_interleaved && a.s.kh > 0 && a.s.kw > 0;
     return takes ? nullptr : does_not_apply;

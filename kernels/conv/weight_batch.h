@@ -14,7 +14,7 @@ struct WeightBatch : WeightBlocks<V> {
   using typename Base::Args;
   using typename Base::Tile;
 
-  static constexpr const char* name = "inner products across the batch";
+  static constexpr const char* name = "inner products, interleaved";
   static const char* refuses(const Args& a) noexcept { return batch_refuses<V>(a.s); }
 
   /// Few tiles, since every tile interleaves its operands itself.

@@ -139,7 +139,7 @@ struct BatchWinogradShape {
 /// Kernels of 3 and of 5 columns are two ways.
 template <int Kernel>
 constexpr const char* batch_winograd_name =
-    Kernel == 3 ? "Winograd F(4, 3) across the batch" : "Winograd F(4, 5) across the batch";
+    Kernel == 3 ? "Winograd F(4, 3), interleaved" : "Winograd F(4, 5), interleaved";
 template <class V, int Kernel>
 const char* batch_winograd_refuses(const ConvArgs<float>& a) noexcept {
   // For kernels that neither takes, one of the two gives the reason.

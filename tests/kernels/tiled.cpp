@@ -250,7 +250,7 @@ void conv_case(Random& r, const Levels& levels, Direction direction, const ConvS
     }
     if (!extreme) {
       CHECK_MESSAGE(out.same_bits(compute(s.n, true, exact)), "the order of tiles matters");
-      // Filtering across a batch needs one.
+      // Filtering of interleaved images needs one.
       const Floats single = compute(1, false, exact);
       const bool across = filtered && single.same_bits(compute(1, false, true));
       if (direction != Direction::weights && across) check_all(single, want, error);
@@ -406,7 +406,7 @@ void conv_cases(const Levels& levels, Direction direction) {
     // Channels that fill no vector: those that are not there are no ones.
     conv_case(r, levels, direction, s, false, false, true);
   }
-  // The same across a batch.
+  // The same for interleaved images.
   const ConvShape across[] = {
       shape(29, 6, 14, 14, 16, 5, 5, 1, 0), shape(16, 1, 28, 28, 6, 5, 5, 1, 2),  shape(32, 16, 7, 9, 16, 3, 3, 1, 1),
       shape(13, 3, 32, 30, 8, 3, 3, 1, 1),  shape(16, 7, 9, 12, 15, 3, 5, 1, 4),  shape(16, 20, 10, 7, 30, 5, 3, 1, 1),

@@ -105,7 +105,7 @@ TEST_CASE("in either layout every rule gives the same relevance") {
       std::vector<LedgerLine> lines(net.graph.nodes.size());
       Ledger ledger{lines, nullptr};
       CHECK(difference(reported.back(seed, &ledger), want) <= tolerance(1e-10, 2e-5) * size);
-      // An image alone, which no vector across images holds: its sums are direct ones, where those of a batch err by
+      // A single image is not interleaved: its sums are direct ones, where those of a batch err by
       // some roundoffs of the largest nearby (winograd_batch.h), which small activations, divided by, show enlarged.
       const std::size_t pixels = want.size() / static_cast<std::size_t>(batch),
                         classes = seed.size() / static_cast<std::size_t>(batch);
