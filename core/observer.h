@@ -7,8 +7,8 @@
 
 namespace vitrine {
 
-/// Called at the nodes that it watches, on the thread that runs the graph. Beside the rest of a run, this is all that
-/// methods need of the engine:
+/// Called at the nodes that it watches, on the thread that runs the graph. What methods ask of the engine, and where it
+/// is found:
 ///   what a node made                  PlanRequest::keep_values
 ///   what signal arrived at it         PlanRequest::keep_signals
 ///   another result in its place       after_forward (ReplaceOutput)

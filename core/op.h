@@ -3,7 +3,7 @@
 //
 // Ops are stateless: attributes (stride, padding), never activations. They live in the graph's arena and are never
 // destroyed. All work on memory goes through the kernel table of the Context, so that a dry run with a table that does
-// nothing measures the memory a run will need (core/plan.h).
+// nothing measures the memory a run will need (core/measure.h).
 #pragma once
 
 #include <span>

@@ -13,6 +13,8 @@ Status check_request(const PlanRequest& q, const Context& ctx, const Freedom& fr
   const auto refuse = [&](const char* why) { return ctx.fail(Status::bad_argument, why); };
   if (q.one_reference && (!q.reference || q.observer != nullptr))
     return refuse("one reference for all images needs a reference run that nothing watches");
+  if (q.one_reference && g.inputs.size() > 1)
+    return refuse("a network with several inputs needs a reference for each image");
   if (!q.rules.empty() && q.rules.size() != g.nodes.size()) return refuse("a plan needs one rule per node");
   for (const std::int32_t size : q.batches)
     if (size < 1 || size > q.batch) return refuse("a batch size is to be planned that is not within 1 and the largest");
@@ -42,7 +44,7 @@ Status lay_out(planning::Draft& d, Arena& book) noexcept {
   using namespace planning;
   VITRINE_TRY(reach(d));  // first: every pass looks at needed and walked nodes only
   see_relu_outputs(d);    // before elide_steps, which takes the ReLUs it looks for out of the walk
-  elide_steps(d);         // before find_reads: an elided step reads nothing, a folded ReLU adds a read
+  elide_steps(d);         // before find_reads: an elided step reads nothing; a pool with a folded ReLU reads its output
   find_reads(d);          // before fuse_epilogues, cut_segments and set_lifetimes, which ask who reads a value
   choose_layout(d);       // before reuse_signals: two signals share a buffer only if they share a layout
   reuse_signals(d);       // after elide_steps: elision decides who writes a signal

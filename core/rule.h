@@ -19,7 +19,7 @@ struct Step {
   const NodeIO& io;         ///< its `out` may be cut at 0 where no signal arrives (RuleTraits::zero_inputs)
   const NodeIO* reference;  ///< the same node in the reference run (of one image: PlanRequest::one_reference), for
                             ///< rules that need one; else null
-  std::span<const TensorView> s_out;  ///< one a channel (Rule::channels)
+  std::span<const TensorView> s_out;  ///< one per channel (PlanRequest::channels)
   std::span<const Sink> s_in;         ///< channel c, input k at c * inputs + k; a sink without data is not wanted
   std::span<const Sink> d_par;        ///< parameter gradients (gradient only); may be empty
   StepReport* report;                 ///< null: no ledger
@@ -30,7 +30,7 @@ struct Step {
   }
 };
 
-/// Whether input elements that are 0 receive no signal.
+/// Whether input elements that are 0 receive no signal. (At a ReLU: those that the ReLU sets to 0.)
 enum class ZeroInputs : std::uint8_t {
   may_receive,
   follow_output,  ///< they receive none if output elements that are 0 carry none: the op moves or passes the signal
@@ -51,7 +51,7 @@ class Rule {
  public:
   virtual const char* name() const noexcept = 0;
   /// Null if the rule has a meaning at this op; else the reason, as the end of a sentence ("has no meaning at tanh").
-  /// A walk asks for every node before it starts.
+  /// Planning asks at every node on the walk.
   virtual const char* refuses(const Op&) const noexcept = 0;
   /// What the step reads of the forward run (and of the reference run, if there is one).
   virtual Need needs(const Op&) const noexcept = 0;

@@ -163,8 +163,6 @@ Status Run::forward_reference(const Context& ctx, const TensorView& input) noexc
   if (input.shape != g.shape(g.input).with_batch(input.shape.n()) ||
       input.shape.n() > (plan_.request.one_reference ? 1 : plan_.request.batch))
     return ctx.fail(Status::bad_shape, "the reference does not fit the network", input.shape, g.shape(g.input));
-  if (plan_.request.one_reference && g.inputs.size() > 1)
-    return ctx.fail(Status::bad_argument, "a network with several inputs needs a reference for each image");
   VITRINE_TRY(check_given(ctx, input.shape.n()));
   reference_input_ = input;
   batch_ = input.shape.n();

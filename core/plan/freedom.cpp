@@ -14,7 +14,6 @@ Freedom freedom_of(const PlanRequest& q, const Context& ctx) noexcept {
   const bool no_ledger = !q.ledger;
   const bool kernels = ctx->takes_interleaved != nullptr;
 
-  //            needs a walk | one run | one channel | no ledger | more
   Freedom f;
   f.epilogues = true;
   f.relu_outputs = walk && one_run;

@@ -1,4 +1,5 @@
-// Which optimisations a plan may use. All reasons that switch one off are in one table (freedom.cpp).
+// Which optimisations a plan may use. All reasons in the request that switch one off are in one table (freedom.cpp);
+// layout.cpp adds one that depends on the rules.
 #pragma once
 
 namespace vitrine {
@@ -6,7 +7,7 @@ namespace vitrine {
 struct Context;
 struct PlanRequest;
 
-/// An observer switches nothing off as a whole: every pass spares the nodes that it watches (NodePlan::watched).
+/// An observer switches off recompute only; every other pass spares the nodes that it watches (Observer::watches).
 struct Freedom {
   bool epilogues = false;     ///< later sums and ReLUs may be fused into the node before them
   bool relu_outputs = false;  ///< a backward step may read the output of the ReLU behind its node (output_seen)

@@ -3,7 +3,7 @@
 // Time: the reference run, the forward run, then the walk; each node takes one tick in each. With segments, the ticks
 // in which a segment runs again stand before those of its walk.
 //
-//     x -> [conv] -> a -> [relu] -> b -> [fc] -> c        gradient, no fusion; 3 nodes, so the walk starts at tick 3
+//     x -> [conv] -> a -> [relu] -> b -> [fc] -> c        gradient, nothing fused or reused; the walk starts at tick 3
 //
 //     tick            0     1     2   |  3    4     5
 //                     conv  relu  fc  |  fc   relu  conv
@@ -12,6 +12,7 @@
 //     c                           =========================  the output stays readable
 //     signal(c)                   ======                    set before the walk
 //     signal(b)                          ==========
+//     signal(a)                                ==========
 //
 // Preconditions: all passes before this one. Fills in the times and buffers of all records (but for their offsets),
 // which place reads. print.cpp draws them.
@@ -119,7 +120,7 @@ class LifetimePass {
     return plan_.signals[v * static_cast<std::size_t>(q_.channels) + static_cast<std::size_t>(c)];
   }
 
-  // One reference trace for all images is read by the walks of later runs too.
+  // One reference trace for all images is read by the walks of later runs too, in which the reference does not run.
   std::int32_t reference_end(std::int32_t i) noexcept { return q_.one_reference ? plan_.end : node(i).walk_at; }
 
   // The last tick of the walk that reads v: a step, or a node that runs again; -1: none.

@@ -6,7 +6,7 @@
 //
 //     before                                 after
 //     step of conv reads x, a                step of conv reads x, b
-//     a and b live until the walk            b lives until the walk
+//     a and b live until the walk            b lives until the walk (the step of fc reads it anyway)
 //
 // Relevance is a share of the value, so it is 0 wherever the value is (RuleTraits::zero_inputs). An observer may add to
 // a signal or change a value, so nothing is assumed of what a watched node makes.
@@ -17,7 +17,7 @@
 namespace vitrine::planning {
 namespace {
 
-// Marks the values whose signal is 0 wherever a later ReLU would set them to 0.
+// Marks the values whose signal is 0 at every element that a later ReLU sets to 0.
 void find_vanishing(Draft& d, std::span<bool> vanishes) noexcept {
   const PlanRequest& q = d.request;
   const Graph& g = d.graph;

@@ -10,14 +10,17 @@
 //   outputs     which backward steps read a ReLU's output as their own    reference
 //   elide       which backward steps are skipped                          reference, several channels, ledger
 //   reads       who reads each value last                                 -
-//   layout      which values are stored interleaved                       reference, several channels, kernels
+//   layout      which values are stored interleaved                       reference, several channels, a rule or
+//   kernels that
+//                                                                         take planar values only
 //   reuse       which signals are written over those they are made of     reference, several channels, ledger
 //   epilogue    which sums and ReLUs the node before them does            -
 //   segments    which values are dropped and computed again in the walk   unless the request asks for it
 //   lifetimes   when each buffer is in use                                -
 //   place       where in memory each buffer is                            -
 //
-// Outputs, elide, layout, reuse and epilogue leave alone the nodes that the observer watches (Observer::watches).
+// Outputs, elide, layout, reuse and epilogue change nothing that an observer can see at the nodes that it watches
+// (Observer::watches says what that is).
 //
 // This folder knows nothing of the run. Scratch memory is measured by a dry run (core/measure.h), which stands above
 // both: plan <- run <- measure <- planner.
@@ -115,7 +118,9 @@ struct Plan {
   Freedom freedom{};
   std::span<NodePlan> nodes;    ///< one per node of the graph
   std::span<ValuePlan> values;  ///< one per value of the graph
-  std::span<Buffer> signals;    ///< one per value and channel: value * channels + channel
+  /// One per value and channel: value * channels + channel. A reused signal has the offset of its owner
+  /// (ValuePlan::signal_reuses), and no bytes or times of its own.
+  std::span<Buffer> signals;
   /// [segments] The first node of each segment. Without recompute there is one; the last segment is never recomputed.
   std::span<std::int32_t> segments;
   std::int32_t block = 1;         ///< images per interleaved block
@@ -147,7 +152,7 @@ struct Plan {
   /// The memory of a run in bytes, without parameters.
   std::size_t bytes() const noexcept {
     return planned_bytes + scratch_bytes + book_bytes + prepared_bytes + prepared_count * sizeof(Prepared::Entry) +
-           6 * Arena::alignment;
+           6 * Arena::alignment;  // each block of RunMemory begins aligned (core/run.cpp)
   }
   /// Of these, what the host itself writes (the book and the list of prepared weights).
   std::size_t host_bytes() const noexcept {

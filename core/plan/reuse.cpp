@@ -6,12 +6,18 @@
 //
 // 2. A sum. Both terms get the same signal, so one buffer can serve both:
 //
-//     a -> [conv] -> b
+//     a -> [conv1] -> m -> [conv2] -> b
 //     a, b -> [add] -> c         before: signal(c) is copied to signal(a) and signal(b)
-//                                after:  one buffer for all three; conv's step adds to it as signal(a) later
+//                                after:  one buffer for all three. conv2's step reads it as signal(b); conv1's step
+//                                        comes later and adds its share to it as signal(a)
 //
 //    Safe if the later-made term (b) has no other reader, since it is consumed first, and if all other readers of the
-//    earlier one (a) write their share after that. The node that made b must not change its signal in place (`pinned`).
+//    earlier one (a) write their share after that. With a single conv between a and b only b and c share a buffer: that
+//    conv's step would read and write the same bytes. The node that made b must not change its signal in place
+//    (`pinned`).
+//
+// A signal keeps a buffer of its own if the caller or an observer sees it, if another step writes it earlier in the
+// walk, or if the two layouts differ.
 //
 // Preconditions: reach, elide (who writes which signal, and which node applies a folded ReLU in place) and layout (both
 // signals must have one layout). Fills in signal_reuses, which lifetimes reads.
@@ -42,7 +48,7 @@ class ReusePass {
 
  private:
   struct Writers {
-    std::int32_t last = -1, second_last = -1;
+    std::int32_t first_in_walk = -1, second_in_walk = -1;
   };
 
   void visit_sum(std::size_t i) noexcept {
@@ -50,21 +56,21 @@ class ReusePass {
     const bool swapped = made_at(node.in[0]) > made_at(node.in[1]);
     const Id early = node.in[swapped ? 1 : 0], late = node.in[swapped ? 0 : 1];
     // A node with a folded ReLU masks its signal in place first.
-    const bool alone = starts_at(late, i) && writers(late).second_last < 0 &&
+    const bool alone = starts_at(late, i) && writers(late).second_in_walk < 0 &&
                        d_.plan.nodes[g_.values[late].producer].folded_relu == no_id;
     if (alone) values_[late].signal_reuses = values_[node.out].signal_reuses;
-    if (starts_at(early, i) && (!alone || writers(early).second_last < made_at(late))) {
+    if (starts_at(early, i) && (!alone || writers(early).second_in_walk < made_at(late))) {
       values_[early].signal_reuses = values_[node.out].signal_reuses;
       pinned_[late] = alone;
     }
   }
 
-  // The last two nodes, in the order of the network, whose steps write the signal of v; -1: none.
+  // The first two nodes in the walk (the last two of the network) whose steps write the signal of v; -1: none.
   Writers writers(Id v) const noexcept {
     Writers w;
     for (std::size_t i = 0; i < g_.nodes.size(); ++i)
       for (std::size_t k = 0; d_.plan.nodes[i].walked && k < g_.nodes[i].in.size(); ++k)
-        if (d_.plan.target(i, k) == v) w = {static_cast<std::int32_t>(i), w.last};
+        if (d_.plan.target(i, k) == v) w = {static_cast<std::int32_t>(i), w.first_in_walk};
     return w;
   }
 
@@ -72,7 +78,7 @@ class ReusePass {
   bool starts_at(Id v, std::size_t i) const noexcept {
     return values_[v].wanted && values_[v].signal_goes_to == v && !seen(v) &&
            values_[v].interleaved == values_[g_.nodes[i].out].interleaved &&
-           writers(v).last == static_cast<std::int32_t>(i);
+           writers(v).first_in_walk == static_cast<std::int32_t>(i);
   }
 
   bool seen(Id v) const noexcept { return d_.signal_seen(v) || v == g_.output; }

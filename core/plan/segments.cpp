@@ -2,15 +2,17 @@
 // segments; values that only their own segment reads are dropped after the forward run, and the walk runs the segment
 // again before it passes it.
 //
-//     x -> [conv1] -> a -> [relu1] -> b | -> [conv2] -> c -> [relu2] -> d -> loss
+//     x -> [conv1, relu1] -> a -> [conv2, relu2] -> b | -> [conv3, relu3] -> c -> loss
 //
-//     before      b and d are kept from the forward run to the walk
-//     after       segment 0 (conv1, relu1), segment 1 (conv2, relu2). b crosses the cut, so it is kept; what else
-//                 segment 0 made is computed again before its walk. The last segment is walked at once and never runs
-//                 again.
+//     before      a, b and c are kept from the forward run to the walk
+//     after       segment 0 (conv1 to relu2), segment 1 (conv3, relu3). b crosses the cut, so it is kept. a is dropped
+//                 when the forward run has left segment 0, and computed again before the walk comes to it. The last
+//                 segment is walked at once and never runs again.
 //
 // Cuts are placed where little crosses, so that what crosses and the largest segment's own values together are least:
-// about the square root of all.
+// in a chain of n equal values, about 2 sqrt(n) of them in place of n.
+//
+// A node and those fused into it are one piece of work that runs at one time, so no cut parts them.
 //
 // Preconditions: find_reads and epilogue (a node and those fused into it belong to one segment). Fills in the plan's
 // segments and `recomputed`, which lifetimes and the walk read.
@@ -71,7 +73,7 @@ class SegmentPass {
     std::int32_t before;  // the node before which to cut; -1: nowhere
     double crossing;
   };
-  // The cheapest cut in the second half of the nodes from `start` to `last`.
+  // The cheapest cut in the second half of the nodes from `start` to `last`: earlier ones would make short segments.
   Place cheapest(std::int32_t start, std::int32_t last) const noexcept {
     Place best{-1, infinite};
     for (std::int32_t p = start + (last - start) / 2 + 1; p <= last; ++p)

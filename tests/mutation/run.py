@@ -88,7 +88,7 @@ FAULTS = [
     ('core/plan/outputs.cpp', ' || !d.flags[v]) continue;', ') continue;', 'plan: a ReLU\'s result read as that of the layer before it, where relevance arrives at what was cut'),
     ('core/plan/reuse.cpp', ' || pinned_[node.out]) return;', ') return;', 'plan: a norm works in the place of a signal that the identity needs'),
     ('core/plan/reuse.cpp', ' && d_.plan.nodes[g_.values[late].producer].folded_relu == no_id;', ';', 'plan: a pool masks a signal that the identity needs'),
-    ('core/plan/reuse.cpp', ' && (!alone || writers(early).second_last < made_at(late))) {', ') {', 'plan: a reader adds to a signal that the other term has not read'),
+    ('core/plan/reuse.cpp', ' && (!alone || writers(early).second_in_walk < made_at(late))) {', ') {', 'plan: a reader adds to a signal that the other term has not read'),
     ('core/plan/reach.cpp', ' || made_watched(v);', ';', 'plan: the signal of a watched node is skipped, shared or interleaved'),
     ('core/plan/outputs.cpp', '!d.seeded(v) && !d.made_watched(v);', '!d.seeded(v);', 'plan: a signal that an observer may add to is taken for zero'),
     ('core/plan/epilogue.cpp', 'if (j == no_id || d.plan.nodes[j].watched) return;', 'if (j == no_id) return;', 'plan: a watched node is fused'),
