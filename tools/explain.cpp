@@ -63,7 +63,7 @@ class Command {
   }
 
   int run() {
-    const bool to_folder = !o_.output.empty() && !o_.output.ends_with(".npy");
+    const bool to_folder = !o_.output.empty() && !o_.output.ends_with(".npy") && !io::is_stream(o_.output);
     if (o_.methods.size() > 1 && !o_.output.empty() && !to_folder)
       throw Error("--output " + o_.output + ": several methods need a folder, not a .npy file", Error::usage);
     if (o_.methods.size() > 1 && !o_.ledger.empty()) throw Error("--ledger takes one method", Error::usage);

@@ -84,7 +84,7 @@ onnx::ImportOptions import_options(const Options& o) {
 }
 
 int run(const Options& o) {
-  if (!o.out.ends_with(".safetensors"))
+  if (!o.out.ends_with(".safetensors") && !io::is_stream(o.out))
     throw Error("--out " + o.out + ": expected a name that ends in .safetensors", Error::usage);
   refuse_pickle(o.in);
   const onnx::ImportOptions options = import_options(o);

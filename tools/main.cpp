@@ -3,7 +3,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <string_view>
 
+#include "core/host/io/file.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -15,6 +17,19 @@ namespace {
 void on_interrupt(int) {
   // A second Ctrl-C ends at once, for whoever does not want to wait for the save.
   if (stop_requested.exchange(true)) std::_Exit(130);
+}
+
+// Whether an option names standard output as the place of data: messages then go to standard error. (--ledger - is a
+// table among the messages.)
+bool writes_to_standard_output(int argc, char** argv) {
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    const std::size_t equals = word.starts_with("--") ? word.find('=') : std::string_view::npos;
+    const std::string_view name = equals == std::string_view::npos ? argv[i - 1] : word.substr(0, equals),
+                           value = equals == std::string_view::npos ? word : word.substr(equals + 1);
+    if (name != "--ledger" && (value == "-" || value == "/dev/stdout" || value == "/dev/fd/1")) return true;
+  }
+  return false;
 }
 
 void check_isa() {
@@ -51,6 +66,7 @@ int main(int argc, char** argv) {
   tools::add_lists(app, status);
   try {
     tools::check_isa();
+    if (tools::writes_to_standard_output(argc, argv)) io::keep_standard_output_for_data();
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0) throw Error("standard output cannot be written");
     return status;

@@ -1,9 +1,15 @@
 // Readers of foreign files: what they accept, and that anything cut short, too long or lying is one sentence.
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
+#include "core/host/io/file.h"
 #include "core/host/io/image.h"
 #include "core/host/io/npy.h"
 #include "core/host/io/safetensors.h"
@@ -137,6 +143,46 @@ TEST_CASE("safetensors: round trip and every way to be wrong") {
   CHECK(halves.tensor("h").floats() == std::vector<float>{1.5f});
   CHECK(halves.tensor("b").floats() == std::vector<float>{1.5f});
   CHECK(halves.tensor("u").floats() == std::vector<float>{7, 255});
+}
+
+TEST_CASE("a link's target is replaced, not the link; what is no file is written through") {
+  namespace fs = std::filesystem;
+  const Folder folder;
+  const std::string target = folder / "target.bin", link = folder / "link.bin", chain = folder / "chain.bin";
+  const auto put = [](const std::string& path, const std::string& text) {
+    io::AtomicFile file(path);
+    file.write(text.data(), text.size());
+    file.commit();
+  };
+  write(target, "old");
+  fs::create_symlink("target.bin", link);
+  fs::create_symlink(link, chain);
+  put(chain, "new");
+  CHECK(fs::is_symlink(chain));
+  CHECK(fs::is_symlink(link));
+  CHECK(read(target) == "new");
+  fs::create_symlink("later.bin", folder / "dangling.bin");
+  put(folder / "dangling.bin", "made");
+  CHECK(read(folder / "later.bin") == "made");
+
+  const std::string pipe = folder / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  { const io::AtomicFile unused(pipe); }  // nothing waits for a reader before there is something to write
+  const int reader = ::open(pipe.c_str(), O_RDWR);
+  REQUIRE(reader >= 0);
+  put(pipe, "through");
+  char got[8] = {};
+  CHECK(::read(reader, got, sizeof got) == 7);
+  CHECK(std::string(got) == "through");
+  ::close(reader);
+  CHECK(fs::is_fifo(pipe));
+
+  put("/dev/null", "nothing");
+  CHECK(fs::is_character_file("/dev/null"));
+  CHECK(io::is_stream("-"));
+  CHECK(!io::is_stream(target));
+  CHECK(!io::is_stream(folder.path.string()));
+  if (fs::is_character_file("/dev/full")) refused([&] { put("/dev/full", "x"); }, "/dev/full: cannot be written");
 }
 
 TEST_CASE("files appear whole or not at all") {

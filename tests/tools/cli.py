@@ -535,6 +535,29 @@ def objectives_and_studies():
     check(run(*explain[:2], '--data', 'npy:none,none', '--method', 'lrp').returncode != 0, 'data that is not there')
 
 
+def outputs():
+    """What is no file is written through; a link's target is replaced; "-" is standard output."""
+    explain = ('explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output')
+    run(*explain, 'file.npy')
+    data = open('file.npy', 'rb').read()
+    with open('pipe.npy', 'wb') as shell:
+        for out in ('-', '/dev/stdout'):
+            r = subprocess.run([PROGRAM, *explain, out], capture_output=True)
+            check(r.returncode == 0 and r.stdout == data and r.stderr, f'--output {out}: the array alone: {r.stderr}')
+        r = subprocess.run([PROGRAM, *explain, '/dev/stdout'], stdout=shell, stderr=subprocess.DEVNULL)
+    check(r.returncode == 0 and open('pipe.npy', 'rb').read() == data, '--output /dev/stdout in a file')
+    r = subprocess.run([PROGRAM, 'predict', MODEL, '--input', INPUT, '--output=-'], capture_output=True)
+    check(r.returncode == 0 and r.stdout[:6] == b'\x93NUMPY', 'predict --output=-')
+    os.symlink('behind.npy', 'link.npy')
+    check(run(*explain, 'link.npy').returncode == 0 and os.path.islink('link.npy') and open('behind.npy', 'rb').read() == data, 'a link stays')
+    os.mkfifo('fifo.npy')
+    reader = subprocess.Popen(['cat', 'fifo.npy'], stdout=subprocess.PIPE)
+    check(run(*explain, 'fifo.npy').returncode == 0 and reader.communicate()[0] == data, 'a pipe is written through')
+    if os.path.exists('/dev/full'):
+        refused(1, '/dev/full: cannot be written', *explain, '/dev/full')
+        check(not os.path.isfile('/dev/full'), '/dev/full is no file')
+
+
 def modules():
     """The module for devices is not taken from the current folder, however the program was found."""
     open('libvitrine_cuda.so', 'w').write('no library')
@@ -556,6 +579,7 @@ with tempfile.TemporaryDirectory() as folder:
     interpretable()
     many_images()
     objectives_and_studies()
+    outputs()
     modules()
     os.chdir('/')
 print(f'{passed} passed, {failed} failed')

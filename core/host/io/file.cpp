@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <sstream>
 
 namespace vitrine::io {
@@ -33,7 +34,37 @@ struct Descriptor {
   std::size_t size = 0;
 };
 
+// Where standard output went when the program started.
+int standard_output = STDOUT_FILENO;
+
+bool is_standard_output(const std::string& path) {
+  return path == "-" || path == "/dev/stdout" || path == "/dev/fd/1" || path == "/proc/self/fd/1";
+}
+
+// The file behind symbolic links, which need not be there.
+std::string behind_links(std::string path) {
+  constexpr int most_links = 40;  // as the kernel follows
+  std::error_code none;
+  for (int k = 0; k < most_links && std::filesystem::is_symlink(path, none); ++k) {
+    const std::filesystem::path to = std::filesystem::read_symlink(path, none);
+    if (none) break;
+    path = (std::filesystem::path(path).parent_path() / to).string();
+  }
+  return path;
+}
+
 }  // namespace
+
+bool is_stream(const std::string& path) {
+  struct stat s {};
+  return is_standard_output(path) || (::stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode));
+}
+
+void keep_standard_output_for_data() {
+  const int kept = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  if (kept < 0 || ::dup2(STDERR_FILENO, STDOUT_FILENO) < 0) throw Error("standard output cannot be written: " + why());
+  standard_output = kept;
+}
 
 std::vector<std::byte> read_file(const std::string& path, std::size_t limit) {
   const Descriptor file(path);
@@ -112,9 +143,12 @@ MappedFile::~MappedFile() {
   if (bytes_.data() != nullptr) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(path_ + ".XXXXXX") {
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), stream_(is_stream(path_)) {
+  if (stream_) return;
   struct stat s {};
   if (::stat(path_.c_str(), &s) == 0 && S_ISDIR(s.st_mode)) throw Error(path_ + ": cannot be written: is a folder");
+  target_ = behind_links(path_);
+  temporary_ = target_ + ".XXXXXX";
   descriptor_ = ::mkstemp(temporary_.data());
   if (descriptor_ < 0) throw Error(path_ + ": cannot be written: " + why());
   // mkstemp makes private files; a result is as readable as any other file of this user.
@@ -124,22 +158,28 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(pa
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ >= 0) {
-    ::close(descriptor_);
-    ::unlink(temporary_.c_str());
-  }
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  if (!stream_) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::open_stream() {
+  descriptor_ = is_standard_output(path_) ? ::fcntl(standard_output, F_DUPFD_CLOEXEC, 3)
+                                          : ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  if (descriptor_ < 0) throw Error(path_ + ": cannot be written: " + why());
 }
 
 void AtomicFile::fail(const char* doing) {
   const std::string reason = why();
   ::close(descriptor_);
   descriptor_ = -1;
-  ::unlink(temporary_.c_str());
+  if (!stream_) ::unlink(temporary_.c_str());
   throw Error(path_ + ": " + doing + ": " + reason);
 }
 
 void AtomicFile::write(const void* data, std::size_t bytes) {
   const auto* p = static_cast<const char*>(data);
+  if (stream_ && descriptor_ < 0) open_stream();
   while (bytes > 0) {
     const ssize_t n = ::write(descriptor_, p, bytes);
     if (n < 0 && errno == EINTR) continue;
@@ -150,6 +190,13 @@ void AtomicFile::write(const void* data, std::size_t bytes) {
 }
 
 void AtomicFile::commit() {
+  if (stream_) {
+    if (descriptor_ < 0) open_stream();
+    const int fd = descriptor_;
+    descriptor_ = -1;
+    if (::close(fd) != 0) throw Error(path_ + ": cannot be written: " + why());
+    return;
+  }
   if (::fsync(descriptor_) != 0 && errno != EINVAL) fail("cannot be written");
   const int fd = descriptor_;
   if (::close(fd) != 0) {
@@ -158,7 +205,7 @@ void AtomicFile::commit() {
     throw Error(path_ + ": cannot be written: " + why());
   }
   descriptor_ = -1;
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
     const std::string reason = why();
     ::unlink(temporary_.c_str());
     throw Error(path_ + ": cannot be written: " + reason);

@@ -39,8 +39,17 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// Whether a path is written as a stream: "-" (standard output), or something that is there and neither a file nor a
+/// folder (a device, a pipe).
+bool is_stream(const std::string& path);
+
+/// Keeps standard output for data: what the program prints there from now on goes to standard error, and what is
+/// written to "-" or /dev/stdout goes to where standard output went. For programs that print messages; called once.
+void keep_standard_output_for_data();
+
 /// Writes to a temporary file in the same folder; commit() makes it the file, atomically. Without commit nothing
-/// remains.
+/// remains. If the path is a symbolic link, the file that it points to is replaced, not the link. A stream (is_stream)
+/// is opened at the first write and written at once: it is never replaced.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -51,8 +60,12 @@ class AtomicFile {
   void commit();
 
  private:
+  void open_stream();
   [[noreturn]] void fail(const char* doing);
-  std::string path_, temporary_;
+  std::string path_;    ///< as given, for messages
+  std::string target_;  ///< behind symbolic links
+  std::string temporary_;
+  bool stream_ = false;
   int descriptor_ = -1;
 };
 
