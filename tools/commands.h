@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,27 @@ std::string describe(const Engine&);
 /// "[key=value]..." of --set.
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>&);
 
-/// A job that Ctrl-C stops and that shows a bar on standard error if that is a terminal: as wide as the terminal
-/// allows, at most ten times a second, and gone when the job ends.
+/// Columns of the terminal behind a stream; 80 if it does not say.
+int terminal_columns(std::FILE*);
+
+/// One line of a terminal that is written again and again: never wider than the terminal, at most ten times a second.
+/// Nothing is written to what is no terminal.
+class StatusLine {
+ public:
+  explicit StatusLine(std::FILE* stream);
+  bool due() const noexcept;
+  /// NAME [####....] NUMBERS, of which the bar gives way first, then the end of the numbers.
+  void show(const std::string& name, double share, const std::string& numbers);
+  /// Takes the line away, so that other text can take its place.
+  void clear();
+
+ private:
+  std::FILE* stream_;
+  bool terminal_, shown_ = false;
+  double shown_at_ = 0;
+};
+
+/// A job that Ctrl-C stops and that shows a status line on standard error, which is gone when the job ends.
 class Progress {
  public:
   explicit Progress(std::string what, std::string cache = "");
@@ -65,8 +85,8 @@ class Progress {
  private:
   void show(double share);
   std::string what_;
-  bool terminal_;
-  double shown_at_ = 0, start_;
+  StatusLine line_;
+  double start_;
   Job job_;
 };
 

@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 
@@ -21,7 +23,7 @@ struct Options {
   std::string file, data, output, image, ledger, composite, target = "predicted", objective, baseline = "zero", shard;
   std::vector<std::string> inputs, methods, settings, rules;
   std::int64_t images = 0;
-  bool shared_scale = false;
+  bool shared_scale = false, preview = false;
   EngineOptions engine;
 };
 
@@ -38,6 +40,13 @@ std::string fixed(double v) {
   char buffer[48];
   std::snprintf(buffer, sizeof buffer, "%.4g", v);
   return buffer;
+}
+
+// Whether standard output is a terminal that shows colours (https://no-color.org).
+bool shows_pictures() {
+  const char *const no_color = std::getenv("NO_COLOR"), *const term = std::getenv("TERM");
+  return ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || *no_color == '\0') && term != nullptr &&
+         std::strcmp(term, "dumb") != 0;
 }
 
 // The target as a reader calls it.
@@ -211,12 +220,14 @@ class Command {
     if (image.empty() && o_.output.empty() && o_.ledger.empty())
       image = (o_.inputs.empty() ? std::string("data") : std::filesystem::path(o_.inputs[0]).stem().string()) + "." +
               o_.methods[0] + ".png";
-    if (image.empty()) return;
+    if (image.empty() && !o_.preview) return;
     std::erase_if(panels_, [](const auto& row) { return row.empty(); });  // of parts that were complete already
     if (panels_.empty()) return;
     const Picture picture = draw_panels(panels_, o_.shared_scale);
+    if (o_.preview || (o_.image.empty() && shows_pictures()))
+      std::printf("%s", picture.to_terminal(std::min(100, terminal_columns(stdout))).c_str());
+    if (image.empty()) return;
     picture.save_png(image);
-    if (o_.image.empty() && ::isatty(1)) std::printf("%s", picture.to_terminal(100).c_str());
     std::printf("picture: %s", image.c_str());
     if (static_cast<std::int64_t>(panels_.size()) < images_)
       std::printf(" (the first %zu of %lld images)", panels_.size(), static_cast<long long>(images_));
@@ -276,6 +287,7 @@ void add_explain(CLI::App& app, int& status) {
                 "R.npy: relevance of the input's shape, raw; or a folder, which is written in parts (vitrine merge)");
   c->add_option("--shard", o->shard, "i/n: of a folder's parts, every n-th from the i-th on");
   c->add_option("--image", o->image, "picture as .png, beside its input");
+  c->add_flag("--preview", o->preview, "the picture as text on the terminal, whatever NO_COLOR and TERM say");
   c->add_flag("--shared-scale", o->shared_scale, "one colour scale for all maps of an image");
   c->add_option("--ledger", o->ledger, "what each op did to the relevance, as JSON; - prints a table");
   o->engine.add_to(*c);

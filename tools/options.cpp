@@ -40,40 +40,54 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-int terminal_columns() {
+}  // namespace
+
+int terminal_columns(std::FILE* stream) {
   winsize size{};
-  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  return ::ioctl(::fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-}  // namespace
+StatusLine::StatusLine(std::FILE* stream) : stream_(stream), terminal_(::isatty(::fileno(stream)) == 1) {}
+
+bool StatusLine::due() const noexcept { return terminal_ && now() - shown_at_ >= 0.1; }
+
+void StatusLine::show(const std::string& name, double share, const std::string& numbers) {
+  constexpr int widest = 40, narrowest = 4, around = 4;  // of the bar; its brackets and the spaces around it
+  shown_at_ = now();
+  shown_ = true;
+  const int columns = terminal_columns(stream_) - 1;
+  const int width = std::min(widest, columns - around - static_cast<int>(name.size() + numbers.size()));
+  std::string line = name;
+  if (width >= narrowest) {
+    const int full = std::clamp(static_cast<int>(share * width), 0, width);
+    line += " [" + std::string(static_cast<std::size_t>(full), '#') +
+            std::string(static_cast<std::size_t>(width - full), '.') + "]";
+  }
+  line += " " + numbers;
+  std::fprintf(stream_, "\r\033[K%s", line.substr(0, static_cast<std::size_t>(std::max(0, columns))).c_str());
+  std::fflush(stream_);
+}
+
+void StatusLine::clear() {
+  if (shown_) std::fprintf(stream_, "\r\033[K");
+  shown_ = false;
+}
 
 Progress::Progress(std::string what, std::string cache)
     : what_(std::move(what)),
-      terminal_(::isatty(STDERR_FILENO) == 1),
+      line_(stderr),
       start_(now()),
       job_([this](double share) { show(share); }, [] { return stop_requested.load(); }, std::move(cache)) {}
 
-Progress::~Progress() {
-  if (terminal_ && shown_at_ > 0) std::fprintf(stderr, "\r\033[K");
-}
+Progress::~Progress() { line_.clear(); }
 
 void Progress::show(double share) {
-  const double time = now();
-  // Nothing for what is done at once, and never a second line.
-  if (!terminal_ || time - start_ < 0.5 || time - shown_at_ < 0.1) return;
-  shown_at_ = time;
-  const double left = share > 0 ? (time - start_) * (1 - share) / share : 0;
+  const double seconds = now() - start_;
+  if (seconds < 0.5 || !line_.due()) return;  // nothing for what is done at once
+  const double left = share > 0 ? seconds * (1 - share) / share : 0;
   char numbers[48];
-  std::snprintf(numbers, sizeof numbers, " %3.0f %%  %.0f s left", 100 * share, left);
-  const int room = terminal_columns() - 1 - static_cast<int>(std::string(numbers).size());
-  const std::string name = what_.substr(0, static_cast<std::size_t>(std::max(0, room / 2)));
-  const int width = std::clamp(room - static_cast<int>(name.size()) - 3, 0, 40), full = static_cast<int>(share * width);
-  std::string bar;
-  if (width >= 4)
-    bar = " [" + std::string(static_cast<std::size_t>(full), '#') +
-          std::string(static_cast<std::size_t>(width - full), '.') + "]";
-  std::fprintf(stderr, "\r\033[K%s%s%s", name.c_str(), bar.c_str(), numbers);
-  std::fflush(stderr);
+  std::snprintf(numbers, sizeof numbers, "%3.0f %%  %.0f s left", 100 * share, left);
+  line_.show(what_, share, numbers);
 }
 
 }  // namespace vitrine::tools

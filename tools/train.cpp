@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 
@@ -19,22 +17,21 @@ std::string clock(double seconds) {
   return buffer;
 }
 
-// One line that rewrites itself on a terminal; elsewhere one line an epoch.
-void show(const TrainProgress& p) {
+// A line per epoch, and on a terminal a status line within it.
+void show(StatusLine& line, const TrainProgress& p) {
   if (p.epoch_done) {
-    std::printf("%sepoch %d/%d  loss %.4f  train accuracy %.4f  test accuracy %.4f  %.0f images/s\n",
-                ::isatty(1) ? "\r\x1b[K" : "", p.epoch, p.epochs, p.loss, p.accuracy, p.test_accuracy,
-                p.images_per_second);
+    line.clear();
+    std::printf("epoch %d/%d  loss %.4f  train accuracy %.4f  test accuracy %.4f  %.0f images/s\n", p.epoch, p.epochs,
+                p.loss, p.accuracy, p.test_accuracy, p.images_per_second);
     std::fflush(stdout);
     return;
   }
-  if (!::isatty(1)) return;
-  constexpr int width = 28;
-  const int full = static_cast<int>(width * p.step / p.steps);
-  std::printf("\r\x1b[Kepoch %d/%d [%.*s%.*s] loss %.4f  accuracy %.4f  %.0f images/s  %s left", p.epoch, p.epochs,
-              full, "############################", width - full, "............................", p.loss, p.accuracy,
-              p.images_per_second, clock(p.seconds_left).c_str());
-  std::fflush(stdout);
+  if (!line.due()) return;
+  char numbers[96];
+  std::snprintf(numbers, sizeof numbers, "loss %.4f  accuracy %.4f  %s left  %.0f images/s", p.loss, p.accuracy,
+                clock(p.seconds_left).c_str(), p.images_per_second);
+  line.show("epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs),
+            static_cast<double>(p.step) / static_cast<double>(p.steps), numbers);
 }
 
 struct Options {
@@ -86,6 +83,7 @@ int run(Options& o) {
               static_cast<long long>(model.parameter_count()), static_cast<long long>(data.train->size()),
               static_cast<long long>(data.test->size()), text(model.image_shape()).c_str(), model.classes(),
               describe(engine).c_str());
+  StatusLine line(stdout);
   int stage = 0;
   const auto show_stage = [&](int s, const TrainProgress& p) {
     if (s != stage)
@@ -93,13 +91,16 @@ int run(Options& o) {
                           : s == 2 ? "stage 2: the global network"
                                    : "stage 3: all, through the rules");
     stage = s;
-    show(p);
+    show(line, p);
   };
   const Job job({}, [] { return stop_requested.load(); });
-  const TrainResult result = renn ? train_renn(model, engine, data, rules, o.train, o.stages, show_stage, job)
-                                  : train(model, engine, data, o.train, show, job);
+  const TrainResult result =
+      renn ? train_renn(model, engine, data, rules, o.train, o.stages, show_stage, job)
+           : train(
+                 model, engine, data, o.train, [&](const TrainProgress& p) { show(line, p); }, job);
   if (result.stopped) {
-    std::printf("%sstopped; the state is saved, and --resume continues from here\n", ::isatty(1) ? "\r\x1b[K" : "");
+    line.clear();
+    std::printf("stopped; the state is saved, and --resume continues from here\n");
     return 130;
   }
   std::printf("test accuracy %.4f after %d epochs; written to %s\n", result.test_accuracy, result.epochs_done,
