@@ -14,6 +14,21 @@ bool same(const char* a, const char* b) noexcept {
   return *a == *b;
 }
 
+// Far beyond any memory, and no sum or product of sizes overflows below it.
+constexpr std::int64_t most_elements = std::int64_t{1} << 40;
+constexpr const char* too_many_elements = "has more than 2^40 elements";
+constexpr std::size_t max_node_inputs = 1024;
+
+// Of a shape whose sizes are all at least 1.
+bool too_large(const Shape& shape) noexcept {
+  std::int64_t n = 1;
+  for (const std::int32_t size : shape.d) {
+    if (size > most_elements / n) return true;
+    n *= size;
+  }
+  return false;
+}
+
 }  // namespace
 
 Id Graph::find(const char* name) const noexcept {
@@ -109,6 +124,7 @@ Id GraphBuilder::input(Shape image, const char* name) noexcept {
     if (same(values_[v].name, name)) return fail(Status::bad_graph, name, "is the name of an input and another value");
   for (const std::int32_t d : image.d)
     if (d < 1) return fail(Status::bad_shape, name, "every dimension of the input must be at least 1", image, image);
+  if (too_large(image)) return fail(Status::bad_shape, name, too_many_elements, image, image);
   if (value_count_ == max_values_)
     return fail(Status::out_of_arena, name, "the graph has more values than its arena was made for");
   ::new (&values_[value_count_]) Value{.name = name, .shape = image.with_batch(1), .kind = ValueKind::input};
@@ -163,6 +179,8 @@ Id GraphBuilder::add(Op* op, std::span<const Id> in, std::span<const Parameter> 
     for (const std::int32_t d : p.shape.d)
       if (d < 1)
         return fail(Status::bad_shape, name, "every dimension of a parameter must be at least 1", p.shape, p.shape);
+    if (too_large(p.shape) || parameter_size_ > most_elements)
+      return fail(Status::bad_shape, name, too_many_elements, p.shape, p.shape);
     ::new (&values_[value_count_]) Value{.name = full,
                                          .shape = p.shape,
                                          .kind = ValueKind::parameter,
@@ -194,6 +212,7 @@ Id GraphBuilder::append(Op* op, std::span<const Id> in, std::span<const Id> par,
     if (same(nodes_[i].name, name)) return fail(Status::bad_graph, name, "is the name of two nodes");
   if (names_input(name)) return fail(Status::bad_graph, name, "is the name of an input and another value");
   if (in.empty()) return fail(Status::bad_graph, name, "has no input");
+  if (in.size() > max_node_inputs) return fail(Status::bad_graph, name, "has more than 1024 inputs");
   Id* ids = arena_.array<Id>(in.size() + par.size());
   Shape* shapes = arena_.array<Shape>(in.size() + par.size());
   if (ids == nullptr || shapes == nullptr) return fail(Status::out_of_arena, name, "the graph's arena is full");
@@ -220,6 +239,7 @@ Id GraphBuilder::append(Op* op, std::span<const Id> in, std::span<const Id> par,
   for (const std::int32_t d : out.d)
     if (d < 1)
       return fail(Status::bad_shape, name, "gives an empty result: its input is too small", shapes[0], shapes[0]);
+  if (too_large(out)) return fail(Status::bad_shape, name, too_many_elements, out, out);
   const Id result = static_cast<Id>(value_count_++);
   ::new (&values_[result])
       Value{.name = name, .shape = out, .kind = ValueKind::result, .producer = static_cast<Id>(node_count_)};

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 namespace vitrine {
 namespace {
@@ -36,7 +37,7 @@ bool parse_number(const std::string& text, double& value) {
   const char* const end = begin + text.size();
   if (begin != end && *begin == '+') ++begin;
   const auto [rest, error] = std::from_chars(begin, end, value);
-  return error == std::errc{} && rest == end && std::isfinite(value);
+  return error == std::errc{} && rest == end && std::abs(value) <= std::numeric_limits<float>::max();
 }
 
 Settings::Settings(std::string owner, std::span<const Setting> declared,

@@ -47,7 +47,7 @@ class Settings {
 /// malformed.
 std::map<std::string, std::string> parse_settings(const std::string& owner, const std::string& list);
 
-/// A finite number that is the whole text; false otherwise.
+/// A number within the range of float that is the whole text; false otherwise.
 bool parse_number(const std::string& text, double& value);
 
 }  // namespace vitrine

@@ -10,6 +10,8 @@ Status Conv2d::infer(const Context& ctx, std::span<const Shape> in, std::span<co
   const std::int64_t h = std::int64_t{x.h()} + pad_top + pad_bottom - std::int64_t{dilation_h} * (kernel_h - 1) - 1;
   const std::int64_t w = std::int64_t{x.w()} + pad_left + pad_right - std::int64_t{dilation_w} * (kernel_w - 1) - 1;
   if (h < 0 || w < 0) return ctx.fail(Status::bad_shape, "has a kernel larger than its padded input", x, x);
+  if (h / stride_h >= 0x7fffffff || w / stride_w >= 0x7fffffff)
+    return ctx.fail(Status::bad_shape, "gives too large a result", x, x);
   result = {x.n(), out, static_cast<std::int32_t>(h / stride_h + 1), static_cast<std::int32_t>(w / stride_w + 1)};
   return Status::ok;
 }

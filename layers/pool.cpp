@@ -28,6 +28,7 @@ Status extent(const Context& ctx, const Shape& in, std::int64_t size, std::int64
   if (span < 0) return ctx.fail(Status::bad_shape, "has a window larger than its padded input", in, in);
   std::int64_t n = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
   if (ceil_mode && (n - 1) * stride >= size + front) --n;  // the last window would lie in the padding alone
+  if (n > 0x7fffffff) return ctx.fail(Status::bad_shape, "gives too large a result", in, in);
   out = static_cast<std::int32_t>(n);
   return Status::ok;
 }

@@ -75,6 +75,8 @@ Status Concat::infer(const Context& ctx, std::span<const Shape> in, std::span<co
     Shape same = in[k];
     same.d[a] = in[0].d[a];
     if (same != in[0]) return ctx.fail(Status::bad_shape, "joins tensors that differ off the axis", in[k], in[0]);
+    if (in[k].d[a] > 0x7fffffff - out.d[a])
+      return ctx.fail(Status::bad_shape, "is longer than 2^31 - 1 along its axis", in[k], out);
     out.d[a] += in[k].d[a];
   }
   return Status::ok;

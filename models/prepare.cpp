@@ -12,6 +12,11 @@ io::Image fit(const io::Image& image, int w, int h, int shorter) {
   const auto longer = [&](int side, int other) { return static_cast<int>(std::int64_t{shorter} * side / other); };
   const int wide = std::max(w, image.w <= image.h ? shorter : longer(image.w, image.h));
   const int high = std::max(h, image.h <= image.w ? shorter : longer(image.h, image.w));
+  if (std::int64_t{wide} * high > io::pixel_limit)
+    throw Error("a picture of " + std::to_string(image.w) + " x " + std::to_string(image.h) +
+                " pixels is too narrow: with a shorter side of " + std::to_string(shorter) + " it would have " +
+                std::to_string(wide) + " x " + std::to_string(high) + ", expected at most " +
+                std::to_string(io::pixel_limit) + " in all");
   const io::Image large = io::resize(image, wide, high);
   const int left = static_cast<int>(std::nearbyint((wide - w) / 2.0)),
             top = static_cast<int>(std::nearbyint((high - h) / 2.0));

@@ -51,6 +51,9 @@ struct EngineOptions {
 /// "2 threads, avx512 kernels", or the device's name.
 std::string describe(const Engine&);
 
+/// The check of an option that is a number from `low` to `high`; unlike CLI::Range it refuses nan.
+CLI::Validator within(double low, double high);
+
 /// "[key=value]..." of --set.
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>&);
 

@@ -82,7 +82,7 @@ void add_filters(CLI::App& app, int& status) {
       ->check(CLI::Range(0, 1 << 30));
   c->add_option("--radius", o->metrics.radius, "pixels that a valid unit paints around it")
       ->capture_default_str()
-      ->check(CLI::Range(0.5, 1000.0));
+      ->check(within(0.5, 1000.0));
   c->add_option("--sheet", o->sheet, "picture of filters' regions on their strongest images, .png");
   o->engine.add_to(*c);
   c->add_flag("--json", o->json, "for programs");

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "interp/settings.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -22,6 +23,16 @@ std::string describe(const Engine& engine) {
 data::PictureFit picture_fit(const Model& model) {
   const Shape s = model.image_shape();
   return {s.h(), s.w(), model.preparation.resize, s.c() == 1 ? 1 : 3};
+}
+
+CLI::Validator within(double low, double high) {
+  char range[64];
+  std::snprintf(range, sizeof range, "from %g to %g", low, high);
+  const auto check = [low, high, expected = std::string(range)](const std::string& text) {
+    double v = 0;
+    return parse_number(text, v) && v >= low && v <= high ? std::string() : text + ": expected a number " + expected;
+  };
+  return {check, range};
 }
 
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>& list) {

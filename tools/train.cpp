@@ -125,13 +125,13 @@ void add_train(CLI::App& app, int& status) {
   c->add_option("--batch", o->train.batch, "images a step")->capture_default_str()->check(CLI::Range(1, 1 << 20));
   c->add_option("--optimizer", o->optimizer, "sgd, nesterov, adam or adamw")->capture_default_str();
   c->add_option("--lr", o->train.lr, "learning rate (default 0.02 for sgd and nesterov, 0.001 for adam and adamw)")
-      ->check(CLI::Range(1e-12, 1e6));
+      ->check(within(1e-12, 1e6));
   c->add_option("--momentum", o->train.momentum, "of sgd and nesterov")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 0.9999));
+      ->check(within(0.0, 0.9999));
   c->add_option("--weight-decay", o->train.weight_decay, "L2 (decoupled for adamw)")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 10.0));
+      ->check(within(0.0, 10.0));
   c->add_option("--schedule", o->train.schedule,
                 "constant, step[:EPOCHS[,GAMMA]], cosine or one-cycle, each with +warmup[:EPOCHS]")
       ->capture_default_str();
@@ -148,13 +148,13 @@ void add_train(CLI::App& app, int& status) {
   c->add_option("--label-smoothing", o->train.augment.label_smoothing,
                 "share of every target that is spread over all classes")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 0.9));
+      ->check(within(0.0, 0.9));
   c->add_option("--mixup", o->train.augment.mixup, "augment: mix pairs of images, share from Beta(a,a)")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(within(0.0, 100.0));
   c->add_option("--ema", o->train.ema, "decay of a moving average of the parameters, which becomes the model")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 0.999999));
+      ->check(within(0.0, 0.999999));
   c->add_option("--rules", o->rules, "renn: file of patterns and rules (README)");
   c->add_flag("--without-rules", o->renn.without_rules, "renn: the same network without its rules, to compare");
   c->add_option("--hidden", o->renn.hidden, "renn: units of a hidden layer in the global network")
@@ -172,7 +172,7 @@ void add_train(CLI::App& app, int& status) {
   c->add_option("--filter-weight", o->interpretable.weight,
                 "filter loss: its gradient's size over the task's in the first epoch; 0: gates alone")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(within(0.0, 100.0));
   c->add_option("--filter-loss", o->filter_loss,
                 "weights of the authors' code, or the paper's equation (slow on large maps)")
       ->capture_default_str()

@@ -3,8 +3,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "core/host/error.h"
 
 namespace vitrine {
 
@@ -40,6 +44,15 @@ struct ThreadPool::State {
     }
   }
 
+  void stop() noexcept {
+    {
+      const std::lock_guard lock(mutex);
+      quit = true;
+    }
+    wake.notify_all();
+    for (std::thread& t : threads) t.join();
+  }
+
   void helper(int worker) noexcept {
     std::uint64_t seen = 0;
     for (;;) {
@@ -60,17 +73,17 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int workers) : state_(std::make_unique<State>()) {
   state_->shares = std::vector<State::Share>(static_cast<std::size_t>(workers > 1 ? workers : 1));
-  for (int w = 1; w < workers; ++w) state_->threads.emplace_back([this, w] { state_->helper(w); });
+  try {
+    for (int w = 1; w < workers; ++w) state_->threads.emplace_back([this, w] { state_->helper(w); });
+  } catch (const std::system_error&) {
+    const std::size_t started = state_->threads.size();
+    state_->stop();
+    throw Error("the system starts " + std::to_string(started + 1) + " threads at most, expected " +
+                std::to_string(workers));
+  }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->quit = true;
-  }
-  state_->wake.notify_all();
-  for (std::thread& t : state_->threads) t.join();
-}
+ThreadPool::~ThreadPool() { state_->stop(); }
 
 int ThreadPool::workers() const noexcept { return static_cast<int>(state_->threads.size()) + 1; }
 

@@ -11,12 +11,15 @@ namespace {
 constexpr std::int64_t computed_limit = std::int64_t{1} << 31;  // elements of any constant
 
 std::int64_t count(const Dims& d, std::int64_t limit) {
-  std::int64_t n = 1;
+  std::int64_t n = 1;  // sizes of 0 apart, so that no product of some of the sizes overflows
+  bool empty = false;
   limit = std::min(limit, computed_limit);
   for (const std::int64_t v : d) {
-    if (v < 0 || v > computed_limit || (n *= v) > computed_limit)
+    if (v < 0 || v > computed_limit || (n *= std::max<std::int64_t>(v, 1)) > computed_limit)
       throw Unsupported("computes a constant of an impossible shape");
+    empty = empty || v == 0;
   }
+  if (empty) return 0;
   if (n > limit) throw Unsupported("makes more constants than a file of this size should");
   return n;
 }
@@ -34,6 +37,12 @@ Constant like(const Constant& c, Dims dims) {
   out.dims = std::move(dims);
   out.is_float = c.is_float;
   return out;
+}
+
+// Sums and products of two such numbers do not overflow; no size is larger.
+void require_small(std::int64_t v) {
+  if (v < -computed_limit || v > computed_limit)
+    throw Unsupported("computes with the whole number " + std::to_string(v) + ", which is too large for a size");
 }
 
 void push(Constant& to, const Constant& from, std::size_t k) {
@@ -132,8 +141,8 @@ Constant binary(const Node& node, const Constant& a, const Constant& b, std::int
           throw Unsupported("computes with the batch size");
         continue;
       }
-      if (std::abs(p) > (std::int64_t{1} << 31) || std::abs(q) > (std::int64_t{1} << 31))
-        throw Unsupported("computes with whole numbers that are too large");
+      require_small(p);
+      require_small(q);
       if (node.op == "Div" && q == 0) throw Unsupported("divides by 0");
       out.i.push_back(node.op == "Add" ? p + q : node.op == "Sub" ? p - q : node.op == "Mul" ? p * q : p / q);
     } else {
@@ -213,6 +222,7 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
                           : 1 / v;
     for (std::int64_t& v : out.i) {
       if (v == batch_marker) throw Unsupported("computes with the batch size");
+      require_small(v);
       v = -v;
     }
     return out;

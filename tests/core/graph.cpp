@@ -54,6 +54,33 @@ TEST_CASE("a builder keeps its first mistake and reports it at build") {
   CHECK(build({1, 0, 8, 8}, [](GraphBuilder& g, Id x) { return relu(g, x); }).status == Status::bad_shape);
 }
 
+TEST_CASE("sizes whose product overflows are refused, whoever makes the value") {
+  constexpr std::int32_t large = 1 << 16;
+  const auto what = [](Shape image, const std::function<Id(GraphBuilder&, Id)>& body) {
+    const Attempt a = build(image, body, std::size_t{1} << 20, 2048, 2048);
+    return a.status == Status::ok ? std::string() : a.node + " " + a.what;
+  };
+  const auto same = [](GraphBuilder& g, Id x) { return relu(g, x, "r"); };
+  CHECK(what({1, large, large, large}, same) == "input has more than 2^40 elements");
+  CHECK(what({1, 1 << 30, 1 << 30, 1 << 4}, same) == "input has more than 2^40 elements");  // 2^64 elements are 0
+  CHECK(what({1, 1 << 10, 1 << 15, 1 << 15}, same).empty());
+  CHECK(what({1, 3, 8, 8}, [](GraphBuilder& g, Id x) { return upsample(g, x, 1 << 30, 1 << 30, false, "up"); }) ==
+        "up has more than 2^40 elements");
+  CHECK(what({1, 3, 8, 8}, [](GraphBuilder& g, Id x) { return adaptive_avg_pool(g, x, 1 << 30, 1 << 30, "pool"); }) ==
+        "pool has more than 2^40 elements");
+  CHECK(what({1, large, 1, 1}, [](GraphBuilder& g, Id x) {
+          return conv2d(g, x, {.out = 1 << 30, .kernel = 1}, "conv");
+        }) == "conv has more than 2^40 elements");
+  CHECK(what({1, 1, 1, 1 << 30}, [](GraphBuilder& g, Id x) {
+          const Id parts[] = {x, x};
+          return concat(g, parts, "joined", 3);
+        }) == "joined is longer than 2^31 - 1 along its axis");
+  CHECK(what({1, 1, 2, 2}, [](GraphBuilder& g, Id x) {
+          const std::vector<Id> terms(50000, x);
+          return add(g, terms, "sum");
+        }) == "sum has more than 1024 inputs");
+}
+
 TEST_CASE("a graph's arena that is too small at any point is a status, never a crash") {
   std::size_t fits = 0;
   for (std::size_t bytes = 0; bytes < 60000; bytes += 97) {

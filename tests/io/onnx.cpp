@@ -106,7 +106,7 @@ TEST_CASE("files that lie are one sentence each") {
                                                           {"growing", "more constants"},
                                                           {"infinite", "'fc.weight' is not finite"},
                                                           {"large", "'fill' (ConstantOfShape) makes more constants"},
-                                                          {"large-pads", "too large"},
+                                                          {"large-pads", "2^40 elements"},
                                                           {"large-scale", "size of 1073741824"},
                                                           {"large-windows", "'MaxPool_0' (MaxPool)"},
                                                           {"no-elements", "'empty' (Conv)"},

@@ -7,6 +7,7 @@ usage, 1 input) and leave nothing behind. Standard library only.
 import hashlib
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -361,6 +362,17 @@ def training():
     check(open('stop.safetensors', 'rb').read() == same, 'stopped and resumed equals never stopped, bit for bit')
     refused(1, 'first node', *train[:-1], 1e6, '--out', 'nan.safetensors')
     refused(1, '--resume', *train, '--out', 'fresh.safetensors', '--resume')
+    for option in ('--lr', '--momentum', '--weight-decay', '--ema', '--mixup', '--label-smoothing', '--filter-weight'):
+        for value in ('nan', 'inf', '1e39'):
+            refused(2, 'expected a number from', *train[:-2], option + '=' + value, '--out', 'nan.safetensors')
+
+
+def unusual():
+    os.mkfifo('pipe.npy')
+    refused(1, 'pipe.npy: is not a file', 'predict', MODEL, '--input', 'pipe.npy')
+    refused(1, 'pipe.npy: is not a file', 'predict', 'pipe.npy', '--input', INPUT)
+    few = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    refused(1, 'threads at most, expected 1024', 'predict', MODEL, '--input', INPUT, '--threads', 1024, preexec_fn=few)
 
 
 def interpretable():
@@ -581,6 +593,7 @@ with tempfile.TemporaryDirectory() as folder:
     objectives_and_studies()
     outputs()
     modules()
+    unusual()
     os.chdir('/')
 print(f'{passed} passed, {failed} failed')
 sys.exit(failed > 0)

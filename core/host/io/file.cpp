@@ -18,7 +18,8 @@ std::string why() { return std::strerror(errno); }
 
 // An open file that closes itself.
 struct Descriptor {
-  explicit Descriptor(const std::string& path) : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  // O_NONBLOCK: opening a pipe that nobody writes would wait for ever.
+  explicit Descriptor(const std::string& path) : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (fd < 0) throw Error(path + ": cannot be opened: " + why());
     struct stat s {};
     if (::fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) {

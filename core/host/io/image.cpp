@@ -13,7 +13,7 @@
 namespace vitrine::io {
 namespace {
 
-constexpr std::int64_t pixel_limit = std::int64_t{1} << 26;
+constexpr int side_limit = 65535;  // JPEG's own
 
 // One axis of a resize: for each output place the first input place and its weights.
 struct Taps {
@@ -61,9 +61,9 @@ Image parse_image(const std::uint8_t* data, std::size_t bytes, int channels, con
   int w = 0, h = 0, c = 0;
   if (stbi_info_from_memory(data, length, &w, &h, &c) == 0)
     throw Error(path + ": is no PNG or JPEG picture: " + stbi_failure_reason());
-  if (w < 1 || h < 1 || std::int64_t{w} * h > pixel_limit)
+  if (w < 1 || h < 1 || w > side_limit || h > side_limit || std::int64_t{w} * h > pixel_limit)
     throw Error(path + ": has " + std::to_string(w) + " x " + std::to_string(h) + " pixels, expected at most " +
-                std::to_string(pixel_limit) + " in all");
+                std::to_string(side_limit) + " a side and " + std::to_string(pixel_limit) + " in all");
   stbi_uc* const pixels = stbi_load_from_memory(data, length, &w, &h, &c, channels);
   if (pixels == nullptr) throw Error(path + ": is damaged: " + stbi_failure_reason());
   Image image{w, h, channels, {}};

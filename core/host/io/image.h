@@ -9,6 +9,9 @@
 
 namespace vitrine::io {
 
+/// Pixels of a picture that is read, and of what it is resized to.
+inline constexpr std::int64_t pixel_limit = std::int64_t{1} << 26;
+
 struct Image {
   int w = 0, h = 0, c = 0;           ///< c: 1 grey, 3 RGB
   std::vector<std::uint8_t> pixels;  ///< h x w x c
