@@ -4,15 +4,19 @@ usage, 1 input) and leave nothing behind. Standard library only.
 
     cli.py PROGRAM SOURCE_ROOT
 """
+import fcntl
 import hashlib
 import json
 import os
+import pty
+import re
 import resource
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 PROGRAM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -552,12 +556,12 @@ def outputs():
     explain = ('explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output')
     run(*explain, 'file.npy')
     data = open('file.npy', 'rb').read()
-    with open('pipe.npy', 'wb') as shell:
+    with open('shell.npy', 'wb') as shell:
         for out in ('-', '/dev/stdout'):
             r = subprocess.run([PROGRAM, *explain, out], capture_output=True)
             check(r.returncode == 0 and r.stdout == data and r.stderr, f'--output {out}: the array alone: {r.stderr}')
         r = subprocess.run([PROGRAM, *explain, '/dev/stdout'], stdout=shell, stderr=subprocess.DEVNULL)
-    check(r.returncode == 0 and open('pipe.npy', 'rb').read() == data, '--output /dev/stdout in a file')
+    check(r.returncode == 0 and open('shell.npy', 'rb').read() == data, '--output /dev/stdout in a file')
     r = subprocess.run([PROGRAM, 'predict', MODEL, '--input', INPUT, '--output=-'], capture_output=True)
     check(r.returncode == 0 and r.stdout[:6] == b'\x93NUMPY', 'predict --output=-')
     os.symlink('behind.npy', 'link.npy')
@@ -568,6 +572,45 @@ def outputs():
     if os.path.exists('/dev/full'):
         refused(1, '/dev/full: cannot be written', *explain, '/dev/full')
         check(not os.path.isfile('/dev/full'), '/dev/full is no file')
+
+
+def on_terminal(columns, *args, **env):
+    """What a terminal of so many columns is sent."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    process = subprocess.Popen([PROGRAM, *map(str, args)], stdout=theirs, stderr=theirs, env={**os.environ, 'TERM': 'xterm', **env})
+    os.close(theirs)
+    sent = b''
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        sent += piece
+    process.wait()
+    os.close(ours)
+    return sent.decode()
+
+
+def terminal():
+    """Status lines are rewritten in place and fit; the preview keeps to NO_COLOR, TERM and the terminal's width."""
+    for columns in (80, 40):
+        sent = on_terminal(columns, 'train', 'lenet5', '--data', 'relations:order,train=3000,test=20', '--epochs', 1, '--out', 't.safetensors')
+        lines = [re.sub('\x1b\\[[0-9;]*[A-Za-z]', '', line) for line in re.findall('\r\x1b\\[K([^\r\n]*)', sent)]
+        status = [line for line in lines if line.startswith('epoch 1/1 ') and 'test accuracy' not in line]
+        check(len(status) >= 2, f'{columns} columns: training shows where it is: {sent!r}')
+        check(all(len(line) < columns for line in status), f'{columns} columns: status lines fit: {status[:2]}')
+        check(sent.count('\n') <= 8, f'{columns} columns: no line per step: {sent!r}')
+    explain = ('explain', MODEL, '--input', INPUT, '--method', 'gradient')
+    blocks = lambda sent: [re.sub('\x1b\\[[0-9;]*m', '', line) for line in sent.split('\r\n') if '\x1b[' in line]
+    wide = blocks(on_terminal(50, *explain))
+    check(wide and all(len(line) <= 50 for line in wide), f'the preview fits: {[len(line) for line in wide]}')
+    check(not blocks(on_terminal(80, *explain, NO_COLOR='1')), 'no preview under NO_COLOR')
+    check(not blocks(on_terminal(80, *explain, TERM='dumb')), 'no preview on a dumb terminal')
+    check(not blocks(on_terminal(80, *explain, '--image', 'p.png')), 'no preview if a picture is asked for')
+    check(blocks(on_terminal(80, *explain, '--image', 'p.png', '--preview', NO_COLOR='1')), '--preview shows it')
 
 
 def modules():
@@ -592,6 +635,7 @@ with tempfile.TemporaryDirectory() as folder:
     many_images()
     objectives_and_studies()
     outputs()
+    terminal()
     modules()
     unusual()
     os.chdir('/')
