@@ -1,12 +1,14 @@
 // vitrine explain: maps of single inputs as arrays, pictures and ledgers.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "core/host/io/file.h"
 #include "core/host/io/npy.h"
@@ -17,12 +19,12 @@
 namespace vitrine::tools {
 namespace {
 
-constexpr std::size_t pictures_shown = 8, lines_shown = 20;
+constexpr std::size_t lines_shown = 20;
 
 struct Options {
   std::string file, data, output, image, ledger, composite, target = "predicted", objective, baseline = "zero", shard;
   std::vector<std::string> inputs, methods, settings, rules;
-  std::int64_t images = 0;
+  std::int64_t images = 0, pictures = 8;
   bool shared_scale = false, preview = false;
   EngineOptions engine;
 };
@@ -68,7 +70,8 @@ class Command {
       subject_.give(std::move(given));
     }
     images_ = o.images > 0 ? std::min(o.images, source_->size()) : source_->size();
-    panels_.resize(std::min<std::size_t>(pictures_shown, static_cast<std::size_t>(images_)));
+    panels_.resize(static_cast<std::size_t>(std::min(o.pictures, images_)));
+    picture_paths_ = picture_paths();
   }
 
   int run() {
@@ -221,6 +224,7 @@ class Command {
       image = (o_.inputs.empty() ? std::string("data") : std::filesystem::path(o_.inputs[0]).stem().string()) + "." +
               o_.methods[0] + ".png";
     if (image.empty() && !o_.preview) return;
+    if (!picture_paths_.empty()) return draw_each();
     std::erase_if(panels_, [](const auto& row) { return row.empty(); });  // of parts that were complete already
     if (panels_.empty()) return;
     const Picture picture = draw_panels(panels_, o_.shared_scale);
@@ -234,6 +238,36 @@ class Command {
     std::printf("\n");
   }
 
+  // The names of a picture per image; none if --image is no pattern.
+  std::vector<std::string> picture_paths() const {
+    std::vector<std::string> paths;
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < panels_.size() && o_.image.find('{') != std::string::npos; ++i) {
+      std::string stem = std::filesystem::path(source_->name(static_cast<std::int64_t>(i))).stem().string();
+      std::replace(stem.begin(), stem.end(), '/', '_');
+      const std::pair<std::string, std::string> words[] = {{"{name}", stem}, {"{number}", std::to_string(i)}};
+      std::string path = o_.image;
+      for (const auto& [key, value] : words)
+        for (std::size_t at = path.find(key); at != std::string::npos; at = path.find(key, at + value.size()))
+          path.replace(at, key.size(), value);
+      if (!seen.insert(path).second)
+        throw Error("--image " + o_.image + ": gives " + path + " for two images: {number} tells them apart",
+                    Error::usage);
+      paths.push_back(path);
+    }
+    return paths;
+  }
+
+  void draw_each() const {
+    std::size_t drawn = 0;
+    for (std::size_t i = 0; i < panels_.size(); ++i) {
+      if (panels_[i].empty()) continue;  // of a part that was complete already
+      draw_panels({panels_[i]}, o_.shared_scale).save_png(picture_paths_[i]);
+      ++drawn;
+    }
+    std::printf("pictures: %zu of %lld images, %s\n", drawn, static_cast<long long>(images_), o_.image.c_str());
+  }
+
   const Options& o_;
   const Model& model_;
   Subject subject_;
@@ -241,6 +275,7 @@ class Command {
   std::unique_ptr<data::ImageSource> source_;
   std::int64_t images_ = 0;
   std::vector<std::vector<Panel>> panels_;  // per image: the picture, then a map per method
+  std::vector<std::string> picture_paths_;
   std::vector<LedgerRow> ledger_;
   std::vector<int> targets_;
   std::vector<double> scores_;
@@ -286,7 +321,11 @@ void add_explain(CLI::App& app, int& status) {
   c->add_option("--output", o->output,
                 "R.npy: relevance of the input's shape, raw; or a folder, which is written in parts (vitrine merge)");
   c->add_option("--shard", o->shard, "i/n: of a folder's parts, every n-th from the i-th on");
-  c->add_option("--image", o->image, "picture as .png, beside its input");
+  c->add_option("--image", o->image,
+                "picture as .png, beside its input; with {name} or {number} in it, a picture per image");
+  c->add_option("--pictures", o->pictures, "how many images are drawn, from the first on")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}))
+      ->capture_default_str();
   c->add_flag("--preview", o->preview, "the picture as text on the terminal, whatever NO_COLOR and TERM say");
   c->add_flag("--shared-scale", o->shared_scale, "one colour scale for all maps of an image");
   c->add_option("--ledger", o->ledger, "what each op did to the relevance, as JSON; - prints a table");

@@ -574,6 +574,18 @@ def outputs():
         check(not os.path.isfile('/dev/full'), '/dev/full is no file')
 
 
+def pictures():
+    """A picture per image, or one that says how many it shows."""
+    explain = ('explain', MODEL, '--input', INPUT, '--method', 'gradient')
+    r = run(*explain, '--image', 'p.png', '--pictures', 2)
+    check('the first 2 of 3 images' in r.stdout, f'a picture says how many images it shows: {r.stdout}')
+    check('images)' not in run(*explain, '--image', 'p.png').stdout, 'a picture of all images')
+    r = run(*explain, '--image', 'each-{number}.png')
+    check('3 of 3 images' in r.stdout and all(os.path.exists(f'each-{k}.png') for k in range(3)), f'a picture per image: {r.stdout}')
+    refused(2, '{number}', *explain, '--image', 'x{what}.png')
+    refused(2, '--pictures', *explain, '--pictures', 0)
+
+
 def on_terminal(columns, *args, **env):
     """What a terminal of so many columns is sent."""
     ours, theirs = pty.openpty()
@@ -635,6 +647,7 @@ with tempfile.TemporaryDirectory() as folder:
     many_images()
     objectives_and_studies()
     outputs()
+    pictures()
     terminal()
     modules()
     unusual()
