@@ -8,6 +8,7 @@
 #include "kernels/norm/generic.h"
 #include "kernels/optim/generic.h"
 #include "kernels/pool/generic.h"
+#include "kernels/pool/ties.h"
 #include "kernels/reduce/generic.h"
 #include "kernels/softmax/generic.h"
 
@@ -25,6 +26,7 @@ VITRINE_INLINE void fill_table(Table<float>& t) {
   t.takes_interleaved = &takes_interleaved<V>;
   t.max_pool_forward = &MaxPoolForward<V>::run;
   t.choices.max_pool_forward = &MaxPoolForward<V>::choice;
+  t.max_pool_ties = &max_pool_ties<V>;
   t.max_pool_gather = &max_pool_gather<V>;
   t.max_pool_scatter = &MaxPoolScatter<V>::run;
   t.choices.max_pool_scatter = &MaxPoolScatter<V>::choice;

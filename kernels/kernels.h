@@ -174,13 +174,18 @@ struct PoolShape {
   bool adaptive = false;
   bool count_padding = true;  ///< average pools: divide by kh*kw also at the borders (positions beyond pad excluded)
   std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; what ceil mode reads beyond it never counts
-  /// max_pool_forward, max_pool_scatter: how many images x, y and switches interleave (Table::lanes; 1: planar). A
+  /// max_pool_forward, max_pool_ties, max_pool_scatter: how many images x, y and switches interleave (Table::lanes; 1: planar). A
   /// plane is then that many planes.
   std::int32_t block = 1;
 };
 
 /// The winner of a max-pool window: kh_index * kw + kw_index. Ties go to the first; NaN wins over everything.
 using Switch = std::uint16_t;
+
+/// Equal windows of a convolution's input give results that differ in their last bits: kernels sum in different orders.
+/// Two places of a pool's window tie if they agree in every channel to within this part of the image's largest pooled
+/// magnitude. All channels of two places that differ hardly ever agree so closely; a single channel often does.
+inline constexpr float tie_tolerance = 0x1p-16f;
 
 /// Elementwise functions y = f(x), with parameters a and b where a function has some. At kinks the derivative is the
 /// one that PyTorch takes: 0 for relu and clip, the left one for hard_swish.
@@ -400,6 +405,10 @@ struct AdamArgs {
   /* pool */ \
   /* y = max over the window, switches = its tap (switches may be null) */ \
   X(max_pool_forward,  void (*)(const PoolShape&, const T* x, T* y, Switch* switches) noexcept) \
+  /* moves each switch to the first place of its window that ties with it (tie_tolerance): rounding must not choose \
+     among equals. y: the pooled maxima; planes: whole images of `channels`; largest: working memory, one per image */ \
+  X(max_pool_ties,     void (*)(const PoolShape&, std::int32_t channels, const T* x, const T* y, T* largest, \
+      Switch* switches) noexcept) \
   /* y = x at the switches */ \
   X(max_pool_gather,   void (*)(const PoolShape&, const T* x, const Switch* switches, T* y) noexcept) \
   /* x (+)= y scattered to the switches; overlapping windows add */ \

@@ -23,6 +23,7 @@ constexpr Table<T> reference_table() noexcept {
   t.conv_backward_data = {&ref::conv_plan<T>, &ref::conv_pack<T>, &ref::conv_backward_data_tile<T>};
   t.conv_backward_weights = {&ref::conv_plan<T>, &ref::conv_pack<T>, &ref::conv_backward_weights_tile<T>};
   t.max_pool_forward = &ref::max_pool_forward<T>;
+  t.max_pool_ties = &ref::max_pool_ties<T>;
   t.max_pool_gather = &ref::max_pool_gather<T>;
   t.max_pool_scatter = &ref::max_pool_scatter<T>;
   t.avg_pool_forward = &ref::avg_pool_forward<T>;

@@ -105,6 +105,19 @@ Status MaxPool::forward(const Context& ctx, const NodeIO& io) const noexcept {
   planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
     ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
   });
+  if (switches == nullptr) return Status::ok;
+
+  const ArenaScope scope(*ctx.scratch);
+  TensorView largest;
+  VITRINE_TRY(ctx.temporary({io.out.shape.n(), 1, 1, 1}, largest));
+  const std::int64_t channels = all.planes / (io.out.shape.n() / all.block);
+  ctx.ranges(io.out.shape.n() / all.block, 1, [&](std::int64_t begin, std::int64_t end) noexcept {
+    kernels::PoolShape p = all;
+    p.planes = (end - begin) * channels;
+    const std::int64_t in = begin * channels * p.h * p.w * p.block, out = begin * channels * p.oh * p.ow * p.block;
+    ctx->max_pool_ties(p, static_cast<std::int32_t>(channels), io.in[0].data + in, io.out.data + out,
+                       largest.data + begin * p.block, switches + out);
+  });
   return Status::ok;
 }
 

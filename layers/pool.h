@@ -18,7 +18,8 @@ struct Window {
   Field field(std::size_t axis) const noexcept;
 };
 
-/// The maximum of each window; the winner (ties: the first) is recorded for the way back. Padding never wins.
+/// The maximum of each window; the winner is recorded for the way back. Of places that tie the first wins; places whose
+/// channels all agree to within rounding tie, too (kernels::tie_tolerance). Padding never wins.
 class MaxPool final : public RouteOp {
  public:
   Window window;

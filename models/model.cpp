@@ -134,8 +134,10 @@ void Model::select_input(const std::string& name) {
 }
 
 void Model::select_output(const std::string& name) {
-  graph_.output = output(name);
-  if (class_names.size() != static_cast<std::size_t>(classes())) class_names.clear();
+  const Id selected = output(name);
+  if (selected != graph_.output) chosen_kind.reset();
+  graph_.output = selected;
+  if (!can_name(class_names.size())) class_names.clear();
 }
 
 std::vector<std::int64_t> Model::array_shape(Id value, std::int64_t n) const {
@@ -148,21 +150,10 @@ std::vector<std::int64_t> Model::array_shape(Id value, std::int64_t n) const {
   return d;
 }
 
-Id Model::logits() const noexcept {
-  const Node& last = graph_.nodes[graph_.values[graph_.output].producer];
-  const Scores scores = last.op->traits().scores;
-  return scores == Scores::probabilities || scores == Scores::log_probabilities ? last.in[0] : graph_.output;
-}
-
 std::int64_t Model::parameter_count() const noexcept {
   std::int64_t n = 0;
   for (const Value& v : graph_.values) n += v.kind == ValueKind::parameter && v.trainable ? v.shape.size() : 0;
   return n;
-}
-
-std::string Model::class_name(int k) const {
-  const auto i = static_cast<std::size_t>(k);
-  return i < class_names.size() ? class_names[i] : std::to_string(k);
 }
 
 namespace {
@@ -172,21 +163,29 @@ nlohmann::ordered_json baggage(const Model& m) {
   nlohmann::ordered_json notes = nlohmann::ordered_json::object();
   for (const auto& [key, value] : m.notes) notes[key] = value;
   const InputPreparation& p = m.preparation;
-  return {{"architecture", m.architecture},
-          {"preparation",
-           {{"mean", p.mean},
-            {"std", p.std},
-            {"order", p.bgr ? "bgr" : "rgb"},
-            {"resize", p.resize},
-            {"layout", p.nhwc ? "nhwc" : "nchw"}}},
-          {"classes", m.class_names},
-          {"notes", notes}};
+  nlohmann::ordered_json json = {{"architecture", m.architecture},
+                                 {"preparation",
+                                  {{"mean", p.mean},
+                                   {"std", p.std},
+                                   {"order", p.bgr ? "bgr" : "rgb"},
+                                   {"resize", p.resize},
+                                   {"layout", p.nhwc ? "nhwc" : "nchw"}}},
+                                 {"classes", m.class_names},
+                                 {"notes", notes}};
+  if (m.chosen_kind) json["output_kind"] = name(*m.chosen_kind);
+  return json;
 }
 
 void read_baggage(Model& m, const nlohmann::json& json, std::size_t channels, const std::string& path) {
   const auto fail = [&](const std::string& what) { throw Error(path + ": " + what); };
   m.architecture = json.at("architecture").get<std::string>();
   m.class_names = json.at("classes").get<std::vector<std::string>>();
+  m.chosen_kind.reset();
+  if (json.contains("output_kind")) {
+    const auto kind = json.at("output_kind").get<std::string>();
+    m.chosen_kind = output_kind_of(kind);
+    if (!m.chosen_kind) fail("field 'output_kind' is '" + kind + "', expected " + output_kind_names);
+  }
   m.notes.clear();
   for (const auto& [key, value] : json.at("notes").items()) m.notes.emplace_back(key, value.get<std::string>());
   const auto& p = json.at("preparation");
@@ -220,7 +219,7 @@ Shape image_from_json(const nlohmann::json& json, const std::string& field, cons
 }
 
 void check_classes(const Model& m, const std::string& path) {
-  if (!m.class_names.empty() && m.class_names.size() != static_cast<std::size_t>(m.classes()))
+  if (!m.can_name(m.class_names.size()))
     throw Error(path + ": names " + std::to_string(m.class_names.size()) + " classes, but its output has " +
                 std::to_string(m.classes()));
 }

@@ -10,6 +10,7 @@
 
 #include "core/host/session.h"
 #include "core/host/text.h"
+#include "models/output.h"
 
 namespace vitrine {
 
@@ -45,23 +46,38 @@ class Model {
   /// Makes an input the main one: it is explained, the others are given. A preparation for another number of channels
   /// is dropped.
   void select_input(const std::string& name);
-  /// Makes an output the main one: it is predicted and explained. Class names of another number are dropped.
+  /// Makes an output the main one: it is predicted and explained. What was said of another output's kind is dropped,
+  /// and so are class names that do not fit.
   void select_output(const std::string& name);
   Shape image_shape() const noexcept { return graph_.shape(graph_.input); }  ///< of the main input
-  /// Channels of the main output: its classes, for every place where it is dense (N,C,H,W).
+  /// What the numbers of the main output are: `chosen_kind`, or what its shape and its last op say.
+  OutputKind output_kind() const noexcept;
+  /// Says that the main output is of another kind. A usage Error if its shape cannot be.
+  void choose_output_kind(OutputKind);
+  /// For people: "10 classes", "one logit of two classes", "dense output (N,21,32,32)".
+  std::string output_description() const;
+  /// How many classes are told apart: two by one logit, none by numbers and maps.
+  int class_count() const noexcept;
+  /// Whether that many class names fit the output.
+  bool can_name(std::size_t names) const noexcept;
+  /// Channels of the main output, for every place where it is dense (N,C,H,W).
   int classes() const noexcept { return graph_.shape(graph_.output).c(); }
   /// Whether the main output is dense: has more than one place.
   bool dense() const noexcept { return graph_.shape(graph_.output).pixels() != 1; }
   /// Dimensions of an array of `n` images of an input or output, as the file that the network came from has it: (N,K)
   /// for one place and (N,C,H,W) for more, or (N,H,W,C) where the preparation says nhwc, unless `ranks` says otherwise.
   std::vector<std::int64_t> array_shape(Id value, std::int64_t n) const;
-  /// The value that explanations start from: the main output, or what a final softmax (or its logarithm) reads.
+  /// The value that explanations start from: the main output, or what a final softmax (or its logarithm) or a final
+  /// sigmoid reads, unless the output's kind is regression.
   Id logits() const noexcept;
+  /// The op between logits() and the main output; empty if there is none.
+  std::string final_activation() const;
   std::int64_t parameter_count() const noexcept;  ///< of trainable parameters, without the padding of the flat block
 
   std::string architecture;  ///< the name it was made under, for people
   InputPreparation preparation;
-  std::vector<std::string> class_names;                      ///< empty: numbers
+  std::vector<std::string> class_names;                      ///< empty: numbers; of one logit: its two classes, or one
+  std::optional<OutputKind> chosen_kind;                     ///< of the main output; empty: recognised
   std::vector<std::pair<std::string, std::string>> notes;    ///< training: accuracy, epochs, data, seed
   std::vector<std::pair<std::string, std::string>> aliases;  ///< other names of nodes: an imported file's tensors
   std::map<std::string, int> ranks;  ///< dimensions, batch included, of arrays of inputs and outputs; see array_shape

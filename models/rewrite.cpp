@@ -110,6 +110,7 @@ Model rewrite(const Model& old, const std::function<void(Rewriter&, Id)>& step) 
   copy_parameters(old, m);
   m.preparation = old.preparation;
   m.class_names = old.class_names;
+  m.chosen_kind = old.chosen_kind;
   m.notes = old.notes;
   // The node that makes what an old node made; "" where that is the input.
   const auto name_now = [&](const std::string& name) -> std::string {

@@ -22,7 +22,8 @@ namespace {
 constexpr std::size_t lines_shown = 20;
 
 struct Options {
-  std::string file, data, output, image, ledger, composite, target = "predicted", objective, baseline = "zero", shard;
+  std::string file, data, output, image, ledger, composite, target, objective, score = "logit", output_name,
+                                                                               baseline = "zero", shard;
   std::vector<std::string> inputs, methods, settings, rules;
   std::int64_t images = 0, pictures = 8;
   bool shared_scale = false, preview = false;
@@ -49,6 +50,10 @@ bool shows_pictures() {
   const char *const no_color = std::getenv("NO_COLOR"), *const term = std::getenv("TERM");
   return ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || *no_color == '\0') && term != nullptr &&
          std::strcmp(term, "dumb") != 0;
+}
+
+Score score_of(const std::string& name) {
+  return name == "probability" ? Score::probability : name == "log-odds" ? Score::log_odds : Score::logit;
 }
 
 // The target as a reader calls it.
@@ -84,6 +89,7 @@ class Command {
       throw Error("--shard is for explanations into a folder: --output DIR", Error::usage);
     std::vector<ExplainRequest> requests;
     for (const std::string& method : o_.methods) requests.push_back(request_for(method));
+    say_what_is_explained();
     // All are checked before the first runs.
     for (const ExplainRequest& r : requests) Explainer(subject_, r);
     for (const ExplainRequest& r : requests) {
@@ -107,6 +113,18 @@ class Command {
   }
 
  private:
+  // Which of several outputs is meant, and that a final activation is left out: neither shows in a map.
+  void say_what_is_explained() const {
+    if (!o_.objective.empty()) return;
+    const Graph& g = model_.graph();
+    if (g.outputs.size() > 1 && o_.output_name.empty())
+      std::fprintf(stderr, "vitrine: of %zu outputs '%s' is explained (--output-name takes another)\n",
+                   g.outputs.size(), g.values[g.output].name);
+    if (const std::string last = model_.final_activation(); !last.empty() && o_.score == "logit")
+      std::fprintf(stderr, "vitrine: the logit is explained, the score before the final %s (--score probability)\n",
+                   last.c_str());
+  }
+
   Shard parse_shard() const {
     if (o_.shard.empty()) return {};
     const std::size_t slash = o_.shard.find('/');
@@ -126,12 +144,13 @@ class Command {
     if (!o_.composite.empty()) r.composite = read_composite(o_.composite);
     r.ledger = !o_.ledger.empty();
     r.images = static_cast<std::int32_t>(std::min<std::int64_t>(images_, 64));
-    if (!o_.objective.empty() && o_.target != "predicted")
+    if (!o_.objective.empty() && !o_.target.empty())
       throw Error("--objective and --target both say what is explained: name one", Error::usage);
     const std::vector<int> labels =
         o_.target.find("label") != std::string::npos ? source_->labels() : std::vector<int>();
     r.objective = o_.objective.empty() ? Objective::parse_target(model_, o_.target, labels)
                                        : Objective::parse(model_, o_.objective);
+    r.objective = r.objective.with_score(score_of(o_.score));
     if (o_.baseline.ends_with(".npy"))
       r.baseline.images = read_images(model_, o_.baseline).images;
     else
@@ -157,6 +176,8 @@ class Command {
   void take(const ExplainRequest& r, std::int64_t part, const Images& x, const Explanation& e) {
     const std::int64_t first = Parts(images_, model_.image_shape()).first(part);
     add_ledger(ledger_, e.ledger);
+    for (const std::string& w : e.warnings)
+      if (warned_.insert(r.method).second) std::fprintf(stderr, "vitrine: %s: %s\n", r.method.c_str(), w.c_str());
     if (!o_.ledger.empty()) {
       targets_.insert(targets_.end(), e.target.begin(), e.target.end());
       scores_.insert(scores_.end(), e.score.begin(), e.score.end());
@@ -182,6 +203,7 @@ class Command {
         std::printf("  completeness gap %s (%s of it)", fixed(gap).c_str(),
                     fixed(std::abs(difference) > 0 ? std::abs(gap / difference) : 0).c_str());
     }
+    if (!e.note.empty()) std::printf("  %s", e.note.c_str());
     std::printf("\n");
   }
 
@@ -277,12 +299,14 @@ class Command {
   std::vector<std::vector<Panel>> panels_;  // per image: the picture, then a map per method
   std::vector<std::string> picture_paths_;
   std::vector<LedgerRow> ledger_;
+  std::set<std::string> warned_;  // methods: the first warning of each is printed
   std::vector<int> targets_;
   std::vector<double> scores_;
 };
 
 int run(const Options& o) {
-  const Model model = Model::load(o.file);
+  Model model = Model::load(o.file);
+  if (!o.output_name.empty()) model.select_output(o.output_name);
   const Engine engine = o.engine.open();
   return Command(o, model, engine).run();
 }
@@ -309,8 +333,11 @@ void add_explain(CLI::App& app, int& status) {
       ->allow_extra_args(false);
   c->add_option("--target", o->target,
                 "class number or name, predicted, label (of --data), A-B for a difference, or a .npy of one class "
-                "number per image")
+                "number per image; of one logit also positive or negative. Usually the predicted class, or the logit");
+  c->add_option("--score", o->score, "of the target: its logit, or what a softmax or sigmoid makes of it")
+      ->check(CLI::IsMember({"logit", "probability", "log-odds"}))
       ->capture_default_str();
+  c->add_option("--output-name", o->output_name, "of several outputs another than the main one (vitrine inspect)");
   c->add_option(
       "--objective", o->objective,
       "instead: NODE[:channel[@row,column]], any unit, map or position of a node; or NODE:channel@MASK.npy, a "

@@ -12,7 +12,7 @@ namespace vitrine::tools {
 namespace {
 
 struct Options {
-  std::string in, out, architecture, map, mean, std, order, classes, input_name, output_name;
+  std::string in, out, architecture, map, mean, std, order, classes, input_name, output_name, output_kind;
   std::vector<std::string> images;
   double scale = 1;
   int resize = -1;
@@ -83,6 +83,20 @@ onnx::ImportOptions import_options(const Options& o) {
   return options;
 }
 
+// What an output is taken for, and which of several is meant.
+void print_outputs(const Model& model) {
+  const Graph& g = model.graph();
+  const std::string last = model.final_activation();
+  if (!last.empty() || model.output_kind() != OutputKind::classes)
+    std::printf("output '%s' is of kind %s%s (--output-kind says otherwise)\n", g.values[g.output].name,
+                name(model.output_kind()), last.empty() ? "" : (" after " + last).c_str());
+  if (g.outputs.size() < 2) return;
+  std::string all;
+  for (const Id v : g.outputs) all += (all.empty() ? "" : ", ") + std::string(g.values[v].name);
+  std::printf("of the outputs %s, '%s' is predicted and explained (--output-name takes another)\n", all.c_str(),
+              g.values[g.output].name);
+}
+
 int run(const Options& o) {
   if (!o.out.ends_with(".safetensors") && !io::is_stream(o.out))
     throw Error("--out " + o.out + ": expected a name that ends in .safetensors", Error::usage);
@@ -121,20 +135,23 @@ int run(const Options& o) {
       if (!(v > 0)) throw Error("--std " + o.std + ": expected numbers above 0", Error::usage);
     }
   }
+  if (!o.output_kind.empty()) model.choose_output_kind(*output_kind_of(o.output_kind));
   if (!o.order.empty()) p.bgr = o.order == "bgr";
   if (o.resize >= 0) p.resize = o.resize;
   if (!o.classes.empty()) {
     model.class_names = read_class_names(o.classes);
-    if (model.class_names.size() != static_cast<std::size_t>(model.classes()))
+    if (!model.can_name(model.class_names.size()))
       throw Error(o.classes + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " +
-                  std::to_string(model.classes()));
+                  (model.class_count() > 0 ? std::to_string(model.class_count())
+                                           : "an output of kind " + std::string(name(model.output_kind()))));
   }
   model.save(o.out);
   for (const auto& [key, value] : model.notes)
     if (key == "left out") std::printf("left out: %s\n", value.c_str());
-  std::printf("%s: %zu ops, %lld parameters, input %s, %d classes; written to %s\n", model.architecture.c_str(),
+  std::printf("%s: %zu ops, %lld parameters, input %s, %s; written to %s\n", model.architecture.c_str(),
               model.graph().nodes.size(), static_cast<long long>(model.parameter_count()),
-              text(model.image_shape()).c_str(), model.classes(), o.out.c_str());
+              text(model.image_shape()).c_str(), model.output_description().c_str(), o.out.c_str());
+  print_outputs(model);
   return 0;
 }
 
@@ -153,7 +170,11 @@ void add_import(CLI::App& app, int& status) {
       ->allow_extra_args(false);
   c->add_option("--input-name", o->input_name, "of several inputs, the one that is explained; else the first");
   c->add_option("--output-name", o->output_name,
-                "of several outputs, the one that is meant by default; else the first");
+                "of several outputs, the one that is meant by default; else the one that looks most like classes");
+  c->add_option("--output-kind", o->output_kind,
+                "what the output's numbers are, where the graph does not tell: classes, one logit of two classes, a "
+                "sigmoid per label, numbers, maps, or rows of boxes")
+      ->check(CLI::IsMember({"classes", "logit", "sigmoids", "regression", "dense", "boxes"}));
   c->add_option("--scale", o->scale, "what a white pixel is to the network before --mean and --std: 1 or 255")
       ->capture_default_str();
   c->add_option("--mean", o->mean, "taken from pixels: one number, or one a channel in the network's order");

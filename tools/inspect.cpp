@@ -165,8 +165,12 @@ void print_nodes(const Model& model, const Engine& engine, const std::string& wa
 
 void print_graph(const Model& model) {
   const Graph& g = model.graph();
-  std::printf("%s: %zu ops, %lld parameters, input %s, %d classes\n", model.architecture.c_str(), g.nodes.size(),
-              static_cast<long long>(model.parameter_count()), text(model.image_shape()).c_str(), model.classes());
+  std::printf("%s: %zu ops, %lld parameters, input %s, %s\n", model.architecture.c_str(), g.nodes.size(),
+              static_cast<long long>(model.parameter_count()), text(model.image_shape()).c_str(),
+              model.output_description().c_str());
+  const std::string last = model.final_activation();
+  std::printf("  output kind: %s%s\n", name(model.output_kind()),
+              last.empty() ? "" : (", after " + last + "; its logits are " + g.values[model.logits()].name).c_str());
   print_ends(model);
   for (const auto& [key, value] : model.notes) std::printf("  %s: %s\n", key.c_str(), value.c_str());
   std::printf("%-20s %-18s %-10s %-20s %12s  %s\n", "node", "op", "class", "output", "parameters", "reads");

@@ -15,28 +15,6 @@ struct Options {
   EngineOptions engine;
 };
 
-// What the numbers of the main output are.
-enum class Kind { scores, log_probabilities, probabilities, each_probability, logit, numbers };
-
-Kind kind_of(const Model& model) {
-  const Graph& g = model.graph();
-  const Op& op = *g.nodes[g.values[g.output].producer].op;
-  switch (op.traits().scores) {
-    case Scores::probabilities:
-      return Kind::probabilities;
-    case Scores::log_probabilities:
-      return Kind::log_probabilities;
-    case Scores::each_probability:
-      return Kind::each_probability;
-    case Scores::none:
-      break;
-  }
-  // Behind another activation they are neither logits nor scores, unless someone has named classes.
-  const bool activated = is_activation(op);
-  if (activated && model.class_names.empty()) return Kind::numbers;
-  return model.classes() > 1 ? Kind::scores : Kind::logit;
-}
-
 std::vector<double> softmax(std::span<const real> scores) {
   std::vector<double> p(scores.begin(), scores.end());
   const double top = *std::max_element(p.begin(), p.end());
@@ -57,25 +35,36 @@ void print_best(const Model& model, const std::vector<double>& p) {
     std::printf("  %s %.4f", model.class_name(*j).c_str(), p[static_cast<std::size_t>(*j)]);
 }
 
-void print_vector(const Model& model, Kind kind, std::span<const real> y) {
-  switch (kind) {
-    case Kind::probabilities:
-      return print_best(model, {y.begin(), y.end()});
-    case Kind::scores:
-    case Kind::log_probabilities:  // whose softmax they are
-      return print_best(model, softmax(y));
-    case Kind::logit:
-      std::printf("  logit %.4g  probability %.4f", static_cast<double>(y[0]), 1 / (1 + std::exp(-double{y[0]})));
+double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+
+void print_numbers(const Model& model, std::span<const double> y, const char* of_one) {
+  for (std::size_t k = 0; k < y.size() && k < 10; ++k)
+    std::printf("  %s %.4f", y.size() > 1 ? model.class_name(static_cast<int>(k)).c_str() : of_one, y[k]);
+  if (y.size() > 10) std::printf("  and %zu more", y.size() - 10);
+}
+
+void print_vector(const Model& model, std::span<const real> y) {
+  const Graph& g = model.graph();
+  const Scores last = g.nodes[g.values[g.output].producer].op->traits().scores;
+  std::vector<double> numbers(y.begin(), y.end());
+  switch (model.output_kind()) {
+    case OutputKind::classes:
+      // Logits and logarithms of probabilities have the same softmax.
+      return print_best(model, last == Scores::none || last == Scores::log_probabilities ? softmax(y) : numbers);
+    case OutputKind::logit: {
+      const bool probability = last == Scores::each_probability;
+      const double p = probability ? numbers[0] : sigmoid(numbers[0]),
+                   z = probability ? std::log(p / (1 - p)) : numbers[0];
+      std::printf("  logit %.4g  probability %.4f (%s) %.4f (%s)", z, p, model.class_name(1).c_str(), 1 - p,
+                  model.class_name(0).c_str());
       return;
-    case Kind::each_probability:
-    case Kind::numbers:
-      for (std::size_t k = 0; k < y.size() && k < 10; ++k)
-        std::printf("  %s %.4f",
-                    y.size() > 1            ? model.class_name(static_cast<int>(k)).c_str()
-                    : kind == Kind::numbers ? "value"
-                                            : "probability",
-                    static_cast<double>(y[k]));
-      if (y.size() > 10) std::printf("  and %zu more", y.size() - 10);
+    }
+    case OutputKind::sigmoids:
+      if (last == Scores::none)
+        for (double& v : numbers) v = sigmoid(v);
+      return print_numbers(model, numbers, "probability");
+    default:
+      return print_numbers(model, numbers, "value");
   }
 }
 
@@ -84,7 +73,7 @@ void print_dense(const Model& model, const Shape& s, std::span<const real> y) {
   const auto [least, largest] = std::minmax_element(y.begin(), y.end());
   std::printf("  (%d,%d,%d) from %.4g to %.4g", s.c(), s.h(), s.w(), static_cast<double>(*least),
               static_cast<double>(*largest));
-  if (s.c() == 1) return;
+  if (s.c() == 1 || model.output_kind() == OutputKind::boxes) return;
   std::vector<double> share(static_cast<std::size_t>(s.c()), 0);
   const auto pixels = static_cast<std::size_t>(s.pixels());
   for (std::size_t p = 0; p < pixels; ++p) {
@@ -111,13 +100,16 @@ int run(const Options& o) {
   const Engine engine = o.engine.open();
   Subject subject(model, engine);
   subject.give(std::move(in.given));
+  const Graph& graph = model.graph();
+  if (graph.outputs.size() > 1 && o.output_name.empty())
+    std::fprintf(stderr, "vitrine: of %zu outputs '%s' is predicted (--output-name takes another)\n",
+                 graph.outputs.size(), graph.values[graph.output].name);
   const std::vector<real> y = Predictor(subject).predict(in.images);
   const std::int32_t images = in.images.shape.n();
   if (!o.output.empty()) {
     write_output(model, o.output, images, y);
     return 0;
   }
-  const Kind kind = kind_of(model);
   const Shape& s = model.graph().shape(model.graph().output);
   const auto each = static_cast<std::size_t>(s.per_image());
   for (std::size_t n = 0; n < static_cast<std::size_t>(images); ++n) {
@@ -126,7 +118,7 @@ int run(const Options& o) {
     if (model.dense())
       print_dense(model, s, row);
     else
-      print_vector(model, kind, row);
+      print_vector(model, row);
     std::printf("\n");
   }
   return 0;

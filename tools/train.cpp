@@ -210,9 +210,9 @@ void add_eval(CLI::App& app, int& status) {
     if (data->image_shape() != model.image_shape())
       throw Error(o->data + ": has images of " + text(data->image_shape()) + ", but the network takes " +
                   text(model.image_shape()));
-    if (data->classes() > model.classes())
+    if (model.class_count() > 0 && data->classes() > model.class_count())
       throw Error(o->data + ": has " + std::to_string(data->classes()) + " classes, but the network knows " +
-                  std::to_string(model.classes()));
+                  std::to_string(model.class_count()));
     const Progress progress("eval");
     const EvalResult r = evaluate(model, o->engine.open(), *data, progress.job());
     std::printf("accuracy %.4f  loss %.4f  images %lld\n", r.accuracy, r.loss, static_cast<long long>(data->size()));

@@ -57,7 +57,7 @@ class Reporter {
         report.score += static_cast<double>(out.data[n * classes + best]) / images_;
         true_score_ += static_cast<double>(out.data[n * classes + label]) / images_;
       }
-      walk_from(b, Objective(), logits_, true);
+      walk_from(b, model_, Objective(), logits_, true);
       subject_.count(0, b.batch.count, b.session);
       for (std::size_t k = 0; k < values_.size(); ++k) total += add_evidence(b, k);
     });

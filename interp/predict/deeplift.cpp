@@ -104,6 +104,7 @@ std::vector<bool> reveal_nodes(const AttributionCall& c, const std::string& rule
 }
 
 std::unique_ptr<Attribution> make(const AttributionCall& c, const Settings& s) {
+  require_logit(c);
   const std::vector<bool> reveal = reveal_nodes(c, s.text("rule"));
   if (std::find(reveal.begin(), reveal.end(), true) == reveal.end()) return std::make_unique<Rescale>(c);
   return std::make_unique<RevealCancel>(c, reveal);

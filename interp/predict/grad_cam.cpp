@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "interp/math/resize.h"
+#include "interp/runs/feature_maps.h"
 #include "interp/runs/one_walk.h"
 
 namespace vitrine::methods {
@@ -14,7 +15,7 @@ namespace {
 
 constexpr Setting node_setting = {
     Setting::text, "node", "",
-    "whose maps are weighted (default: the last activation, else convolution, that still has an extent)"};
+    "whose maps are weighted (default: the last feature maps, which everything that is explained passes through)"};
 constexpr Setting upsample_setting = {Setting::choice, "upsample", "bilinear", "from the node's extent to the image's",
                                       "bilinear|nearest"};
 constexpr Setting settings[] = {node_setting, upsample_setting};
@@ -24,27 +25,15 @@ constexpr Setting guided_settings[] = {
     {Setting::choice, "other", "refuse", "guided backprop at activations that are no rectifiers", "refuse|gradient"},
 };
 
-Id default_node(const Model& model) {
-  const Graph& g = model.graph();
-  Id activation = no_id, conv = no_id;
-  for (Id i = 0; i < g.nodes.size(); ++i) {
-    if (g.shape(g.nodes[i].out).pixels() <= 1) continue;
-    const Op& op = *g.nodes[i].op;
-    if (is_activation(op)) activation = i;
-    if (op.op_class() == OpClass::affine && static_cast<const AffineOp&>(op).weights() == Weights::spatial) conv = i;
-  }
-  if (activation == no_id && conv == no_id)
-    throw Error("grad-cam: no node of this network has maps of more than one pixel", Error::usage);
-  return conv == no_id || (activation != no_id && activation > conv) ? activation : conv;
-}
-
 class GradCam final : public Attribution {
  public:
   GradCam(const AttributionCall& c, const Settings& s, std::unique_ptr<Attribution> guided)
       : bilinear_(s.text("upsample") == "bilinear"), guided_(std::move(guided)), assignment_(c.subject.model()) {
     const Model& model = c.subject.model();
-    const Id node = s.text("node").empty() ? default_node(model) : model.node(s.text("node"));
+    const Id node =
+        s.text("node").empty() ? last_feature_maps(model, c.objective, s.owner()) : model.node(s.text("node"));
     value_ = model.graph().nodes[node].out;
+    note_ = "maps of " + std::string(model.graph().nodes[node].name);
     assignment_.fill_gradient();
     assignment_.override_with(c.rules);
     walk_ = std::make_unique<Walk>(c.subject, model, assignment_.rules, c.objective,
@@ -56,6 +45,7 @@ class GradCam final : public Attribution {
 
   Answer attribute(const Query& q, const Job& job) override {
     Answer answer;
+    answer.note = note_;
     answer.relevance.resize(static_cast<std::size_t>(q.x.size()));
     if (guided_) answer.relevance = guided_->attribute(q, job.part(0, 0.5)).relevance;
     walk_->in_batches(q.x.shape.n(), job.part(guided_ ? 0.5 : 0, 1), [&](std::int32_t first, std::int32_t count) {
@@ -93,6 +83,7 @@ class GradCam final : public Attribution {
   }
 
   bool bilinear_;
+  std::string note_;
   std::unique_ptr<Attribution> guided_;
   Assignment assignment_;
   Id value_ = no_id;

@@ -198,7 +198,7 @@ void ActivationStore::State::append(const PassBatch& b, const Probe& probe, Id f
   std::vector<HostTensor> blocks;
   for (const Id v : values) blocks.push_back(b.session.peek(b.session.run().value(v)));
   if (with_gradient) {
-    walk_from(b, *probe.gradient_of, from);
+    walk_from(b, subject.model(), *probe.gradient_of, from);
     subject.count(0, b.batch.count, b.session);
     for (const Id v : values) blocks.push_back(b.session.peek(b.session.run().signal(v)));
   }

@@ -12,7 +12,8 @@ namespace {
 
 std::string described(const std::vector<int>& classes) {
   if (classes.size() > 1) return "a class per image";
-  return classes[0] == Objective::predicted ? "predicted" : "class " + std::to_string(classes[0]);
+  return classes[0] == Objective::predicted || classes[0] == Objective::usual ? "predicted"
+                                                                              : "class " + std::to_string(classes[0]);
 }
 
 int whole_number(const std::string& text) {
@@ -28,7 +29,13 @@ std::optional<std::vector<int>> class_list(const Model& model, const std::string
     if (labels.empty()) throw Error("--target label: labels come with --data, and there is none", Error::usage);
     return std::vector<int>(labels.begin(), labels.end());
   }
-  if (const int c = whole_number(text); c >= 0) return std::vector<int>{c};
+  const bool one_logit = model.output_kind() == OutputKind::logit;
+  if (one_logit && (text == "positive" || text == "logit")) return std::vector<int>{1};
+  if (one_logit && text == "negative") return std::vector<int>{0};
+  if (const int c = whole_number(text); c >= 0) {
+    const bool the_logit = one_logit && model.class_names.empty() && c == 0;
+    return std::vector<int>{the_logit ? 1 : c};
+  }
   for (std::size_t k = 0; k < model.class_names.size(); ++k)
     if (model.class_names[k] == text) return std::vector<int>{static_cast<int>(k)};
   return {};
@@ -56,16 +63,62 @@ void check_channel(const std::string& node, const Shape& s, std::int32_t channel
 
 }  // namespace
 
-double Target::number(const real* value) const {
-  if (weights->size() == 1)
-    return static_cast<double>((*weights)[0].factor) * static_cast<double>(value[(*weights)[0].at]);
+namespace {
+
+double weighted_sum(const std::vector<Weight>& weights, const real* value) {
+  if (weights.size() == 1) return static_cast<double>(weights[0].factor) * static_cast<double>(value[weights[0].at]);
   double sum = 0;
-  for (const Weight& w : *weights) sum += static_cast<double>(w.factor) * static_cast<double>(value[w.at]);
+  for (const Weight& w : weights) sum += static_cast<double>(w.factor) * static_cast<double>(value[w.at]);
   return sum;
 }
 
+double sigmoid(double odds) { return 1 / (1 + std::exp(-odds)); }
+
+}  // namespace
+
+// ln of the others' total against the class's own: neither 1 - p nor a small p is lost to rounding.
+double Target::odds(const real* value) const {
+  const double logit = weighted_sum(*weights, value);
+  if (among == 0) return logit;
+  double top = -INFINITY, others = 0;
+  for (std::int64_t k = 0; k < among; ++k)
+    if (k != label) top = std::max(top, static_cast<double>(value[k]));
+  for (std::int64_t k = 0; k < among; ++k)
+    if (k != label) others += std::exp(static_cast<double>(value[k]) - top);
+  return logit - (top + std::log(others));
+}
+
+double Target::number(const real* value) const {
+  if (score == Score::logit) return weighted_sum(*weights, value);
+  return score == Score::log_odds ? odds(value) : sigmoid(odds(value));
+}
+
 void Target::seed(const real* value, bool times_value, real* signal) const {
-  for (const Weight& w : *weights) signal[w.at] += times_value ? w.factor * value[w.at] : w.factor;
+  const auto add = [&](std::int64_t at, double factor) {
+    signal[at] += static_cast<real>(times_value ? factor * static_cast<double>(value[at]) : factor);
+  };
+  // d odds / d z_c = 1 and d odds / d z_k = -(softmax over the other classes)_k; d p / d odds = p (1 - p).
+  const double o = score == Score::logit ? 0 : odds(value),
+               scale = score == Score::probability ? sigmoid(o) * sigmoid(-o) : 1;
+  for (const Weight& w : *weights) {
+    if (score == Score::logit)
+      signal[w.at] += times_value ? w.factor * value[w.at] : w.factor;
+    else
+      add(w.at, scale * static_cast<double>(w.factor));
+  }
+  if (score == Score::logit || among == 0) return;
+  const double others = static_cast<double>(value[label]) - o;  // ln of the sum of the others' exponentials
+  for (std::int64_t k = 0; k < among; ++k)
+    if (k != label) add(k, -scale * std::exp(static_cast<double>(value[k]) - others));
+}
+
+Objective Objective::with_score(Score score) const {
+  if (score != Score::logit && !is_class())
+    throw Error("a probability is a class's: objective '" + name_ + "' has a value alone", Error::usage);
+  Objective o = *this;
+  o.score_ = score;
+  if (score != Score::logit) o.name_ = (score == Score::probability ? "probability of " : "log-odds of ") + name_;
+  return o;
 }
 
 Objective Objective::classes(std::vector<int> per_image) {
@@ -144,6 +197,7 @@ Objective Objective::direction(const Model& model, const std::string& node, std:
 }
 
 Objective Objective::parse_target(const Model& model, const std::string& text, std::span<const int> labels) {
+  if (text.empty()) return {};
   if (text.ends_with(".npy")) return classes(classes_of_file(text));
   if (const auto one = class_list(model, text, labels)) return classes(*one);
   // Names may hold dashes themselves: every dash is tried.
@@ -191,10 +245,11 @@ Id Objective::value(const Model& model) const {
 
 void Objective::check(const Model& model, std::int64_t images) const {
   if (weights_) return;
-  const std::int64_t classes = model.graph().shape(model.logits()).per_image();
+  const OutputKind kind = model.output_kind();
+  const std::int64_t classes = kind == OutputKind::logit ? 2 : model.graph().shape(model.logits()).per_image();
   for (const std::vector<int>* list : {&of_, &against_}) {
     for (const int c : *list)
-      if (c != predicted && (c < 0 || c >= classes))
+      if (c != predicted && c != usual && (c < 0 || c >= classes))
         throw Error("target " + std::to_string(c) + " is no class: expected 0 to " + std::to_string(classes - 1),
                     Error::usage);
     if (list->size() > 1 && images > 0 && static_cast<std::int64_t>(list->size()) != images)
@@ -202,17 +257,35 @@ void Objective::check(const Model& model, std::int64_t images) const {
                       " images",
                   Error::usage);
   }
+  if (score_ != Score::logit && model.class_count() == 0)
+    throw Error("there is no probability: the output is of kind " + std::string(vitrine::name(kind)), Error::usage);
 }
 
-Target Objective::target(std::int64_t image, std::span<const real> value) const {
+std::shared_ptr<const std::vector<Weight>> Objective::of_classes(const Model& model, int of, int against) const {
+  std::vector<Weight> weights;
+  const bool one_logit = model.output_kind() == OutputKind::logit;
+  const auto add = [&](int c, real factor) {
+    if (c >= 0) weights.push_back(one_logit ? Weight{0, c == 1 ? factor : -factor} : Weight{c, factor});
+  };
+  add(of, 1);
+  add(against, -1);
+  return std::make_shared<const std::vector<Weight>>(std::move(weights));
+}
+
+Target Objective::target(const Model& model, std::int64_t image, std::span<const real> value) const {
   if (weights_) return {-1, weights_};
+  const OutputKind kind = model.output_kind();
   const auto class_of = [&](const std::vector<int>& list) {
     const int c = list.size() > 1 ? list[static_cast<std::size_t>(image)] : list[0];
-    return c != predicted ? c : static_cast<int>(std::max_element(value.begin(), value.end()) - value.begin());
+    if (c == usual && kind == OutputKind::logit) return 1;
+    if (c != predicted && c != usual) return c;
+    if (kind == OutputKind::logit) return value[0] < 0 ? 0 : 1;
+    return static_cast<int>(std::max_element(value.begin(), value.end()) - value.begin());
   };
   const int of = class_of(of_);
-  if (against_.empty()) return {of, std::make_shared<const std::vector<Weight>>(std::vector<Weight>{{of, 1}})};
-  return {-1, std::make_shared<const std::vector<Weight>>(std::vector<Weight>{{of, 1}, {class_of(against_), -1}})};
+  if (!against_.empty()) return {-1, of_classes(model, of, class_of(against_))};
+  const bool shared = kind == OutputKind::classes;
+  return {of, of_classes(model, of, -1), score_, shared ? static_cast<std::int64_t>(value.size()) : 0};
 }
 
 }  // namespace vitrine

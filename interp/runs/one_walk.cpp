@@ -2,6 +2,14 @@
 
 namespace vitrine {
 
+void require_logit(const AttributionCall& c) {
+  if (c.objective.score() != Score::logit)
+    throw Error(
+        "relevance and multipliers explain logits alone: leave --score out, or take a gradient or a "
+        "perturbation method",
+        Error::usage);
+}
+
 OneWalk::OneWalk(const AttributionCall& c, const Model& model, Walk::Seed seed, bool times_input)
     : subject_(c.subject),
       objective_(c.objective),
@@ -10,7 +18,9 @@ OneWalk::OneWalk(const AttributionCall& c, const Model& model, Walk::Seed seed, 
       seed_(seed),
       times_input_(times_input),
       ledger_(c.ledger),
-      demand_(c.demand) {}
+      demand_(c.demand) {
+  if (seed == Walk::Seed::relevance) require_logit(c);
+}
 
 void OneWalk::start(Walk::Options options) {
   options.ledger = ledger_;

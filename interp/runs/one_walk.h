@@ -8,6 +8,10 @@
 
 namespace vitrine {
 
+/// A usage Error if a probability or log-odds is to be explained: relevance and multipliers sum to what the rules of
+/// the ops conserve, and the step from logits to a probability is no op of the network.
+void require_logit(const AttributionCall&);
+
 class OneWalk : public Attribution {
  public:
   /// `model`: the subject's network or its merged copy.

@@ -43,14 +43,15 @@ void pass(Subject& subject, const Pass& p, const Job& job, const std::function<v
       p.first, images);
 }
 
-std::vector<Target> walk_from(const PassBatch& b, const Objective& objective, Id from, bool relevance) {
+std::vector<Target> walk_from(const PassBatch& b, const Model& model, const Objective& objective, Id from,
+                              bool relevance) {
   const HostTensor out = b.session.peek(b.session.run().value(from));
   const std::int64_t each = out.shape.per_image();
   std::vector<real> seeds(static_cast<std::size_t>(out.size()), real{0});
   std::vector<Target> targets;
   for (std::int32_t n = 0; n < out.shape.n(); ++n) {
     const std::span<const real> row{out.data + n * each, static_cast<std::size_t>(each)};
-    targets.push_back(objective.target(b.batch.indices[static_cast<std::size_t>(n)], row));
+    targets.push_back(objective.target(model, b.batch.indices[static_cast<std::size_t>(n)], row));
     targets.back().seed(row.data(), relevance, seeds.data() + n * each);
   }
   b.session.upload(b.session.run().signal(from), seeds);

@@ -39,6 +39,6 @@ void pass(Subject&, const Pass&, const Job&, const std::function<void(const Pass
 
 /// Walks a batch back from an objective, whose value (`from`) must be kept and be the pass's seed. The walk starts with
 /// the objective's weights, or with weights times value. Returns the targets.
-std::vector<Target> walk_from(const PassBatch&, const Objective&, Id from, bool relevance = false);
+std::vector<Target> walk_from(const PassBatch&, const Model&, const Objective&, Id from, bool relevance = false);
 
 }  // namespace vitrine

@@ -220,7 +220,8 @@ Assignment::Assignment(const Model& model)
     : rules(model.graph().nodes.size(), nullptr),
       model_(model),
       memory_((std::size_t{1} << 20) + model.graph().nodes.size() * 1024),
-      arena_(memory_.data(), memory_.bytes()) {}
+      arena_(memory_.data(), memory_.bytes()),
+      boxes_(model.graph().nodes.size()) {}
 
 void Assignment::fill(const Rule* rule) { std::fill(rules.begin(), rules.end(), rule); }
 
@@ -233,6 +234,47 @@ void Assignment::compose(const CompositeOptions& o) {
   Failure failure;
   if (vitrine::compose(model_.graph(), o, arena_, rules, &failure) != Status::ok)
     throw Error("lrp: " + sentence(failure), Error::usage);
+  const Graph& g = model_.graph();
+  const auto first = std::make_unique<bool[]>(g.nodes.size());
+  find_first_layers(g, {first.get(), g.nodes.size()});
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    Box box{o.rule.low, o.rule.high};
+    const std::size_t k = entry_of(o.composite, g, g.nodes[i], first[i]);
+    if (k < o.composite.entries.size()) {
+      const RuleSpec& own = o.composite.entries[k].rule;
+      if (own.given & LrpGiven::low) box.low = own.settings->low;
+      if (own.given & LrpGiven::high) box.high = own.settings->high;
+    }
+    note_box(i, box);
+  }
+}
+
+void Assignment::note_box(std::size_t node, Box box) {
+  const bool boxed = rules[node] != nullptr && std::string_view(rules[node]->name()) == name(LrpKind::z_box);
+  boxes_[node] = boxed && model_.graph().nodes[node].in[0] == model_.graph().input ? box : Box{};
+}
+
+std::string Assignment::outside_box(const TensorView& x) const {
+  for (const Box& box : boxes_)
+    for (std::int32_t c = 0; !box.low.empty() && c < x.shape.c(); ++c) {
+      const auto bound = [&](std::span<const float> b) { return b[b.size() > 1 ? static_cast<std::size_t>(c) : 0]; };
+      const float low = bound(box.low), high = bound(box.high), slack = 1e-4f * (high - low);
+      float least = high, most = low;
+      for (std::int32_t n = 0; n < x.shape.n(); ++n) {
+        const real* const plane = x.data + (std::int64_t{n} * x.shape.c() + c) * x.shape.pixels();
+        for (std::int64_t p = 0; p < x.shape.pixels(); ++p)
+          least = std::min(least, static_cast<float>(plane[p])), most = std::max(most, static_cast<float>(plane[p]));
+      }
+      if (least >= low - slack && most <= high + slack) continue;
+      char text[200];
+      std::snprintf(text, sizeof text,
+                    "inputs of channel %d are between %.4g and %.4g, outside the box of rule z-box, %.4g to %.4g: give "
+                    "low and high, or say how pixels are prepared",
+                    c, static_cast<double>(least), static_cast<double>(most), static_cast<double>(low),
+                    static_cast<double>(high));
+      return text;
+    }
+  return "";
 }
 
 void Assignment::compose(const CompositeOptions& o, const CompositeFile& file) {
@@ -283,7 +325,7 @@ LrpOptions Assignment::options(const LrpSettings& s) {
   return o;
 }
 
-const Rule* Assignment::make(const RuleChoice& choice, bool nonnegative) {
+const Rule* Assignment::make(const RuleChoice& choice, bool nonnegative, Box& box) {
   const RuleEntry& entry = find_rule(choice.rule);
   const Settings s("rule " + choice.rule, entry.settings, choice.settings);
   if (!entry.rule)
@@ -292,8 +334,9 @@ const Rule* Assignment::make(const RuleChoice& choice, bool nonnegative) {
   RuleSpec spec = *entry.rule;
   if (s.declares("other")) spec.strict = s.text("other") == "refuse";
   RuleSet set(arena_);
-  const Rule* const rule =
-      set.make(spec, spec.kind == RuleKind::lrp ? options(read_lrp_settings(s)) : LrpOptions{}, nonnegative);
+  const LrpOptions lrp = spec.kind == RuleKind::lrp ? options(read_lrp_settings(s)) : LrpOptions{};
+  box = {lrp.low, lrp.high};
+  const Rule* const rule = set.make(spec, lrp, nonnegative);
   if (rule == nullptr) throw Error("rule " + choice.rule + " " + set.why(), Error::usage);
   return rule;
 }
@@ -305,16 +348,18 @@ void Assignment::override_with(const std::vector<RuleChoice>& choices) {
   for (const RuleChoice& choice : choices) {
     // Two objects at most: for inputs known to be non-negative, and for others.
     const Rule* made[2] = {};
+    Box box;
     bool matched = false;
     for (std::size_t i = 0; i < g.nodes.size(); ++i) {
       const Node& node = g.nodes[i];
       if (!matches(choice.pattern.c_str(), node.name)) continue;
       matched = true;
       const bool sign = nonnegative[node.in[0]];
-      if (made[sign] == nullptr) made[sign] = make(choice, sign);
+      if (made[sign] == nullptr) made[sign] = make(choice, sign, box);
       if (const char* why = made[sign]->refuses(*node.op))
         throw Error("rule " + choice.rule + " at " + node.name + " (" + node.op->name() + "): " + why, Error::usage);
       rules[i] = made[sign];
+      note_box(i, box);
     }
     if (!matched)
       throw Error("--rule: pattern '" + choice.pattern + "' " + no_node(choice.pattern.c_str()), Error::usage);

@@ -75,6 +75,10 @@ class Assignment {
   /// matches.
   void override_with(const std::vector<RuleChoice>&);
 
+  /// A sentence if an input is outside the box that rule z-box assumes at a layer that reads it: its relevance has no
+  /// meaning there. Empty if all are inside.
+  std::string outside_box(const TensorView& x) const;
+
   /// Copies values into memory that lives as long as the rules.
   std::span<const float> keep(const std::vector<float>& values);
   /// The options with their bounds, which last as long as the rules: those of the settings, else black and white as the
@@ -82,13 +86,20 @@ class Assignment {
   LrpOptions options(const LrpSettings&);
 
  private:
-  const Rule* make(const RuleChoice&, bool nonnegative);
+  struct Box {
+    std::span<const float> low, high;  // one number, or one per channel
+  };
+  const Rule* make(const RuleChoice&, bool nonnegative, Box&);
   /// Why a pattern matches no node, as the end of a sentence.
   std::string no_node(const char* pattern) const;
+
+  // Notes the box of a node, if it reads the input by rule z-box.
+  void note_box(std::size_t node, Box);
 
   const Model& model_;
   Memory memory_;
   Arena arena_;
+  std::vector<Box> boxes_;  // one per node; empty where the node assumes none
 };
 
 /// What method lrp's settings mean for this model; the bounds are kept in the assignment. With a file, its composite,

@@ -10,8 +10,6 @@ Scorer::Scorer(Subject& subject, const Objective& objective, Options options)
       model_(subject.merged(objective.kept_nodes())),
       options_(options),
       value_(objective.value(model_)) {
-  if (options_.scale != Scale::logit && !objective.is_class())
-    throw Error("a probability is a class's: objective '" + objective.name() + "' has a value alone", Error::usage);
   each_ = model_.graph().shape(value_).per_image();
 }
 
@@ -34,26 +32,13 @@ std::int32_t Scorer::batch() {
   return session_->plan().request.batch;
 }
 
-double Scorer::number(const Target& target, const real* value) const {
-  const double logit = target.number(value);
-  if (options_.scale == Scale::logit) return logit;
-  // ln of the others' total against the class's own: neither 1 - p nor a small p is lost to rounding.
-  double top = -INFINITY, others = 0;
-  for (std::int64_t k = 0; k < each_; ++k)
-    if (k != target.label) top = std::max(top, static_cast<double>(value[k]));
-  for (std::int64_t k = 0; k < each_; ++k)
-    if (k != target.label) others += std::exp(static_cast<double>(value[k]) - top);
-  const double odds = logit - (top + std::log(others));
-  return options_.scale == Scale::log_odds ? odds : 1 / (1 + std::exp(-odds));
-}
-
 std::vector<double> Scorer::scores(std::int64_t image, const TensorView& x, const Target& target) {
   give_others(subject_, *session_, {.x = x, .first = image, .one_image = true});
   session_->forward(x);
   subject_.count(x.shape.n(), 0, *session_);
   const HostTensor out = session_->peek(session_->run().value(value_));
   std::vector<double> s;
-  for (std::int32_t n = 0; n < out.shape.n(); ++n) s.push_back(number(target, out.data + n * each_));
+  for (std::int32_t n = 0; n < out.shape.n(); ++n) s.push_back(target.number(out.data + n * each_));
   return s;
 }
 
@@ -72,13 +57,13 @@ Scored Scorer::resolve(const Query& q) {
   };
   forward(q.x, [&](std::int32_t n, const real* value) {
     scored.target.push_back(q.targets.empty()
-                                ? q.objective->target(q.first + n, {value, static_cast<std::size_t>(each_)})
+                                ? q.objective->target(model_, q.first + n, {value, static_cast<std::size_t>(each_)})
                                 : q.targets[static_cast<std::size_t>(n)]);
-    scored.score.push_back(number(scored.target.back(), value));
+    scored.score.push_back(scored.target.back().number(value));
   });
   if (q.baseline)
     forward(q.baseline, [&](std::int32_t n, const real* value) {
-      scored.baseline.push_back(number(scored.target[static_cast<std::size_t>(n)], value));
+      scored.baseline.push_back(scored.target[static_cast<std::size_t>(n)].number(value));
     });
   return scored;
 }
@@ -111,12 +96,12 @@ double Scorer::run_windows(const Query& q, const Target& target, std::span<const
              windows = static_cast<std::int32_t>(rows_.first.size()) * across;
   if (windows_) {
     windows_->set_image(image);
-    const double own = number(target, windows_->image_value().data);
+    const double own = target.number(windows_->image_value().data);
     in_batches(windows, batch(), job, [&](std::int32_t first, std::int32_t count) {
       const HostTensor out = windows_->run(first, count, fill);
       subject_.count(count, 0, windows_->session());
       std::vector<double> s;
-      for (std::int32_t n = 0; n < count; ++n) s.push_back(number(target, out.data + n * each_));
+      for (std::int32_t n = 0; n < count; ++n) s.push_back(target.number(out.data + n * each_));
       use(first, s);
     });
     return own;

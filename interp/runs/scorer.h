@@ -13,15 +13,12 @@ namespace vitrine {
 
 class Scorer {
  public:
-  /// What a class's score is: its logit, its probability among all classes, or ln(p / (1 - p)).
-  enum class Scale : std::uint8_t { logit, probability, log_odds };
   struct Options {
-    Scale scale = Scale::logit;
     Demand demand{};
     /// Weights are kept prepared for the kernels. Not worth it for one run beside a method's many.
     bool prepare = true;
   };
-  /// Over the merged network. A usage Error if the scale is not the logit and the objective is not one class's score.
+  /// Over the merged network.
   Scorer(Subject&, const Objective&, Options);
 
   /// Targets and scores of images of the call, and scores of their baselines if there are any.
@@ -49,7 +46,6 @@ class Scorer {
   std::int32_t batch();
 
  private:
-  double number(const Target&, const real* value) const;
   std::vector<double> scores(std::int64_t image, const TensorView& x, const Target&);
   void make_session();
 

@@ -104,8 +104,9 @@ void Walk::run(const Query& q, Seed how, Scored* scored) {
   if (with_baseline) at_baseline.emplace(session_->peek(session_->run().reference_value(from_)));
   for (std::int32_t n = 0; n < q.x.shape.n(); ++n) {
     const real* const value = out.data + n * each;
-    const Target target = q.targets.empty() ? q.objective->target(q.first + n, {value, static_cast<std::size_t>(each)})
-                                            : q.targets[static_cast<std::size_t>(n)];
+    const Target target = q.targets.empty()
+                              ? q.objective->target(model_, q.first + n, {value, static_cast<std::size_t>(each)})
+                              : q.targets[static_cast<std::size_t>(n)];
     target.seed(value, how == Seed::relevance, seed_.data() + n * each);
     if (scored == nullptr) continue;
     scored->target.push_back(target);
@@ -146,8 +147,8 @@ void Walk::score(const Query& q, Scored& scored) {
       body(n, std::span<const real>{out.data + n * each, each});
   };
   forward(q.x, [&](std::size_t n, std::span<const real> value) {
-    scored.target.push_back(q.targets.empty() ? q.objective->target(q.first + static_cast<std::int64_t>(n), value)
-                                              : q.targets[n]);
+    scored.target.push_back(
+        q.targets.empty() ? q.objective->target(model_, q.first + static_cast<std::int64_t>(n), value) : q.targets[n]);
     scored.score.push_back(scored.target.back().number(value.data()));
   });
   forward(q.baseline, [&](std::size_t n, std::span<const real> value) {

@@ -1,6 +1,6 @@
 // Pools on a CUDA device. Backward passes gather: one thread per input visits the windows that hold it, in order, so
 // that no two threads add to one place and sums are the same every time.
-#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/reduce.h"
 
 namespace vitrine::kernels::cuda {
 
@@ -105,6 +105,55 @@ struct MaxPoolForward {
   }
 };
 
+/// largest[image] = the largest magnitude of `count` elements of each image, one block per image. NaN does not count.
+__global__ void __launch_bounds__(reduce_block)
+    largest_magnitude_kernel(const float* y, std::int64_t count, float* largest) {
+  const float* const image = y + std::int64_t{blockIdx.x} * count;
+  float most = 0;
+  for (std::int64_t i = threadIdx.x; i < count; i += reduce_block) {
+    const float v = fabsf(image[i]);
+    most = v > most ? v : most;
+  }
+  most = block_reduce<reduce_block>(most, Maximum());
+  if (threadIdx.x == 0) largest[blockIdx.x] = most;
+}
+
+struct MaxPoolTies {
+  Pool pool;
+  PlaneIndex index;
+  std::int32_t channels;
+  const float *x, *largest;
+  Switch* switches;
+  __device__ void operator()(std::int64_t i) const {
+    const auto at = index(i);
+    const std::int64_t image = at.plane / channels;
+    const float most = largest[image], tolerance = most * tie_tolerance;
+    if (!(most < INFINITY)) return;
+    const auto a = pool.y.window(at.row), b = pool.x.window(at.column);
+    const std::int32_t s = switches[i], sy = s / b.span, sx = s % b.span;
+    if (sy < a.first || sy >= a.last || sx < b.first || sx >= b.last) return;
+    const std::int64_t won = pool.input(0, pool.y.place(a, sy), pool.x.place(b, sx));
+    for (std::int32_t tap = a.first * b.span + b.first; tap < s; ++tap) {
+      const std::int32_t ty = tap / b.span, tx = tap % b.span;
+      if (tx < b.first || tx >= b.last) continue;
+      if (!tie(image, pool.input(0, pool.y.place(a, ty), pool.x.place(b, tx)), won, tolerance)) continue;
+      switches[i] = static_cast<Switch>(tap);
+      return;
+    }
+  }
+
+ private:
+  __device__ bool tie(std::int64_t image, std::int64_t p, std::int64_t q, float tolerance) const {
+    const std::int64_t places = std::int64_t{pool.y.in} * pool.x.in;
+    const float* plane = x + image * channels * places;
+    for (std::int32_t c = 0; c < channels; ++c, plane += places) {
+      const float difference = plane[p] - plane[q];
+      if (!(difference <= tolerance && difference >= -tolerance)) return false;
+    }
+    return true;
+  }
+};
+
 struct MaxPoolGather {
   Pool pool;
   PlaneIndex index;
@@ -198,6 +247,14 @@ std::int64_t output_count(const PoolShape& s) { return s.planes * s.oh * s.ow; }
 void max_pool_forward(const PoolShape& s, const float* x, float* y, Switch* switches) noexcept {
   for_each(output_count(s), MaxPoolForward{Pool(s), outputs(s), x, y, switches});
 }
+void max_pool_ties(const PoolShape& s, std::int32_t channels, const float* x, const float* y, float* largest,
+                   Switch* switches) noexcept {
+  const std::int64_t images = s.planes / channels;
+  if (output_count(s) == 0) return;
+  launch(largest_magnitude_kernel, static_cast<unsigned>(images), reduce_block, 0, y, output_count(s) / images,
+         largest);
+  for_each(output_count(s), MaxPoolTies{Pool(s), outputs(s), channels, x, largest, switches});
+}
 void max_pool_gather(const PoolShape& s, const float* x, const Switch* switches, float* y) noexcept {
   for_each(output_count(s), MaxPoolGather{Pool(s), outputs(s), x, switches, y});
 }
@@ -215,6 +272,7 @@ void avg_pool_backward(const PoolShape& s, const float* y, float* x, bool add) n
 
 void fill_pool(Table<float>& t) noexcept {
   t.max_pool_forward = &max_pool_forward;
+  t.max_pool_ties = &max_pool_ties;
   t.max_pool_gather = &max_pool_gather;
   t.max_pool_scatter = &max_pool_scatter;
   t.avg_pool_forward = &avg_pool_forward;

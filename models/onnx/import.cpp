@@ -349,6 +349,7 @@ std::string Importer::why_no_output(const GraphBuilder& g, const std::string& na
 std::string Importer::declare_outputs(GraphBuilder& g, const std::vector<std::string>& names) {
   std::string main;
   std::map<Id, std::string> taken;
+  std::vector<Id> order;
   for (const std::string& name : names) {
     const std::string why = why_no_output(g, name);
     if (!why.empty() && (names.size() == 1 || name == options_.output))
@@ -371,6 +372,7 @@ std::string Importer::declare_outputs(GraphBuilder& g, const std::vector<std::st
       continue;
     }
     taken[t.id] = name;
+    order.push_back(t.id);
     g.output(t.id);
     const Value& v = g.values()[t.id];
     if (t.dims.empty() || (v.shape.pixels() != 1 && t.dims.size() != 3))
@@ -379,7 +381,31 @@ std::string Importer::declare_outputs(GraphBuilder& g, const std::vector<std::st
     if (name == options_.output) main = v.name;
   }
   if (taken.empty()) fail("has no output that depends on its inputs: its outputs are " + quoted(names));
-  return main;
+  if (!options_.output.empty()) return main;
+  return g.values()[likely_main(g, order, taken)].name;
+}
+
+// Of several outputs the one that most probably names classes: a vector rather than maps, one that is called or
+// computed like scores, one that leads to no other output; else the first.
+Id Importer::likely_main(const GraphBuilder& g, const std::vector<Id>& order,
+                         const std::map<Id, std::string>& names) const {
+  std::set<Id> read;
+  for (const auto& node : g.nodes()) read.insert(node.in.begin(), node.in.end());
+  const auto is_called_so = [](std::string name) {
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const char* const words[] = {"logit", "prob", "class", "score", "label", "softmax", "pred"};
+    return std::any_of(std::begin(words), std::end(words),
+                       [&](const char* word) { return name.find(word) != std::string::npos; });
+  };
+  Id best = no_id;
+  int most = -1;
+  for (const Id v : order) {
+    const Op& op = *g.nodes()[g.values()[v].producer].op;
+    const bool scores = op.traits().scores != Scores::none || is_called_so(names.at(v));
+    const int likely = 4 * (g.shape(v).pixels() == 1) + 2 * scores + !read.contains(v);
+    if (likely > most) best = v, most = likely;
+  }
+  return best;
 }
 
 std::int64_t Importer::given_size(const pb::ValueInfoProto& input, bool main, bool nhwc, std::size_t dimension) const {

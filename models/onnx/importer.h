@@ -57,6 +57,7 @@ class Importer {
   /// Declares what can be an output; the name of the main one's value.
   std::string declare_outputs(GraphBuilder& g, const std::vector<std::string>& names);
   /// Why a tensor cannot be an output, as the end of "has an output that ..."; "" if it can.
+  Id likely_main(const GraphBuilder& g, const std::vector<Id>& order, const std::map<Id, std::string>& names) const;
   std::string why_no_output(const GraphBuilder& g, const std::string& name) const;
   void fill_parameters(Model& model) const;
   void count_readers(const std::vector<std::string>& outputs);

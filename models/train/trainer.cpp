@@ -191,6 +191,9 @@ void check_classifier(const Model& model) {
   if (model.dense())
     throw Error("the network's output has shape (N," + text(g.shape(g.output)).substr(3) +
                 ": training and evaluation take networks with one vector of classes per image");
+  if (model.class_count() == 0)
+    throw Error("the network's output is of kind " + std::string(name(model.output_kind())) +
+                ": training and evaluation need classes (vitrine import --output-kind says what an output is)");
 }
 
 bool is_adam(const TrainOptions& o) { return o.optimizer == Optimizer::adam || o.optimizer == Optimizer::adamw; }
@@ -486,17 +489,47 @@ class Training {
 TrainResult train(Model& model, const Engine& engine, const data::TrainTest& data, const TrainOptions& options,
                   const std::function<void(const TrainProgress&)>& progress, const Job& job) {
   check_classifier(model);
+  if (model.output_kind() == OutputKind::logit)
+    throw Error("the network has one logit: training takes networks with an output for each class");
   if (!options.out.empty()) const io::AtomicFile writable(options.out);  // refused before the first epoch, not after it
   if (options.recompute && options.hook != nullptr)
     throw Error("recompute: a loss of inner values watches the whole run, so none of it can be dropped", Error::usage);
   return Training(model, engine, data, options, progress, job).run();
 }
 
+namespace {
+
+// ln(1 + e^x), also where e^x overflows.
+double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+
+// The class that scores speak for, and the loss at the right one: cross-entropy of one logit's two classes, or the sum
+// of those of a sigmoid per label.
+struct Judged {
+  std::size_t best;
+  double loss;
+};
+Judged judge(OutputKind kind, std::span<const real> scores, std::size_t label) {
+  if (kind == OutputKind::logit) {
+    const auto z = static_cast<double>(scores[0]);
+    return {z < 0 ? std::size_t{0} : std::size_t{1}, softplus(label == 1 ? -z : z)};
+  }
+  double loss = 0;
+  for (std::size_t k = 0; k < scores.size(); ++k)
+    loss += softplus(k == label ? -static_cast<double>(scores[k]) : static_cast<double>(scores[k]));
+  return {static_cast<std::size_t>(argmax(scores.data(), static_cast<std::int64_t>(scores.size()))), loss};
+}
+
+}  // namespace
+
 EvalResult evaluate(const Model& model, const Engine& engine, const data::Dataset& data, const Job& job,
                     std::int64_t images) {
   check_classifier(model);
   const Id logits = model.logits();
-  const auto classes = static_cast<std::size_t>(model.classes());
+  const OutputKind kind = model.output_kind();
+  const auto classes = static_cast<std::size_t>(model.class_count());
+  if (data.classes() > model.class_count())
+    throw Error("the data has " + std::to_string(data.classes()) + " classes, but the network's output is of kind " +
+                name(kind) + " with " + std::to_string(model.class_count()));
   PlanRequest request;
   request.graph = &model.graph();
   request.batch = static_cast<std::int32_t>(std::clamp<std::int64_t>(data.size(), 1, 128));
@@ -516,20 +549,29 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
   const auto body = [&](data::Batch& batch) {
     session.forward({batch.images.data(), model.image_shape().with_batch(batch.count)});
     const HostTensor out = session.peek(session.run().value(logits));
-    double loss = 0;
-    if (data.classes() != model.classes()) {  // a set may show fewer classes than the network knows
-      batch.targets.assign(static_cast<std::size_t>(out.size()), 0);
-      for (std::size_t i = 0; i < batch.labels.size(); ++i)
-        batch.targets[i * classes + static_cast<std::size_t>(batch.labels[i])] = 1;
+    if (kind == OutputKind::classes) {
+      double loss = 0;
+      if (data.classes() != model.classes()) {  // a set may show fewer classes than the network knows
+        batch.targets.assign(static_cast<std::size_t>(out.size()), 0);
+        for (std::size_t i = 0; i < batch.labels.size(); ++i)
+          batch.targets[i * classes + static_cast<std::size_t>(batch.labels[i])] = 1;
+      }
+      targets.upload(batch.targets);
+      session.check([&](const Context& ctx) {
+        return cross_entropy(ctx, session.run().value(logits), {targets.data(), out.shape}, losses, {}, loss);
+      });
+      result.loss += loss * batch.count;
     }
-    targets.upload(batch.targets);
-    session.check([&](const Context& ctx) {
-      return cross_entropy(ctx, session.run().value(logits), {targets.data(), out.shape}, losses, {}, loss);
-    });
-    result.loss += loss * batch.count;
+    const auto each = static_cast<std::size_t>(out.shape.per_image());
     for (int i = 0; i < batch.count; ++i) {
       const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);
-      const auto best = static_cast<std::size_t>(argmax(out.data + i * out.shape.per_image(), out.shape.per_image()));
+      const std::span<const real> scores{out.data + static_cast<std::size_t>(i) * each, each};
+      auto best = static_cast<std::size_t>(argmax(scores.data(), out.shape.per_image()));
+      if (kind != OutputKind::classes) {
+        const Judged judged = judge(kind, scores, label);
+        best = judged.best;
+        result.loss += judged.loss;
+      }
       ++result.count[label];
       ++result.confusion[label * classes + best];
       result.correct[label] += best == label;

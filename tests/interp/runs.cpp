@@ -464,9 +464,10 @@ TEST_CASE("scores of masked images, as logits, probabilities and log odds") {
   Images upper = x;
   for (std::size_t i = 0; i < x.data.size(); ++i)
     if (i % 64 >= 32) upper.data[i] = 0.5f;
-  const Query q{.x = x.view(), .objective = &o};
-  for (const auto scale : {Scorer::Scale::logit, Scorer::Scale::probability, Scorer::Scale::log_odds}) {
-    Scorer scorer(subject, o, {.scale = scale});
+  for (const Score score : {Score::logit, Score::probability, Score::log_odds}) {
+    const Objective by = o.with_score(score);
+    const Query q{.x = x.view(), .objective = &by};
+    Scorer scorer(subject, by, {});
     const Target target = scorer.resolve(q).target[0];
     const std::vector<double> s = scorer.run_masks(q, target, grid, keep, off.view(), {});
     const auto expected = [&](const Images& image) {
@@ -474,16 +475,15 @@ TEST_CASE("scores of masked images, as logits, probabilities and log odds") {
       double total = 0;
       for (const real v : y) total += std::exp(double{v});
       const double probability = std::exp(double{y[1]}) / total;
-      return scale == Scorer::Scale::logit         ? double{y[1]}
-             : scale == Scorer::Scale::probability ? probability
-                                                   : std::log(probability / (1 - probability));
+      return score == Score::logit         ? double{y[1]}
+             : score == Score::probability ? probability
+                                           : std::log(probability / (1 - probability));
     };
     CHECK(s[0] == doctest::Approx(expected(off)).epsilon(1e-4));
     CHECK(s[1] == doctest::Approx(expected(upper)).epsilon(1e-4));
     CHECK(s[2] == doctest::Approx(expected(x)).epsilon(1e-4));
   }
-  test::refused([&] { Scorer(subject, Objective::unit(m, "conv1"), {.scale = Scorer::Scale::probability}); },
-                "probability is a class's");
+  test::refused([&] { Objective::unit(m, "conv1").with_score(Score::probability); }, "probability is a class's");
 }
 
 TEST_CASE("ascent finds the top of a known hill, inside its box") {

@@ -143,6 +143,47 @@ void check_max_pool_forward(const Levels& levels) {
              });
 }
 
+// Maps with places that tie but for rounding, some in all channels and some in all but one; extreme values, NaN and
+// infinities; images planar and interleaved.
+void check_max_pool_ties(const Levels& levels) {
+  for_shapes(17, levels, false, [](Random& r, PoolShape s, std::int64_t, std::int64_t, const Kernels& k, bool extreme) {
+    const std::int32_t channels = r.in(1, 5), images = r.in(1, 3);
+    const bool interleave = k.takes_interleaved != nullptr && r.coin();
+    const std::int64_t n = interleave ? k.lanes : images, pixels = std::int64_t{s.h} * s.w;
+    s.planes = n * channels;
+    const std::int64_t in = s.planes * pixels, out = s.planes * s.oh * s.ow;
+    Floats x = random_floats(r, in, extreme);
+    for (std::int64_t i = 0; i < in; ++i) {
+      const std::int64_t place = i % pixels;
+      // Columns in pairs: equal but for rounding, save one channel of every third row.
+      const bool differs = place / s.w % 3 == 0 && i / pixels % channels == channels - 1;
+      if (place % s.w % 2 == 1 && !differs && r.in(0, 9) > 0) x[i] = x[i - 1] * (1 + 1e-7f * r.in(-2, 2));
+    }
+    Switches at = winners(s, x, out), want = at, blocked_at = at;
+    const Doubles d = widened(x);
+    Doubles y(static_cast<std::size_t>(out)), most(static_cast<std::size_t>(n));
+    Floats pooled(out), largest(n);
+    reference<double>().max_pool_forward(s, d.data(), y.data(), nullptr);
+    k.max_pool_forward(s, x.data(), pooled.data(), nullptr);
+    reference<double>().max_pool_ties(s, channels, d.data(), y.data(), most.data(), want.data());
+    if (!interleave) {
+      k.max_pool_ties(s, channels, x.data(), pooled.data(), largest.data(), at.data());
+      CHECK(at.same_bits(want));
+      CHECK((at.intact() && largest.intact()));
+      return;
+    }
+    PoolShape blocked = s;
+    blocked.block = k.lanes;
+    blocked.planes = channels;
+    const std::int64_t per_image_in = in / n, per_image_out = out / n;
+    Switches moved = interleaved(at, k.lanes, per_image_out);
+    k.max_pool_ties(blocked, channels, interleaved(x, k.lanes, per_image_in).data(),
+                    interleaved(pooled, k.lanes, per_image_out).data(), largest.data(), moved.data());
+    CHECK(interleaved(moved, k.lanes, per_image_out, true).same_bits(want));
+    CHECK((moved.intact() && largest.intact()));
+  });
+}
+
 void check_max_pool_gather(const Levels& levels) {
   for_shapes(12, levels, false,
              [](Random& r, const PoolShape& s, std::int64_t in, std::int64_t out, const Kernels& k, bool extreme) {

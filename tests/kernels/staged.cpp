@@ -119,6 +119,12 @@ void max_pool_forward(const PoolShape& s, const float* x, float* y, Switch* swit
   Operands o;
   device->kernels->max_pool_forward(s, o.in(x, pool_in(s)), o.out(y, pool_out(s)), o.out(switches, pool_out(s)));
 }
+void max_pool_ties(const PoolShape& s, std::int32_t channels, const float* x, const float* y, float* largest,
+                   Switch* switches) noexcept {
+  Operands o;
+  device->kernels->max_pool_ties(s, channels, o.in(x, pool_in(s)), o.in(y, pool_out(s)),
+                                 o.out(largest, s.planes / channels), o.out(switches, pool_out(s)));
+}
 void max_pool_gather(const PoolShape& s, const float* x, const Switch* switches, float* y) noexcept {
   Operands o;
   device->kernels->max_pool_gather(s, o.in(x, pool_in(s)), o.in(switches, pool_out(s)), o.out(y, pool_out(s)));
@@ -370,6 +376,7 @@ const Kernels& staged(const Device& d) {
 // clang-format off
 #define VITRINE_STAGE(name) t.name = &name;
   VITRINE_STAGE(max_pool_forward)
+  VITRINE_STAGE(max_pool_ties)
   VITRINE_STAGE(max_pool_gather)
   VITRINE_STAGE(max_pool_scatter)
   VITRINE_STAGE(avg_pool_forward)
