@@ -113,6 +113,10 @@ std::vector<real> Predictor::predict(const Images& x, const Job& job) {
     const HostTensor y = session_->peek(session_->run().value(value_));
     out.insert(out.end(), y.data, y.data + y.size());
   });
+  const std::int64_t each = out.empty() ? 1 : static_cast<std::int64_t>(out.size()) / x.shape.n();
+  if (const std::int64_t at = first_not_finite(out); at >= 0)
+    throw Error("the output for image " + std::to_string(at / each) + " is not finite: its number " +
+                std::to_string(at % each) + " is " + std::to_string(out[static_cast<std::size_t>(at)]));
   return out;
 }
 

@@ -67,7 +67,7 @@ class Predictor {
   explicit Predictor(Subject&, Id value = no_id);
   Predictor(const Predictor&) = delete;
   /// The value for all images, one row per image, (N,K). Throws an Error if they do not fit the model or are not
-  /// finite.
+  /// finite, or if the value is not.
   std::vector<real> predict(const Images&, const Job& = {});
 
  private:

@@ -626,6 +626,78 @@ def terminal():
     check(blocks(on_terminal(80, *explain, '--image', 'p.png', '--preview', NO_COLOR='1')), '--preview shows it')
 
 
+def apart(a, b):
+    """The largest difference, as a part of the largest value."""
+    return max(abs(x - y) for x, y in zip(a, b)) / max(abs(y) for y in b)
+
+
+def ties():
+    """Strokes on a constant background: equal places tie in pools, and no instruction set's rounding chooses among them."""
+    strokes = [1.0 if 5 < p // 20 < 14 and p % 20 == 6 + k % 7 + (p // 20) * (k % 3) // 6 else 0.25 for k in range(32) for p in range(400)]
+    npy('strokes.npy', (32, 1, 20, 20), '<f4', strokes)
+    npy('kinds.npy', (32,), '<i8', [k % 2 for k in range(32)])
+    check(run('train', 'lenet5', '--data', 'npy:strokes.npy,kinds.npy,strokes.npy,kinds.npy', '--epochs', 2, '--out', 'ties.safetensors').returncode == 0, 'training on strokes')
+    for method in ('gradient', 'lrp', 'deeplift', 'deconvnet', 'guided-backprop', 'grad-cam'):
+        maps = []
+        for isa in ('ref', 'avx2', 'avx512'):
+            run('explain', 'ties.safetensors', '--input', 'strokes.npy', '--method', method, '--target', 1, '--output', 'r.npy', env={**os.environ, 'VITRINE_ISA': isa})
+            maps.append(read_npy('r.npy')[1])
+        check(max(apart(m, maps[0]) for m in maps[1:]) < 1e-5, f'{method}: one map at all instruction sets')
+
+
+def shared_cases():
+    """Small networks that users brought, with right values of another implementation; they are beside the project and no part of it."""
+    cases = ROOT + '/../shared/cases/'
+    if not os.path.isdir(cases):
+        print('skipped: ../shared/cases is not there')
+        return
+    for folder in sorted(os.listdir(cases)):
+        if not os.path.exists(cases + folder + '/right_output.npy') or run('import', cases + folder + '/model.onnx', '--out', 'case.safetensors').returncode:
+            continue
+        x = cases + folder + '/x.npy'
+        check(run('predict', 'case.safetensors', '--input', x, '--output', 'y.npy').returncode == 0, f'{folder}: predict')
+        check(apart(read_npy('y.npy')[1], read_npy(cases + folder + '/right_output.npy')[1]) < 1e-5, f'{folder}: output')
+        score = ('--score', 'probability') if 'sigmoid' in folder else ()
+        for name in os.listdir(cases + folder):
+            if m := re.fullmatch(r'right_gradient_target(\d+)\.npy', name):
+                run('explain', 'case.safetensors', '--input', x, '--method', 'gradient', '--target', m.group(1), *score, '--output', 'g.npy')
+                check(apart(read_npy('g.npy')[1], read_npy(cases + folder + '/' + name)[1]) < 1e-5, f'{folder}: gradient')
+
+    one = cases + '1_sigmoid_binary/'
+    run('import', one + 'model.onnx', '--out', 'case.safetensors')
+    check('one logit of two classes' in run('inspect', 'case.safetensors').stdout, 'the kind of an output is shown')
+    r = run('predict', 'case.safetensors', '--input', one + 'x.npy')
+    check('probability 0.4705 (positive) 0.5295 (negative)' in r.stdout, f'p and 1 - p: {r.stdout}')
+    r = run('explain', 'case.safetensors', '--input', one + 'x.npy', '--method', 'lrp', '--set', 'composite=uniform-lrp-0', '--output', 'l.npy')
+    check(apart(read_npy('l.npy')[1], read_npy(one + 'right_lrp0_of_the_logit.npy')[1]) < 1e-4 and 'final sigmoid' in r.stderr, f'the logit is explained, and it is said: {r.stderr}')
+    run('explain', 'case.safetensors', '--input', one + 'x.npy', '--method', 'lrp', '--set', 'composite=uniform-lrp-0', '--target', 'negative', '--output', 'n.npy')
+    check(list(read_npy('n.npy')[1]) == [-v for v in read_npy('l.npy')[1]], 'the negative class is a target')
+    open('two.txt', 'w').write('cat\ndog\n')
+    check(run('import', one + 'model.onnx', '--classes', 'two.txt', '--out', 'case.safetensors').returncode == 0, 'two names for one logit')
+    r = run('eval', 'case.safetensors', '--data', f'npy:{one}x.npy,{one}labels.npy')
+    check('accuracy 1.0000' in r.stdout, f'evaluation of one logit: {r.stdout}{r.stderr}')
+    check(run('explain', 'case.safetensors', '--input', one + 'x.npy', '--method', 'guided-backprop', '--output', 'n.npy').returncode == 0, 'a last sigmoid is no hidden one')
+
+    several = cases + '3_several_outputs/'
+    r = run('import', several + 'model.onnx', '--out', 'case.safetensors')
+    check("'/m.2/Gemm' is predicted and explained" in r.stdout, f'of several outputs the one with classes: {r.stdout}')
+    r = run('explain', 'case.safetensors', '--input', several + 'x.npy', '--method', 'gradient', '--output', 'n.npy')
+    check('of 2 outputs' in r.stderr, f'and it is said: {r.stderr}')
+    check(read_npy('n.npy')[0] == read_npy(several + 'x.npy')[0], 'relevance of one output')
+    box = cases + '6_box_outside/'
+    run('import', box + 'model.onnx', '--out', 'case.safetensors')
+    r = run('explain', 'case.safetensors', '--input', box + 'x.npy', '--method', 'lrp', '--set', 'composite=epsilon-gamma-box', '--output', 'n.npy')
+    check('outside the box' in r.stderr, f'inputs outside the box are said: {r.stderr}')
+    cam = cases + '7_gradcam_attention/'
+    run('import', cam + 'model.onnx', '--out', 'case.safetensors')
+    r = run('explain', 'case.safetensors', '--input', cam + 'x.npy', '--method', 'grad-cam', '--target', 0, '--output', 'n.npy')
+    check(apart(read_npy('n.npy')[1], read_npy(cam + 'right_gradcam_of_last_maps_target0.npy')[1]) < 1e-5 and 'maps of /2/Mul' in r.stdout, f'Grad-CAM of the last maps, named: {r.stdout}')
+    run('import', cases + '10_overflow/model.onnx', '--out', 'case.safetensors')
+    for command in (('predict',), ('explain', '--method', 'gradient')):
+        refused(1, 'not finite', command[0], 'case.safetensors', '--input', cases + '10_overflow/x.npy', *command[1:], '--output', 'none.npy')
+    check(not os.path.exists('none.npy'), 'nothing is written where a number is not finite')
+
+
 def modules():
     """The module for devices is not taken from the current folder, however the program was found."""
     open('libvitrine_cuda.so', 'w').write('no library')
@@ -651,6 +723,8 @@ with tempfile.TemporaryDirectory() as folder:
     pictures()
     terminal()
     modules()
+    ties()
+    shared_cases()
     unusual()
     os.chdir('/')
 print(f'{passed} passed, {failed} failed')
