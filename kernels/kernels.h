@@ -174,8 +174,8 @@ struct PoolShape {
   bool adaptive = false;
   bool count_padding = true;  ///< average pools: divide by kh*kw also at the borders (positions beyond pad excluded)
   std::int32_t pad_bottom = 0, pad_right = 0;  ///< declared padding; what ceil mode reads beyond it never counts
-  /// max_pool_forward, max_pool_ties, max_pool_scatter: how many images x, y and switches interleave (Table::lanes; 1: planar). A
-  /// plane is then that many planes.
+  /// max_pool_forward, max_pool_ties, max_pool_scatter: how many images x, y and switches interleave (Table::lanes; 1:
+  /// planar). A plane is then that many planes.
   std::int32_t block = 1;
 };
 

@@ -502,8 +502,8 @@ namespace {
 // ln(1 + e^x), also where e^x overflows.
 double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
 
-// The class that scores speak for, and the loss at the right one: cross-entropy of one logit's two classes, or the sum
-// of those of a sigmoid per label.
+// The class that scores speak for, and the loss at the right one, unless they are of classes: the cross-entropy of one
+// logit's two classes, or the sum of those of a sigmoid per label.
 struct Judged {
   std::size_t best;
   double loss;
@@ -514,9 +514,26 @@ Judged judge(OutputKind kind, std::span<const real> scores, std::size_t label) {
     return {z < 0 ? std::size_t{0} : std::size_t{1}, softplus(label == 1 ? -z : z)};
   }
   double loss = 0;
-  for (std::size_t k = 0; k < scores.size(); ++k)
+  for (std::size_t k = 0; kind == OutputKind::sigmoids && k < scores.size(); ++k)
     loss += softplus(k == label ? -static_cast<double>(scores[k]) : static_cast<double>(scores[k]));
   return {static_cast<std::size_t>(argmax(scores.data(), static_cast<std::int64_t>(scores.size()))), loss};
+}
+
+// Counts what a batch's scores say, and adds the losses of kinds that no kernel computes. Returns how many are right.
+std::int64_t count(OutputKind kind, const data::Batch& batch, const HostTensor& out, EvalResult& result) {
+  const auto each = static_cast<std::size_t>(out.shape.per_image());
+  const std::size_t classes = result.count.size();
+  std::int64_t right = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(batch.count); ++i) {
+    const auto label = static_cast<std::size_t>(batch.labels[i]);
+    const Judged judged = judge(kind, {out.data + i * each, each}, label);
+    if (kind != OutputKind::classes) result.loss += judged.loss;
+    ++result.count[label];
+    ++result.confusion[label * classes + judged.best];
+    result.correct[label] += judged.best == label;
+    right += judged.best == label;
+  }
+  return right;
 }
 
 }  // namespace
@@ -562,21 +579,7 @@ EvalResult evaluate(const Model& model, const Engine& engine, const data::Datase
       });
       result.loss += loss * batch.count;
     }
-    const auto each = static_cast<std::size_t>(out.shape.per_image());
-    for (int i = 0; i < batch.count; ++i) {
-      const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);
-      const std::span<const real> scores{out.data + static_cast<std::size_t>(i) * each, each};
-      auto best = static_cast<std::size_t>(argmax(scores.data(), out.shape.per_image()));
-      if (kind != OutputKind::classes) {
-        const Judged judged = judge(kind, scores, label);
-        best = judged.best;
-        result.loss += judged.loss;
-      }
-      ++result.count[label];
-      ++result.confusion[label * classes + best];
-      result.correct[label] += best == label;
-      right += best == label;
-    }
+    right += count(kind, batch, out, result);
     seen += batch.count;
   };
   data::over_batches(data, model.preparation, request.batch, job, body, 0, images);

@@ -122,6 +122,17 @@ TEST_CASE("a file's entries: the first that a node meets; its settings before th
   CHECK(explain(e.model, Engine(1), e.x, request).relevance == a.relevance);
 }
 
+TEST_CASE("alpha and beta of an entry come before those of the method") {
+  Explained e;
+  const auto entry = [&](const std::string& settings) {
+    return with_entries(R"({"ops": "weighted", "rule": "alpha-beta")" + settings + "}");
+  };
+  const Explanation own = e.by(entry(R"(, "settings": {"alpha": 3, "beta": 2})"), {{"alpha", "1"}}),
+                    method = e.by(entry(""), {{"alpha", "3"}}), other = e.by(entry(""), {{"alpha", "1"}});
+  CHECK(own.relevance == method.relevance);
+  CHECK(own.relevance != other.relevance);
+}
+
 TEST_CASE("a setting by its older name") {
   Explained e;
   const std::map<std::string, std::string> now = {{"stabiliser", "0.1"}, {"stabiliser-form", "clip"}},
