@@ -33,24 +33,39 @@ __device__ __forceinline__ Candidate better(Candidate a, Candidate b) {
   return b.value > a.value || (b.value == a.value && b.place < a.place) ? b : a;
 }
 
-/// The place of a map's peak, for all threads of a block of map_block: its first maximum, or the rounded centre of mass
-/// of its positive part (the first place if that is empty).
+/// Whether a value is the larger one `largest` but for rounding.
+__device__ __forceinline__ bool ties_with(float value, float largest) {
+  return largest - value < tie_tolerance * fabsf(largest);
+}
+
+/// The best of all threads' candidates.
+__device__ inline Candidate block_best(Candidate best) {
+  VITRINE_SHARED(winners, Candidate[map_block / 32]);
+#pragma unroll
+  for (int bits = 16; bits > 0; bits /= 2)
+    best = better(best, {shuffle_xor(best.value, bits), shuffle_xor(best.place, bits)});
+  if (threadIdx.x % 32 == 0) winners[threadIdx.x / 32] = best;
+  sync_threads();
+  best = winners[0];
+#pragma unroll
+  for (int w = 1; w < map_block / 32; ++w) best = better(best, winners[w]);
+  sync_threads();  // before the next call overwrites the winners
+  return best;
+}
+
+/// The place of a map's peak, for all threads of a block of map_block: the first that ties with its maximum, or the
+/// rounded centre of mass of its positive part (the first place if that is empty).
 __device__ inline std::int32_t block_peak(const MapShape& shape, const float* x, bool centroid) {
   const auto t = static_cast<std::int32_t>(threadIdx.x);
   if (!centroid) {
-    VITRINE_SHARED(winners, Candidate[map_block / 32]);
     Candidate best = {x[0], 0};
     for (std::int32_t p = t; p < shape.places; p += map_block) best = better(best, {x[p], p});
-#pragma unroll
-    for (int bits = 16; bits > 0; bits /= 2)
-      best = better(best, {shuffle_xor(best.value, bits), shuffle_xor(best.place, bits)});
-    if (t % 32 == 0) winners[t / 32] = best;
-    sync_threads();
-    best = winners[0];
-#pragma unroll
-    for (int w = 1; w < map_block / 32; ++w) best = better(best, winners[w]);
-    sync_threads();  // before the next call overwrites the winners
-    return best.place;
+    best = block_best(best);
+    // Of the places that tie with the maximum the first: candidates of one value.
+    Candidate first = {0, best.place};
+    for (std::int32_t p = t; p < best.place && first.place == best.place; p += map_block)
+      if (ties_with(x[p], best.value)) first.place = p;
+    return block_best(first).place;
   }
   double mass = 0, row = 0, column = 0;
   for (std::int32_t p = t; p < shape.places; p += map_block) {
@@ -97,7 +112,7 @@ struct PeakGate {
         if (u == at.row && v == at.column) continue;
         const float there = a.x[start + u * a.w + v];
         const bool before = u < at.row || (u == at.row && v < at.column);
-        if (before ? there >= here : there > here) first = false;
+        if (before ? there >= here || ties_with(there, here) : there > here && !ties_with(here, there)) first = false;
       }
     }
     put(a.y[own], first ? a.s[own] : 0.0f, a.add);

@@ -5,8 +5,14 @@
 
 namespace vitrine::kernels::ref {
 
-/// The place of a map's peak: its first maximum, or the rounded centre of mass of its positive part (the first place if
-/// that is empty).
+/// Whether a value is the larger one `largest` but for rounding.
+template <class T>
+bool ties_with(T value, T largest) noexcept {
+  return largest - value < T(tie_tolerance) * (largest < 0 ? -largest : largest);
+}
+
+/// The place of a map's peak: the first that ties with its maximum (tie_tolerance), or the rounded centre of mass of
+/// its positive part (the first place if that is empty).
 template <class T>
 std::int32_t map_peak(const T* x, std::int32_t h, std::int32_t w, bool centroid) noexcept {
   const std::int32_t n = h * w;
@@ -14,6 +20,8 @@ std::int32_t map_peak(const T* x, std::int32_t h, std::int32_t w, bool centroid)
     std::int32_t best = 0;
     for (std::int32_t p = 1; p < n; ++p)
       if (x[p] > x[best]) best = p;
+    for (std::int32_t p = 0; p < best; ++p)
+      if (ties_with(x[p], x[best])) return p;
     return best;
   }
   double mass = 0, row = 0, column = 0;
@@ -74,7 +82,8 @@ void peak_gate(const PeakArgs<T>& a) noexcept {
             if (u == i && v == j) continue;
             const bool before = u < i || (u == i && v < j);
             const T here = x[i * a.w + j], there = x[u * a.w + v];
-            if (before ? there >= here : there > here) first = false;
+            if (before ? there >= here || ties_with(there, here) : there > here && !ties_with(here, there))
+              first = false;
           }
         put(a.y[at], first ? a.s[at] : T(0), a.add);
       }

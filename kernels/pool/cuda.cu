@@ -148,7 +148,7 @@ struct MaxPoolTies {
     const float* plane = x + image * channels * places;
     for (std::int32_t c = 0; c < channels; ++c, plane += places) {
       const float difference = plane[p] - plane[q];
-      if (!(difference <= tolerance && difference >= -tolerance)) return false;
+      if (!(difference < tolerance && difference > -tolerance)) return false;
     }
     return true;
   }

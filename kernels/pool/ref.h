@@ -46,7 +46,7 @@ bool tie(const T* image, std::int64_t channels, std::int64_t channel_stride, std
          T tolerance) noexcept {
   for (std::int64_t c = 0; c < channels; ++c) {
     const T difference = image[c * channel_stride + p] - image[c * channel_stride + q];
-    if (!(difference <= tolerance && difference >= -tolerance)) return false;
+    if (!(difference < tolerance && difference > -tolerance)) return false;
   }
   return true;
 }

@@ -17,10 +17,14 @@ void for_maps(std::uint64_t seed, const Levels& levels, F f) {
     }
 }
 
-// Maps after a ReLU, with a distinct peak.
+// Maps after a ReLU; half of them have places that are equal but for rounding.
 Floats maps(Random& r, std::int64_t n) {
   Floats x = random_floats(r, n);
-  for (std::int64_t i = 0; i < n; ++i) x[i] = std::max(0.0f, x[i]);
+  const bool ties = r.coin();
+  for (std::int64_t i = 0; i < n; ++i) {
+    x[i] = std::max(0.0f, x[i]);
+    if (ties) x[i] = std::round(2 * x[i]) * (1 + 1e-7f * static_cast<float>(r.in(-2, 2)));
+  }
   return x;
 }
 
