@@ -105,7 +105,8 @@ Status MaxPool::forward(const Context& ctx, const NodeIO& io) const noexcept {
   planes(ctx, all, [&](const kernels::PoolShape& p, std::int64_t in, std::int64_t out) noexcept {
     ctx->max_pool_forward(p, io.in[0].data + in, io.out.data + out, switches + out);
   });
-  if (switches == nullptr) return Status::ok;
+  // A step of training need not give what its images give alone.
+  if (switches == nullptr || ctx.training) return Status::ok;
 
   const ArenaScope scope(*ctx.scratch);
   TensorView largest;

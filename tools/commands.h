@@ -41,12 +41,12 @@ inline constexpr const char* input_help =
 /// How pictures of a data set are brought to a network's extent.
 data::PictureFit picture_fit(const Model&);
 
-/// Where a command runs its network: options --threads and --device of every command that does.
+/// Where a command runs its network: options --threads, --device and --memory of every command that does.
 struct EngineOptions {
   int threads = 0;
-  std::string device = "cpu";
+  std::string device = "cpu", memory;
   void add_to(CLI::App&);
-  Engine open() const { return Engine(threads, device); }
+  Engine open() const;
 };
 /// "2 threads, avx512 kernels", or the device's name.
 std::string describe(const Engine&);

@@ -1,7 +1,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 
 #include "interp/settings.h"
@@ -12,7 +14,27 @@ namespace vitrine::tools {
 void EngineOptions::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "of the CPU; 0: one a core")->capture_default_str()->check(CLI::Range(0, 1024));
   app.add_option("--device", device, "cpu, cuda or cuda:N (the N-th GPU)")->capture_default_str();
+  app.add_option("--memory", memory, "that one run may take, such as 800M or 4G; else what the system has left");
 }
+
+namespace {
+
+// "800M", "2.5G", "1048576"; 0 for nothing.
+std::size_t parse_bytes(const std::string& text) {
+  if (text.empty()) return 0;
+  const std::string units = "KMGT";
+  const std::size_t unit = units.find(static_cast<char>(std::toupper(static_cast<unsigned char>(text.back()))));
+  double n = 0;
+  const bool valid = parse_number(unit == std::string::npos ? text : text.substr(0, text.size() - 1), n) && n > 0;
+  const double bytes = unit == std::string::npos ? n : std::ldexp(n, 10 * (static_cast<int>(unit) + 1));
+  if (!valid || bytes < 1 || bytes > 1e18)
+    throw Error("--memory " + text + ": expected a size such as 800M or 4G", Error::usage);
+  return static_cast<std::size_t>(bytes);
+}
+
+}  // namespace
+
+Engine EngineOptions::open() const { return Engine(threads, device, parse_bytes(memory)); }
 
 std::string describe(const Engine& engine) {
   if (engine.device() != nullptr) return engine.device()->name;

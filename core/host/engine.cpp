@@ -8,10 +8,11 @@
 
 namespace vitrine {
 
-Engine::Engine(int threads, const std::string& device)
+Engine::Engine(int threads, const std::string& device, std::size_t memory)
     : device_(open_device(device)),
       kernels_(device_ != nullptr ? device_->kernels : &kernels::table(kernels::active())),
-      report_(report_to_stderr()) {
+      report_(report_to_stderr()),
+      memory_(memory) {
   if (device_ != nullptr) return;  // one thread queues all work
   if (threads <= 0) {
     cpu_set_t set;

@@ -13,7 +13,8 @@ namespace vitrine {
 class Engine {
  public:
   /// `threads` 0: one a core that this process may use. `device`: cpu, cuda or cuda:N (core/host/device.h).
-  explicit Engine(int threads = 0, const std::string& device = "cpu");
+  /// `memory`: bytes of the host that one run may take; 0: as many as there are when it is made.
+  explicit Engine(int threads = 0, const std::string& device = "cpu", std::size_t memory = 0);
   Context context() const noexcept {
     Context ctx;
     ctx.kernels = kernels_;
@@ -24,12 +25,14 @@ class Engine {
   }
   int threads() const noexcept { return pool_ ? pool_->workers() : 1; }
   const kernels::Device* device() const noexcept { return device_; }  ///< null: the host
+  std::size_t memory() const noexcept { return memory_; }
 
  private:
   const kernels::Device* device_;
   const Kernels* kernels_;
   std::unique_ptr<ThreadPool> pool_;
   Report* report_;
+  std::size_t memory_;
 };
 
 }  // namespace vitrine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "kernels/device.h"
 
@@ -25,6 +26,13 @@ class Memory {
   std::size_t bytes_ = 0;
   const kernels::Device* device_ = nullptr;
 };
+
+/// Bytes that this process can still take: what the system calls available, or less where a control group (cgroup v1 or
+/// v2) limits it. Where nothing says, the largest size.
+std::size_t available_memory();
+
+/// "931 MiB", "3.64 TiB".
+std::string text_of_bytes(std::size_t bytes);
 
 /// Between host memory and where a device's kernels work; plain copies without a device. Both throw the device's first
 /// failure.

@@ -27,6 +27,7 @@ PlanRequest with_constant(PlanRequest request, bool constant) {
 
 Session::Session(const Engine& engine, const PlanRequest& request)
     : device_(engine.device()),
+      memory_limit_(engine.memory()),
       context_(engine.context()),
       batches_(request.batches.begin(), request.batches.end()),
       rules_(request.rules.begin(), request.rules.end()),
@@ -61,7 +62,21 @@ Session::Session(const Engine& engine, const PlanRequest& request, real* paramet
   make_run(parameters, parameter_gradients);
 }
 
+// Pages are granted when they are touched, so a run that is too large would be killed in its middle.
+void Session::check_memory() const {
+  constexpr std::size_t small = std::size_t{64} << 20;
+  const std::size_t bytes = plan_.bytes();
+  if (device_ != nullptr || (memory_limit_ == 0 && bytes < small)) return;
+  const std::size_t free = available_memory(), most = memory_limit_ > 0 ? std::min(free, memory_limit_) : free;
+  if (bytes <= most) return;
+  const std::int32_t images = plan_.request.batch;
+  throw Error("a run of " + std::to_string(images) + (images == 1 ? " image" : " images") + " needs " +
+              text_of_bytes(bytes) + " of memory, but " +
+              (most == memory_limit_ ? "the limit is " : "this process can have ") + text_of_bytes(most));
+}
+
 void Session::make_run(real* parameters, real* parameter_gradients) {
+  check_memory();
   for (const Node& node : plan_.request.graph->nodes) draws_ = draws_ || node.op->traits().random;
   memory_ = Memory(plan_.bytes(), device_);
   if (device_ == nullptr) {

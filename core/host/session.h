@@ -85,12 +85,14 @@ class Session {
   void forget(Recorded&);
 
   Session(const Engine&, const PlanRequest&);  // the plan, not yet its memory
+  void check_memory() const;
   void make_run(real* parameters, real* parameter_gradients);
   TensorView placed(const TensorView& input, Memory&);
   static void raise(Status, Failure);
   void raise_device_failure() const;
 
   const kernels::Device* device_;
+  std::size_t memory_limit_;
   Context context_;
   // Copies of the request's arrays, so that the caller's may go.
   std::vector<std::int32_t> batches_;

@@ -24,7 +24,11 @@ class Subject {
   /// `memory_budget`: bytes that the sessions of one method may take together; batches are chosen to fit.
   Subject(const Model& model, const Engine& engine, const data::Dataset* data = nullptr,
           std::size_t memory_budget = usual_budget, std::uint64_t seed = 0)
-      : model_(model), engine_(engine), data_(data), memory_budget_(memory_budget), seed_(seed) {}
+      : model_(model),
+        engine_(engine),
+        data_(data),
+        memory_budget_(engine.memory() > 0 ? std::min(memory_budget, engine.memory()) : memory_budget),
+        seed_(seed) {}
   Subject(const Subject&) = delete;
 
   const Model& model() const noexcept { return model_; }

@@ -698,6 +698,16 @@ def shared_cases():
     check(not os.path.exists('none.npy'), 'nothing is written where a number is not finite')
 
 
+def memory():
+    """A run that needs more than is allowed, or than there is, is refused before it begins."""
+    explain = ('explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output', 'm.npy')
+    refused(1, 'but the limit is 2 KiB', *explain, '--memory', '2K')
+    check(not os.path.exists('m.npy'), 'nothing is written')
+    check(run(*explain, '--memory', '4M').returncode == 0, 'a limit that is enough')
+    for size in ('0', 'nan', '-1G', 'many', '1e30'):
+        refused(2, 'expected a size such as', *explain, '--memory', size)
+
+
 def modules():
     """The module for devices is not taken from the current folder, however the program was found."""
     open('libvitrine_cuda.so', 'w').write('no library')
@@ -723,6 +733,7 @@ with tempfile.TemporaryDirectory() as folder:
     pictures()
     terminal()
     modules()
+    memory()
     ties()
     shared_cases()
     unusual()
