@@ -57,6 +57,17 @@ CLI::Validator within(double low, double high);
 /// "[key=value]..." of --set.
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>&);
 
+/// A file that a command names: the option (or argument), and its path, which may be empty.
+struct NamedFile {
+  std::string option, path;
+};
+/// A usage Error if a file that is written is one of those that are read, or two that are written are one.
+void refuse_same_files(const std::vector<NamedFile>& written, const std::vector<NamedFile>& read);
+/// A model file and the files of --input, for refuse_same_files.
+std::vector<NamedFile> files_read(const std::string& model, const std::vector<std::string>& inputs);
+/// A usage Error unless the path is empty, a stream (io::is_stream), or ends in that.
+void require_ending(const NamedFile&, const std::string& ending);
+
 /// Columns of the terminal behind a stream; 80 if it does not say.
 int terminal_columns(std::FILE*);
 

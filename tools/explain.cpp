@@ -305,6 +305,14 @@ class Command {
 };
 
 int run(const Options& o) {
+  require_ending({"--image", o.image}, ".png");
+  if (o.ledger != "-") require_ending({"--ledger", o.ledger}, ".json");
+  std::vector<NamedFile> read = files_read(o.file, o.inputs);
+  read.push_back({"--composite", o.composite});
+  read.push_back({"--baseline", o.baseline.ends_with(".npy") ? o.baseline : ""});
+  read.push_back({"--target", o.target.ends_with(".npy") ? o.target : ""});
+  refuse_same_files({{"--output", o.output}, {"--image", o.image}, {"--ledger", o.ledger == "-" ? "" : o.ledger}},
+                    read);
   Model model = Model::load(o.file);
   if (!o.output_name.empty()) model.select_output(o.output_name);
   const Engine engine = o.engine.open();

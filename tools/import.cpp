@@ -100,6 +100,8 @@ void print_outputs(const Model& model) {
 int run(const Options& o) {
   if (!o.out.ends_with(".safetensors") && !io::is_stream(o.out))
     throw Error("--out " + o.out + ": expected a name that ends in .safetensors", Error::usage);
+  refuse_same_files({{"--out", o.out}},
+                    {{"the file that is imported", o.in}, {"--classes", o.classes}, {"--map", o.map}});
   refuse_pickle(o.in);
   const onnx::ImportOptions options = import_options(o);
   const std::optional<Shape>& image = options.image;
@@ -140,6 +142,7 @@ int run(const Options& o) {
   if (o.resize >= 0) p.resize = o.resize;
   if (!o.classes.empty()) {
     model.class_names = read_class_names(o.classes);
+    for (std::string& name : model.class_names) name = printable(name);
     if (!model.can_name(model.class_names.size()))
       throw Error(o.classes + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " +
                   (model.class_count() > 0 ? std::to_string(model.class_count())
@@ -197,6 +200,7 @@ void add_export(CLI::App& app, int& status) {
   c->add_option("--out", o->out, "NAME.onnx, or NAME.safetensors for a state dict under torchvision's names")
       ->required();
   c->callback([o, &status] {
+    refuse_same_files({{"--out", o->out}}, files_read(o->file, {}));
     const Model model = Model::load(o->file);
     if (o->out.ends_with(".onnx"))
       onnx::export_file(model, o->out);

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +19,13 @@ namespace {
 void on_interrupt(int) {
   // A second Ctrl-C ends at once, for whoever does not want to wait for the save.
   if (stop_requested.exchange(true)) std::_Exit(130);
+}
+
+// A file that is mapped became shorter while it was read: there is no way back into the code that read it.
+void on_lost_page(int) {
+  constexpr char sentence[] = "vitrine: a file that is being read has become shorter\n";
+  if (::write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) std::_Exit(1);
+  std::_Exit(1);
 }
 
 // Whether an option names standard output as the place of data: messages then go to standard error. (--ledger - is a
@@ -47,6 +56,7 @@ int main(int argc, char** argv) {
   using namespace vitrine;
   std::signal(SIGINT, tools::on_interrupt);
   std::signal(SIGTERM, tools::on_interrupt);
+  std::signal(SIGBUS, tools::on_lost_page);
   CLI::App app("Convolutional networks that you can see into: train them, explain their predictions op by op.",
                "vitrine");
   app.require_subcommand(1);
@@ -72,10 +82,10 @@ int main(int argc, char** argv) {
     return status;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    std::fprintf(stderr, "vitrine: %s (vitrine --help tells more)\n", e.what());
+    std::fprintf(stderr, "vitrine: %s (vitrine --help tells more)\n", printable(e.what()).c_str());
     return Error::usage;
   } catch (const Error& e) {
-    std::fprintf(stderr, "vitrine: %s\n", e.what());
+    std::fprintf(stderr, "vitrine: %s\n", printable(e.what()).c_str());
     return e.kind();
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "vitrine: out of memory\n");

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 
+#include "core/host/io/file.h"
 #include "interp/settings.h"
 #include "tools/commands.h"
 
@@ -67,6 +69,45 @@ std::map<std::string, std::string> parse_assignments(const std::vector<std::stri
       throw Error("--set: '" + pair.substr(0, equals) + "' is set twice", Error::usage);
   }
   return out;
+}
+
+namespace {
+
+// Whether two paths are one file; a file that is not there yet has the folder that it would be in.
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  const bool same = std::filesystem::equivalent(a, b, error);
+  if (!error) return same;
+  return std::filesystem::weakly_canonical(a, error) == std::filesystem::weakly_canonical(b, error);
+}
+
+}  // namespace
+
+void refuse_same_files(const std::vector<NamedFile>& written, const std::vector<NamedFile>& read) {
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    const NamedFile& out = written[i];
+    if (out.path.empty() || io::is_stream(out.path)) continue;
+    for (const NamedFile& in : read)
+      if (!in.path.empty() && same_file(out.path, in.path))
+        throw Error(out.option + " " + out.path + ": is " + in.option + ", which would be overwritten", Error::usage);
+    for (std::size_t k = 0; k < i; ++k)
+      if (!written[k].path.empty() && same_file(out.path, written[k].path))
+        throw Error(out.option + " " + out.path + ": is written by " + written[k].option + " as well", Error::usage);
+  }
+}
+
+std::vector<NamedFile> files_read(const std::string& model, const std::vector<std::string>& inputs) {
+  std::vector<NamedFile> files = {{"the model file", model}};
+  for (const std::string& input : inputs) {
+    const std::size_t equals = input.rfind('=');  // NAME=X.npy
+    files.push_back({"--input", equals == std::string::npos ? input : input.substr(equals + 1)});
+  }
+  return files;
+}
+
+void require_ending(const NamedFile& file, const std::string& ending) {
+  if (file.path.empty() || io::is_stream(file.path) || file.path.ends_with(ending)) return;
+  throw Error(file.option + " " + file.path + ": expected a name that ends in " + ending, Error::usage);
 }
 
 namespace {

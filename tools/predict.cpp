@@ -94,6 +94,8 @@ void write_output(const Model& model, const std::string& path, std::int32_t imag
 }
 
 int run(const Options& o) {
+  require_ending({"--output", o.output}, ".npy");
+  refuse_same_files({{"--output", o.output}}, files_read(o.file, o.inputs));
   Model model = Model::load(o.file);
   if (!o.output_name.empty()) model.select_output(o.output_name);
   Inputs in = read_inputs(model, o.inputs);

@@ -1,5 +1,6 @@
 // Arrays from NumPy as a data set: the images are taken as they are.
 #include <algorithm>
+#include <cmath>
 
 #include "core/host/io/npy.h"
 #include "models/data/sources.h"
@@ -66,6 +67,10 @@ std::unique_ptr<Dataset> open_npy(const std::string& spec, Part part, bool& has_
   std::vector<float> values = x.floats();
   if (x.kind != 'f')
     for (float& v : values) v /= 255;  // bytes are pixels
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i]))
+      throw Error(files[first] + ": image " + std::to_string(i / (values.size() / labels.size())) + " holds " +
+                  std::to_string(values[i]) + ", expected finite numbers");
   return std::make_unique<NpyDataset>(Shape{1, d(1), d(2), d(3)}, std::move(values), std::move(labels),
                                       std::max(2, classes));
 }

@@ -91,7 +91,7 @@ class PictureSource final : public ImageSource {
  public:
   PictureSource(const Model& model, std::vector<std::string> files) : model_(model), files_(std::move(files)) {}
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
-  std::string name(std::int64_t i) const override { return fs::path(file(i)).filename().string(); }
+  std::string name(std::int64_t i) const override { return printable(fs::path(file(i)).filename().string()); }
   Images read(std::int64_t first, std::int64_t count) override {
     Images images{model_.image_shape().with_batch(static_cast<std::int32_t>(count)), {}};
     for (std::int64_t i = first; i < first + count; ++i) {

@@ -17,7 +17,7 @@ bool is_huge(const Shape& s) {
   return std::int64_t{s.c()} * s.h() > element_limit || std::int64_t{s.c()} * s.h() * s.w() > element_limit;
 }
 
-// What can be a name in messages and JSON: UTF-8 without a 0.
+// What can be a name in messages and JSON: UTF-8 without control characters.
 bool is_text(const std::string& s) {
   for (std::size_t i = 0; i < s.size();) {
     const auto at = [&](std::size_t k) { return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u; };
@@ -28,8 +28,8 @@ bool is_text(const std::string& s) {
       if ((at(k) & 0xc0) != 0x80) return false;
       code = code << 6 | (at(k) & 0x3f);
     }
-    constexpr std::uint32_t smallest[] = {1, 0x80, 0x800, 0x10000};
-    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || code < smallest[more] || code > 0x10ffff ||
+    constexpr std::uint32_t smallest[] = {0x20, 0x80, 0x800, 0x10000};
+    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || code < smallest[more] || code > 0x10ffff || code == 0x7f ||
         (code >= 0xd800 && code < 0xe000))
       return false;
     i += more + 1;

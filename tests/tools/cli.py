@@ -18,6 +18,7 @@ import sys
 import tempfile
 import termios
 import time
+import zlib
 
 PROGRAM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 MAPS = ROOT + '/tests/golden/maps/lenet/'
@@ -698,6 +699,77 @@ def shared_cases():
     check(not os.path.exists('none.npy'), 'nothing is written where a number is not finite')
 
 
+def png(path, width, height, data, damage=b''):
+    """A grey picture; the checksum of the chunk named `damage` is wrong."""
+    def chunk(kind, body):
+        return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body) ^ (kind == damage))
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    open(path, 'wb').write(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(data)) + chunk(b'IEND', b''))
+
+
+def jpeg_segment(marker, body):
+    return bytes([0xff, marker]) + struct.pack('>H', len(body) + 2) + body
+
+
+def hostile_files():
+    """Pictures that are damaged or made to harm, names that command a terminal, folders that are no classes, data that is not finite."""
+    png('good.png', 16, 16, b'\0' * 17 * 16)
+    check(run('predict', MODEL, '--input', 'good.png').returncode == 0, 'a picture')
+    for chunk in (b'IHDR', b'IDAT', b'IEND'):
+        png('bad.png', 16, 16, b'\0' * 17 * 16, chunk)
+        refused(1, 'checksum of chunk ' + chunk.decode(), 'predict', MODEL, '--input', 'bad.png')
+    start = b'\xff\xd8' + jpeg_segment(0xe0, b'JFIF\0\1\1\0\0\1\0\1\0\0')
+    for counts in ([255] * 16, [3] + [0] * 15, [1, 1, 1, 255] + [0] * 12):
+        table = jpeg_segment(0xc4, bytes([0] + counts) + b'\0' * min(sum(counts), 60000))
+        open('bad.jpg', 'wb').write(start + table + b'\xff\xd9')
+        refused(1, 'more codes than there are', 'predict', MODEL, '--input', 'bad.jpg')
+    open('bad.jpg', 'wb').write(start + jpeg_segment(0xda, b'\1\1\0\0\0\0') * 200 + b'\xff\xd9')
+    refused(1, 'more than 100 scans', 'predict', MODEL, '--input', 'bad.jpg')
+
+    for folder in ('set/\x1b[31mred', 'set/blue', 'set/.git', 'set/empty'):
+        os.makedirs(folder)
+    for place in ('set/\x1b[31mred/a.png', 'set/blue/b\x1b[2J.png', 'set/blue/.hidden.png'):
+        png(place, 16, 16, b'\0' * 17 * 16)
+    r = run('data', 'folder:set')
+    check('2 test images' in r.stdout and '2 classes' in r.stdout, f'hidden and empty folders are no classes: {r.stdout}{r.stderr}')
+    for call in (('predict', MODEL, '--input', 'set/blue'), ('predict', MODEL, '--input', 'no\x1b[31m.png'), ('explain', MODEL, '--method', 'gradient', '--input', 'set/blue')):
+        r = run(*call)
+        check('\x1b' not in r.stdout + r.stderr and '\\x1b' in r.stdout + r.stderr, f'names are escaped: {r.stdout}{r.stderr}')
+    for part, classes in (('train', ('a', 'b', 'c')), ('test', ('a', 'c'))):
+        for name in classes:
+            os.makedirs(f'parts/{part}/{name}')
+            png(f'parts/{part}/{name}/x.png', 16, 16, b'\0' * 17 * 16)
+    r = run('data', 'folder:parts')
+    check('2 test images' in r.stdout and '3 classes' in r.stdout, f'a test part may lack a class: {r.stdout}{r.stderr}')
+    os.makedirs('parts/test/d')
+    png('parts/test/d/x.png', 16, 16, b'\0' * 17 * 16)
+    refused(1, 'is no class of the training part', 'data', 'folder:parts')
+
+    npy('nan.npy', (2, 1, 16, 16), '<f4', [0.0] * 300 + [float('nan')] + [0.0] * 211)
+    npy('labels.npy', (2,), '<i8', [0, 1])
+    for call in (('eval', MODEL, '--data', 'npy:nan.npy,labels.npy'), ('train', 'lenet5', '--data', 'npy:nan.npy,labels.npy', '--out', 'none.safetensors')):
+        refused(1, 'image 1 holds nan', *call)
+
+
+def same_files():
+    """What is read is not written over, and two results do not go to one file."""
+    for name, of in (('m.safetensors', MODEL), ('x.npy', INPUT)):
+        open(name, 'wb').write(open(of, 'rb').read())
+    before = open('x.npy', 'rb').read(), open('m.safetensors', 'rb').read()
+    explain = ('explain', 'm.safetensors', '--input', 'x.npy', '--method', 'gradient')
+    refused(2, 'would be overwritten', *explain, '--output', './x.npy')
+    os.symlink('x.npy', 'link.npy')
+    refused(2, 'would be overwritten', *explain, '--output', 'link.npy')
+    refused(2, 'would be overwritten', *explain, '--output', 'm.safetensors')
+    refused(2, 'would be overwritten', 'predict', 'm.safetensors', '--input', 'x.npy', '--output', 'x.npy')
+    refused(2, 'would be overwritten', 'import', 'm.safetensors', '--out', 'm.safetensors')
+    refused(2, 'ends in .npy', 'predict', 'm.safetensors', '--input', 'x.npy', '--output', 'y.txt')
+    refused(2, 'ends in .png', *explain, '--image', 'y.gif')
+    refused(2, 'ends in .json', *explain, '--ledger', 'y.csv')
+    check((open('x.npy', 'rb').read(), open('m.safetensors', 'rb').read()) == before, 'inputs are as they were')
+    os.remove('link.npy')
+
+
 def memory():
     """A run that needs more than is allowed, or than there is, is refused before it begins."""
     explain = ('explain', MODEL, '--input', INPUT, '--method', 'gradient', '--output', 'm.npy')
@@ -734,6 +806,8 @@ with tempfile.TemporaryDirectory() as folder:
     terminal()
     modules()
     memory()
+    hostile_files()
+    same_files()
     ties()
     shared_cases()
     unusual()

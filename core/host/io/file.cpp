@@ -86,6 +86,8 @@ std::vector<std::byte> maybe_gunzip(std::vector<std::byte> raw, const std::strin
   if (raw.size() < 2 || raw[0] != std::byte{0x1f} || raw[1] != std::byte{0x8b}) return raw;
   z_stream z{};
   if (::inflateInit2(&z, 15 + 16) != Z_OK) throw Error(path + ": out of memory while unpacking gzip");
+  // Data compresses by a factor of ten or so; a file that unpacks to far more is made to fill memory.
+  limit = std::min(limit, (std::size_t{64} << 20) + 64 * raw.size());
   std::vector<std::byte> out;
   z.next_in = reinterpret_cast<Bytef*>(raw.data());
   z.avail_in = static_cast<uInt>(raw.size());

@@ -14,8 +14,8 @@ namespace vitrine::io {
 /// The bytes of a file; an Error if it is missing, unreadable, a folder, or larger than `limit`.
 std::vector<std::byte> read_file(const std::string& path, std::size_t limit = std::size_t{1} << 31);
 
-/// Bytes, unpacked if they are gzip (by the first of them); `limit` bounds the unpacked size, so no small file fills
-/// memory.
+/// Bytes, unpacked if they are gzip (by the first of them). The unpacked size is at most `limit`, and at most 64 times
+/// the packed one and 64 MiB, so that no small file fills memory.
 std::vector<std::byte> maybe_gunzip(std::vector<std::byte>, const std::string& path,
                                     std::size_t limit = std::size_t{1} << 31);
 std::vector<std::byte> read_maybe_gzip(const std::string& path, std::size_t limit = std::size_t{1} << 31);

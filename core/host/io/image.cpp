@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "core/host/io/file.h"
+#include "core/host/io/picture_check.h"
 
 namespace vitrine::io {
 namespace {
@@ -47,16 +48,8 @@ Image parse_image(const std::uint8_t* data, std::size_t bytes, int channels, con
   const std::string_view head(reinterpret_cast<const char*>(data), std::min<std::size_t>(bytes, 8));
   const bool png = head == "\x89PNG\r\n\x1a\n";
   if (!png && !head.starts_with("\xff\xd8\xff")) throw Error(path + ": is no PNG or JPEG picture");
-  // And it makes room for what a chunk claims to hold, up to 2 GiB, before it looks whether the file has it.
-  for (std::size_t at = 8; png && at + 8 <= bytes;) {
-    std::size_t size = 0;
-    for (std::size_t k = 0; k < 4; ++k) size = size << 8 | data[at + k];
-    if (size > bytes - at - 8)
-      throw Error(path + ": is damaged: has a chunk of " + std::to_string(size) + " bytes, " +
-                  std::to_string(bytes - at - 8) + " are left");
-    if (std::string_view(reinterpret_cast<const char*>(data) + at + 4, 4) == "IEND") break;
-    at += 12 + size;
-  }
+  if (const std::string damage = png ? png_damage({data, bytes}) : jpeg_damage({data, bytes}); !damage.empty())
+    throw Error(path + ": is damaged: " + damage);
   const int length = static_cast<int>(bytes);
   int w = 0, h = 0, c = 0;
   if (stbi_info_from_memory(data, length, &w, &h, &c) == 0)
