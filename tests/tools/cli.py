@@ -753,6 +753,7 @@ def hostile_files():
 
 def same_files():
     """What is read is not written over, and two results do not go to one file."""
+    refused(2, "is written by --output as well", "explain", MODEL, "--input", INPUT, "--method", "gradient", "--output", "y.png", "--image", "y.png")
     for name, of in (('m.safetensors', MODEL), ('x.npy', INPUT)):
         open(name, 'wb').write(open(of, 'rb').read())
     before = open('x.npy', 'rb').read(), open('m.safetensors', 'rb').read()
