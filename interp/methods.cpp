@@ -8,6 +8,14 @@
   X(deconvnet)             \
   X(grad_cam)              \
   X(guided_grad_cam)       \
+  X(cam)                   \
+  X(grad_cam_plus_plus)    \
+  X(xgrad_cam)             \
+  X(hires_cam)             \
+  X(layer_cam)             \
+  X(score_cam)             \
+  X(ablation_cam)          \
+  X(eigen_cam)             \
   X(occlusion)             \
   X(feature_ablation)      \
   X(deeplift)              \

@@ -106,7 +106,9 @@ std::vector<NamedFile> files_read(const std::string& model, const std::vector<st
 }
 
 void require_ending(const NamedFile& file, const std::string& ending) {
+  std::error_code ignored;
   if (file.path.empty() || io::is_stream(file.path) || file.path.ends_with(ending)) return;
+  if (std::filesystem::is_directory(file.path, ignored)) return;  // whoever writes says that it is a folder
   throw Error(file.option + " " + file.path + ": expected a name that ends in " + ending, Error::usage);
 }
 

@@ -16,7 +16,9 @@ Status Edit::after_forward(const Context& ctx, const Graph&, Id node, const Node
       return ctx.fail(Status::bad_shape, "is to be changed by values of another shape", c.what.shape, io.out.shape);
     if (c.kind == Kind::ablate && (c.first < 0 || c.first + c.count > io.out.shape.c()))
       return ctx.fail(Status::bad_argument, "has fewer channels than are to be ablated");
-    for (std::int32_t n = 0; n < io.out.shape.n(); ++n) {
+    const std::int32_t begin = std::max(0, c.image), end = c.image < 0 ? io.out.shape.n() : c.image + 1;
+    if (end > io.out.shape.n()) return ctx.fail(Status::bad_argument, "has no such image to be changed");
+    for (std::int32_t n = begin; n < end; ++n) {
       real* const result = io.out.data + n * each;
       if (c.kind == Kind::ablate)
         ctx->fill(real{0}, result + c.first * pixels, c.count * pixels);

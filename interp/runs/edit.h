@@ -23,6 +23,10 @@ class Edit final : public Observer {
   void ablate(Id node, std::int32_t first, std::int32_t count) {
     changes_.push_back({Kind::ablate, node, {}, first, count, 0});
   }
+  /// Likewise in one image of the run alone.
+  void ablate_in(std::int32_t image, Id node, std::int32_t first, std::int32_t count) {
+    changes_.push_back({Kind::ablate, node, {}, first, count, 0, image});
+  }
   /// The result becomes `with`, one image's, for every image.
   void replace(Id node, const TensorView& with) { changes_.push_back({Kind::replace, node, with, 0, 0, 0}); }
   /// The result becomes result + factor * what, with one image's `what` for every image.
@@ -39,6 +43,7 @@ class Edit final : public Observer {
     TensorView what;
     std::int32_t first, count;
     real factor;
+    std::int32_t image = -1;  // of the run; -1: all
   };
   std::vector<Id> watched_;
   std::vector<Change> changes_;

@@ -9,6 +9,7 @@
 #include "layers/activation.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
+#include "layers/pool.h"
 #include "layers/view.h"
 #include "tests/support/files.h"
 #include "tests/support/small_nets.h"
@@ -20,12 +21,14 @@ TEST_SUITE_BEGIN("interp");
 namespace {
 
 // Maps of 6x6 pixels through a 1x1 convolution, so that a pixel is seen by its own unit alone. `detour`: an identity
-// layer behind the ReLU, which changes the network and not its function.
-Model network(bool detour) {
+// layer behind the ReLU, which changes the network and not its function. `means`: the last layer reads the maps' means,
+// as CAM needs.
+Model network(bool detour, bool means = false) {
   Model m("promises", [&](GraphBuilder& g) {
     const Id x = g.input({1, 2, 6, 6});
     Id h = relu(g, conv2d(g, x, {.out = 4, .kernel = 1}, "conv"), "relu");
     if (detour) h = relu(g, conv2d(g, h, {.out = 4, .kernel = 1}, "identity"), "relu2");
+    if (means) h = global_avg_pool(g, h, "means");
     g.output(linear(g, flatten(g, h, "flatten"), 3, "fc"));
   });
   for (const Value& v : m.graph().values) {
@@ -104,12 +107,13 @@ TEST_CASE("cards: names are plain and unique, everything is filled in, one maker
 }
 
 TEST_CASE("what cards promise") {
-  const Model m = network(false), same = network(true);
+  const Model of_places = network(false), same = network(true), of_means = network(false, true);
   int held = 0;
   for (const MethodEntry* const e : method_entries()) {
     if (e->attribution == nullptr) continue;
     const Card& c = e->card;
     CAPTURE(std::string(c.name));
+    const Model& m = std::string(c.name) == "cam" ? of_means : of_places;
     const Explanation first = ask(m, c, 0);
     const double size = largest(first.relevance);
     REQUIRE(size > 1e-4);

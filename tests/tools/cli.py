@@ -72,6 +72,9 @@ def good_calls():
     check(max(abs(a - b) for a, b in zip(read_npy('y.npy')[1], expected)) < 1e-4, 'predict gives the stored logits')
     check('0.' in run('predict', MODEL, '--input', INPUT).stdout, 'predict prints probabilities')
     for method in (m['name'] for m in json.loads(run('methods', '--json').stdout)):
+        if method == 'cam':  # this network does not end in a global average
+            refused(2, 'no global average', 'explain', MODEL, '--input', INPUT, '--method', method, '--output', 'r.npy')
+            continue
         r = run('explain', MODEL, '--input', INPUT, '--method', method, '--output', 'r.npy')
         check(r.returncode == 0 and read_npy('r.npy')[0] == (3, 1, 16, 16), f'{method}: relevance of the shape of X: {r.stderr}')
         check(any(v != 0 for v in read_npy('r.npy')[1]), f'{method}: relevance is not all zero')
@@ -566,8 +569,8 @@ def outputs():
     check(r.returncode == 0 and open('shell.npy', 'rb').read() == data, '--output /dev/stdout in a file')
     r = subprocess.run([PROGRAM, 'predict', MODEL, '--input', INPUT, '--output=-'], capture_output=True)
     check(r.returncode == 0 and r.stdout[:6] == b'\x93NUMPY', 'predict --output=-')
-    os.symlink('behind.npy', 'link.npy')
-    check(run(*explain, 'link.npy').returncode == 0 and os.path.islink('link.npy') and open('behind.npy', 'rb').read() == data, 'a link stays')
+    os.symlink('behind.npy', 'same_link.npy')
+    check(run(*explain, 'same_link.npy').returncode == 0 and os.path.islink('same_link.npy') and open('behind.npy', 'rb').read() == data, 'a link stays')
     os.mkfifo('fifo.npy')
     reader = subprocess.Popen(['cat', 'fifo.npy'], stdout=subprocess.PIPE)
     check(run(*explain, 'fifo.npy').returncode == 0 and reader.communicate()[0] == data, 'a pipe is written through')
@@ -759,8 +762,8 @@ def same_files():
     before = open('x.npy', 'rb').read(), open('m.safetensors', 'rb').read()
     explain = ('explain', 'm.safetensors', '--input', 'x.npy', '--method', 'gradient')
     refused(2, 'would be overwritten', *explain, '--output', './x.npy')
-    os.symlink('x.npy', 'link.npy')
-    refused(2, 'would be overwritten', *explain, '--output', 'link.npy')
+    os.symlink('x.npy', 'read_link.npy')
+    refused(2, 'would be overwritten', *explain, '--output', 'read_link.npy')
     refused(2, 'would be overwritten', *explain, '--output', 'm.safetensors')
     refused(2, 'would be overwritten', 'predict', 'm.safetensors', '--input', 'x.npy', '--output', 'x.npy')
     refused(2, 'would be overwritten', 'import', 'm.safetensors', '--out', 'm.safetensors')
@@ -768,7 +771,7 @@ def same_files():
     refused(2, 'ends in .png', *explain, '--image', 'y.gif')
     refused(2, 'ends in .json', *explain, '--ledger', 'y.csv')
     check((open('x.npy', 'rb').read(), open('m.safetensors', 'rb').read()) == before, 'inputs are as they were')
-    os.remove('link.npy')
+    os.remove('read_link.npy')
 
 
 def memory():
