@@ -12,7 +12,9 @@
 #include "core/host/io/file.h"
 #include "core/host/io/image.h"
 #include "core/host/io/npy.h"
+#include "core/host/io/picture_check.h"
 #include "core/host/io/safetensors.h"
+#include "core/host/text.h"
 #include "models/data/loader.h"
 #include "models/model.h"
 #include "models/prepare.h"
@@ -246,6 +248,47 @@ TEST_CASE("pictures: round trip, damage, resizing") {
   // Halving weighs four neighbours 1 3 3 1, as Pillow's BILINEAR does when it shrinks.
   CHECK(io::resize({8, 1, 1, {0, 0, 80, 80, 160, 160, 240, 240}}, 4, 1).pixels ==
         std::vector<std::uint8_t>{11, 80, 160, 229});
+}
+
+TEST_CASE("what comes from files does not command a terminal") {
+  CHECK(printable("plain, \u00e4\u4e2d\U0001f600") == "plain, \u00e4\u4e2d\U0001f600");
+  CHECK(printable("\x1b[31mred\n\x7f") == "\\x1b[31mred\\x0a\\x7f");
+  CHECK(printable("\xc2\x9b") == "\\xc2\\x9b");    // a control character of two bytes
+  CHECK(printable("\xc2\xa0") == "\xc2\xa0");      // the first that is none
+  CHECK(printable("a\xff\xc3") == "a\\xff\\xc3");  // no UTF-8
+}
+
+TEST_CASE("Huffman tables of more codes than there are, scans without end, wrong checksums") {
+  const auto jpeg = [](const std::vector<std::uint8_t>& counts) {
+    std::vector<std::uint8_t> file = {0xff, 0xd8, 0xff, 0xc4};
+    std::size_t codes = 0;
+    for (const std::uint8_t n : counts) codes += n;
+    const std::size_t size = 2 + 17 + codes;
+    file.push_back(static_cast<std::uint8_t>(size >> 8)), file.push_back(static_cast<std::uint8_t>(size));
+    file.push_back(0);
+    for (std::size_t k = 0; k < 16; ++k) file.push_back(k < counts.size() ? counts[k] : 0);
+    file.resize(file.size() + codes);
+    file.push_back(0xff), file.push_back(0xd9);
+    return file;
+  };
+  CHECK(io::jpeg_damage(jpeg({0, 1, 5, 1, 1, 1, 1, 1, 1})).empty());  // the usual table of luminance
+  CHECK(io::jpeg_damage(jpeg({2})).empty());
+  CHECK(io::jpeg_damage(jpeg({1, 1, 2})).empty());
+  for (const std::vector<std::uint8_t>& counts : {std::vector<std::uint8_t>{3}, {1, 3}, {1, 1, 3}, {2, 1}, {0, 0, 9}})
+    CHECK(io::jpeg_damage(jpeg(counts)) == "a Huffman table has more codes than there are");
+  std::vector<std::uint8_t> scans = {0xff, 0xd8};
+  for (int k = 0; k < 101; ++k) scans.insert(scans.end(), {0xff, 0xda, 0, 2, 1, 0xff, 0, 0xff, 0xd0, 7});
+  CHECK(io::jpeg_damage(scans) == "has more than 100 scans");
+  scans.resize(2 + 100 * 10);
+  CHECK(io::jpeg_damage(scans).empty());
+
+  std::vector<std::uint8_t> png = io::encode_png({2, 2, 1, {1, 2, 3, 4}});
+  CHECK(io::png_damage(png).empty());
+  for (std::size_t at = 8; at < png.size(); ++at) {
+    png[at] ^= 1;
+    CHECK(!io::png_damage(png).empty());
+    png[at] ^= 1;
+  }
 }
 
 TEST_CASE("model files: round trip and hostile metadata") {

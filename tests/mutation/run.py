@@ -108,12 +108,16 @@ FAULTS = [
     ('kernels/conv/batch.h', 'out_interleaved && Forward && a.relu && c1 == channels', 'false', 'convolution: its ReLU is left out if interleaved'),
     ('interp/runs/windows.cpp', 'const std::int32_t lead = (f.before + f.step - 1) / f.step;', 'const std::int32_t lead = 0;', 'occlusion: crops without margins'),
     ('interp/math/quadrature.cpp', "/ (n - 1));", '/ n);', 'quadrature: trapezoid weights do not sum to 1'),
-    ('interp/predict/grad_cam.cpp', 'weight /= static_cast<double>(pixels);', '', 'Grad-CAM: sum of gradients for their mean'),
+    ('interp/predict/grad_cam.cpp', '/ static_cast<double>(m.pixels)', '', 'Grad-CAM: sum of gradients for their mean'),
     ('interp/predict/occlusion.cpp', 'sum[p] / count[p]', 'sum[p]', 'occlusion: overlaps not averaged'),
     ('layers/pool.cpp', 'if (switches == nullptr || ctx.training) return', 'return', 'max pool: rounding chooses among equal places'),
     ('kernels/pool/ties.h', 'for (std::int64_t c = 1; c < channels && ties.count() > 0; ++c)', 'for (std::int64_t c = 1; c < 1; ++c)', 'max pool: places tie by their first channel'),
     ('interp/runs/objective.cpp', 'one_logit ? Weight{0, c == 1 ? factor : -factor} : Weight{c, factor}', 'one_logit ? Weight{0, factor} : Weight{c, factor}', 'one logit: the negative class has the score of the positive'),
     ('models/output.cpp', 'scores == Scores::none ||', 'scores != Scores::probabilities ||', 'the probability behind a final sigmoid is explained'),
+    ('interp/runs/activation_map.cpp', 'for (double& v : map) v = std::max(v, 0.0);', ';', 'activation maps: negative values stay'),
+    ('interp/predict/score_cam.cpp', 'v = (v - low) / range;', 'v = v / range;', 'Score-CAM: masks that do not begin at 0'),
+    ('core/host/io/picture_check.cpp', 'taken = 2 * taken + count;', 'taken = count;', 'JPEG: codes of a table are not added up'),
+    ('core/host/text.cpp', 'first < 0x20 ||', '', 'names: control characters reach the terminal'),
 ]
 TESTS = ['tests/laws', 'tests/laws_double', 'tests/host', 'tests/kernels/kernels_selfcheck']
 
