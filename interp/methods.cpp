@@ -18,6 +18,10 @@
   X(eigen_cam)             \
   X(occlusion)             \
   X(feature_ablation)      \
+  X(shapley)               \
+  X(kernel_shap)           \
+  X(sampling_shapley)      \
+  X(lime)                  \
   X(deeplift)              \
   X(lrp)                   \
   X(evaluation)            \

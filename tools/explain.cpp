@@ -22,8 +22,8 @@ namespace {
 constexpr std::size_t lines_shown = 20;
 
 struct Options {
-  std::string file, data, output, image, ledger, composite, target, objective, score = "logit", output_name,
-                                                                               baseline = "zero", shard;
+  std::string file, data, output, image, ledger, composite, target, objective,
+      score = "logit", output_name, baseline = "zero", shard, features, features_out;
   std::vector<std::string> inputs, methods, settings, rules;
   std::int64_t images = 0, pictures = 8;
   bool shared_scale = false, preview = false;
@@ -83,6 +83,7 @@ class Command {
     const bool to_folder = !o_.output.empty() && !o_.output.ends_with(".npy") && !io::is_stream(o_.output);
     if (o_.methods.size() > 1 && !o_.output.empty() && !to_folder)
       throw Error("--output " + o_.output + ": several methods need a folder, not a .npy file", Error::usage);
+    if (o_.methods.size() > 1 && !o_.features_out.empty()) throw Error("--features-out takes one method", Error::usage);
     if (o_.methods.size() > 1 && !o_.ledger.empty()) throw Error("--ledger takes one method", Error::usage);
     const Shard shard = parse_shard();
     if (!o_.shard.empty() && !to_folder)
@@ -108,6 +109,7 @@ class Command {
       }
       finish_ledger(r);
     }
+    write_features();
     draw();
     return 0;
   }
@@ -140,6 +142,8 @@ class Command {
     ExplainRequest r;
     r.method = find_method(method).card.name;
     r.settings = parse_assignments(o_.settings);
+    if (!o_.features.empty() && !r.settings.emplace("features", o_.features).second)
+      throw Error("--features and --set features= both say what the features are: name one", Error::usage);
     for (const std::string& rule : o_.rules) r.rules.push_back(parse_rule_choice(rule));
     if (!o_.composite.empty()) r.composite = read_composite(o_.composite);
     r.ledger = !o_.ledger.empty();
@@ -176,6 +180,7 @@ class Command {
   void take(const ExplainRequest& r, std::int64_t part, const Images& x, const Explanation& e) {
     const std::int64_t first = Parts(images_, model_.image_shape()).first(part);
     add_ledger(ledger_, e.ledger);
+    add_features(e);
     for (const std::string& w : e.warnings)
       if (warned_.insert(r.method).second) std::fprintf(stderr, "vitrine: %s: %s\n", r.method.c_str(), w.c_str());
     if (!o_.ledger.empty()) {
@@ -203,7 +208,10 @@ class Command {
         std::printf("  completeness gap %s (%s of it)", fixed(gap).c_str(),
                     fixed(std::abs(difference) > 0 ? std::abs(gap / difference) : 0).c_str());
     }
-    if (!e.note.empty()) std::printf("  %s", e.note.c_str());
+    if (!e.note.empty() && (n == 0 || e.features.empty())) std::printf("  %s", e.note.c_str());
+    if (n < e.standard_errors.size() && !e.standard_errors[n].empty())
+      std::printf("  standard errors up to %s",
+                  fixed(*std::max_element(e.standard_errors[n].begin(), e.standard_errors[n].end())).c_str());
     std::printf("\n");
   }
 
@@ -230,6 +238,27 @@ class Command {
     p.note = target_name(model_, r, e.target[n]) + "\nscore " + fixed(e.score[n]) + ", sum " + fixed(e.sum(n));
   }
 
+  // Features may be another number in each image: rows are filled up with 0.
+  void add_features(const Explanation& e) {
+    if (o_.features_out.empty()) return;
+    if (e.features.empty())
+      throw Error("--features-out: method " + o_.methods[0] + " gives features no values", Error::usage);
+    feature_values_.insert(feature_values_.end(), e.features.begin(), e.features.end());
+  }
+
+  void write_features() const {
+    if (o_.features_out.empty()) return;
+    std::size_t most = 0;
+    for (const std::vector<double>& row : feature_values_) most = std::max(most, row.size());
+    std::vector<float> all;
+    for (const std::vector<double>& row : feature_values_) {
+      all.insert(all.end(), row.begin(), row.end());
+      all.resize(all.size() + most - row.size(), 0.0f);
+    }
+    io::write_npy(o_.features_out, {static_cast<std::int64_t>(feature_values_.size()), static_cast<std::int64_t>(most)},
+                  all.data());
+  }
+
   void finish_ledger(const ExplainRequest& r) const {
     if (o_.ledger == "-") return print_ledger(ledger_);
     if (o_.ledger.empty()) return;
@@ -242,7 +271,7 @@ class Command {
   void draw() {
     std::string image = o_.image;
     // Without --output the picture is the result.
-    if (image.empty() && o_.output.empty() && o_.ledger.empty())
+    if (image.empty() && o_.output.empty() && o_.ledger.empty() && o_.features_out.empty())
       image = (o_.inputs.empty() ? std::string("data") : std::filesystem::path(o_.inputs[0]).stem().string()) + "." +
               o_.methods[0] + ".png";
     if (image.empty() && !o_.preview) return;
@@ -299,6 +328,7 @@ class Command {
   std::vector<std::vector<Panel>> panels_;  // per image: the picture, then a map per method
   std::vector<std::string> picture_paths_;
   std::vector<LedgerRow> ledger_;
+  std::vector<std::vector<double>> feature_values_;
   std::set<std::string> warned_;  // methods: the first warning of each is printed
   std::vector<int> targets_;
   std::vector<double> scores_;
@@ -309,9 +339,14 @@ int run(const Options& o) {
   if (o.ledger != "-") require_ending({"--ledger", o.ledger}, ".json");
   std::vector<NamedFile> read = files_read(o.file, o.inputs);
   read.push_back({"--composite", o.composite});
+  read.push_back({"--features", o.features.ends_with(".npy") ? o.features : ""});
   read.push_back({"--baseline", o.baseline.ends_with(".npy") ? o.baseline : ""});
   read.push_back({"--target", o.target.ends_with(".npy") ? o.target : ""});
-  refuse_same_files({{"--output", o.output}, {"--image", o.image}, {"--ledger", o.ledger == "-" ? "" : o.ledger}},
+  require_ending({"--features-out", o.features_out}, ".npy");
+  refuse_same_files({{"--output", o.output},
+                     {"--features-out", o.features_out},
+                     {"--image", o.image},
+                     {"--ledger", o.ledger == "-" ? "" : o.ledger}},
                     read);
   Model model = Model::load(o.file);
   if (!o.output_name.empty()) model.select_output(o.output_name);
@@ -353,6 +388,9 @@ void add_explain(CLI::App& app, int& status) {
   c->add_option("--baseline", o->baseline,
                 "zero, mean, blur or B.npy: what deeplift and integrated-gradients compare with")
       ->capture_default_str();
+  c->add_option("--features", o->features,
+                "what Shapley values, surrogates and feature ablation are of: pixels, grid:H,W or FILE.npy");
+  c->add_option("--features-out", o->features_out, "V.npy: the features' values, (N,F)");
   c->add_option("--output", o->output,
                 "R.npy: relevance of the input's shape, raw; or a folder, which is written in parts (vitrine merge)");
   c->add_option("--shard", o->shard, "i/n: of a folder's parts, every n-th from the i-th on");

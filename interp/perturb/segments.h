@@ -21,5 +21,7 @@ Segments grid_segments(const Shape& image, std::int32_t rows, std::int32_t colum
 /// Whole numbers (H,W) of a .npy file, one per pixel of `image`, numbered anew in ascending order. An Error if the
 /// shape is another one, if a number is not whole, or if there is one segment alone.
 Segments read_segments(const std::string& path, const Shape& image);
+/// Likewise of (N,H,W), one for each of N images; of (H,W): one for all.
+std::vector<Segments> read_segments_of_images(const std::string& path, const Shape& image);
 
 }  // namespace vitrine

@@ -73,6 +73,8 @@ Explanation Explainer::explain(const Images& x, const Job& job, std::int64_t fir
   e.complete = method_->card().promises.completeness;
   e.relevance = std::move(answer.relevance);
   e.ledger = std::move(answer.ledger);
+  e.features = std::move(answer.features);
+  e.standard_errors = std::move(answer.standard_errors);
   e.warnings = std::move(answer.warnings);
   e.note = std::move(answer.note);
   for (std::size_t n = 0; n < e.score.size(); ++n)

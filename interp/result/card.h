@@ -49,8 +49,9 @@ struct Card {
   const char* output = "relevance of the input's shape";
   const char* faithfulness_metric = "deletion";  ///< the measure that it is usually judged by
   bool takes_baseline = false;
-  bool takes_rules = false;   ///< --rule overrides its rules at single nodes
-  bool takes_ledger = false;  ///< it is one walk, of which a ledger can be kept
+  bool takes_background = false;  ///< the baseline's rows are a set that absent features are taken from
+  bool takes_rules = false;       ///< --rule overrides its rules at single nodes
+  bool takes_ledger = false;      ///< it is one walk, of which a ledger can be kept
   /// Settings that begin with "of." are those of the method that this one works with.
   bool wraps_a_method = false;
   std::span<const Setting> settings{};

@@ -50,7 +50,7 @@ std::unique_ptr<Attribution> make_attribution(const std::string& name, const Att
     throw Error(std::string("method ") + card.name + " takes no --composite: it is for method lrp", Error::usage);
   std::unique_ptr<Attribution> made = entry.attribution(c, settings);
   made->card_ = &card;
-  if (!made->has_baseline() && !c.baseline.is_default())
+  if (!made->has_baseline() && !made->card().takes_background && !c.baseline.is_default())
     throw Error(std::string("method ") + card.name + " has no baseline", Error::usage);
   return made;
 }

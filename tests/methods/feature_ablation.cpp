@@ -159,13 +159,33 @@ TEST_CASE("feature-ablation: what it refuses") {
     test::refused([&] { test::explain_class(m, x, method, 0, settings); }, word);
   };
   refused({{"features", segments_file(folder, {3, 2}, {0, 1, 2, 3, 4, 5})}}, "(3,2)");
-  refused({{"features", segments_file(folder, {1, 2, 3}, {0, 1, 2, 3, 4, 5})}}, "(1,2,3)");
+  refused({{"features", segments_file(folder, {1, 1, 2, 3}, {0, 1, 2, 3, 4, 5})}}, "(1,1,2,3)");
   refused({{"features", segments_file(folder, {2, 3}, {4, 4, 4, 4, 4, 4})}}, "one segment");
   refused({{"features", folder / "nowhere.npy"}}, "nowhere.npy");
   refused({{"features", segments_file(folder, {2, 3}, {0, 1, 0, 1, 0, 1})}, {"cells", "1"}}, "beside features");
   for (const char* fill : {"median", "", "1x", "nan", "1e300"}) refused({{"fill", fill}}, std::string("fill=") + fill);
   for (const char* cells : {"0", "1.5", "-1,1", "3,1", "1,4", "1,1,1", "2,3"})
-    refused({{"cells", cells}}, std::string("cells=") + cells);
+    refused({{"cells", cells}}, std::string("features grid:") + cells);
+}
+
+TEST_CASE("feature-ablation: segments of each image's own") {
+  const test::Folder folder;
+  const Model m = linear_network();
+  const Images x = test::some_images({2, 2, 2, 3});
+  const std::string file = segments_file(folder, {2, 2, 3}, {0, 0, 0, 1, 1, 1, 0, 1, 2, 0, 1, 2});
+  const Explanation both = test::explain_class(m, x, method, 0, {{"features", file}});
+  CHECK(both.features[0].size() == 2);
+  CHECK(both.features[1].size() == 3);
+  const Images second{{1, 2, 2, 3}, {x.data.begin() + 12, x.data.end()}};
+  const std::string own = segments_file(folder, {2, 3}, {0, 1, 2, 0, 1, 2});
+  CHECK(test::explain_class(m, second, method, 0, {{"features", own}}).features[0] == both.features[1]);
+  const Images three = test::some_images({3, 2, 2, 3});
+  test::refused(
+      [&] {
+        test::explain_class(m, three, method, 0,
+                            {{"features", segments_file(folder, {2, 2, 3}, {0, 0, 0, 1, 1, 1, 0, 1, 2, 0, 1, 2})}});
+      },
+      "segments for 2 images, but image 2");
 }
 
 TEST_SUITE_END();

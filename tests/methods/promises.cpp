@@ -56,6 +56,8 @@ Images input() {
 
 std::map<std::string, std::string> settings_for(const std::string& method) {
   if (method == "occlusion") return {{"window", "1"}, {"stride", "1"}};
+  if (method == "lime") return {{"fill", "zero"}};  // a pixel is its own mean
+  if (method == "shapley") return {{"features", "grid:3,2"}};
   if (method == "integrated-gradients") return {{"steps", "200"}};
   return {};
 }

@@ -118,6 +118,11 @@ FAULTS = [
     ('interp/predict/score_cam.cpp', 'v = (v - low) / range;', 'v = v / range;', 'Score-CAM: masks that do not begin at 0'),
     ('core/host/io/picture_check.cpp', 'taken = 2 * taken + count;', 'taken = count;', 'JPEG: codes of a table are not added up'),
     ('core/host/text.cpp', 'first < 0x20 ||', '', 'names: control characters reach the terminal'),
+    ('interp/predict/shapley.cpp', 'std::lgamma(m - s)', 'std::lgamma(m - s + 1.0)', 'Shapley: weight of a subset'),
+    ('interp/predict/kernel_shap.cpp', 'share[i] /= 1 - share[k];', ';', 'KernelSHAP: samples of later sizes do not grow'),
+    ('interp/predict/sampling_shapley.cpp', 'std::reverse(order.begin(), order.end());', ';', 'sampled Shapley values: no antithetic walk'),
+    ('interp/math/least_squares.cpp', 'level - mean.dot(b)', 'level', 'least squares: the intercept of centred columns'),
+    ('interp/perturb/features.cpp', 'sum[s] / count[s]', 'sum[s]', 'segment means: sums'),
 ]
 TESTS = ['tests/laws', 'tests/laws_double', 'tests/host', 'tests/kernels/kernels_selfcheck']
 

@@ -75,9 +75,15 @@ def good_calls():
         if method == 'cam':  # this network does not end in a global average
             refused(2, 'no global average', 'explain', MODEL, '--input', INPUT, '--method', method, '--output', 'r.npy')
             continue
-        r = run('explain', MODEL, '--input', INPUT, '--method', method, '--output', 'r.npy')
+        few = ('--features', 'grid:8,8') if method == 'shapley' else ()
+        r = run('explain', MODEL, '--input', INPUT, '--method', method, '--output', 'r.npy', *few)
         check(r.returncode == 0 and read_npy('r.npy')[0] == (3, 1, 16, 16), f'{method}: relevance of the shape of X: {r.stderr}')
         check(any(v != 0 for v in read_npy('r.npy')[1]), f'{method}: relevance is not all zero')
+    shapley = ('explain', MODEL, '--input', INPUT, '--method', 'kernel-shap', '--features', 'grid:8,4', '--features-out', 'v.npy', '--output', 'r.npy')
+    check(run(*shapley).returncode == 0 and read_npy('v.npy')[0] == (3, 8), 'values per feature')
+    check(abs(sum(read_npy('v.npy')[1]) - sum(read_npy('r.npy')[1])) < 1e-3, 'which the map spreads')
+    refused(2, 'grid', *shapley[:7], 'hexagons', '--output', 'none.npy')
+    refused(2, 'gives features no values', 'explain', MODEL, '--input', INPUT, '--method', 'gradient', '--features-out', 'none.npy')
     lists = {name: json.loads(run(name, '--json').stdout) for name in ('methods', 'rules', 'models', 'layers')}
     check(all(len(v) > 3 and all('name' in e for e in v) for v in lists.values()), 'lists as JSON')
     check(all(run(name).returncode == 0 for name in lists), 'lists for people')
