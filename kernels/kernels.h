@@ -202,6 +202,12 @@ enum class Map : std::uint8_t {
   hard_sigmoid,  ///< clip(a*x + b, 0, 1)
   hard_swish,    ///< x * clip(x/6 + 1/2, 0, 1)
   softplus,      ///< log(1 + e^x)
+  softsign,      ///< x / (1 + |x|)
+  threshold,     ///< x, or 0 where x <= a
+  abs,           ///< |x|; its derivative at 0 is 0
+  exp,           ///< e^x; from here on slopes have no bound
+  log,           ///< the natural logarithm: NaN below 0
+  power,         ///< x^a: NaN below 0 unless a is a whole number
   count_
 };
 struct MapParameters {

@@ -1,5 +1,7 @@
 #include "layers/activation.h"
 
+#include "layers/diagonal.h"
+
 namespace vitrine {
 
 Status Activation::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
@@ -31,6 +33,47 @@ Status Clip::infer(const Context& ctx, std::span<const Shape> in, std::span<cons
                    std::size_t& aux) const noexcept {
   if (!(parameters.a < parameters.b)) return ctx.fail(Status::bad_argument, "needs low below high");
   return Activation::infer(ctx, in, par, out, aux);
+}
+
+Status PRelu::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                    std::size_t& aux) const noexcept {
+  if (in.size() != 1 || par.size() != 1) return ctx.fail(Status::bad_graph, "takes one input and its slopes");
+  const Shape each{in[0].c(), 1};
+  if (par[0] != each) return ctx.fail(Status::bad_shape, "has slopes of another shape", par[0], each);
+  return PointwiseOp::infer(ctx, in, par, out, aux);
+}
+
+Status PRelu::evaluate(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView& y) const noexcept {
+  ctx->substitute(positive_part, x.data, y.data, y.size(), false);
+  run_channel_affine(ctx, x, negative_part, io.par[0].data, nullptr, {y, true});
+  return Status::ok;
+}
+
+Status PRelu::slope(const Context& ctx, const NodeIO& io, const TensorView& x, const TensorView&, const TensorView& s,
+                    const Sink& d) const noexcept {
+  const ArenaScope scope(*ctx.scratch);
+  TensorView positive, negative;
+  VITRINE_TRY(ctx.temporary(s.shape, positive));
+  VITRINE_TRY(ctx.temporary(s.shape, negative));
+  ctx->map_backward(kernels::Map::relu, {}, x.data, x.data, s.data, positive.data, s.size(), false);
+  ctx->combine(real{1}, s.data, real{-1}, positive.data, negative.data, s.size());
+  ctx->scale(real{1}, positive.data, d.data, d.size(), d.add);
+  run_channel_affine(ctx, negative, raw_part, io.par[0].data, nullptr, {d, true});
+  return Status::ok;
+}
+
+Status PRelu::vjp(const Context& ctx, const NodeIO& io, const TensorView& d_out, std::span<const Sink> d_in,
+                  std::span<const Sink> d_par) const noexcept {
+  if (!d_par.empty() && d_par[0]) {
+    const Shape& s = d_out.shape;
+    const ArenaScope scope(*ctx.scratch);
+    TensorView product;
+    VITRINE_TRY(ctx.temporary(s, product));
+    ctx->substitute(negative_part, io.in[0].data, product.data, product.size(), false);
+    ctx->multiply(product.data, d_out.data, product.data, product.size(), false);
+    ctx->channel_sum(product.data, s.n(), s.c(), s.pixels(), d_par[0].data, d_par[0].add);
+  }
+  return ActivationOp::vjp(ctx, io, d_out, d_in, d_par);
 }
 
 namespace {
@@ -71,5 +114,24 @@ Id hard_sigmoid(GraphBuilder& g, Id x, float alpha, float beta, const char* name
 }
 Id hard_swish(GraphBuilder& g, Id x, const char* name) noexcept { return append(g, x, name, g.make<HardSwish>()); }
 Id softplus(GraphBuilder& g, Id x, const char* name) noexcept { return append(g, x, name, g.make<Softplus>()); }
+Id softsign(GraphBuilder& g, Id x, const char* name) noexcept { return append(g, x, name, g.make<Softsign>()); }
+Id abs(GraphBuilder& g, Id x, const char* name) noexcept { return append(g, x, name, g.make<Abs>()); }
+Id exp(GraphBuilder& g, Id x, const char* name) noexcept { return append(g, x, name, g.make<Exp>()); }
+Id log(GraphBuilder& g, Id x, const char* name) noexcept { return append(g, x, name, g.make<Log>()); }
+Id threshold(GraphBuilder& g, Id x, float theta, const char* name) noexcept {
+  Threshold* op = g.make<Threshold>();
+  if (op != nullptr) op->parameters.a = theta;
+  return append(g, x, name, op);
+}
+Id power(GraphBuilder& g, Id x, float exponent, const char* name) noexcept {
+  Power* op = g.make<Power>();
+  if (op != nullptr) op->parameters.a = exponent;
+  return append(g, x, name, op);
+}
+Id prelu(GraphBuilder& g, Id x, const char* name) noexcept {
+  const GraphBuilder::Parameter slopes[] = {{"weight", {g.shape(x).c(), 1}, 1, Init::weight}};
+  const Id in[] = {x};
+  return g.add(g.make<PRelu>(), in, slopes, name);
+}
 
 }  // namespace vitrine

@@ -124,6 +124,63 @@ class Softplus final : public Activation {
   bool nonnegative() const noexcept override { return true; }
 };
 
+/// x / (1 + |x|).
+class Softsign final : public Activation {
+ public:
+  constexpr Softsign() noexcept : Activation(kernels::Map::softsign, "softsign", {true, false, false}) {}
+};
+
+/// x where x > theta, else 0.
+class Threshold final : public Activation {
+ public:
+  constexpr Threshold() noexcept : Activation(kernels::Map::threshold, "threshold", {true, false, false}) {
+    parameters.a = 1;
+  }
+  void attributes(AttributeVisitor& v) noexcept override { v("theta", parameters.a); }
+  bool nonnegative() const noexcept override { return parameters.a >= 0; }
+};
+
+/// |x|. Its derivative at 0 is 0.
+class Abs final : public Activation {
+ public:
+  constexpr Abs() noexcept : Activation(kernels::Map::abs, "abs", {true, false, false}) {}
+  bool nonnegative() const noexcept override { return true; }
+};
+
+/// e^x.
+class Exp final : public Activation {
+ public:
+  constexpr Exp() noexcept : Activation(kernels::Map::exp, "exp", {false, true, false}) {}
+  bool nonnegative() const noexcept override { return true; }
+};
+
+/// The natural logarithm; NaN below 0.
+class Log final : public Activation {
+ public:
+  constexpr Log() noexcept : Activation(kernels::Map::log, "log", {true, false, false}) {}
+};
+
+/// x to a given power; NaN below 0 unless the exponent is a whole number. 1/2 is the square root, -1 the reciprocal.
+class Power final : public Activation {
+ public:
+  constexpr Power() noexcept : Activation(kernels::Map::power, "power", {true, false, false}) { parameters.a = 2; }
+  void attributes(AttributeVisitor& v) noexcept override { v("exponent", parameters.a); }
+};
+
+/// x where x > 0, else a slope of its own for each channel times x: PReLU [He et al. 2015]. The slopes are parameters.
+class PRelu final : public PointwiseOp {
+ public:
+  const char* name() const noexcept override { return "prelu"; }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
+  Status evaluate(const Context&, const NodeIO&, const TensorView& x, const TensorView& y) const noexcept override;
+  Status slope(const Context&, const NodeIO&, const TensorView& x, const TensorView& y, const TensorView& s,
+               const Sink& d) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
+  Need vjp_needs(bool) const noexcept override { return {true, false, false}; }
+};
+
 Id relu(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 Id leaky_relu(GraphBuilder&, Id x, float slope = 0.01f, const char* name = nullptr) noexcept;
 Id tanh(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
@@ -136,5 +193,12 @@ Id silu(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 Id hard_sigmoid(GraphBuilder&, Id x, float alpha = 1.0f / 6, float beta = 0.5f, const char* name = nullptr) noexcept;
 Id hard_swish(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 Id softplus(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id softsign(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id threshold(GraphBuilder&, Id x, float theta, const char* name = nullptr) noexcept;
+Id abs(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id exp(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id log(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
+Id power(GraphBuilder&, Id x, float exponent, const char* name = nullptr) noexcept;
+Id prelu(GraphBuilder&, Id x, const char* name = nullptr) noexcept;
 
 }  // namespace vitrine

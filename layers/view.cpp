@@ -7,6 +7,8 @@
 namespace vitrine {
 namespace {
 
+std::int64_t apart(std::int32_t stride) noexcept { return stride < 0 ? -std::int64_t{stride} : stride; }
+
 void copy_range(const Context& ctx, const real* from, real* to, std::int64_t n, bool add) noexcept {
   ctx.ranges(n, elementwise_grain, [&](std::int64_t begin, std::int64_t end) noexcept {
     ctx->scale(real{1}, from + begin, to + begin, end - begin, add);
@@ -258,6 +260,125 @@ Status Pad::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std:
   return Status::ok;
 }
 
+void StridedView::attributes(AttributeVisitor& v) noexcept {
+  static constexpr const char* sizes[] = {"size_0", "size_1", "size_2", "size_3", "size_4", "size_5"};
+  static constexpr const char* strides[] = {"stride_0", "stride_1", "stride_2", "stride_3", "stride_4", "stride_5"};
+  v("c", c);
+  v("h", h);
+  v("w", w);
+  v("start", start);
+  for (std::size_t k = 0; k < dimensions; ++k) v(sizes[k], size[k]);
+  for (std::size_t k = 0; k < dimensions; ++k) v(strides[k], stride[k]);
+}
+
+Status StridedView::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+                          std::size_t& aux) const noexcept {
+  aux = 0;
+  if (in.size() != 1 || !par.empty()) return ctx.fail(Status::bad_graph, "takes one input and no parameter");
+  if (c < 1 || h < 1 || w < 1) return ctx.fail(Status::bad_argument, "needs sizes of at least 1");
+  constexpr std::int64_t limit = std::int64_t{1} << 31;
+  out = {in[0].n(), c, h, w};
+  if (std::int64_t{c} * h > limit || out.pixels() > limit || out.per_image() > limit)
+    return ctx.fail(Status::bad_shape, "makes more than 2^31 elements", in[0], out);
+  std::int64_t all = 1, least = start, most = start;
+  for (std::size_t k = 0; k < dimensions; ++k) {
+    if (size[k] < 1 || (all *= size[k]) > limit)
+      return ctx.fail(Status::bad_argument, "needs sizes of at least 1 and at most 2^31 elements");
+    (stride[k] < 0 ? least : most) += std::int64_t{size[k] - 1} * stride[k];
+  }
+  if (all != out.per_image())
+    return ctx.fail(Status::bad_shape, "has another number of elements than its dimensions", in[0], out);
+  if (least < 0 || most >= in[0].per_image())
+    return ctx.fail(Status::bad_shape, "reads elements that its input does not have", in[0], out);
+  // Strides of decreasing size, each beyond what the smaller ones reach, so that no element is met twice.
+  bool used[dimensions] = {};
+  for (std::int64_t reach = 0;;) {
+    std::size_t next = dimensions;
+    for (std::size_t k = 0; k < dimensions; ++k)
+      if (!used[k] && size[k] > 1 && stride[k] != 0 && (next == dimensions || apart(stride[k]) < apart(stride[next])))
+        next = k;
+    if (next == dimensions) return Status::ok;
+    if (apart(stride[next]) <= reach)
+      return ctx.fail(Status::bad_argument, "meets an element twice along strides other than 0");
+    used[next] = true;
+    reach += (size[next] - 1) * apart(stride[next]);
+  }
+}
+
+namespace {
+
+// A dimension of a view: its steps in the whole tensor and in the view.
+struct Dimension {
+  std::int64_t size, whole, view;
+};
+
+// The copy kernel takes four dimensions; the others are loops.
+void copy_dimensions(const Context& ctx, const Dimension* d, std::size_t count, const real* from, real* to, bool out_of,
+                     bool add) noexcept {
+  kernels::CopyArgs<real> a;
+  a.add = add;
+  const std::size_t loops = count > 4 ? count - 4 : 0;
+  for (std::size_t k = loops; k < count; ++k) {
+    const std::size_t at = k - loops + (count < 4 ? 4 - count : 0);
+    a.size[at] = d[k].size;
+    a.src_stride[at] = out_of ? d[k].whole : d[k].view;
+    a.dst_stride[at] = out_of ? d[k].view : d[k].whole;
+  }
+  std::int64_t rounds = 1;
+  for (std::size_t k = 0; k < loops; ++k) rounds *= d[k].size;
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    std::int64_t rest = r, whole = 0, view = 0;
+    for (std::size_t k = loops; k-- > 0; rest /= d[k].size) {
+      whole += rest % d[k].size * d[k].whole;
+      view += rest % d[k].size * d[k].view;
+    }
+    a.src = from + (out_of ? whole : view);
+    a.dst = to + (out_of ? view : whole);
+    ctx->copy(a);
+  }
+}
+
+}  // namespace
+
+void StridedView::copy(const Context& ctx, const TensorView& whole, const TensorView& view, bool out_of,
+                       bool add) const noexcept {
+  // Dimensions that can be walked as one are merged.
+  Dimension d[dimensions + 1] = {{whole.shape.n(), whole.shape.per_image(), view.shape.per_image()}};
+  std::size_t count = 1;
+  std::int64_t dense = view.shape.per_image();
+  for (std::size_t k = 0; k < dimensions; ++k) {
+    dense /= size[k];
+    if (size[k] == 1) continue;
+    Dimension& last = d[count - 1];
+    if (count > 1 && last.whole == std::int64_t{size[k]} * stride[k])
+      last = {last.size * size[k], stride[k], dense};
+    else
+      d[count++] = {size[k], stride[k], dense};
+  }
+  ctx.ranges(whole.shape.n(), elementwise_grain / view.shape.per_image() + 1,
+             [&](std::int64_t begin, std::int64_t end) noexcept {
+               Dimension part[dimensions + 1];
+               std::copy_n(d, count, part);
+               part[0].size = end - begin;
+               const real* const from = (out_of ? whole : view).data + begin * (out_of ? d[0].whole : d[0].view);
+               real* const to = (out_of ? view : whole).data + begin * (out_of ? d[0].view : d[0].whole);
+               copy_dimensions(ctx, part, count, from + (out_of ? start : 0), to + (out_of ? 0 : start), out_of, add);
+             });
+}
+
+Status StridedView::forward(const Context& ctx, const NodeIO& io) const noexcept {
+  copy(ctx, io.in[0], io.out, true, false);
+  return Status::ok;
+}
+
+Status StridedView::vjp(const Context& ctx, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+                        std::span<const Sink>) const noexcept {
+  if (!d_in[0]) return Status::ok;
+  if (!d_in[0].add) ctx->fill(real{0}, d_in[0].data, d_in[0].size());  // elements that the view leaves out
+  copy(ctx, d_in[0], d_out, false, true);
+  return Status::ok;
+}
+
 Status Dropout::infer(const Context& ctx, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
                       std::size_t& aux) const noexcept {
   aux = 0;
@@ -351,6 +472,21 @@ Id pad(GraphBuilder& g, Id x, std::int32_t top, std::int32_t left, std::int32_t 
     op->left = left;
     op->bottom = bottom;
     op->right = right;
+  }
+  const Id in[] = {x};
+  return g.add(op, in, {}, name);
+}
+
+Id strided_view(GraphBuilder& g, Id x, std::span<const std::int32_t> size, std::span<const std::int32_t> stride,
+                std::int32_t start, const Shape& result, const char* name) noexcept {
+  StridedView* op = g.make<StridedView>();
+  if (op != nullptr) {
+    std::copy_n(size.begin(), std::min(size.size(), StridedView::dimensions), op->size);
+    std::copy_n(stride.begin(), std::min(stride.size(), StridedView::dimensions), op->stride);
+    op->start = start;
+    op->c = result.c();
+    op->h = result.h();
+    op->w = result.w();
   }
   const Id in[] = {x};
   return g.add(op, in, {}, name);

@@ -137,6 +137,29 @@ class Pad final : public ViewOp {
   void copy(const Context&, const TensorView& inner, const TensorView& outer, bool outwards, bool add) const noexcept;
 };
 
+/// Any view of an image's elements that strides describe: dimension k has `size[k]` elements, `stride[k]` apart (0
+/// repeats an element, below 0 goes backwards), from element `start` on; the result is their list as (c,h,w). Two
+/// elements of the result are the same element of the input only along strides of 0. Permutations of up to six
+/// dimensions, depth to space and back, tiling, expansion and reversal are such views.
+class StridedView final : public ViewOp {
+ public:
+  static constexpr std::size_t dimensions = 6;
+  std::int32_t c = 1, h = 1, w = 1, start = 0;
+  std::int32_t size[dimensions] = {1, 1, 1, 1, 1, 1}, stride[dimensions] = {};
+
+  const char* name() const noexcept override { return "strided_view"; }
+  void attributes(AttributeVisitor& v) noexcept override;
+  Field field(const Shape&, const Shape&, std::size_t) const noexcept override { return {1, 1, 0, true}; }
+  Status infer(const Context&, std::span<const Shape> in, std::span<const Shape> par, Shape& out,
+               std::size_t& aux) const noexcept override;
+  Status forward(const Context&, const NodeIO&) const noexcept override;
+  Status vjp(const Context&, const NodeIO&, const TensorView& d_out, std::span<const Sink> d_in,
+             std::span<const Sink> d_par) const noexcept override;
+
+ private:
+  void copy(const Context&, const TensorView& whole, const TensorView& view, bool out_of, bool add) const noexcept;
+};
+
 /// In training, drops elements with probability p and scales the rest by 1/(1-p); else the identity. Which elements is
 /// a pure function of (the run's random key, node, element), so the way back needs no mask.
 class Dropout final : public ViewOp {
@@ -166,6 +189,9 @@ Id slice(GraphBuilder&, Id x, std::int32_t axis, std::int32_t start, std::int32_
 Id pad_channels(GraphBuilder&, Id x, std::int32_t front, std::int32_t back, const char* name = nullptr) noexcept;
 Id pad(GraphBuilder&, Id x, std::int32_t top, std::int32_t left, std::int32_t bottom, std::int32_t right,
        const char* name = nullptr) noexcept;
+/// The view with these sizes and strides (at most six), as (c,h,w).
+Id strided_view(GraphBuilder&, Id x, std::span<const std::int32_t> size, std::span<const std::int32_t> stride,
+                std::int32_t start, const Shape& result, const char* name = nullptr) noexcept;
 Id dropout(GraphBuilder&, Id x, float p, const char* name = nullptr) noexcept;
 
 }  // namespace vitrine

@@ -150,7 +150,7 @@ int run(const Options& o) {
   }
   model.save(o.out);
   for (const auto& [key, value] : model.notes)
-    if (key == "left out") std::printf("left out: %s\n", value.c_str());
+    if (key == "left out" || key == "run in float") std::printf("%s: %s\n", key.c_str(), value.c_str());
   std::printf("%s: %zu ops, %lld parameters, input %s, %s; written to %s\n", model.architecture.c_str(),
               model.graph().nodes.size(), static_cast<long long>(model.parameter_count()),
               text(model.image_shape()).c_str(), model.output_description().c_str(), o.out.c_str());

@@ -32,6 +32,18 @@ __device__ inline float map_value(Map map, MapParameters p, float v) {
       return v <= -3 ? 0.0f : v >= 3 ? v : v * (v + 3.0f) / 6.0f;
     case Map::softplus:
       return (v > 0 ? v : 0.0f) + log1pf(expf(v > 0 ? -v : v));
+    case Map::softsign:
+      return v / (1.0f + fabsf(v));
+    case Map::threshold:
+      return v <= p.a ? 0.0f : v;
+    case Map::abs:
+      return fabsf(v);
+    case Map::exp:
+      return expf(v);
+    case Map::log:
+      return logf(v);
+    case Map::power:
+      return powf(v, p.a);
     case Map::count_:
       break;
   }
@@ -71,6 +83,20 @@ __device__ inline float map_slope(Map map, MapParameters p, float x, float y) {
       return x <= -3 ? 0.0f : x > 3 ? 1.0f : x / 3.0f + 0.5f;
     case Map::softplus:
       return 1.0f / (1.0f + expf(-x));
+    case Map::softsign: {
+      const float q = 1.0f / (1.0f + fabsf(x));
+      return q * q;
+    }
+    case Map::threshold:
+      return x <= p.a ? 0.0f : 1.0f;
+    case Map::abs:
+      return x > 0 ? 1.0f : x < 0 ? -1.0f : 0.0f;
+    case Map::exp:
+      return y;
+    case Map::log:
+      return 1.0f / x;
+    case Map::power:
+      return p.a * powf(x, p.a - 1.0f);
     case Map::count_:
       break;
   }
@@ -155,18 +181,34 @@ struct ApplySubstitute {
 template <class Index>
 struct StridedCopy {
   CopyArgs<float> c;
+  int inner;  ///< dimensions from here on have a target stride of 0: one thread sums them
   __device__ void operator()(std::int64_t i) const {
     auto rest = static_cast<Index>(i);
-    std::int64_t from = 0, to = 0;
+    std::int64_t from = 0, to = 0, summed = 1;
 #pragma unroll
     for (int d = 3; d >= 0; --d) {
       const auto size = static_cast<Index>(c.size[d]);
+      if (d >= inner) {
+        summed *= c.size[d];
+        continue;
+      }
       const Index at = rest % size;
       rest /= size;
       from += static_cast<std::int64_t>(at) * c.src_stride[d];
       to += static_cast<std::int64_t>(at) * c.dst_stride[d];
     }
-    put(c.dst[to], c.src[from], c.add);
+    if (inner == 4) {
+      put(c.dst[to], c.src[from], c.add);
+      return;
+    }
+    for (std::int64_t k = 0; k < summed; ++k) {
+      std::int64_t left = k, at = from;
+      for (int d = 3; d >= inner; --d) {
+        at += left % c.size[d] * c.src_stride[d];
+        left /= c.size[d];
+      }
+      put(c.dst[to], c.src[at], c.add);
+    }
   }
 };
 
@@ -220,18 +262,24 @@ void substitute(Substitute s, const float* x, float* y, std::int64_t n, bool add
 
 void copy(const CopyArgs<float>& args) noexcept {
   CopyArgs<float> c = args;
+  const auto density = [&](int d) { return c.dst_stride[d] < 0 ? -c.dst_stride[d] : c.dst_stride[d]; };
   for (int d = 0; d < 4; ++d)
     for (int e = 3; e > d; --e)
-      if (c.dst_stride[e - 1] < c.dst_stride[e]) {
+      if (density(e - 1) < density(e)) {
         std::swap(c.size[e - 1], c.size[e]);
         std::swap(c.src_stride[e - 1], c.src_stride[e]);
         std::swap(c.dst_stride[e - 1], c.dst_stride[e]);
       }
-  const std::int64_t n = c.size[0] * c.size[1] * c.size[2] * c.size[3];
+  int inner = 4;
+  while (inner > 0 && c.dst_stride[inner - 1] == 0 && c.size[inner - 1] > 1) --inner;
+  std::int64_t n = 1;
+  for (int d = 0; d < inner; ++d) n *= c.size[d];
+  for (int d = inner; d < 4; ++d)
+    if (c.size[d] == 0) n = 0;
   if (n < std::int64_t{1} << 32)
-    for_each(n, StridedCopy<std::uint32_t>{c});
+    for_each(n, StridedCopy<std::uint32_t>{c, inner});
   else
-    for_each(n, StridedCopy<std::uint64_t>{c});
+    for_each(n, StridedCopy<std::uint64_t>{c, inner});
 }
 
 void dropout(float p, std::uint64_t key, std::uint64_t first, const float* x, float* y, std::int64_t n,

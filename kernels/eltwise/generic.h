@@ -7,9 +7,9 @@
 namespace vitrine::kernels {
 namespace {
 
-/// Calls a C function lane by lane, for functions that are rare in networks and would need long polynomials.
-template <class V>
-VITRINE_INLINE V per_lane(V v, float (*f)(float)) {
+/// Calls a function lane by lane, for functions that are rare in networks and would need long polynomials.
+template <class V, class F>
+VITRINE_INLINE V per_lane(V v, F f) {
   float lanes[V::width];
   v.store(lanes);
   for (int i = 0; i < V::width; ++i) lanes[i] = f(lanes[i]);
@@ -79,6 +79,24 @@ void map_forward(Map map, MapParameters p, const float* x, float* y, std::int64_
       break;
     case Map::softplus:
       each([](V v) { return V::max(V::zero(), v) + per_lane(exp(V::zero() - V::abs(v)), ::log1pf); });
+      break;
+    case Map::softsign:
+      each([&](V v) { return v / (one + V::abs(v)); });
+      break;
+    case Map::threshold:
+      each([&](V v) { return V::select((v > a) | v.is_nan(), v, zero); });
+      break;
+    case Map::abs:
+      each([](V v) { return V::abs(v); });
+      break;
+    case Map::exp:
+      each([](V v) { return exp(v); });
+      break;
+    case Map::log:
+      each([](V v) { return per_lane(v, ::logf); });
+      break;
+    case Map::power:
+      each([&](V v) { return per_lane(v, [&](float x) { return ::powf(x, p.a); }); });
       break;
     case Map::count_:
       break;
@@ -157,6 +175,27 @@ void map_backward(Map map, MapParameters p, const float* x, const float* y, cons
       break;
     case Map::softplus:
       each(x, [&](V v, V g) { return times(sigmoid(v), g); });
+      break;
+    case Map::softsign:
+      each(x, [&](V v, V g) {
+        const V q = one / (one + V::abs(v));
+        return times(q * q, g);
+      });
+      break;
+    case Map::threshold:
+      each(x, [&](V v, V g) { return V::select((v > a) | v.is_nan(), g, zero); });
+      break;
+    case Map::abs:
+      each(x, [&](V v, V g) { return V::select(v > zero, g, V::select(v < zero, zero - g, zero)); });
+      break;
+    case Map::exp:
+      each(y, [&](V v, V g) { return times(v, g); });
+      break;
+    case Map::log:
+      each(x, [&](V v, V g) { return times(one / v, g); });
+      break;
+    case Map::power:
+      each(x, [&](V v, V g) { return times(a * per_lane(v, [&](float u) { return ::powf(u, p.a - 1); }), g); });
       break;
     case Map::count_:
       break;

@@ -33,6 +33,18 @@ T map_value(Map map, MapParameters p, T v) noexcept {
       return v <= -3 ? T(0) : v >= 3 ? v : v * (v + T(3)) / T(6);
     case Map::softplus:
       return (v > 0 ? v : T(0)) + std::log1p(std::exp(v > 0 ? -v : v));
+    case Map::softsign:
+      return v / (T(1) + std::abs(v));
+    case Map::threshold:
+      return v <= T(p.a) ? T(0) : v;
+    case Map::abs:
+      return std::abs(v);
+    case Map::exp:
+      return std::exp(v);
+    case Map::log:
+      return std::log(v);
+    case Map::power:
+      return std::pow(v, T(p.a));
     case Map::count_:
       break;
   }
@@ -73,6 +85,20 @@ T map_slope(Map map, MapParameters p, T x, T y) noexcept {
       return x <= -3 ? T(0) : x > 3 ? T(1) : x / T(3) + T(0.5);
     case Map::softplus:
       return T(1) / (T(1) + std::exp(-x));
+    case Map::softsign: {
+      const T q = T(1) / (T(1) + std::abs(x));
+      return q * q;
+    }
+    case Map::threshold:
+      return x <= T(p.a) ? T(0) : T(1);
+    case Map::abs:
+      return x > 0 ? T(1) : x < 0 ? T(-1) : T(0);
+    case Map::exp:
+      return y;
+    case Map::log:
+      return T(1) / x;
+    case Map::power:
+      return T(p.a) * std::pow(x, T(p.a) - T(1));
     case Map::count_:
       break;
   }

@@ -32,7 +32,8 @@ const Known known[] = {
 
 bool elementwise(const std::string& op) {
   for (const char* known_op :
-       {"Add", "Sub", "Mul", "Div", "Pow", "Erf", "Tanh", "Sigmoid", "HardSigmoid", "Clip", "Neg", "Softplus"})
+       {"Add", "Sub", "Mul", "Div", "Pow", "Erf", "Tanh", "Sigmoid", "HardSigmoid", "Clip", "Neg", "Softplus", "Where",
+        "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Exp"})
     if (op == known_op) return true;
   return false;
 }
@@ -54,7 +55,7 @@ class Region {
       if (frontier.empty()) return std::nullopt;
       if (frontier.size() == 1 && inside_.size() > 1) {
         root_ = *frontier.begin();
-        if (compare(last, grid_size / 2))  // a few points say no for most
+        if (nodes_[last].op == "Where" || compare(last, grid_size / 2))  // a few points say no for most
           if (const auto found = compare(last, 1)) return found;
       }
       // Take in the latest producer: a tensor that several nodes read is reached only when all its readers are inside.
@@ -93,16 +94,23 @@ class Region {
         };
         const std::string& op = node.op;
         const double x = in(0);
-        out[k] = op == "Add"        ? x + in(1)
-                 : op == "Sub"      ? x - in(1)
-                 : op == "Mul"      ? x * in(1)
-                 : op == "Div"      ? x / in(1)
-                 : op == "Pow"      ? std::pow(x, in(1))
-                 : op == "Erf"      ? std::erf(x)
-                 : op == "Tanh"     ? std::tanh(x)
-                 : op == "Sigmoid"  ? sigmoid(x)
-                 : op == "Neg"      ? -x
-                 : op == "Softplus" ? std::log1p(std::exp(x))
+        out[k] = op == "Add"              ? x + in(1)
+                 : op == "Sub"            ? x - in(1)
+                 : op == "Mul"            ? x * in(1)
+                 : op == "Div"            ? x / in(1)
+                 : op == "Pow"            ? std::pow(x, in(1))
+                 : op == "Erf"            ? std::erf(x)
+                 : op == "Tanh"           ? std::tanh(x)
+                 : op == "Sigmoid"        ? sigmoid(x)
+                 : op == "Neg"            ? -x
+                 : op == "Softplus"       ? std::log1p(std::exp(x))
+                 : op == "Where"          ? (x != 0 ? in(1) : in(2))
+                 : op == "Greater"        ? static_cast<double>(x > in(1))
+                 : op == "Less"           ? static_cast<double>(x < in(1))
+                 : op == "Log"            ? std::log(x)
+                 : op == "Exp"            ? std::exp(x)
+                 : op == "GreaterOrEqual" ? static_cast<double>(x >= in(1))
+                 : op == "LessOrEqual"    ? static_cast<double>(x <= in(1))
                  : op == "HardSigmoid"
                      ? std::clamp(static_cast<double>(node.number("alpha", 0.2f)) * x +
                                       static_cast<double>(node.number("beta", 0.5f)),
@@ -118,7 +126,26 @@ class Region {
         same = std::abs(y[k] - candidate.f(grid(k))) < 2e-5 * (1 + std::abs(grid(k)));
       if (same) return candidate.activation;
     }
-    return std::nullopt;
+    return softplus(y, step);
+  }
+
+  // log(1 + e^(beta x))/beta for some beta, which is what its value at the point next to 0 says.
+  static std::optional<Activation> softplus(const Values& y, std::size_t step) {
+    const std::size_t middle = grid_size / 2;
+    if (step != 1 || !(y[middle] > 0)) return std::nullopt;
+    const auto f = [](double x, double beta) {
+      return std::log1p(std::exp(-std::abs(beta * x))) / beta + std::max(x, 0.0);
+    };
+    double low = 1e-2, high = 1e2;  // the value falls as beta grows
+    for (int k = 0; k < 100; ++k) {
+      const double beta = std::sqrt(low * high);
+      (f(grid(middle), beta) > y[middle] ? low : high) = beta;
+    }
+    for (std::size_t k = 0; k < grid_size; ++k)
+      if (!(std::abs(y[k] - f(grid(k), low)) < 2e-5 * (1 + std::abs(grid(k))))) return std::nullopt;
+    const double whole = std::round(low);
+    const bool near = std::abs(low - whole) < 1e-5 * whole;
+    return Activation{"softplus", static_cast<float>(near ? whole : low)};
   }
 
   const std::vector<Node>& nodes_;
@@ -138,11 +165,12 @@ void recognise_activations(std::vector<Node>& nodes, const std::map<std::string,
       if (!out.empty()) producer[out] = i;
   // Later nodes first, so that the whole of an activation is found before a part of it.
   for (std::size_t i = nodes.size(); i-- > 0;) {
-    if (nodes[i].op != "Mul" && nodes[i].op != "Div") continue;
+    if (nodes[i].op != "Mul" && nodes[i].op != "Div" && nodes[i].op != "Where") continue;
     Region region(nodes, producer, scalars);
     const auto found = region.match(i);
     if (!found) continue;
     nodes[i].op = std::string("vitrine.") + found->op;
+    nodes[i].a = found->a;
     nodes[i].in = {region.root()};
     nodes[i].proto = nullptr;
   }

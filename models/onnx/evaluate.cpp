@@ -2,6 +2,7 @@
 // shapes.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "models/onnx/reader.h"
 
@@ -20,7 +21,7 @@ std::int64_t count(const Dims& d, std::int64_t limit) {
     empty = empty || v == 0;
   }
   if (empty) return 0;
-  if (n > limit) throw Unsupported("makes more constants than a file of this size should");
+  if (n > limit) throw Unsupported("makes more constants than 256 MiB and a few times the file's size");
   return n;
 }
 
@@ -181,6 +182,200 @@ Constant slice(const Node& node, const std::vector<const Constant*>& in, std::in
   return gather_strided(c, dims, strides, first, limit);
 }
 
+// The elements of `c` spread over `dims`.
+Constant spread(const Constant& c, const Dims& dims, std::int64_t limit) {
+  if (c.dims.size() > dims.size())
+    throw Unsupported("spreads a constant of shape " + text(c.dims) + " over " + text(dims));
+  Dims stride(dims.size(), 0);
+  const Dims dense = dense_strides(c.dims);
+  const std::size_t missing = dims.size() - c.dims.size();
+  for (std::size_t k = 0; k < c.dims.size(); ++k) {
+    if (c.dims[k] != 1 && c.dims[k] != dims[k + missing])
+      throw Unsupported("spreads a constant of shape " + text(c.dims) + " over " + text(dims));
+    if (c.dims[k] != 1) stride[k + missing] = dense[k];
+  }
+  return gather_strided(c, dims, stride, 0, limit);
+}
+
+// A size of a shape that is computed; constants have one image.
+Dims sizes_of(Dims d) {
+  for (std::int64_t& v : d)
+    if (v == batch_marker) v = 1;
+  return d;
+}
+
+Dims joint_dims(const Dims& a, const Dims& b) {
+  Dims out(std::max(a.size(), b.size()), 1);
+  for (const Dims* d : {&a, &b})
+    for (std::size_t k = 0; k < d->size(); ++k) {
+      std::int64_t& v = out[k + out.size() - d->size()];
+      if ((*d)[k] != 1) v = (*d)[k];
+    }
+  return out;
+}
+
+Constant expanded(const Constant& c, Dims to, std::int64_t limit) {
+  return spread(c, joint_dims(c.dims, sizes_of(std::move(to))), limit);
+}
+
+Constant tiled(const Constant& c, const Constant& repeats, std::int64_t limit) {
+  if (repeats.is_float || repeats.i.size() != c.dims.size()) throw Unsupported("repeats another number of dimensions");
+  Dims size, stride, dims;
+  const Dims dense = dense_strides(c.dims);
+  for (std::size_t k = 0; k < c.dims.size(); ++k) {
+    require_small(repeats.i[k]);
+    size.insert(size.end(), {repeats.i[k], c.dims[k]});
+    stride.insert(stride.end(), {0, dense[k]});
+    dims.push_back(repeats.i[k] * c.dims[k]);
+  }
+  Constant out = gather_strided(c, size, stride, 0, limit);
+  out.dims = dims;
+  return out;
+}
+
+bool compares(const std::string& op) {
+  return op == "Equal" || op == "Less" || op == "Greater" || op == "LessOrEqual" || op == "GreaterOrEqual" ||
+         op == "And" || op == "Or";
+}
+
+Constant compared(const Node& node, const Constant& a, const Constant& b, std::int64_t limit) {
+  const Dims dims = joint_dims(a.dims, b.dims);
+  const Constant x = spread(a, dims, limit), y = spread(b, dims, limit);
+  Constant out;
+  out.dims = dims;
+  out.is_float = false;
+  const std::string& op = node.op;
+  for (std::size_t k = 0; k < static_cast<std::size_t>(x.size()); ++k) {
+    const double p = x.at(k), q = y.at(k);
+    out.i.push_back(op == "Equal"            ? p == q
+                    : op == "Less"           ? p < q
+                    : op == "Greater"        ? p > q
+                    : op == "LessOrEqual"    ? p <= q
+                    : op == "GreaterOrEqual" ? p >= q
+                    : op == "And"            ? p != 0 && q != 0
+                                             : p != 0 || q != 0);
+  }
+  return out;
+}
+
+Constant chosen(const Constant& mask, const Constant& a, const Constant& b, std::int64_t limit) {
+  if (a.is_float != b.is_float) throw Unsupported("chooses between constants of different kinds");
+  const Dims dims = joint_dims(joint_dims(mask.dims, a.dims), b.dims);
+  const Constant m = spread(mask, dims, limit), x = spread(a, dims, limit), y = spread(b, dims, limit);
+  Constant out = like(a, dims);
+  for (std::size_t k = 0; k < static_cast<std::size_t>(m.size()); ++k) push(out, m.at(k) != 0 ? x : y, k);
+  return out;
+}
+
+Constant range(const Constant& from, const Constant& to, const Constant& step, std::int64_t limit) {
+  for (const Constant* c : {&from, &to, &step})
+    if (c->size() != 1 || c->at(0) == static_cast<double>(batch_marker))
+      throw Unsupported("has ends that are no scalars");
+  const double a = from.at(0), b = to.at(0), s = step.at(0), n = s != 0 ? std::ceil((b - a) / s) : 0;
+  if (s == 0 || !(n < 1e9)) throw Unsupported("makes an endless list");
+  Constant out = like(from, {std::max<std::int64_t>(0, static_cast<std::int64_t>(n))});
+  (void)count(out.dims, limit);
+  for (std::int64_t k = 0; k < out.dims[0]; ++k) {
+    const double v = a + static_cast<double>(k) * s;
+    if (out.is_float)
+      out.f.push_back(static_cast<float>(v));
+    else
+      out.i.push_back(static_cast<std::int64_t>(v));
+  }
+  return out;
+}
+
+// Products, sums and extremes of whole constants, as sizes are computed.
+Constant reduced(const Node& node, const Constant& c, Dims axes, std::int64_t limit) {
+  const bool keep = node.integer("keepdims", 1) != 0;
+  for (std::int64_t& a : axes) a = axis_of(a, c.dims.size());
+  if (!axes.empty() && axes.size() != c.dims.size()) throw Unsupported("reduces some dimensions of a constant");
+  (void)count(c.dims, limit);
+  Constant out = like(c, keep ? Dims(c.dims.size(), 1) : Dims{});
+  double v = node.op == "ReduceProd" ? 1 : node.op == "ReduceMax" ? -INFINITY : node.op == "ReduceMin" ? INFINITY : 0;
+  for (std::size_t k = 0; k < static_cast<std::size_t>(c.size()); ++k) {
+    const double x = c.at(k);
+    if (!c.is_float && c.i[k] == batch_marker) throw Unsupported("computes with the batch size");
+    v = node.op == "ReduceProd"  ? v * x
+        : node.op == "ReduceMax" ? std::max(v, x)
+        : node.op == "ReduceMin" ? std::min(v, x)
+                                 : v + x;
+  }
+  if (node.op == "ReduceMean") v /= static_cast<double>(std::max<std::int64_t>(c.size(), 1));
+  if (!std::isfinite(v) || (!c.is_float && std::abs(v) > 1e15))
+    throw Unsupported("computes a number that is too large");
+  if (out.is_float)
+    out.f = {static_cast<float>(v)};
+  else
+    out.i = {static_cast<std::int64_t>(v)};
+  return out;
+}
+
+// (x - zero point) times scale, one of each or one along an axis.
+Constant dequantised(const Node& node, const Constant& x, const Constant& scale, const Constant* zero) {
+  std::int64_t inner = 1;
+  const std::int64_t size = scale.size();
+  if (!scale.is_float || size < 1 || (zero != nullptr && zero->size() != size))
+    throw Unsupported("has a scale and a zero point of different sizes");
+  if (size > 1) {
+    const auto axis = static_cast<std::size_t>(axis_of(node.integer("axis", 1), x.dims.size()));
+    if (x.dims[axis] != size) throw Unsupported("has " + std::to_string(size) + " scales for shape " + text(x.dims));
+    for (std::size_t k = axis + 1; k < x.dims.size(); ++k) inner *= x.dims[k];
+  }
+  Constant out;
+  out.dims = x.dims;
+  for (std::int64_t k = 0; k < x.size(); ++k) {
+    const auto at = static_cast<std::size_t>(size > 1 ? k / inner % size : 0);
+    const double z = zero != nullptr ? zero->at(at) : 0;
+    out.f.push_back(static_cast<float>((x.at(static_cast<std::size_t>(k)) - z) * scale.at(at)));
+  }
+  return out;
+}
+
+// Operators on constants that exporters compute shapes and masks with, beside the ones below.
+std::optional<Constant> more_values(const Node& node, const std::vector<const Constant*>& in, std::int64_t limit) {
+  const std::string& op = node.op;
+  const auto input = [&](std::size_t k) -> const Constant& {
+    if (k >= in.size() || in[k] == nullptr) throw Unsupported("lacks an input");
+    return *in[k];
+  };
+  if (op == "Expand") return expanded(input(0), input(1).i, limit);
+  if (op == "Tile") return tiled(input(0), input(1), limit);
+  if (op == "Where") return chosen(input(0), input(1), input(2), limit);
+  if (op == "Range") return range(input(0), input(1), input(2), limit);
+  if (compares(op)) return compared(node, input(0), input(1), limit);
+  if (op == "DequantizeLinear") return dequantised(node, input(0), input(1), in.size() > 2 ? in[2] : nullptr);
+  if (op.starts_with("Reduce") &&
+      (op == "ReduceProd" || op == "ReduceSum" || op == "ReduceMax" || op == "ReduceMin" || op == "ReduceMean"))
+    return reduced(node, input(0), in.size() > 1 && in[1] != nullptr ? in[1]->i : node.integers("axes"), limit);
+  if (op == "Min" || op == "Max") {
+    const Dims dims = joint_dims(input(0).dims, input(1).dims);
+    const Constant a = spread(input(0), dims, limit), b = spread(input(1), dims, limit);
+    if (in.size() != 2 || a.is_float != b.is_float) throw Unsupported("compares other than two constants of one kind");
+    Constant out = like(a, dims);
+    for (std::size_t k = 0; k < static_cast<std::size_t>(a.size()); ++k)
+      push(out, (a.at(k) < b.at(k)) == (op == "Min") ? a : b, k);
+    return out;
+  }
+  if (op == "Not") {
+    Constant out = input(0);
+    for (std::int64_t& v : out.i) v = v == 0;
+    return out;
+  }
+  if (op == "Log" || op == "Abs" || op == "Tanh" || op == "Sigmoid" || op == "Softplus") {
+    Constant out = input(0);
+    if (!out.is_float) throw Unsupported("computes with whole numbers");
+    for (float& v : out.f)
+      v = op == "Log"        ? std::log(v)
+          : op == "Abs"      ? std::abs(v)
+          : op == "Tanh"     ? std::tanh(v)
+          : op == "Softplus" ? std::log1p(std::exp(v))
+                             : 1 / (1 + std::exp(-v));
+    return out;
+  }
+  return std::nullopt;
+}
+
 Constant value_of(const Node& node, const std::vector<const Constant*>& in, std::int64_t opset, std::int64_t limit) {
   const std::string& op = node.op;
   const auto input = [&](std::size_t k) -> const Constant& {
@@ -189,6 +384,7 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
   };
   (void)count(input(0).dims, limit);
   if (op == "Identity" || op == "Dropout") return input(0);
+  if (std::optional<Constant> value = more_values(node, in, limit)) return std::move(*value);
   if (op == "Cast") {
     Constant out = input(0);
     const std::int64_t to = node.integer("to", pb::TensorProto::FLOAT);
@@ -319,7 +515,7 @@ Constant value_of(const Node& node, const std::vector<const Constant*>& in, std:
   if (op == "Slice") return slice(node, in, limit);
   if (op == "ConstantOfShape") {
     Constant out;
-    out.dims = input(0).i;
+    out.dims = sizes_of(input(0).i);
     const std::int64_t n = count(out.dims, limit);
     float v = 0;
     if (const auto* a = node.find("value"); a != nullptr && a->has_t()) {

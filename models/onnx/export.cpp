@@ -1,5 +1,6 @@
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -13,6 +14,7 @@
 #include "layers/local_response_norm.h"
 #include "layers/pool.h"
 #include "layers/rule_embedded.h"
+#include "layers/softmax.h"
 #include "layers/upsample.h"
 #include "layers/view.h"
 #include "models/onnx/onnx.h"
@@ -232,7 +234,7 @@ class Exporter {
     // Ops that take maps, whatever their input is.
     for (const char* maps :
          {"conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "upsample", "upsample_nearest",
-          "transpose", "slice", "pad", "local_response_norm", "interpretable_filters", "local_maximum"})
+          "transpose", "slice", "pad", "row_softmax", "local_response_norm", "interpretable_filters", "local_maximum"})
       if (op == maps) rank = 4;
     if (op == "concat" && static_cast<const Concat&>(*node.op).axis != 1) rank = 4;
     for (const Id v : node.in) in.push_back(as_rank(v, rank));
@@ -284,6 +286,20 @@ class Exporter {
       set(*plain("Elu"), "alpha", parameter(node).a);
     } else if (op == "softplus") {
       plain("Softplus");
+    } else if (op == "softsign") {
+      plain("Softsign");
+    } else if (op == "abs") {
+      plain("Abs");
+    } else if (op == "exp") {
+      plain("Exp");
+    } else if (op == "log") {
+      plain("Log");
+    } else if (op == "threshold") {
+      set(*plain("ThresholdedRelu"), "alpha", parameter(node).a);
+    } else if (op == "power") {
+      add("Pow", name, {in[0], number(name + ".exponent", parameter(node).a)}, out);
+    } else if (op == "prelu") {
+      add("PRelu", name, {in[0], spread(node.par[0], rank)}, out);
     } else if (op == "hard_swish") {
       plain("HardSwish");
     } else if (op == "hard_sigmoid") {
@@ -378,6 +394,12 @@ class Exporter {
     } else if (op == "transpose") {
       const auto& o = static_cast<const Transpose&>(*node.op);
       set(*plain("Transpose"), "perm", Ints{0, o.d1, o.d2, o.d3});
+    } else if (op == "strided_view") {
+      strided_view(node, in[0]);
+      result = 4;
+    } else if (op == "row_softmax") {
+      set(*plain(static_cast<const RowSoftmax&>(*node.op).logarithm ? "LogSoftmax" : "Softmax"), "axis",
+          std::int64_t{3});
     } else if (op == "slice") {
       const auto& o = static_cast<const Slice&>(*node.op);
       std::int64_t end = o.start + std::int64_t{o.count} * o.step;
@@ -415,6 +437,43 @@ class Exporter {
       refuse(node, "has no form in ONNX");
     }
     rank_[node.out] = result;
+  }
+
+  // A permutation of dimensions is a transpose; any other view picks its places from a list.
+  void strided_view(const Node& node, const std::string& x) {
+    const auto& o = static_cast<const StridedView&>(*node.op);
+    const std::string name = node.name;
+    std::vector<std::size_t> order;  // of dimensions, from the largest stride down
+    for (std::size_t k = 0; k < StridedView::dimensions; ++k)
+      if (o.size[k] > 1) order.push_back(k);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return o.stride[a] > o.stride[b]; });
+    std::int64_t dense = 1;
+    bool permutes = o.start == 0;
+    for (std::size_t k = order.size(); k-- > 0; dense *= o.size[order[k]])
+      permutes = permutes && o.stride[order[k]] == dense;
+    permutes = permutes && dense == g_.shape(node.in[0]).per_image();
+    std::string list;
+    if (permutes) {
+      Ints from{0}, perm{0};
+      for (const std::size_t k : order) from.push_back(o.size[k]);
+      for (std::size_t k = 0; k < StridedView::dimensions; ++k)
+        if (const auto at = std::find(order.begin(), order.end(), k); at != order.end())
+          perm.push_back(at - order.begin() + 1);
+      list = step("Transpose", name + ".moved", {step("Reshape", name + ".parts", {x, whole(name + ".sizes", from)})});
+      set(last(), "perm", perm);
+    } else {
+      Ints places{o.start};
+      for (std::size_t k = 0; k < StridedView::dimensions; ++k) {
+        Ints more;
+        for (const std::int64_t p : places)
+          for (std::int32_t i = 0; i < o.size[k]; ++i) more.push_back(p + std::int64_t{i} * o.stride[k]);
+        places = std::move(more);
+      }
+      list = step("Gather", name + ".list", {step("Flatten", name + ".all", {x}), whole(name + ".places", places)});
+      set(last(), "axis", std::int64_t{1});
+    }
+    add("Reshape", name, {list, whole(name + ".shape", {0, o.c, o.h, o.w})}, name);
   }
 
   // The template around each map's maximum, looked up in a table of distances.

@@ -37,6 +37,12 @@ bool is_text(const std::string& s) {
   return true;
 }
 
+std::string list_of(const std::set<std::string>& names) {
+  std::string s;
+  for (const std::string& name : names) s += (s.empty() ? "" : ", ") + name;
+  return s;
+}
+
 }  // namespace
 
 std::int32_t narrow(std::int64_t v, const char* what) {
@@ -69,8 +75,7 @@ Importer::Importer(const pb::ModelProto& model, std::string path, std::string fo
   opset_ = 0;
   for (const auto& o : model_.opset_import())
     if (o.domain().empty() || o.domain() == "ai.onnx") opset_ = o.version();
-  if (opset_ < 7 || opset_ > 25)
-    fail("is of opset " + std::to_string(opset_) + ", expected 7 to 18 (newer ones are tried)");
+  if (opset_ < 6 || opset_ > 25) fail("is of opset " + std::to_string(opset_) + ", expected 6 to 23 (newer are tried)");
   if (!is_text(graph_.name())) fail("has a name that is no text (UTF-8)");
   allowance_ += 4 * static_cast<std::int64_t>(model_.ByteSizeLong());
   read_initializers();
@@ -93,7 +98,7 @@ Model Importer::run() {
     if (nhwc_) tensors_[nodes_[0].out[0]] = tensors_[input.name()];
     for (std::size_t i = nhwc_ ? 1 : 0; i < nodes_.size() && g.ok(); ++i) convert(i);
     if (!problems_.empty()) {
-      std::string all;
+      std::string all = unsupported_.empty() ? "" : "operators that are not supported: " + list_of(unsupported_);
       for (const std::string& p : problems_) all += (all.empty() ? "" : "; ") + p;
       fail("cannot be imported: " + all);
     }
@@ -110,6 +115,12 @@ Model Importer::run() {
       model.aliases.emplace_back(tensor, node);
   for (const auto& property : model_.metadata_props())
     if (property.key() == "vitrine") model_baggage_from_json(model, property.value(), path_);
+  if (!quantised_.empty()) {
+    std::string all;
+    for (const std::string& op : quantised_) all += (all.empty() ? "" : ", ") + op;
+    std::erase_if(model.notes, [](const auto& note) { return note.first == "run in float"; });
+    model.notes.emplace_back("run in float", all);
+  }
   if (!left_out_.empty()) {
     std::string all;
     for (const std::string& what : left_out_) all += (all.empty() ? "" : "; ") + what;
@@ -136,7 +147,9 @@ void Importer::fill_parameters(Model& model) const {
 }
 
 void Importer::spend(std::int64_t elements) {
-  if (elements > allowance_) throw Unsupported("makes more constants than a file of this size should");
+  if (elements > allowance_)
+    throw Unsupported("makes more constants than " + std::to_string(constant_bytes >> 20) +
+                      " MiB and a few times the file's size");
   allowance_ -= elements;
 }
 
@@ -156,49 +169,107 @@ void Importer::read_initializers() {
   if (graph_.sparse_initializer_size() > 0) fail("has sparse initializers, which are not supported");
 }
 
+Node Importer::read_node(const pb::NodeProto& proto, std::set<std::string>& names) {
+  Node node;
+  node.proto = &proto;
+  node.op =
+      proto.domain().empty() || proto.domain() == "ai.onnx" ? proto.op_type() : proto.domain() + "." + proto.op_type();
+  node.in.assign(proto.input().begin(), proto.input().end());
+  node.out.assign(proto.output().begin(), proto.output().end());
+  if (node.out.empty() || node.out[0].empty()) fail("has a node '" + proto.name() + "' without an output");
+  node.name = proto.name().empty() || names.contains(proto.name()) ? node.out[0] : proto.name();
+  for (const auto* list : {&node.in, &node.out})
+    for (const std::string& tensor : *list)
+      if (!is_text(tensor)) fail("has a tensor whose name is no text (UTF-8)");
+  if (!is_text(node.name) || !is_text(node.op)) fail("has a node whose name is no text (UTF-8)");
+  // Values of a network share one set of names: its input and the parameters, called NODE.weight and so on, have
+  // theirs.
+  const auto reserved = [&](const std::string& name) {
+    for (const pb::ValueInfoProto* in : inputs_)
+      if (inputs_.size() > 1 && (in->name() == name || in->name().starts_with(name + "."))) return true;
+    return name == "input" || name.ends_with(".weight") || name.ends_with(".bias") || name.ends_with(".running_mean") ||
+           name.ends_with(".running_var");
+  };
+  const std::string given = node.name;
+  while (reserved(node.name) || !names.insert(node.name).second) node.name += "_";
+  if (node.name != given) aliases_[given] = node.name;
+  return node;
+}
+
 void Importer::read_nodes() {
   if (graph_.node_size() > 20000) fail("has " + std::to_string(graph_.node_size()) + " nodes, expected at most 20000");
   std::set<std::string> known, names;
   for (const auto& [name, tensor] : initializers_) known.insert(name);
   for (const auto& in : graph_.input()) known.insert(in.name());
-  for (const pb::NodeProto& proto : graph_.node()) {
-    Node node;
-    node.proto = &proto;
-    node.op = proto.domain().empty() || proto.domain() == "ai.onnx" ? proto.op_type()
-                                                                    : proto.domain() + "." + proto.op_type();
-    node.in.assign(proto.input().begin(), proto.input().end());
-    node.out.assign(proto.output().begin(), proto.output().end());
-    if (node.out.empty() || node.out[0].empty()) fail("has a node '" + proto.name() + "' without an output");
-    node.name = proto.name().empty() || names.contains(proto.name()) ? node.out[0] : proto.name();
-    for (const auto* list : {&node.in, &node.out})
-      for (const std::string& tensor : *list)
-        if (!is_text(tensor)) fail("has a tensor whose name is no text (UTF-8)");
-    if (!is_text(node.name) || !is_text(node.op)) fail("has a node whose name is no text (UTF-8)");
-    // Values of a network share one set of names: its input and the parameters, called NODE.weight and so on, have
-    // theirs.
-    const auto reserved = [&](const std::string& name) {
-      for (const pb::ValueInfoProto* in : inputs_)
-        if (inputs_.size() > 1 && (in->name() == name || in->name().starts_with(name + "."))) return true;
-      return name == "input" || name.ends_with(".weight") || name.ends_with(".bias") ||
-             name.ends_with(".running_mean") || name.ends_with(".running_var");
-    };
-    const std::string given = node.name;
-    while (reserved(node.name) || !names.insert(node.name).second) node.name += "_";
-    if (node.name != given) aliases_[given] = node.name;
-    for (const std::string& in : node.in)
-      if (!in.empty() && !known.contains(in))
-        fail("node '" + node.name + "' reads '" + in + "', which no earlier node makes");
-    for (const std::string& out : node.out)
-      if (!out.empty() && !known.insert(out).second)
-        fail("node '" + node.name + "' makes '" + out + "', which is there already");
-    if (node.op == "Constant") {
-      read_constant(node);
-      continue;
-    }
-    nodes_.push_back(std::move(node));
-  }
+  for (const pb::NodeProto& proto : graph_.node()) nodes_.push_back(read_node(proto, names));
+  sort_nodes(known);
+  for (const Node& node : nodes_)
+    if (node.op == "Constant") read_constant(node);
+  std::erase_if(nodes_, [](const Node& node) { return node.op == "Constant"; });
+  add_spelled_outputs(known);
   for (const auto& [name, c] : constants_)
     if (c.size() == 1) scalars_[name] = c;
+}
+
+void Importer::sort_nodes(std::set<std::string>& known) {
+  std::set<std::string> made;
+  for (const Node& node : nodes_)
+    for (const std::string& out : node.out)
+      if (!out.empty() && (known.contains(out) || !made.insert(out).second))
+        fail("node '" + node.name + "' makes '" + out + "', which is there already");
+  // Each node as soon as all that it reads is there, in the file's order where that is one.
+  std::map<std::string, std::vector<std::size_t>> waiting;
+  std::vector<std::size_t> missing(nodes_.size(), 0);
+  std::set<std::size_t> ready;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    for (const std::string& in : std::set<std::string>(nodes_[i].in.begin(), nodes_[i].in.end())) {
+      if (in.empty() || known.contains(in)) continue;
+      if (!made.contains(in)) fail("node '" + nodes_[i].name + "' reads '" + in + "', which no earlier node makes");
+      waiting[in].push_back(i);
+      ++missing[i];
+    }
+    if (missing[i] == 0) ready.insert(i);
+  }
+  std::vector<Node> sorted;
+  while (!ready.empty()) {
+    const std::size_t i = *ready.begin();
+    ready.erase(ready.begin());
+    for (const std::string& out : nodes_[i].out) {
+      if (out.empty()) continue;
+      known.insert(out);
+      for (const std::size_t reader : waiting[out])
+        if (--missing[reader] == 0) ready.insert(reader);
+    }
+    sorted.push_back(std::move(nodes_[i]));
+  }
+  for (std::size_t i = 0; i < nodes_.size() && sorted.size() < nodes_.size(); ++i)
+    for (const std::string& in : nodes_[i].in)
+      if (missing[i] > 0 && !in.empty() && !known.contains(in))
+        fail("node '" + nodes_[i].name + "' reads '" + in + "', which no earlier node makes: the nodes form a cycle");
+  nodes_ = std::move(sorted);
+}
+
+void Importer::add_spelled_outputs(const std::set<std::string>& known) {
+  const auto base = [](const std::string& name) {
+    const std::size_t colon = name.rfind(':');
+    const bool number = colon != std::string::npos && colon + 1 < name.size() &&
+                        name.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+    return number ? name.substr(0, colon) : name;
+  };
+  for (const auto& output : graph_.output()) {
+    if (known.contains(output.name())) continue;
+    std::vector<std::string> same;
+    for (const Node& node : nodes_)
+      for (const std::string& out : node.out)
+        if (!out.empty() && base(out) == base(output.name())) same.push_back(out);
+    if (same.size() != 1) continue;
+    Node node;
+    node.op = "Identity";
+    node.in = {same[0]};
+    node.out = {output.name()};
+    node.name = output.name();
+    nodes_.push_back(std::move(node));
+  }
 }
 
 void Importer::read_constant(const Node& node) {
@@ -556,6 +627,19 @@ void Importer::weight(const Node& node, const char* suffix, std::vector<float> v
   weights_[node.name + "." + suffix] = std::move(values);
 }
 
+namespace {
+
+// Why an operator has no converter, where there is more to say than that.
+std::string why_unsupported(const std::string& op) {
+  if (op.find("Attention") != std::string::npos || op == "RotaryEmbedding")
+    return "is attention, which is not supported: Vitrine explains convolutional networks";
+  for (const char* name : {"LSTM", "GRU", "RNN", "Scan", "Loop", "If"})
+    if (op == name) return "repeats or branches at run time, which is not supported";
+  return "is of an operator that is not supported";
+}
+
+}  // namespace
+
 void Importer::convert(std::size_t i) {
   const Node& node = nodes_[i];
   if (skipped_.contains(i)) return;
@@ -566,6 +650,11 @@ void Importer::convert(std::size_t i) {
       unknown = unknown || unknown_.contains(in);
       all_constant = all_constant && is_constant(in);
     }
+    const auto known_op = [&] {
+      return node.op == "Shape" || node.op.starts_with("vitrine.") ||
+             std::any_of(converters().begin(), converters().end(), [&](const auto& c) { return node.op == c.first; });
+    };
+    if (!all_constant && !known_op()) unsupported_.insert(node.op);
     if (unknown) {
       unknown_.insert(node.out.begin(), node.out.end());
       return;
@@ -575,6 +664,7 @@ void Importer::convert(std::size_t i) {
       std::vector<const Constant*> in;
       for (const std::string& name : node.in) in.push_back(name.empty() ? nullptr : &constant(name));
       Constant c = evaluate(node, in, opset_, allowance_);
+      if (node.op == "DequantizeLinear") quantised_.insert(node.op);
       spend(c.size());
       if (c.size() == 1) scalars_[node.out[0]] = c;
       constants_[node.out[0]] = std::move(c);
@@ -583,7 +673,7 @@ void Importer::convert(std::size_t i) {
     for (const auto& [op, member] : converters())
       if (node.op == op) return (this->*member)(node);
     if (node.op.starts_with("vitrine.")) return activation(node);
-    throw Unsupported("is of an operator that is not supported");
+    throw Unsupported(why_unsupported(node.op));
   } catch (const Unsupported& e) {
     problems_.push_back("node '" + node.name + "' (" + node.op + ") " + e.what());
     unknown_.insert(node.out.begin(), node.out.end());
@@ -612,6 +702,24 @@ const std::vector<std::pair<const char*, Importer::Member>>& Importer::converter
       {"Clip", &Importer::clip_node},
       {"Min", &Importer::clip_node},
       {"Max", &Importer::clip_node},
+      {"Exp", &Importer::activation},
+      {"Log", &Importer::activation},
+      {"Abs", &Importer::activation},
+      {"Sqrt", &Importer::activation},
+      {"Reciprocal", &Importer::activation},
+      {"Softsign", &Importer::activation},
+      {"Celu", &Importer::activation},
+      {"Selu", &Importer::activation},
+      {"ThresholdedRelu", &Importer::activation},
+      {"Swish", &Importer::activation},
+      {"ParametricSoftplus", &Importer::activation},
+      {"ScaledTanh", &Importer::activation},
+      {"ImageScaler", &Importer::old_affine},
+      {"Affine", &Importer::old_affine},
+      {"InstanceNormalization", &Importer::norm},
+      {"GroupNormalization", &Importer::norm},
+      {"LayerNormalization", &Importer::norm},
+      {"MeanVarianceNormalization", &Importer::norm},
       {"Softmax", &Importer::softmax_node},
       {"LogSoftmax", &Importer::softmax_node},
       {"MaxPool", &Importer::pool},
@@ -621,6 +729,13 @@ const std::vector<std::pair<const char*, Importer::Member>>& Importer::converter
       {"ReduceMean", &Importer::reduce},
       {"ReduceMax", &Importer::reduce},
       {"ReduceSum", &Importer::reduce},
+      {"ReduceMin", &Importer::reduce_any},
+      {"ReduceL1", &Importer::reduce_any},
+      {"ReduceL2", &Importer::reduce_any},
+      {"ReduceProd", &Importer::reduce_any},
+      {"ReduceSumSquare", &Importer::reduce_any},
+      {"ReduceLogSum", &Importer::reduce_any},
+      {"ReduceLogSumExp", &Importer::reduce_any},
       {"Add", &Importer::arithmetic},
       {"Sub", &Importer::arithmetic},
       {"Mul", &Importer::arithmetic},
@@ -643,6 +758,13 @@ const std::vector<std::pair<const char*, Importer::Member>>& Importer::converter
       {"Dropout", &Importer::identity},
       {"Cast", &Importer::identity},
       {"Expand", &Importer::expand},
+      {"Tile", &Importer::tile},
+      {"Gather", &Importer::gather_node},
+      {"DepthToSpace", &Importer::depth_and_space},
+      {"SpaceToDepth", &Importer::depth_and_space},
+      {"Where", &Importer::where},
+      {"QuantizeLinear", &Importer::quantise},
+      {"DequantizeLinear", &Importer::quantise},
   };
   return list;
 }

@@ -9,6 +9,7 @@
 #include "layers/local_response_norm.h"
 #include "layers/pool.h"
 #include "layers/product.h"
+#include "layers/rule_embedded.h"
 #include "layers/softmax.h"
 #include "layers/view.h"
 #include "models/onnx/importer.h"
@@ -35,6 +36,7 @@ void set_window(Op& op, const Spatial& s) {
 Importer::Spatial Importer::spatial(const Node& node, const Tensor& x, Dims kernel) {
   const std::size_t n = x.dims.size() - 1;
   if (x.dims.size() < 2) throw Unsupported("reads a tensor without height and width");
+  if (n > 2) throw Unsupported("works on " + std::to_string(n) + "-D data, which is not supported: 1-D and 2-D are");
   if (kernel.empty()) kernel = node.integers("kernel_shape");
   const Dims strides = node.integers("strides", Dims(n, 1)), dilations = node.integers("dilations", Dims(n, 1)),
              pads = node.integers("pads", Dims(2 * n, 0));
@@ -86,6 +88,8 @@ void Importer::alias_output(const Node& node) {
 }
 
 void Importer::conv(const Node& node) {
+  if (viewed(node, 0).dims.size() > 3)
+    throw Unsupported("is a 3-D convolution, which is not supported: 1-D and 2-D are");
   const Tensor x = tensor(node, 0);
   const Constant& w = constant(node, 1, "weight");
   if (w.dims.size() != x.dims.size() + 1 || !w.is_float) throw Unsupported("has a weight of shape " + text(w.dims));
@@ -201,9 +205,22 @@ void Importer::gemm(const Node& node) {
 }
 
 void Importer::matmul(const Node& node) {
-  const Tensor x = tensor(node, 0);
-  const Constant& b = constant(node, 1, "matrix");
+  if (!node.has(1)) throw Unsupported("lacks its matrix");
+  if (tensors_.contains(node.in[0]) && tensors_.contains(node.in[1]))
+    throw Unsupported("multiplies two tensors of the network, as attention does, which is not supported");
+  const bool left = is_constant(node.in[0]);
+  const Tensor x = viewed(node, left ? 1 : 0);
+  const Constant& b = constant(node, left ? 0 : 1, "matrix");
   if (b.dims.size() != 2 || !b.is_float || b.size() < 1) throw Unsupported("has a matrix of shape " + text(b.dims));
+  if (left || x.dims.size() != 1) {
+    const std::size_t axis = x.dims.size() - (left ? 2 : 1);
+    if (x.dims.size() < (left ? 2u : 1u)) throw Unsupported("multiplies along the batch");
+    if (x.dims[axis] != b.dims[left ? 1 : 0])
+      throw Unsupported("multiplies " + text(x.dims) + " (without the batch) with a matrix of shape " + text(b.dims));
+    const std::int64_t outputs = b.dims[left ? 0 : 1];
+    return linear_over(node, x, axis, outputs, left ? b.f : transposed(b), left ? nullptr : take_bias(node, outputs, 1),
+                       node.name);
+  }
   linear_layer(node, x, b.dims[1], b.dims[0], transposed(b), take_bias(node, b.dims[1], 1));
 }
 
@@ -242,56 +259,113 @@ void Importer::lrn(const Node& node) {
       x.dims.size());
 }
 
-void Importer::activation(const Node& node) {
-  const Tensor x = elements(node, 0);
+Id Importer::activation_of(const Node& node, Id x) {
   GraphBuilder& g = *builder_;
   const char* const name = node.name.c_str();
   const std::string& op = node.op;
-  Id id = no_id;
-  if (op == "Relu")
-    id = relu(g, x.id, name);
-  else if (op == "LeakyRelu")
-    id = leaky_relu(g, x.id, node.number("alpha", 0.01f), name);
-  else if (op == "Elu")
-    id = elu(g, x.id, node.number("alpha", 1), name);
-  else if (op == "Sigmoid")
-    id = sigmoid(g, x.id, name);
-  else if (op == "Tanh")
-    id = tanh(g, x.id, name);
-  else if (op == "HardSigmoid")
-    id = hard_sigmoid(g, x.id, node.number("alpha", 0.2f), node.number("beta", 0.5f), name);
-  else if (op == "HardSwish" || op == "vitrine.hard_swish")
-    id = hard_swish(g, x.id, name);
-  else if (op == "Softplus")
-    id = softplus(g, x.id, name);
-  else if (op == "Mish")
-    id = multiply(g, x.id, tanh(g, softplus(g, x.id, (node.name + ".softplus").c_str()), (node.name + ".tanh").c_str()),
-                  -1, name);
-  else if (op == "Gelu")
-    id = node.text("approximate", "none") == "tanh" ? gelu_tanh(g, x.id, name) : gelu(g, x.id, name);
-  else if (op == "vitrine.gelu")
-    id = gelu(g, x.id, name);
-  else if (op == "vitrine.gelu_tanh")
-    id = gelu_tanh(g, x.id, name);
-  else if (op == "vitrine.silu")
-    id = silu(g, x.id, name);
-  else if (op == "vitrine.hard_sigmoid")
-    id = hard_sigmoid(g, x.id, 1.0f / 6, 0.5f, name);
-  else
-    throw Unsupported("is of an operator that is not supported");
-  set(node, id, x.dims.size());
+  const auto part = [&](const char* suffix) { return fresh(node.name + suffix); };
+  // outer f(inner x), where a factor of 1 is left out
+  const auto scaled = [&](float inner, float outer, const auto& f) {
+    const Id in = inner == 1 ? x : affine_map(g, x, inner, 0, part(".in").c_str());
+    return outer == 1 ? f(in, name) : affine_map(g, f(in, part(".out").c_str()), outer, 0, name);
+  };
+  if (op == "Relu") return relu(g, x, name);
+  if (op == "LeakyRelu") return leaky_relu(g, x, node.number("alpha", 0.01f), name);
+  if (op == "Elu") return elu(g, x, node.number("alpha", 1), name);
+  if (op == "Sigmoid") return sigmoid(g, x, name);
+  if (op == "Tanh") return tanh(g, x, name);
+  if (op == "HardSigmoid") return hard_sigmoid(g, x, node.number("alpha", 0.2f), node.number("beta", 0.5f), name);
+  if (op == "HardSwish" || op == "vitrine.hard_swish") return hard_swish(g, x, name);
+  if (op == "Softplus") return softplus(g, x, name);
+  if (op == "Softsign") return softsign(g, x, name);
+  if (op == "Exp") return exp(g, x, name);
+  if (op == "Log") return log(g, x, name);
+  if (op == "Abs") return abs(g, x, name);
+  if (op == "Sqrt") return vitrine::power(g, x, 0.5f, name);
+  if (op == "Reciprocal") return vitrine::power(g, x, -1, name);
+  if (op == "ThresholdedRelu") return threshold(g, x, node.number("alpha", 1), name);
+  if (op == "Celu") {
+    const float alpha = node.number("alpha", 1);
+    if (!(alpha > 0)) throw Unsupported("has an alpha of " + std::to_string(alpha) + ", expected one above 0");
+    return scaled(1 / alpha, alpha, [&](Id in, const std::string& n) { return elu(g, in, 1, n.c_str()); });
+  }
+  if (op == "Selu") {
+    const float alpha = node.number("alpha", 1.67326319217681884765625f),
+                gamma = node.number("gamma", 1.05070102214813232421875f);
+    return scaled(1, gamma, [&](Id in, const std::string& n) { return elu(g, in, alpha, n.c_str()); });
+  }
+  if (op == "ParametricSoftplus")
+    return scaled(node.number("beta", 1), node.number("alpha", 1),
+                  [&](Id in, const std::string& n) { return softplus(g, in, n.c_str()); });
+  if (op == "ScaledTanh")
+    return scaled(node.number("beta", 1), node.number("alpha", 1),
+                  [&](Id in, const std::string& n) { return tanh(g, in, n.c_str()); });
+  if (op == "vitrine.softplus") {
+    const float beta = node.a;
+    return scaled(beta, 1 / beta, [&](Id in, const std::string& n) { return softplus(g, in, n.c_str()); });
+  }
+  if (op == "Swish" && node.number("alpha", 1) != 1)
+    return multiply(
+        g, x, sigmoid(g, affine_map(g, x, node.number("alpha", 1), 0, part(".in").c_str()), part(".gate").c_str()), 1,
+        name);
+  if (op == "Mish")
+    return multiply(g, x, tanh(g, softplus(g, x, (node.name + ".softplus").c_str()), (node.name + ".tanh").c_str()), -1,
+                    name);
+  if (op == "Gelu") return node.text("approximate", "none") == "tanh" ? gelu_tanh(g, x, name) : gelu(g, x, name);
+  if (op == "vitrine.gelu") return gelu(g, x, name);
+  if (op == "vitrine.gelu_tanh") return gelu_tanh(g, x, name);
+  if (op == "vitrine.silu" || op == "Swish") return silu(g, x, name);
+  if (op == "vitrine.hard_sigmoid") return hard_sigmoid(g, x, 1.0f / 6, 0.5f, name);
+  throw Unsupported("is of an operator that is not supported");
+}
+
+void Importer::activation(const Node& node) {
+  const Tensor x = viewed(node, 0);
+  result(node, {activation_of(node, x.id), x.dims});
 }
 
 void Importer::prelu(const Node& node) {
-  const Tensor x = tensor(node, 0);
+  const Tensor x = viewed(node, 0);
   const Constant& slope = constant(node, 1, "slope");
-  if (!slope.is_float || slope.size() < 1 ||
-      std::any_of(slope.f.begin(), slope.f.end(), [&](float v) { return v != slope.f[0]; }))
-    throw Unsupported("has a slope a channel; one for all is supported");
-  set(node, leaky_relu(*builder_, x.id, slope.f[0], node.name.c_str()), x.dims.size());
+  if (!slope.is_float || slope.size() < 1) throw Unsupported("has a slope of shape " + text(slope.dims));
+  if (std::all_of(slope.f.begin(), slope.f.end(), [&](float v) { return v == slope.f[0]; }))
+    return result(node, {leaky_relu(*builder_, x.id, slope.f[0], node.name.c_str()), x.dims});
+  // Slopes are counted from the last dimension on; before opset 7 a list of one each is one a channel.
+  Dims dims = slope.dims;
+  if (opset_ < 7 && dims.size() == 1) dims.resize(x.dims.size(), 1);
+  if (dims.size() == x.dims.size() + 1 && dims[0] == 1) dims.erase(dims.begin());
+  if (dims.size() > x.dims.size() || broadcast_dims(x.dims, dims) != x.dims)
+    throw Unsupported("has a slope of shape " + text(slope.dims));
+  const bool a_channel = dims.size() == x.dims.size() && slope.size() == dims[0] && x.dims.size() <= 3;
+  Tensor flat = x;
+  std::vector<float> slopes = slope.f;
+  if (!a_channel) {
+    // Any other slopes: one for each element, which become channels.
+    const std::int64_t all = product(x.dims);
+    flat = shaped(x, {all}, node.name + ".flat");
+    spend(all);
+    slopes.clear();
+    Dims stride(x.dims.size(), 0);
+    std::int64_t step = 1;
+    for (std::size_t k = dims.size(); k-- > 0; step *= dims[k])
+      if (dims[k] > 1) stride[x.dims.size() - dims.size() + k] = step;
+    for (std::int64_t e = 0; e < all; ++e) {
+      std::int64_t rest = e, at = 0;
+      for (std::size_t k = x.dims.size(); k-- > 0; rest /= x.dims[k]) at += rest % x.dims[k] * stride[k];
+      slopes.push_back(slope.f[static_cast<std::size_t>(at)]);
+    }
+  }
+  const Id id = vitrine::prelu(*builder_, flat.id, node.name.c_str());
+  weight(node, "weight", std::move(slopes));
+  result(node, shaped({id, flat.dims}, x.dims, node.name + ".shaped"));
 }
 
 void Importer::clip_node(const Node& node) {
+  if (node.op != "Clip") {
+    if (node.in.size() == 1) return identity(node);
+    const auto scalar = [&](const std::string& in) { return is_constant(in) && constant(in).size() == 1; };
+    if (node.in.size() != 2 || (!scalar(node.in[0]) && !scalar(node.in[1]))) return extremum(node);
+  }
   const Tensor x = tensor(node, node.op == "Clip" || tensors_.contains(node.in[0]) ? 0 : 1);
   constexpr float largest = 3.402823466e38f;  // JSON knows no infinity
   float low = -largest, high = largest;
@@ -316,18 +390,42 @@ void Importer::clip_node(const Node& node) {
 }
 
 void Importer::softmax_node(const Node& node) {
-  const Tensor x = tensor(node, 0);
+  const Tensor x = viewed(node, 0);
   const auto rank = static_cast<std::int64_t>(x.dims.size()) + 1;
   std::int64_t axis = node.integer("axis", opset_ >= 13 ? -1 : 1);
   if (axis < 0) axis += rank;
-  // Before opset 13 all dimensions from the axis on are one; where only channels are more than 1, that is the same.
-  if (builder_->shape(x.id).pixels() != 1 || axis != 1)
-    throw Unsupported("normalises over other dimensions than the classes of a vector");
+  // Before opset 13 all dimensions from the axis on are one; where only channels are more than 1, that is the same. A
+  // vector's softmax that ends the network is its classes'; another one is inside the network.
+  if (axis < 1 || axis >= rank) throw Unsupported("normalises over the batch");
+  const bool ends = extra_.contains(node.out[0]) || !readers_.contains(node.out[0]);
+  if (builder_->shape(x.id).pixels() != 1 || axis != 1 || !ends) return softmax_over(node, x, axis, opset_ < 13);
   const char* const name = node.name.c_str();
   set(node, node.op == "Softmax" ? softmax(*builder_, x.id, name) : log_softmax(*builder_, x.id, name), x.dims.size());
 }
 
+void Importer::pool_channels(const Node& node, const Tensor& x) {
+  // Three-dimensional pools that work along one dimension alone, as local response normalisation is exported.
+  const Dims kernel = node.integers("kernel_shape"), strides = node.integers("strides", {1, 1, 1}),
+             pads = node.integers("pads", Dims(6, 0)), dilations = node.integers("dilations", {1, 1, 1});
+  if (x.dims.size() != 4 || kernel.size() != 3 || strides != Dims{1, 1, 1} || pads.size() != 6 || kernel[1] != 1 ||
+      kernel[2] != 1 || pads[1] + pads[2] + pads[4] + pads[5] != 0 || dilations != Dims{1, 1, 1} || x.dims[0] != 1)
+    throw Unsupported("is a 3-D pool, which is not supported");
+  const Tensor flat = shaped(x, {1, x.dims[1], x.dims[2] * x.dims[3]}, node.name + ".rows");
+  AvgPool* op = builder_->make<AvgPool>();
+  if (op == nullptr) return set(node, no_id, 1);
+  op->window.kernel_h = narrow(kernel[0], "a kernel");
+  op->window.pad_top = narrow(pads[0], "padding");
+  op->window.pad_bottom = narrow(pads[3], "padding");
+  op->count_padding = node.integer("count_include_pad", 0) != 0;
+  const Id in[] = {flat.id};
+  const Id id = builder_->add(op, in, {}, node.name.c_str());
+  Dims dims = x.dims;
+  dims[1] = builder_->shape(id).h();
+  result(node, shaped({id, {1, dims[1], dims[2] * dims[3]}}, dims, node.name + ".shaped"));
+}
+
 void Importer::pool(const Node& node) {
+  if (viewed(node, 0).dims.size() > 3 && node.op == "AveragePool") return pool_channels(node, viewed(node, 0));
   const Tensor x = tensor(node, 0);
   if (node.out.size() > 1 && !node.out[1].empty() && readers_.contains(node.out[1]))
     throw Unsupported("hands out its indices, which are not supported");
@@ -360,6 +458,7 @@ void Importer::global_pool(const Node& node) {
 }
 
 void Importer::reduce(const Node& node) {
+  if (viewed(node, 0).dims.size() > 3) return reduce_any(node);
   const Tensor x = tensor(node, 0);
   Dims axes = list(node, "axes", 1);
   const auto rank = static_cast<std::int64_t>(x.dims.size()) + 1;
@@ -375,7 +474,7 @@ void Importer::reduce(const Node& node) {
   else if (axes == Dims{1})
     id = transpose(g, id, 2, 1, 3, (node.name + ".moved").c_str());
   else if (axes != Dims{2, 3} && axes != Dims{2} && axes != Dims{3})
-    throw Unsupported("takes in the batch, or channels with one of height and width");
+    return reduce_any(node);
   if (axes.size() == 2 || rank < 4) {
     id = node.op == "ReduceMax" ? global_max_pool(g, id, node.name.c_str()) : global_avg_pool(g, id, node.name.c_str());
   } else {
@@ -403,7 +502,7 @@ void Importer::reduce(const Node& node) {
     if (taken) count *= size;
     if (!taken || keep) dims.push_back(taken ? 1 : size);
   }
-  if (dims.empty()) throw Unsupported("leaves nothing but the batch");
+  if (dims.empty()) return reduce_any(node);
   if (node.op == "ReduceSum") {
     Node part;
     part.name = node.name + ".sum";

@@ -43,8 +43,19 @@ void Importer::identity(const Node& node) {
 void Importer::concat_node(const Node& node) {
   if (node.in.size() == 1) return identity(node);
   std::vector<Id> parts;
-  const std::size_t rank = tensor(node, 0).dims.size();
+  std::size_t network = 0;
+  while (network < node.in.size() && !tensors_.contains(node.in[network]) && !as_nchw_.contains(node.in[network]))
+    ++network;
+  const std::size_t rank = tensor(node, network).dims.size();
   for (std::size_t k = 0; k < node.in.size(); ++k) {
+    if (is_constant(node.in[k])) {
+      const Constant& c = constant(node.in[k]);
+      if (c.dims.size() != rank + 1 || c.dims[0] != 1 || !c.is_float || c.size() < 1)
+        throw Unsupported("joins a constant of shape " + text(c.dims));
+      const std::string name = node.name + "." + std::to_string(k);
+      parts.push_back(constant_tensor(tensor(node, network), c, Dims(c.dims.begin() + 1, c.dims.end()), name).id);
+      continue;
+    }
     parts.push_back(tensor(node, k).id);
     if (tensor(node, k).dims.size() != rank) throw Unsupported("joins tensors of different numbers of dimensions");
   }
@@ -149,9 +160,11 @@ void Importer::transpose_view(const Node& node, const Tensor& x, const Dims& per
       runs.emplace_back(order[k], x.dims[static_cast<std::size_t>(order[k])]);
   }
   if (runs.size() < 2) return pass(node, {x.id, dims});
-  if (runs.size() > 3)
-    throw Unsupported("permutes " + text(x.dims) +
-                      " (without the batch) in a way that three dimensions do not express");
+  if (runs.size() > 3) {
+    Dims places;
+    for (std::size_t k = 1; k < perm.size(); ++k) places.push_back(perm[k] - 1);
+    return result(node, permuted(x, places, node.name));
+  }
   auto sources = runs;
   std::sort(sources.begin(), sources.end());
   std::int32_t size[3] = {1, 1, 1}, d[3] = {1, 2, 3};
@@ -222,15 +235,16 @@ void Importer::split(const Node& node) {
 
 void Importer::pad_node(const Node& node) {
   const Tensor x = tensor(node, 0);
-  if (node.text("mode", "constant") != "constant")
-    throw Unsupported("pads by '" + node.text("mode", "") + "'; constant 0 is supported");
+  const std::string mode = node.text("mode", "constant");
+  if (mode != "constant" && mode != "reflect" && mode != "edge" && mode != "wrap")
+    throw Unsupported("pads by '" + mode + "'");
   double value = static_cast<double>(node.number("value", 0));
   if (node.has(2)) {
     const Constant& c = constant(node, 2, "value");
     if (c.size() != 1) throw Unsupported("pads with other than a scalar");
     value = c.at(0);
   }
-  if (value != 0) throw Unsupported("pads with " + std::to_string(value) + "; 0 is supported");
+  if (!std::isfinite(value)) throw Unsupported("pads with " + std::to_string(value));
   const Dims given = list(node, "pads", 1), axes = node.has(3) ? list(node, "axes", 3) : Dims{};
   const std::size_t rank = x.dims.size() + 1;
   Dims pads = given;
@@ -246,6 +260,7 @@ void Importer::pad_node(const Node& node) {
   }
   if (pads.size() != 2 * rank || pads[0] != 0 || pads[rank] != 0)
     throw Unsupported("pads the batch, or another number of dimensions");
+  if (mode != "constant") return pad_by_content(node, x, pads, mode);
   std::int32_t p[6] = {};  // front, top, left, back, bottom, right
   for (std::size_t k = 1; k < rank; ++k) {
     p[k - 1] = narrow(pads[k], "padding");
@@ -254,7 +269,7 @@ void Importer::pad_node(const Node& node) {
   // Zeros around height and width before a convolution are its padding: rules that look at its inputs (flat, z-box)
   // must see pixels alone.
   const Node* reader = only_reader(node.out[0]);
-  const bool spatial = p[0] == 0 && p[3] == 0 && *std::min_element(p, p + 6) >= 0;
+  const bool spatial = value == 0 && p[0] == 0 && p[3] == 0 && *std::min_element(p, p + 6) >= 0;
   const std::string automatic = reader != nullptr ? reader->text("auto_pad", "NOTSET") : "";
   if (reader != nullptr && reader->op == "Conv" && reader->in[0] == node.out[0] && spatial &&
       (automatic == "NOTSET" || automatic == "VALID")) {
@@ -270,29 +285,127 @@ void Importer::pad_node(const Node& node) {
     op->bottom = p[4];
     op->right = p[5];
   }
-  const Id in[] = {x.id};
-  set(node, builder_->add(op, in, {}, node.name.c_str()), x.dims.size());
+  // Another value than 0 around x: x less the value, with zeros around it, and the value again.
+  Tensor inner = x;
+  if (value != 0) inner = mapped(x, 1, static_cast<float>(-value), node.name + ".less");
+  const Id in[] = {inner.id};
+  const Id id = builder_->add(op, in, {}, (value == 0 ? node.name : fresh(node.name + ".zeros")).c_str());
+  set(node, id, x.dims.size());
+  if (value != 0) result(node, mapped(tensors_.at(node.out[0]), 1, static_cast<float>(value), node.name));
+}
+
+namespace {
+
+// Where output `o` of a Resize lies in the input (ONNX's definition of the coordinate kinds).
+double source_of(const std::string& kind, double o, double scale, double in, double out) {
+  if (kind == "asymmetric") return o / scale;
+  if (kind == "align_corners") return out > 1 ? o * (in - 1) / (out - 1) : 0;
+  if (kind == "pytorch_half_pixel" && out <= 1) return 0;
+  if (kind == "tf_half_pixel_for_nn") return (o + 0.5) / scale;
+  if (kind == "half_pixel_symmetric") {
+    const double adjusted = out / (scale * in), centre = in / 2;
+    return centre * (1 - adjusted) + (o + 0.5) / scale - 0.5;
+  }
+  return (o + 0.5) / scale - 0.5;
+}
+
+double rounded(double x, const std::string& way) {
+  if (way == "floor") return std::floor(x);
+  if (way == "ceil") return std::ceil(x);
+  return way == "round_prefer_ceil" ? std::floor(x + 0.5) : std::ceil(x - 0.5);
+}
+
+// Weights of the places floor(x) + first ... of one output.
+std::vector<double> taps(const std::string& mode, double fraction, double a) {
+  if (mode == "linear" || mode == "bilinear") return {1 - fraction, fraction};
+  const double t = fraction, u = 1 - t;
+  const auto inner = [&](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };
+  const auto outer = [&](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };
+  return {outer(t + 1), inner(t), inner(u), outer(u + 1)};
+}
+
+}  // namespace
+
+void Importer::resize_by_matrix(const Node& node, const Tensor& x, const std::vector<double>& scales,
+                                const Dims& sizes) {
+  const std::string mode = node.text("mode", "nearest"),
+                    kind = node.text("coordinate_transformation_mode", "half_pixel"),
+                    way = node.text("nearest_mode", "round_prefer_floor");
+  const double a = static_cast<double>(node.number("cubic_coeff_a", -0.75f));
+  const bool exclude = node.integer("exclude_outside", 0) != 0;
+  Tensor t = x;
+  for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+    const std::int64_t in = t.dims[axis], out = sizes[axis];
+    const double scale = scales[axis] > 0 ? scales[axis] : static_cast<double>(out) / static_cast<double>(in);
+    if (out == in && scale == 1) continue;
+    spend(in * out);
+    std::vector<float> w(static_cast<std::size_t>(in * out), 0);
+    for (std::int64_t o = 0; o < out; ++o) {
+      const double at =
+          source_of(kind, static_cast<double>(o), scale, static_cast<double>(in), static_cast<double>(out));
+      const auto put = [&](double place, double weight) {
+        const auto p = static_cast<std::int64_t>(std::clamp(place, 0.0, static_cast<double>(in - 1)));
+        w[static_cast<std::size_t>(o * in + p)] += static_cast<float>(weight);
+      };
+      if (mode == "nearest") {
+        put(rounded(at, way), 1);
+        continue;
+      }
+      const double whole = std::floor(at);
+      const std::vector<double> part = taps(mode, at - whole, a);
+      const double first = part.size() == 4 ? whole - 1 : whole;
+      double sum = 0;
+      const auto outside = [&](double place) { return exclude && (place < 0 || place > static_cast<double>(in - 1)); };
+      for (std::size_t k = 0; k < part.size(); ++k)
+        if (!outside(first + static_cast<double>(k))) sum += part[k];
+      for (std::size_t k = 0; k < part.size(); ++k)
+        if (!outside(first + static_cast<double>(k)))
+          put(first + static_cast<double>(k), exclude && sum != 0 ? part[k] / sum : part[k]);
+    }
+    linear_over(node, t, axis, out, std::move(w), nullptr, node.name + "." + std::to_string(axis), false);
+    t = tensors_.at(node.out[0]);
+  }
+  if (t.id == x.id) return pass(node, x);
+  result(node, t);
+}
+
+void Importer::resize_row(const Node& node, const Tensor& x) {
+  // One dimension of a signal (N,C,L).
+  const bool simple = node.op == "Upsample" || opset_ < 11;
+  const std::size_t at = simple ? 1 : 2;
+  std::vector<float> scales;
+  if (node.has(at)) scales = constant(node, at, "scales").f;
+  const Dims sizes = scales.empty() && node.has(3) ? constant(node, 3, "sizes").i : Dims{};
+  if (x.dims.size() != 2 || std::max(scales.size(), sizes.size()) != 3 || (!scales.empty() && scales[1] != 1) ||
+      simple || node.integer("antialias", 0) != 0)
+    throw Unsupported("resamples a tensor that has no height and width");
+  const double scale = scales.empty() ? 0 : static_cast<double>(scales[2]);
+  if (!scales.empty() && !(scale > 0 && scale < 1e6)) throw Unsupported("has an impossible scale");
+  const std::int64_t out =
+      scales.empty() ? sizes[2] : static_cast<std::int64_t>(static_cast<double>(x.dims[1]) * scale + 1e-4);
+  if (out < 1 || out > (1 << 20)) throw Unsupported("resamples to nothing, or to more than 2^20");
+  resize_by_matrix(node, x, {0, scale}, {x.dims[0], out});
 }
 
 void Importer::resize(const Node& node) {
   const Tensor x = tensor(node, 0);
   const bool old = node.op == "Upsample", simple = old || opset_ < 11;
-  if (x.dims.size() != 3) throw Unsupported("resamples a tensor that has no height and width");
+  if (x.dims.size() != 3) return resize_row(node, x);
   const std::string mode = node.text("mode", "nearest"),
                     place = node.text("coordinate_transformation_mode", simple ? "asymmetric" : "half_pixel");
   const std::string nearest = node.text("nearest_mode", simple ? "floor" : "round_prefer_floor");
   Resampling to;
   to.bilinear = mode == "linear" || mode == "bilinear";
-  if (!to.bilinear && mode != "nearest")
-    throw Unsupported("resamples by '" + mode + "'; nearest and linear are supported");
+  if (!to.bilinear && mode != "nearest" && mode != "cubic") throw Unsupported("resamples by '" + mode + "'");
   if (node.integer("antialias", 0) != 0) throw Unsupported("resamples with antialias, which is not supported");
+  bool by_matrix = mode == "cubic" || node.integer("exclude_outside", 0) != 0;
   if (node.text("keep_aspect_ratio_policy", "stretch") != "stretch")
     throw Unsupported("keeps the aspect ratio, which is not supported");
   to.align_corners = place == "align_corners";
   to.half_pixel =
       place == "half_pixel" || place == "pytorch_half_pixel" || (place == "tf_half_pixel_for_nn" && !to.bilinear);
-  if (!to.align_corners && !to.half_pixel && place != "asymmetric")
-    throw Unsupported("has coordinates of kind '" + place + "'");
+  if (!to.align_corners && !to.half_pixel && place != "asymmetric") by_matrix = true;
+  if (place == "tf_crop_and_resize") throw Unsupported("crops while it resamples (tf_crop_and_resize)");
 
   const std::size_t scales_at = simple ? 1 : 2;
   std::vector<float> scales;
@@ -331,18 +444,23 @@ void Importer::resize(const Node& node) {
 
   const bool whole = to.out_h % x.dims[1] == 0 && to.out_w % x.dims[2] == 0,
              smaller = to.out_h < x.dims[1] || to.out_w < x.dims[2];
+  if (!to.bilinear && simple && smaller)
+    throw Unsupported("makes height or width smaller by 'nearest', which its opset does not define");
   if (to.bilinear) {
     // There PyTorch puts a single place first, not into the middle.
-    if (place == "pytorch_half_pixel" && ((to.out_h == 1 && x.dims[1] > 1) || (to.out_w == 1 && x.dims[2] > 1)))
-      throw Unsupported("resamples to a single place at coordinates of kind 'pytorch_half_pixel'");
+    by_matrix = by_matrix || (place == "pytorch_half_pixel" &&
+                              ((to.out_h == 1 && x.dims[1] > 1) || (to.out_w == 1 && x.dims[2] > 1)));
   } else if (to.half_pixel && whole) {
     // Whole multiples never lie between two places: all ways to round are one.
-    if (!nearest.starts_with("round_prefer_") && place != "tf_half_pixel_for_nn")
-      throw Unsupported("rounds by '" + nearest + "' at coordinates of kind '" + place + "'");
-  } else if (to.half_pixel ? nearest != "round_prefer_floor" || place == "tf_half_pixel_for_nn" : nearest != "floor") {
-    throw Unsupported("rounds by '" + nearest + "' at coordinates of kind '" + place + "'");
-  } else if (simple && smaller) {
-    throw Unsupported("makes height or width smaller by 'nearest', which its opset does not define");
+    by_matrix = by_matrix || (!nearest.starts_with("round_prefer_") && place != "tf_half_pixel_for_nn");
+  } else {
+    by_matrix = by_matrix || (to.half_pixel ? nearest != "round_prefer_floor" || place == "tf_half_pixel_for_nn"
+                                            : nearest != "floor");
+  }
+  if (by_matrix) {
+    const double scale[] = {to.step_h > 0 ? 1 / static_cast<double>(to.step_h) : 0,
+                            to.step_w > 0 ? 1 / static_cast<double>(to.step_w) : 0};
+    return resize_by_matrix(node, x, {0, scale[0], scale[1]}, {x.dims[0], to.out_h, to.out_w});
   }
   set(node, upsample(*builder_, x.id, to, node.name.c_str()), 3);
 }

@@ -1,8 +1,10 @@
 // The inside of the importer: from a file's nodes to a graph, one converter an operator. Definitions by what operators
-// do: import.cpp (the file, the graph), import_layers.cpp, import_arithmetic.cpp, import_views.cpp.
+// do: import.cpp (the file, the graph), import_layers.cpp, import_arithmetic.cpp, import_views.cpp,
+// import_composed.cpp.
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -43,6 +45,11 @@ class Importer {
   std::string architecture() const;
   void read_initializers();
   void read_nodes();
+  Node read_node(const pb::NodeProto& proto, std::set<std::string>& names);
+  /// An order in which the nodes can run, if the file's is none. `known`: what the file gives.
+  void sort_nodes(std::set<std::string>& known);
+  /// Outputs that a producer spells otherwise ("scores:0" where a node makes "scores") get a node that hands them on.
+  void add_spelled_outputs(const std::set<std::string>& known);
   void read_constant(const Node& node);
   /// The inputs that the network has: all that some node reads, without weights, which old files list as inputs.
   void find_inputs();
@@ -111,10 +118,12 @@ class Importer {
   void batch_normalization(const Node& node);
   void lrn(const Node& node);
   void activation(const Node& node);
+  Id activation_of(const Node& node, Id x);
   void prelu(const Node& node);
   void clip_node(const Node& node);
   void softmax_node(const Node& node);
   void pool(const Node& node);
+  void pool_channels(const Node& node, const Tensor& x);
   void global_pool(const Node& node);
   /// Means, sums and maxima over whole dimensions: pools.
   void reduce(const Node& node);
@@ -127,6 +136,11 @@ class Importer {
   void power(const Node& node);
   /// Products spread their smaller factor themselves, so its expansion is but a promise that they check.
   void expand(const Node& node);
+  void where(const Node& node);
+  /// Quantised values run in float.
+  void quantise(const Node& node);
+  /// A factor and a shift that an operator of old exports has as attributes.
+  void old_affine(const Node& node);
   void scale_by(const Node& node, const Tensor& x, float w, float b);
   void scale_by(const Node& node, const Tensor& x, std::vector<float> w, std::vector<float> b);
   void two_tensors(const Node& node);
@@ -149,12 +163,63 @@ class Importer {
   void split(const Node& node);
   void pad_node(const Node& node);
   void resize(const Node& node);
+  void resize_row(const Node& node, const Tensor& x);
+  /// Where each output place of a Resize reads along one dimension, as a matrix: cubic, and what pools of one or two
+  /// places do not express.
+  void resize_by_matrix(const Node& node, const Tensor& x, const std::vector<double>& scales, const Dims& sizes);
 
+  // ---- import_composed.cpp ----
+
+  /// The same elements in another shape.
+  Tensor shaped(const Tensor& t, const Dims& to, const std::string& name);
+  /// Elements `stride` apart along `size` loops from `start` on, as `to`.
+  Tensor strided(const Tensor& t, Dims size, Dims stride, std::int64_t start, const Dims& to, const std::string& name);
+  /// Dimension k of the result is dimension order[k] (from 0 on, the batch apart).
+  Tensor permuted(const Tensor& t, const Dims& order, const std::string& name);
+  static Dims broadcast_dims(const Dims& a, const Dims& b);
+  /// The same of two tensors, each with its batch: of unequal numbers of dimensions, that would meet another one.
+  static Dims joint_dims(const Dims& a, const Dims& b);
+  /// A constant's dimensions beside a tensor of `rank`, the batch apart.
+  static Dims without_batch(const Constant& c, std::size_t rank);
+  Tensor expanded_to(const Tensor& t, const Dims& to, const std::string& name);
+  /// The node's output is this tensor, whose dimensions need not be those of its value.
+  void result(const Node& node, const Tensor& t);
+  /// factor t + shift
+  Tensor mapped(const Tensor& t, float factor, float shift, const std::string& name);
+  /// A constant as a tensor of the network, made from another one.
+  Tensor constant_tensor(const Tensor& like, const Constant& c, const Dims& dims, const std::string& name);
+  /// factor x + shift, where both follow from the constant's value at each place.
+  void with_constant(const Node& node, const Tensor& x, const Constant& c, const Dims& c_dims,
+                     const std::function<std::pair<float, float>(float)>& coefficients);
+  /// Mean or maximum over dimensions (from 1 on), by a pool.
+  Tensor pooled(const Tensor& x, const Dims& axes, bool maximum, bool keep, const std::string& name);
+  Dims reduced_axes(const Node& node, std::size_t rank);
+  void reduce_any(const Node& node);
+  void reduce_product(const Node& node, const Tensor& x, const Dims& axes, bool keep);
+  /// (x - mean)/sqrt(variance + eps) of each of `groups` parts of an image.
+  void normalise(const Node& node, const Tensor& x, std::int64_t groups, float eps, const std::string& name);
+  void norm(const Node& node);
+  /// `tail`: over all dimensions from the axis on.
+  void softmax_over(const Node& node, const Tensor& x, std::int64_t axis, bool tail);
+  /// A matrix (outputs, inputs) along one dimension of any tensor: a convolution of one place.
+  void linear_over(const Node& node, const Tensor& x, std::size_t axis, std::int64_t outputs, std::vector<float> w,
+                   const Constant* bias, const std::string& name, bool trainable = true);
+  void extremum(const Node& node);
+  void depth_and_space(const Node& node);
+  void tile(const Node& node);
+  void gather_node(const Node& node);
+  /// The elements at these places of one dimension.
+  Tensor picked(const Node& node, const Tensor& x, std::size_t axis, const Dims& places, const std::string& name);
+  /// Pads by repeated content: reflect, edge, wrap.
+  void pad_by_content(const Node& node, const Tensor& x, const Dims& pads, const std::string& mode);
+
+  /// Constants that a file may compute, beyond a few times its own size: 256 MiB.
+  static constexpr std::int64_t constant_bytes = std::int64_t{1} << 28;
   const pb::ModelProto& model_;
   const pb::GraphProto& graph_;
   std::string path_, folder_;
   const ImportOptions& options_;
-  std::int64_t opset_ = 0, fixed_batch_ = 0, allowance_ = 1 << 22;
+  std::int64_t opset_ = 0, fixed_batch_ = 0, allowance_ = constant_bytes / 4;
   std::size_t rank_ = 3;
   bool nhwc_ = false;
   std::vector<const pb::ValueInfoProto*> inputs_;
@@ -177,6 +242,8 @@ class Importer {
   std::set<std::string> unknown_;
   std::set<std::size_t> skipped_;
   std::vector<std::string> problems_;
+  std::set<std::string> unsupported_;  // operators without a converter, behind a problem or not
+  std::set<std::string> quantised_;    // operators that run in float though the file says whole numbers
 };
 
 }  // namespace vitrine::onnx

@@ -45,6 +45,7 @@ struct Node {
   std::string name, op;
   std::vector<std::string> in, out;  ///< "" is an absent optional input
   const pb::NodeProto* proto = nullptr;
+  float a = 0;  ///< of an activation that was recognised
 
   const pb::AttributeProto* find(const char* attribute) const;
   std::int64_t integer(const char* attribute, std::int64_t initial) const;

@@ -48,7 +48,7 @@ Model import_string(const std::string& bytes) {
 
 }  // namespace
 
-TEST_CASE("operators of opsets 7 to 20 give what onnxruntime gives; exported, they come back the same") {
+TEST_CASE("operators of opsets 7 to 21 give what onnxruntime gives; exported, they come back the same") {
   const Folder folder;
   const Engine engine(1);
   const io::Safetensors cases(golden + "cases.safetensors");
@@ -79,21 +79,25 @@ TEST_CASE("everything that a file has and Vitrine has not is said at once, with 
     FAIL("was accepted");
   } catch (const Error& e) {
     const std::string said = e.what();
-    for (const char* node : {"recurrent",   "mirror",         "slopes",      "error",        "inverse",
-                             "cubic",       "over-maps",      "t8",          "branch",       "training",
-                             "statistics",  "unequal",        "other-rank",  "along-height", "more-dimensions",
-                             "column-bias", "ranks",          "mixes",       "reversed",     "no-value",
-                             "two-bounds",  "dynamic-weight", "no-weight",   "no-input",     "batch-slice",
-                             "long-split",  "no-step",        "over-batch",  "huge-kernel",  "spread",
-                             "both-small",  "small",          "batch-alone", "cube"})
+    for (const char* node :
+         {"recurrent",     "error",      "t7",         "branch",          "training",    "statistics",
+          "unequal",       "other-rank", "ranks",      "more-dimensions", "column-bias", "mixes",
+          "reversed",      "no-value",   "two-bounds", "dynamic-weight",  "no-weight",   "no-input",
+          "batch-slice",   "long-split", "no-step",    "over-batch",      "huge-kernel", "both-small",
+          "hidden",        "attention",  "volume",     "outside",         "choice",      "blocks",
+          "batch-repeated"})
       CHECK_MESSAGE(said.find("node '" + std::string(node) + "' (") != std::string::npos, node << " in " << said);
     CHECK(said.find("(Relu)") == std::string::npos);  // what hangs on a problem is none of its own
+    // But operators that are not supported are named wherever they are, Einsum behind GRU, too.
+    CHECK(said.find("not supported: Einsum, Erf, GRU, If, LSTM, NonZero") != std::string::npos);
+    CHECK(said.find("'attention' (MatMul) multiplies two tensors of the network, as attention") != std::string::npos);
+    CHECK(said.find("'volume' (Conv) is a 3-D convolution") != std::string::npos);
   }
 }
 
 TEST_CASE("files that lie are one sentence each") {
   const std::pair<const char*, const char*> expected[] = {{"batch-norm-7", "spatial 0"},
-                                                          {"cycle", "'flat' reads 'y', which no earlier node makes"},
+                                                          {"cycle", "the nodes form a cycle"},
                                                           {"deep", "no ONNX model"},
                                                           {"dims-huge", "impossible shape"},
                                                           {"dims-many", "9 dimensions"},
@@ -101,7 +105,6 @@ TEST_CASE("files that lie are one sentence each") {
                                                           {"dims-other", "192 bytes, expected 240"},
                                                           {"dims-overflow", "impossible shape"},
                                                           {"dynamic-size", "dimension 2 is dynamic"},
-                                                          {"forward", "which no earlier node makes"},
                                                           {"gather-by-floats", "'picked' (Gather)"},
                                                           {"growing", "more constants"},
                                                           {"infinite", "'fc.weight' is not finite"},
@@ -113,7 +116,7 @@ TEST_CASE("files that lie are one sentence each") {
                                                           {"no-output", "has no output"},
                                                           {"no-outputs-of-node", "'fc' without an output"},
                                                           {"nul-name", "no text"},
-                                                          {"opset-6", "opset 6"},
+                                                          {"opset-5", "opset 5"},
                                                           {"opset-absent", "opset 0"},
                                                           {"output-input", "output 'x' that is its input"},
                                                           {"output-unmade", "'nowhere'"},

@@ -147,6 +147,22 @@ const Case cases[] = {
      [](GraphBuilder& g, Id x) { return hard_sigmoid(g, x, 0.6f, 0.4f); }},
     {"hard swish", "hard_swish", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return hard_swish(g, x); }},
     {"softplus", "softplus", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return softplus(g, x); }},
+    {"softsign", "softsign", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return softsign(g, x); }},
+    {"threshold", "threshold", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return threshold(g, x, 0.25f); }},
+    {"absolute value", "abs", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return abs(g, x); }},
+    {"exp", "exp", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return exp(g, x); }},
+    {"log", "log", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return log(g, affine_map(g, sigmoid(g, x), 1, 0.5f)); }},
+    {"square root",
+     "power",
+     {1, 3, 5, 5},
+     [](GraphBuilder& g, Id x) { return power(g, affine_map(g, sigmoid(g, x), 1, 0.5f), 0.5f); }},
+    {"reciprocal",
+     "power",
+     {1, 3, 5, 5},
+     [](GraphBuilder& g, Id x) { return power(g, affine_map(g, sigmoid(g, x), 1, 0.5f), -1); }},
+    {"cube", "power", {1, 3, 5, 5}, [](GraphBuilder& g, Id x) { return power(g, x, 3); }},
+    {"prelu", "prelu", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return prelu(g, x); }},
+    {"prelu of vectors", "prelu", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return prelu(g, x); }},
     {"batch norm", "batch_norm", {1, 3, 4, 5}, [](GraphBuilder& g, Id x) { return batch_norm(g, x); }},
     {"batch norm of vectors",
      "batch_norm",
@@ -180,6 +196,32 @@ const Case cases[] = {
     {"slice rows backwards", "slice", {1, 3, 7, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 2, 6, 3, -3); }},
     {"slice channels", "slice", {1, 7, 2, 5}, [](GraphBuilder& g, Id x) { return slice(g, x, 1, 1, 3, 2); }},
     {"pad channels", "pad", {1, 2, 4, 5}, [](GraphBuilder& g, Id x) { return pad_channels(g, x, 1, 3); }},
+    {"depth to space",
+     "strided_view",
+     {1, 8, 2, 3},
+     [](GraphBuilder& g, Id x) {
+       const std::int32_t size[] = {2, 2, 2, 3, 2}, stride[] = {24, 3, 12, 1, 6};
+       return strided_view(g, x, size, stride, 0, {1, 2, 4, 6});
+     }},
+    {"six dimensions",
+     "strided_view",
+     {1, 4, 4, 6},
+     [](GraphBuilder& g, Id x) {
+       const std::int32_t size[] = {3, 2, 2, 2, 2, 2}, stride[] = {2, 48, 1, 6, 12, 24};
+       return strided_view(g, x, size, stride, 0, {1, 4, 4, 6});
+     }},
+    {"repeated and reversed",
+     "strided_view",
+     {1, 2, 3, 4},
+     [](GraphBuilder& g, Id x) {
+       const std::int32_t size[] = {2, 2, 3, 2, 2}, stride[] = {0, 12, 4, 0, -2};
+       return strided_view(g, x, size, stride, 3, {1, 4, 3, 4});
+     }},
+    {"softmax of rows", "row_softmax", {1, 2, 3, 5}, [](GraphBuilder& g, Id x) { return row_softmax(g, x); }},
+    {"log softmax of rows",
+     "row_softmax",
+     {1, 2, 3, 5},
+     [](GraphBuilder& g, Id x) { return row_softmax(g, x, true); }},
     {"log softmax", "log_softmax", {1, 6, 1, 1}, [](GraphBuilder& g, Id x) { return log_softmax(g, x); }},
     {"interpretable filters",
      "interpretable_filters",

@@ -79,6 +79,22 @@ inline Id gated_net(GraphBuilder& g, Id x) {
   return linear(g, flatten(g, avg_pool(g, h, {.kernel = 2}, "pool"), "flatten"), 4, "fc");
 }
 
+/// Slopes of their own, views by strides, softmax over places, functions that are no ReLU.
+inline Id spread_net(GraphBuilder& g, Id x) {
+  Id h = prelu(g, conv2d(g, x, {.out = 8, .kernel = 3, .padding = 1}, "conv1"), "prelu");
+  const std::int32_t height = g.shape(x).h(), width = g.shape(x).w(), plane = height * width;
+  const std::int32_t size[] = {2, height, 2, width, 2}, stride[] = {4 * plane, width, plane, 1, 2 * plane};
+  h = strided_view(g, h, size, stride, 0, {1, 2, 2 * height, 2 * width}, "shuffle");
+  h = softsign(g, conv2d(g, h, {.out = 4, .kernel = 4, .stride = 2}, "conv2"), "softsign");
+  const std::int32_t rows = g.shape(h).h() * g.shape(h).w();
+  const Id weights = row_softmax(g, reshape(g, conv2d(g, h, {.out = 1, .kernel = 1}, "conv3"), 1, 1, rows, "places"),
+                                 false, "softmax");
+  const std::int32_t repeat[] = {4, rows}, steps[] = {0, 1};
+  const Id wide = strided_view(g, weights, repeat, steps, 0, g.shape(h), "wide");
+  h = abs(g, conv2d(g, multiply(g, h, wide, 1, "attend"), {.out = 3, .kernel = 2}, "conv4"), "abs");
+  return linear(g, flatten(g, threshold(g, h, 0.01f, "threshold"), "flatten"), 4, "fc");
+}
+
 struct NamedNet {
   const char* name;
   Shape image;
@@ -88,7 +104,8 @@ struct NamedNet {
 inline constexpr NamedNet all_nets[] = {
     {"plain", {1, 2, 9, 8}, plain_net, true},      {"joined", {1, 3, 8, 8}, joined_net, true},
     {"smooth", {1, 2, 10, 10}, smooth_net, false}, {"vector", {1, 6, 1, 1}, vector_net, true},
-    {"normed", {1, 2, 8, 10}, normed_net, true},   {"gated", {1, 3, 7, 8}, gated_net, false}};
+    {"normed", {1, 2, 8, 10}, normed_net, true},   {"gated", {1, 3, 7, 8}, gated_net, false},
+    {"spread", {1, 2, 5, 6}, spread_net, false}};
 
 /// One target's logit as the seed (LRP), or 1 (gradients), for each image of a batch.
 inline Values seed_at(const Values& logits, std::int32_t batch, std::size_t target, bool value) {
