@@ -47,9 +47,12 @@ TABLE = 'one case per op of a format, each of a line or two'
 OLDER = 'older than the limit, to be cut when it is next changed'
 LONG_FUNCTIONS = {
     'core/host/io/safetensors.cpp Safetensors::parse': OLDER,
+    'kernels/eltwise/generic.h map_forward': 'one case per function, each of a line or two',
+    'kernels/eltwise/generic.h map_backward': 'one case per function, each of a line or two',
     'models/data/partshapes.cpp plan': 'one statement per draw, in the order of the draws',
     'models/onnx/evaluate.cpp value_of': TABLE,
     'models/onnx/export.cpp write': TABLE,
+    'models/onnx/import.cpp Importer::converters': 'one line per operator',
     'models/onnx/import_views.cpp Importer::resize': OLDER,
     'tools/train.cpp add_train': 'one line per option',
 }

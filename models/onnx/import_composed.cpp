@@ -114,7 +114,7 @@ Dims Importer::without_batch(const Constant& c, std::size_t rank) {
 }
 
 Tensor Importer::expanded_to(const Tensor& t, const Dims& to, const std::string& name) {
-  if (t.dims == to) return t;
+  if (t.dims == to) return shaped(t, to, name);  // of many dimensions it may be stored in any shape
   const Dims dense = dense_strides(t.dims);
   Dims stride(to.size(), 0);
   for (std::size_t k = 0; k < t.dims.size(); ++k)
@@ -390,6 +390,7 @@ void Importer::linear_over(const Node& node, const Tensor& x, std::size_t axis, 
   made[0] = outputs;
   const Tensor raw = tensors_.at(node.out[0]);
   result(part, permuted(shaped(raw, made, name + ".shaped"), inverse, name + ".back"));
+  alias_output(part);
 }
 
 void Importer::extremum(const Node& node) {

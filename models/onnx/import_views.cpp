@@ -234,7 +234,7 @@ void Importer::split(const Node& node) {
 }
 
 void Importer::pad_node(const Node& node) {
-  const Tensor x = tensor(node, 0);
+  const Tensor x = viewed(node, 0);
   const std::string mode = node.text("mode", "constant");
   if (mode != "constant" && mode != "reflect" && mode != "edge" && mode != "wrap")
     throw Unsupported("pads by '" + mode + "'");
@@ -261,6 +261,7 @@ void Importer::pad_node(const Node& node) {
   if (pads.size() != 2 * rank || pads[0] != 0 || pads[rank] != 0)
     throw Unsupported("pads the batch, or another number of dimensions");
   if (mode != "constant") return pad_by_content(node, x, pads, mode);
+  if (x.dims.size() > 3) return pad_one(node, x, pads, value);
   std::int32_t p[6] = {};  // front, top, left, back, bottom, right
   for (std::size_t k = 1; k < rank; ++k) {
     p[k - 1] = narrow(pads[k], "padding");
@@ -296,17 +297,18 @@ void Importer::pad_node(const Node& node) {
 
 namespace {
 
-// Where output `o` of a Resize lies in the input (ONNX's definition of the coordinate kinds).
-double source_of(const std::string& kind, double o, double scale, double in, double out) {
+// Where output `o` of a Resize lies in the input, by ONNX's definition of the coordinate kinds; in float, as runtimes
+// have it, for what lies on the border between two places follows the rounding.
+float source_of(const std::string& kind, float o, float scale, float in, float out) {
   if (kind == "asymmetric") return o / scale;
   if (kind == "align_corners") return out > 1 ? o * (in - 1) / (out - 1) : 0;
   if (kind == "pytorch_half_pixel" && out <= 1) return 0;
-  if (kind == "tf_half_pixel_for_nn") return (o + 0.5) / scale;
+  if (kind == "tf_half_pixel_for_nn") return (o + 0.5f) / scale;
   if (kind == "half_pixel_symmetric") {
-    const double adjusted = out / (scale * in), centre = in / 2;
-    return centre * (1 - adjusted) + (o + 0.5) / scale - 0.5;
+    const float adjusted = out / (scale * in), centre = in / 2;
+    return centre * (1 - adjusted) + (o + 0.5f) / scale - 0.5f;
   }
-  return (o + 0.5) / scale - 0.5;
+  return (o + 0.5f) / scale - 0.5f;
 }
 
 double rounded(double x, const std::string& way) {
@@ -326,7 +328,7 @@ std::vector<double> taps(const std::string& mode, double fraction, double a) {
 
 }  // namespace
 
-void Importer::resize_by_matrix(const Node& node, const Tensor& x, const std::vector<double>& scales,
+void Importer::resize_by_matrix(const Node& node, const Tensor& x, const std::vector<float>& scales,
                                 const Dims& sizes) {
   const std::string mode = node.text("mode", "nearest"),
                     kind = node.text("coordinate_transformation_mode", "half_pixel"),
@@ -336,13 +338,13 @@ void Importer::resize_by_matrix(const Node& node, const Tensor& x, const std::ve
   Tensor t = x;
   for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
     const std::int64_t in = t.dims[axis], out = sizes[axis];
-    const double scale = scales[axis] > 0 ? scales[axis] : static_cast<double>(out) / static_cast<double>(in);
+    const float scale = scales[axis] > 0 ? scales[axis] : static_cast<float>(out) / static_cast<float>(in);
     if (out == in && scale == 1) continue;
     spend(in * out);
     std::vector<float> w(static_cast<std::size_t>(in * out), 0);
     for (std::int64_t o = 0; o < out; ++o) {
-      const double at =
-          source_of(kind, static_cast<double>(o), scale, static_cast<double>(in), static_cast<double>(out));
+      const double at = static_cast<double>(
+          source_of(kind, static_cast<float>(o), scale, static_cast<float>(in), static_cast<float>(out)));
       const auto put = [&](double place, double weight) {
         const auto p = static_cast<std::int64_t>(std::clamp(place, 0.0, static_cast<double>(in - 1)));
         w[static_cast<std::size_t>(o * in + p)] += static_cast<float>(weight);
@@ -369,6 +371,24 @@ void Importer::resize_by_matrix(const Node& node, const Tensor& x, const std::ve
   result(node, t);
 }
 
+void Importer::pad_one(const Node& node, const Tensor& x, const Dims& pads, double value) {
+  // Of a tensor of many dimensions one may be padded: the ones before it and behind it are one each.
+  const std::size_t rank = x.dims.size() + 1;
+  std::vector<std::size_t> padded;
+  for (std::size_t k = 1; k < rank; ++k)
+    if (pads[k] != 0 || pads[rank + k] != 0) padded.push_back(k - 1);
+  if (padded.size() > 1 || value != 0) throw Unsupported("pads several of more than three dimensions, or not with 0");
+  if (padded.empty()) return pass(node, x);
+  const auto at = x.dims.begin() + static_cast<std::ptrdiff_t>(padded[0]);
+  const Dims three{product(Dims(x.dims.begin(), at)), *at, product(Dims(at + 1, x.dims.end()))};
+  const Tensor rows = shaped(x, three, node.name + ".rows");
+  const Id id = pad(*builder_, rows.id, narrow(pads[padded[0] + 1], "padding"), 0,
+                    narrow(pads[rank + padded[0] + 1], "padding"), 0, node.name.c_str());
+  Dims dims = x.dims;
+  dims[padded[0]] = builder_->shape(id).h();
+  result(node, shaped({id, {three[0], dims[padded[0]], three[2]}}, dims, node.name + ".shaped"));
+}
+
 void Importer::resize_row(const Node& node, const Tensor& x) {
   // One dimension of a signal (N,C,L).
   const bool simple = node.op == "Upsample" || opset_ < 11;
@@ -379,10 +399,10 @@ void Importer::resize_row(const Node& node, const Tensor& x) {
   if (x.dims.size() != 2 || std::max(scales.size(), sizes.size()) != 3 || (!scales.empty() && scales[1] != 1) ||
       simple || node.integer("antialias", 0) != 0)
     throw Unsupported("resamples a tensor that has no height and width");
-  const double scale = scales.empty() ? 0 : static_cast<double>(scales[2]);
+  const float scale = scales.empty() ? 0 : scales[2];
   if (!scales.empty() && !(scale > 0 && scale < 1e6)) throw Unsupported("has an impossible scale");
   const std::int64_t out =
-      scales.empty() ? sizes[2] : static_cast<std::int64_t>(static_cast<double>(x.dims[1]) * scale + 1e-4);
+      scales.empty() ? sizes[2] : static_cast<std::int64_t>(static_cast<float>(x.dims[1]) * scale + 1e-4f);
   if (out < 1 || out > (1 << 20)) throw Unsupported("resamples to nothing, or to more than 2^20");
   resize_by_matrix(node, x, {0, scale}, {x.dims[0], out});
 }
@@ -420,6 +440,7 @@ void Importer::resize(const Node& node) {
   if (axes.size() != (scales.empty() ? sizes.size() : scales.size()))
     throw Unsupported("has neither scales nor sizes of height and width");
   std::int32_t out[] = {narrow(x.dims[1], "a size"), narrow(x.dims[2], "a size")};
+  float scale[] = {0, 0};
   for (std::size_t k = 0; k < axes.size(); ++k) {
     const std::int64_t axis = axes[k] < 0 ? axes[k] + 4 : axes[k];
     if (axis < 0 || axis > 3) throw Unsupported("resamples an axis that its input does not have");
@@ -437,6 +458,7 @@ void Importer::resize(const Node& node) {
     if (!(s > 0) || !(size < 1e6f)) throw Unsupported("has an impossible scale");
     out[d] = static_cast<std::int32_t>(std::floor(size + 1e-4f));
     (d == 0 ? to.step_h : to.step_w) = 1 / s;
+    scale[d] = s;
   }
   to.out_h = out[0];
   to.out_w = out[1];
@@ -458,8 +480,6 @@ void Importer::resize(const Node& node) {
                                             : nearest != "floor");
   }
   if (by_matrix) {
-    const double scale[] = {to.step_h > 0 ? 1 / static_cast<double>(to.step_h) : 0,
-                            to.step_w > 0 ? 1 / static_cast<double>(to.step_w) : 0};
     return resize_by_matrix(node, x, {0, scale[0], scale[1]}, {x.dims[0], to.out_h, to.out_w});
   }
   set(node, upsample(*builder_, x.id, to, node.name.c_str()), 3);

@@ -162,11 +162,12 @@ class Importer {
   void slice_node(const Node& node);
   void split(const Node& node);
   void pad_node(const Node& node);
+  void pad_one(const Node& node, const Tensor& x, const Dims& pads, double value);
   void resize(const Node& node);
   void resize_row(const Node& node, const Tensor& x);
   /// Where each output place of a Resize reads along one dimension, as a matrix: cubic, and what pools of one or two
   /// places do not express.
-  void resize_by_matrix(const Node& node, const Tensor& x, const std::vector<double>& scales, const Dims& sizes);
+  void resize_by_matrix(const Node& node, const Tensor& x, const std::vector<float>& scales, const Dims& sizes);
 
   // ---- import_composed.cpp ----
 

@@ -80,7 +80,7 @@ TEST_CASE("everything that a file has and Vitrine has not is said at once, with 
   } catch (const Error& e) {
     const std::string said = e.what();
     for (const char* node :
-         {"recurrent",     "error",      "t7",         "branch",          "training",    "statistics",
+         {"recurrent",     "error",      "t3",         "branch",          "training",    "statistics",
           "unequal",       "other-rank", "ranks",      "more-dimensions", "column-bias", "mixes",
           "reversed",      "no-value",   "two-bounds", "dynamic-weight",  "no-weight",   "no-input",
           "batch-slice",   "long-split", "no-step",    "over-batch",      "huge-kernel", "both-small",
