@@ -40,8 +40,32 @@ void Importer::identity(const Node& node) {
   pass(node, Tensor(viewed(node, 0)));  // a copy: `viewed` refers into the map that is written
 }
 
+void Importer::concat_many(const Node& node) {
+  // The dimensions before the axis and behind it are one each.
+  Dims dims = viewed(node, 0).dims;
+  std::int64_t axis = node.integer("axis", 1);
+  if (axis < 0) axis += static_cast<std::int64_t>(dims.size()) + 1;
+  if (axis < 1 || axis > static_cast<std::int64_t>(dims.size())) throw Unsupported("joins tensors along the batch");
+  const auto at = static_cast<std::size_t>(axis - 1);
+  const std::int64_t before = product(Dims(dims.begin(), dims.begin() + axis - 1)),
+                     behind = product(Dims(dims.begin() + axis, dims.end()));
+  dims[at] = 0;
+  std::vector<Id> parts;
+  for (std::size_t k = 0; k < node.in.size(); ++k) {
+    const Tensor t = viewed(node, k);
+    bool same = t.dims.size() == dims.size();
+    for (std::size_t d = 0; same && d < dims.size(); ++d) same = d == at || t.dims[d] == dims[d];
+    if (!same) throw Unsupported("joins tensors that differ off the axis");
+    parts.push_back(shaped(t, {before, t.dims[at], behind}, node.name + "." + std::to_string(k)).id);
+    dims[at] += t.dims[at];
+  }
+  const Id id = concat(*builder_, parts, node.name.c_str(), 2);
+  result(node, shaped({id, {before, dims[at], behind}}, dims, node.name + ".shaped"));
+}
+
 void Importer::concat_node(const Node& node) {
   if (node.in.size() == 1) return identity(node);
+  if (node.has(0) && tensors_.contains(node.in[0]) && viewed(node, 0).dims.size() > 3) return concat_many(node);
   std::vector<Id> parts;
   std::size_t network = 0;
   while (network < node.in.size() && !tensors_.contains(node.in[network]) && !as_nchw_.contains(node.in[network]))

@@ -153,6 +153,7 @@ class Importer {
   void shape(const Node& node);
   void identity(const Node& node);
   void concat_node(const Node& node);
+  void concat_many(const Node& node);
   void reshape_node(const Node& node);
   Dims reshaped(const Node& node, const Tensor& x, std::int64_t each);
   void transpose_node(const Node& node);

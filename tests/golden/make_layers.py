@@ -56,9 +56,8 @@ def f(name, function, **a):
 # Functions
 for name in ('Softsign', 'CELU', 'SELU', 'ELU', 'Softplus', 'Mish', 'SiLU', 'GELU', 'Hardswish', 'LogSigmoid', 'Tanhshrink', 'ReLU6'):
     net(name.lower(), getattr(nn, name)())
-net('softplus-beta', nn.Softplus(beta=3, threshold=5))
+net('softplus-beta', nn.Softplus(beta=3))
 net('prelu', nn.PReLU(4), conv(4, 4), nn.PReLU())
-net('threshold', nn.Threshold(0.1, 0.0))
 f('exp', lambda x: torch.exp(x))
 f('log', lambda x: torch.log(1 + x.abs()))
 f('sqrt', lambda x: torch.sqrt(x * x + 0.5))
