@@ -311,8 +311,7 @@ void Importer::pad_node(const Node& node) {
     op->right = p[5];
   }
   // Another value than 0 around x: x less the value, with zeros around it, and the value again.
-  Tensor inner = x;
-  if (value != 0) inner = mapped(x, 1, static_cast<float>(-value), node.name + ".less");
+  Tensor inner = value == 0 ? x : mapped(x, 1, static_cast<float>(-value), node.name + ".less");
   const Id in[] = {inner.id};
   const Id id = builder_->add(op, in, {}, (value == 0 ? node.name : fresh(node.name + ".zeros")).c_str());
   set(node, id, x.dims.size());
