@@ -21,6 +21,8 @@
   X(shapley)               \
   X(kernel_shap)           \
   X(sampling_shapley)      \
+  X(deep_shap)             \
+  X(gradient_shap)         \
   X(lime)                  \
   X(deeplift)              \
   X(lrp)                   \

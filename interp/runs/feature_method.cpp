@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "interp/perturb/background.h"
+
 namespace vitrine {
 
 FeatureMethod::FeatureMethod(const AttributionCall& c, const Settings& s, Features features)
@@ -10,17 +12,8 @@ FeatureMethod::FeatureMethod(const AttributionCall& c, const Settings& s, Featur
       background_(c.baseline.images),
       seed_(s.declares("seed") ? static_cast<std::uint64_t>(s.integer("seed")) : 0),
       scorer_(c.subject, c.objective, {}) {
-  const Shape image = c.subject.model().image_shape();
-  if (!background_) {
-    if (c.baseline.kind != "zero")
-      throw Error(s.owner() + ": --baseline takes a .npy file, whose rows are the background set; --set fill=" +
-                      c.baseline.kind + " fills features",
-                  Error::usage);
-    return;
-  }
-  if (background_->shape.with_batch(1) != image)
-    throw Error(s.owner() + ": the background has shape " + text(background_->shape) + ", but the network takes (N," +
-                text(image).substr(3));
+  background_set(c.baseline, c.subject.model().image_shape(), s.owner());  // whether it fits
+  if (!background_) return;
   if (s.given("fill")) s.refuse("fill", "no fill beside a background");
 }
 

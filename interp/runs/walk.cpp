@@ -151,9 +151,10 @@ void Walk::score(const Query& q, Scored& scored) {
         q.targets.empty() ? q.objective->target(model_, q.first + static_cast<std::int64_t>(n), value) : q.targets[n]);
     scored.score.push_back(scored.target.back().number(value.data()));
   });
-  forward(q.baseline, [&](std::size_t n, std::span<const real> value) {
-    scored.baseline.push_back(scored.target[begin + n].number(value.data()));
-  });
+  if (q.baseline)
+    forward(q.baseline, [&](std::size_t n, std::span<const real> value) {
+      scored.baseline.push_back(scored.target[begin + n].number(value.data()));
+    });
 }
 
 void Walk::in_batches(std::int32_t n, const Job& job,

@@ -74,7 +74,7 @@ class Walk {
   enum class Seed { weights, relevance };
   /// Runs one batch of at most batch() images forward and back. Appends to `scored` unless that is null.
   void run(const Query&, Seed, Scored* scored = nullptr);
-  /// Forward alone, of one batch and its baselines: appends to `scored`.
+  /// Forward alone, of one batch and its baselines if there are any: appends to `scored`.
   void score(const Query&, Scored& scored);
 
   std::int32_t batch() const noexcept { return options_.batch; }

@@ -133,6 +133,41 @@ TEST_CASE("a background set: values are the mean over its rows; features that ne
   refused([&] { by(m, x, "shapley", with({{"fill", "1"}}), {.images = rows}); }, "no fill beside a background");
 }
 
+TEST_CASE("DeepSHAP is the mean of DeepLIFT over the background, expected gradients come within their standard error") {
+  const Model m = curved_net(), line = linear_net();
+  const Images x = some_images({2, 1, 4, 4}, 0.7), rows = some_images({3, 1, 4, 4}, 2.5);
+  const Explanation deep = by(m, x, "deep-shap", {}, {.images = rows});
+  std::vector<double> mean(32, 0.0), paths(32, 0.0), exact(32, 0.0);
+  for (std::ptrdiff_t n = 0; n < 3; ++n) {
+    const Images one{{1, 1, 4, 4}, {rows.data.begin() + 16 * n, rows.data.begin() + 16 * (n + 1)}};
+    const Explanation d = by(m, x, "deeplift", {}, {.images = one}),
+                      i = by(m, x, "integrated-gradients", {{"steps", "200"}}, {.images = one});
+    for (std::size_t k = 0; k < 32; ++k) {
+      mean[k] += static_cast<double>(d.relevance[k]) / 3;
+      paths[k] += static_cast<double>(i.relevance[k]) / 3;
+      exact[k] += static_cast<double>(line.parameters[16 + k % 16]) *
+                  (static_cast<double>(x.data[k]) - static_cast<double>(one.data[k % 16])) / 3;
+    }
+  }
+  const Explanation expected = by(m, x, "gradient-shap", {{"samples", "2000"}}, {.images = rows}),
+                    linear_deep = by(line, x, "deep-shap", {}, {.images = rows});
+  for (std::size_t k = 0; k < 32; ++k) {
+    CHECK(deep.relevance[k] == doctest::Approx(mean[k]).epsilon(1e-4).scale(1e-2));
+    CHECK(linear_deep.relevance[k] == doctest::Approx(exact[k]).epsilon(1e-4).scale(1e-2));
+    CHECK(std::abs(static_cast<double>(expected.relevance[k]) - paths[k]) < 4 * expected.standard_errors[k / 16][0]);
+  }
+  for (std::size_t n = 0; n < 2; ++n)
+    CHECK(deep.sum(n) == doctest::Approx(deep.score[n] - deep.baseline_score[n]).epsilon(1e-4).scale(0.1));
+  CHECK(by(m, x, "gradient-shap", {{"noise", "0.1"}}, {.images = rows}).relevance !=
+        by(m, x, "gradient-shap", {}, {.images = rows}).relevance);
+  for (const char* method : {"deep-shap", "gradient-shap"})
+    refused(
+        [&] {
+          by(m, x, method, {}, {.images = Images{{1, 1, 3, 3}, std::vector<real>(9)}});
+        },
+        "background has shape");
+}
+
 TEST_CASE("scores of probabilities, fills, and settings that are refused") {
   const Model m = curved_net();
   const Images x = some_images({1, 1, 4, 4}, 0.7);
