@@ -206,6 +206,8 @@ void read_baggage(Model& m, const nlohmann::json& json, std::size_t channels, co
   if (m.preparation.mean.size() != m.preparation.std.size() ||
       (!m.preparation.mean.empty() && m.preparation.mean.size() != channels))
     fail("field 'preparation' needs one mean and one std a channel");
+  for (const float mean : m.preparation.mean)
+    if (!std::isfinite(mean)) fail("field 'preparation' has a mean that is not finite");
   for (const float s : m.preparation.std)
     if (!(s > 0) || !std::isfinite(s)) fail("field 'preparation' has a std that is not above 0");
 }

@@ -53,6 +53,8 @@ std::string describe(const Engine&);
 
 /// The check of an option that is a number from `low` to `high`; unlike CLI::Range it refuses nan.
 CLI::Validator within(double low, double high);
+/// What a seed can be; CLI11 itself takes -1 and cuts numbers that are too large.
+CLI::Validator seed_range();
 
 /// "[key=value]..." of --set.
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>&);

@@ -143,6 +143,7 @@ int run(const Options& o) {
   if (!o.classes.empty()) {
     model.class_names = read_class_names(o.classes);
     for (std::string& name : model.class_names) name = printable(name);
+    if (model.class_names.empty()) throw Error(o.classes + ": names no classes");
     if (!model.can_name(model.class_names.size()))
       throw Error(o.classes + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " +
                   (model.class_count() > 0 ? std::to_string(model.class_count())

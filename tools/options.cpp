@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cctype>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -57,6 +58,17 @@ CLI::Validator within(double low, double high) {
     return parse_number(text, v) && v >= low && v <= high ? std::string() : text + ": expected a number " + expected;
   };
   return {check, range};
+}
+
+CLI::Validator seed_range() {
+  const auto check = [](const std::string& text) {
+    std::uint64_t seed = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+    return error == std::errc{} && end == text.data() + text.size()
+               ? std::string()
+               : text + ": expected a whole number from 0 to 18446744073709551615";
+  };
+  return {check, "from 0 to 2^64 - 1"};
 }
 
 std::map<std::string, std::string> parse_assignments(const std::vector<std::string>& list) {

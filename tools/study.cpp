@@ -68,7 +68,7 @@ void add_study(CLI::App& app, int& status) {
   c->add_option("--images", o->images, "the first so many; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
-  c->add_option("--seed", o->seed, "of what is drawn")->capture_default_str();
+  c->add_option("--seed", o->seed, "of what is drawn")->check(seed_range())->capture_default_str();
   c->add_option("--cache", o->cache, "folder for activations that later runs may use again");
   c->add_option("--output", o->output, "folder of the result: result.json, index.html, arrays, tables, pictures")
       ->required();

@@ -182,7 +182,7 @@ void add_train(CLI::App& app, int& status) {
       ->check(CLI::IsMember({"maximum", "centroid"}));
   c->add_flag("--filter-slopes", o->interpretable.loss.learn_slopes,
               "templates' steepness follows the maps, as in the authors' code");
-  c->add_option("--seed", o->train.seed, "same seed, same numbers")->capture_default_str();
+  c->add_option("--seed", o->train.seed, "same seed, same numbers")->check(seed_range())->capture_default_str();
   o->engine.add_to(*c);
   c->add_flag("--recompute", o->train.recompute,
               "less memory, a third more time: most values are computed again on the way back; the same numbers");

@@ -11,6 +11,7 @@
 #include "layers/linear.h"
 #include "layers/pool.h"
 #include "layers/view.h"
+#include "models/train/schedule.h"
 
 namespace vitrine {
 namespace {
@@ -169,8 +170,11 @@ TrainResult train_renn(Model& model, const Engine& engine, const data::TrainTest
     throw Error("renn learns where patterns are, so its images cannot be augmented", Error::usage);
   const int epochs[] = {schedule.local_epochs, schedule.global_epochs, schedule.joint_epochs};
   int last = -1;
-  for (int s = 0; s < 3; ++s)
-    if (epochs[s] > 0) last = s;
+  for (int s = 0; s < 3; ++s) {
+    if (epochs[s] == 0) continue;
+    last = s;
+    (void)Schedule::parse(given.schedule, 1000, epochs[s]);  // refused here, not when the stages before are done
+  }
   if (last < 0) throw Error("renn needs at least one epoch in one of its stages", Error::usage);
   const bool adam = given.optimizer == Optimizer::adam || given.optimizer == Optimizer::adamw;
   const double lr = given.lr > 0 ? given.lr : adam ? 1e-3 : 0.02;

@@ -13,8 +13,8 @@ namespace {
 double number(const std::string& text, const std::string& whole) {
   double v = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
-  if (error != std::errc{} || end != text.data() + text.size() || !(v > 0))
-    throw Error("schedule '" + whole + "': '" + text + "' is not a number above 0", Error::usage);
+  if (error != std::errc{} || end != text.data() + text.size() || !(v > 0) || v > 1e6)
+    throw Error("schedule '" + whole + "': '" + text + "' is not a number above 0 and at most 1000000", Error::usage);
   return v;
 }
 
@@ -85,6 +85,15 @@ Schedule Schedule::parse(const std::string& whole, std::int64_t per_epoch, std::
                                     : number(options.substr(0, comma), whole));
     if (comma != std::string::npos) s.gamma = number(options.substr(comma + 1), whole);
   }
+  const std::int64_t total = per_epoch * epochs;
+  const std::string beyond =
+      " than the " + std::to_string(epochs) + (epochs == 1 ? " epoch" : " epochs") + " of training";
+  if (total > 0 && s.warmup > total)
+    throw Error("schedule '" + whole + "': the warm-up is longer" + beyond, Error::usage);
+  if (total > 0 && !options.empty() && s.every >= total)
+    throw Error("schedule '" + whole + "': its first step comes no earlier than the end of training (" +
+                    std::to_string(epochs) + (epochs == 1 ? " epoch)" : " epochs)"),
+                Error::usage);
   if (s.kind == one_cycle && s.warmup > 0)
     throw Error("schedule '" + whole + "': one-cycle has its own warm-up", Error::usage);
   return s;

@@ -1,15 +1,24 @@
-// Readers of foreign files under random bytes: a sentence (Error) or a result, never a crash. VITRINE_FUZZ chooses the
-// reader. With clang and -Dfuzzing=true these are libFuzzer programs; everywhere, replay.cpp runs them over the kept
-// corpus.
+// Readers of foreign files under random bytes, and what is run of them: a sentence (Error) or a result, never a crash.
+// VITRINE_FUZZ chooses the reader. With clang and -Dfuzzing=true these are libFuzzer programs; everywhere, replay.cpp
+// runs them over the kept corpus.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <span>
+#include <string>
 
 #include "core/host/io/file.h"
 #include "core/host/io/image.h"
 #include "core/host/io/npy.h"
 #include "core/host/io/safetensors.h"
+#include "interp/predict/explain.h"
+#include "interp/runs/composite_file.h"
 #include "models/data/sources.h"
+#include "models/inside/rule_language.h"
 #include "models/model.h"
 #include "models/onnx/onnx.h"
 
@@ -19,6 +28,38 @@
 #define VITRINE_MODEL 4
 #define VITRINE_ONNX 5
 #define VITRINE_IDX 6
+#define VITRINE_RULES 7
+#define VITRINE_COMPOSITE 8
+#define VITRINE_MODEL_RUN 9
+#define VITRINE_ONNX_RUN 10
+
+namespace {
+
+// One small image through the network and back. What takes much memory is refused, so no run takes long.
+[[maybe_unused]] void run(const vitrine::Model& model) {
+  using namespace vitrine;
+  static const Engine engine(1, "cpu", std::size_t{1} << 24);
+  const Shape image = model.image_shape();
+  if (image.per_image() > 1 << 16 || model.parameters.size() > std::size_t{1} << 20) return;
+  const Images images{image, std::vector<real>(static_cast<std::size_t>(image.per_image()), real(0.5))};
+  for (const char* const method : {"gradient", "lrp"}) try {
+      ExplainRequest request;
+      request.method = method;
+      const Explanation e = explain(model, engine, images, request);
+      for (const real r : e.relevance)
+        if (!std::isfinite(r)) std::abort();  // NaN is refused, never returned
+    } catch (const Error&) {
+    }
+}
+
+// A file in memory, for readers that take a path.
+[[maybe_unused]] std::string path_of(const std::uint8_t* data, std::size_t size) {
+  static const int file = ::memfd_create("fuzz", 0);
+  if (::ftruncate(file, 0) != 0 || ::pwrite(file, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
+  return "/proc/self/fd/" + std::to_string(file);
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace vitrine;
@@ -45,6 +86,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 #elif VITRINE_FUZZ == VITRINE_IDX
     const std::vector<std::byte> raw = io::maybe_gunzip({bytes, bytes + size}, "fuzz.idx", std::size_t{1} << 24);
     (void)data::parse_idx(raw, "fuzz.idx", raw.size() > 3 && raw[3] == std::byte{1} ? 1 : 3);
+#elif VITRINE_FUZZ == VITRINE_RULES
+    (void)RuleBase::parse(std::string(reinterpret_cast<const char*>(data), size), "fuzz.rules");
+#elif VITRINE_FUZZ == VITRINE_COMPOSITE
+    (void)CompositeFile(path_of(data, size));
+#elif VITRINE_FUZZ == VITRINE_MODEL_RUN
+    run(Model::load(path_of(data, size)));
+#elif VITRINE_FUZZ == VITRINE_ONNX_RUN
+    run(onnx::import_bytes(std::span(bytes, size), "fuzz.onnx", ""));
 #endif
   } catch (const vitrine::Error&) {
   }

@@ -70,7 +70,7 @@ std::string jpeg_damage(Bytes file) {
       ++at;
       continue;
     }
-    if (marker == end_of_image) return "";
+    if (marker == end_of_image) break;
     const std::size_t size = big_endian(file.subspan(at + 2, 2), 2);
     if (size < 2 || at + 2 + size > file.size()) return "a segment ends too early";
     const Bytes segment = file.subspan(at + 4, size - 2);
@@ -81,7 +81,7 @@ std::string jpeg_damage(Bytes file) {
     if (++scans > most_scans) return "has more than " + std::to_string(most_scans) + " scans";
     at = after_coded_data(file, at);
   }
-  return "";
+  return scans > 0 ? "" : "has no scan";
 }
 
 }  // namespace vitrine::io
