@@ -423,7 +423,7 @@ struct AdamArgs {
   X(avg_pool_backward, void (*)(const PoolShape&, const T* y, T* x, bool add) noexcept) \
   /* eltwise */ \
   X(map_forward,       void (*)(Map, MapParameters, const T* x, T* y, std::int64_t n) noexcept) \
-  /* d (+)= f'(x) * s; relu, tanh, sigmoid read y (x may be y), all others x (y may be x); relu'(0) = 0 */ \
+  /* d (+)= f'(x) * s; relu, tanh, sigmoid, exp read y (x may be y), all others x (y may be x); relu'(0) = 0 */ \
   X(map_backward,      void (*)(Map, MapParameters, const T* x, const T* y, const T* s, T* d, std::int64_t n, \
       bool add) noexcept) \
   X(rectify_backward,  void (*)(Rectify, const T* x, const T* s, T* d, std::int64_t n, bool add) noexcept) \

@@ -119,7 +119,7 @@ struct MapBackward {
   bool add;
   __device__ void operator()(std::int64_t i) const {
     // Each function reads only one of x and y; the caller may pass that one for both.
-    const bool by_y = map == Map::relu || map == Map::tanh || map == Map::sigmoid;
+    const bool by_y = map == Map::relu || map == Map::tanh || map == Map::sigmoid || map == Map::exp;
     const float at_y = by_y ? y[i] : 0.0f, at_x = by_y ? at_y : x[i];
     const float slope = map_slope(map, p, at_x, at_y);
     // A slope of 0 stops infinities, too.
