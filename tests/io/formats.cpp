@@ -268,7 +268,7 @@ TEST_CASE("Huffman tables of more codes than there are, scans without end, wrong
     file.push_back(0);
     for (std::size_t k = 0; k < 16; ++k) file.push_back(k < counts.size() ? counts[k] : 0);
     file.resize(file.size() + codes);
-    file.push_back(0xff), file.push_back(0xd9);
+    file.insert(file.end(), {0xff, 0xda, 0, 2, 0xff, 0xd9});
     return file;
   };
   CHECK(io::jpeg_damage(jpeg({0, 1, 5, 1, 1, 1, 1, 1, 1})).empty());  // the usual table of luminance
@@ -281,6 +281,8 @@ TEST_CASE("Huffman tables of more codes than there are, scans without end, wrong
   CHECK(io::jpeg_damage(scans) == "has more than 100 scans");
   scans.resize(2 + 100 * 10);
   CHECK(io::jpeg_damage(scans).empty());
+  scans.resize(2);
+  CHECK(io::jpeg_damage(scans) == "has no scan");
 
   std::vector<std::uint8_t> png = io::encode_png({2, 2, 1, {1, 2, 3, 4}});
   CHECK(io::png_damage(png).empty());

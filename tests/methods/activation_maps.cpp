@@ -116,8 +116,10 @@ TEST_CASE("activation maps are their formulas") {
          return sum;
        }},
   };
-  for (const auto& [method, formula] : methods) {
-    CAPTURE(std::string(method));
+  for (const auto& entry : methods) {
+    const std::string method = entry.first;
+    const Place& formula = entry.second;
+    CAPTURE(method);
     bool some = false;
     for (const int target : {0, 1}) {
       const Explanation e = explain_class(m, x, method, target, {{"node", "maps"}});

@@ -72,9 +72,10 @@ TEST_CASE("a linear score: a feature's value is its own part, by every method") 
       {"lime", with({{"fill", "zero"}, {"alpha", "0"}, {"samples", "100"}})},
       {"lime", with({{"fill", "zero"}, {"alpha", "0"}, {"samples", "100"}, {"selection", "lasso"}, {"keep", "8"}})},
   };
-  for (const auto& [method, settings] : calls) {
-    CAPTURE(std::string(method));
-    const Explanation e = by(m, x, method, settings);
+  for (const auto& call : calls) {
+    const std::string method = call.first;
+    CAPTURE(method);
+    const Explanation e = by(m, x, method, call.second);
     REQUIRE(e.features.size() == 1);
     const std::vector<double> spread = sums_of_features(e);
     for (std::size_t k = 0; k < 8; ++k) {
