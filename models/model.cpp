@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/host/io/safetensors.h"
+#include "core/host/utf8.h"
 #include "layers/registry.h"
 #include "models/onnx/onnx.h"
 
@@ -180,7 +181,7 @@ void read_baggage(Model& m, const nlohmann::json& json, std::size_t channels, co
   const auto fail = [&](const std::string& what) { throw Error(path + ": " + what); };
   m.architecture = json.at("architecture").get<std::string>();
   m.class_names = json.at("classes").get<std::vector<std::string>>();
-  for (std::string& name : m.class_names) name = printable(name);
+  for (std::string& name : m.class_names) name = utf8::escaped(name);
   m.chosen_kind.reset();
   if (json.contains("output_kind")) {
     const auto kind = json.at("output_kind").get<std::string>();
@@ -307,7 +308,7 @@ class NodeReader {
 
   void read(const nlohmann::json& node) {
     const auto name = node.at("name").get<std::string>();
-    if (printable(name) != name) fail("node '" + name + "' has a control character in its name");
+    if (utf8::escaped(name) != name) fail("node '" + name + "' has a control character in its name");
     Op* const op = make_op(name, node);
     if (op == nullptr) return;
     std::vector<Id> in;

@@ -70,6 +70,10 @@ std::vector<NamedFile> files_read(const std::string& model, const std::vector<st
 /// A usage Error unless the path is empty, a stream (io::is_stream), or ends in that.
 void require_ending(const NamedFile&, const std::string& ending);
 
+/// Says which of several outputs a command is about (`what`: "predicted"), unless the caller named one: nothing else
+/// in a result shows it.
+void say_main_output(const Model&, const std::string& named, const char* what);
+
 /// Columns of the terminal behind a stream; 80 if it does not say.
 int terminal_columns(std::FILE*);
 

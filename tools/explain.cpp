@@ -83,7 +83,7 @@ class Command {
     const bool to_folder = !o_.output.empty() && !o_.output.ends_with(".npy") && !io::is_stream(o_.output);
     if (o_.methods.size() > 1 && !o_.output.empty() && !to_folder)
       throw Error("--output " + o_.output + ": several methods need a folder, not a .npy file", Error::usage);
-    if (o_.methods.size() > 1 && !o_.features_out.empty()) throw Error("--features-out takes one method", Error::usage);
+    if (!o_.features_out.empty()) check_features_out(to_folder);
     if (o_.methods.size() > 1 && !o_.ledger.empty()) throw Error("--ledger takes one method", Error::usage);
     const Shard shard = parse_shard();
     if (!o_.shard.empty() && !to_folder)
@@ -118,10 +118,7 @@ class Command {
   // Which of several outputs is meant, and that a final activation is left out: neither shows in a map.
   void say_what_is_explained() const {
     if (!o_.objective.empty()) return;
-    const Graph& g = model_.graph();
-    if (g.outputs.size() > 1 && o_.output_name.empty())
-      std::fprintf(stderr, "vitrine: of %zu outputs '%s' is explained (--output-name takes another)\n",
-                   g.outputs.size(), g.values[g.output].name);
+    say_main_output(model_, o_.output_name, "explained");
     if (const std::string last = model_.final_activation(); !last.empty() && o_.score == "logit")
       std::fprintf(stderr, "vitrine: the logit is explained, the score before the final %s (--score probability)\n",
                    last.c_str());
@@ -238,11 +235,19 @@ class Command {
     p.note = target_name(model_, r, e.target[n]) + "\nscore " + fixed(e.score[n]) + ", sum " + fixed(e.sum(n));
   }
 
+  // A folder's finished parts are not explained again, so their values would be missing.
+  void check_features_out(bool to_folder) const {
+    if (o_.methods.size() > 1) throw Error("--features-out takes one method", Error::usage);
+    if (to_folder) throw Error("--features-out: goes with --output R.npy, not with a folder", Error::usage);
+    const std::span<const Setting> settings = find_method(o_.methods[0]).card.settings;
+    if (std::none_of(settings.begin(), settings.end(),
+                     [](const Setting& s) { return s.name == std::string("features"); }))
+      throw Error("--features-out: method " + o_.methods[0] + " gives features no values", Error::usage);
+  }
+
   // Features may be another number in each image: rows are filled up with 0.
   void add_features(const Explanation& e) {
     if (o_.features_out.empty()) return;
-    if (e.features.empty())
-      throw Error("--features-out: method " + o_.methods[0] + " gives features no values", Error::usage);
     feature_values_.insert(feature_values_.end(), e.features.begin(), e.features.end());
   }
 

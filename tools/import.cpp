@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "core/host/io/file.h"
+#include "core/host/utf8.h"
 #include "models/architectures.h"
 #include "models/onnx/onnx.h"
 #include "models/state_dict.h"
@@ -142,7 +143,7 @@ int run(const Options& o) {
   if (o.resize >= 0) p.resize = o.resize;
   if (!o.classes.empty()) {
     model.class_names = read_class_names(o.classes);
-    for (std::string& name : model.class_names) name = printable(name);
+    for (std::string& name : model.class_names) name = utf8::escaped(name);
     if (model.class_names.empty()) throw Error(o.classes + ": names no classes");
     if (!model.can_name(model.class_names.size()))
       throw Error(o.classes + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " +

@@ -15,13 +15,6 @@
 namespace vitrine::tools {
 namespace {
 
-std::string mebibytes(std::size_t bytes) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, bytes < (1u << 20) ? "%.1f KiB" : "%.1f MiB",
-                bytes < (1u << 20) ? static_cast<double>(bytes) / 1024 : static_cast<double>(bytes) / 1048576);
-  return buffer;
-}
-
 void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   const Graph& g = model.graph();
   // Inference and explanations run over the network with its batch norms merged.
@@ -36,12 +29,12 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   const auto line = [&](const char* what) {
     Session::with_plan(engine, request, [&](const Plan& p) {
       std::printf("  %-34s %12s  (values and signals %s, scratch %s, prepared weights %s)\n", what,
-                  mebibytes(p.bytes()).c_str(), mebibytes(p.planned_bytes).c_str(), mebibytes(p.scratch_bytes).c_str(),
-                  mebibytes(p.prepared_bytes).c_str());
+                  text_of_bytes(p.bytes()).c_str(), text_of_bytes(p.planned_bytes).c_str(),
+                  text_of_bytes(p.scratch_bytes).c_str(), text_of_bytes(p.prepared_bytes).c_str());
     });
   };
   std::printf("memory of a run, batch %d, beside %s of parameters:\n", batch,
-              mebibytes(model.parameters.size() * sizeof(real)).c_str());
+              text_of_bytes(model.parameters.size() * sizeof(real)).c_str());
   line("inference");
   const GradientRule gradient, training(true);
   std::vector<const Rule*> rules(small.nodes.size(), &gradient);
@@ -71,7 +64,7 @@ void print_plan(const Model& model, const Engine& engine, std::int32_t batch) {
   std::printf("largest values:\n");
   for (std::size_t k = 0; k < std::min<std::size_t>(5, order.size()); ++k)
     std::printf("  %-34s %12s  %s\n", g.values[order[k]].name,
-                mebibytes(static_cast<std::size_t>(g.shape(order[k]).size() * batch) * sizeof(real)).c_str(),
+                text_of_bytes(static_cast<std::size_t>(g.shape(order[k]).size() * batch) * sizeof(real)).c_str(),
                 text(g.shape(order[k])).c_str());
 }
 
@@ -153,7 +146,7 @@ void print_nodes(const Model& model, const Engine& engine, const std::string& wa
                  const std::string& chart) {
   const PlannedWalk planned(model, walk, batch);
   Session::with_plan(engine, planned.request, [&](const Plan& plan) {
-    std::printf("plan of %s, batch %d: %s\n%s\n%s", walk.c_str(), batch, mebibytes(plan.bytes()).c_str(),
+    std::printf("plan of %s, batch %d: %s\n%s\n%s", walk.c_str(), batch, text_of_bytes(plan.bytes()).c_str(),
                 node_table(plan, ways_of(engine, plan)).c_str(), memory_picture(plan).c_str());
     if (chart.empty()) return;
     const std::string svg = memory_chart(plan);

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/host/io/file.h"
+#include "core/host/utf8.h"
 #include "tools/commands.h"
 
 namespace vitrine::tools {
@@ -24,7 +25,7 @@ void on_interrupt(int) {
 // A file that is mapped became shorter while it was read: there is no way back into the code that read it.
 void on_lost_page(int) {
   constexpr char sentence[] = "vitrine: a file that is being read has become shorter\n";
-  if (::write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) std::_Exit(1);
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, sentence, sizeof sentence - 1);
   std::_Exit(1);
 }
 
@@ -82,10 +83,10 @@ int main(int argc, char** argv) {
     return status;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    std::fprintf(stderr, "vitrine: %s (vitrine --help tells more)\n", printable(e.what()).c_str());
+    std::fprintf(stderr, "vitrine: %s (vitrine --help tells more)\n", utf8::escaped(e.what()).c_str());
     return Error::usage;
   } catch (const Error& e) {
-    std::fprintf(stderr, "vitrine: %s\n", printable(e.what()).c_str());
+    std::fprintf(stderr, "vitrine: %s\n", utf8::escaped(e.what()).c_str());
     return e.kind();
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "vitrine: out of memory\n");

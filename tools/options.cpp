@@ -124,6 +124,13 @@ void require_ending(const NamedFile& file, const std::string& ending) {
   throw Error(file.option + " " + file.path + ": expected a name that ends in " + ending, Error::usage);
 }
 
+void say_main_output(const Model& model, const std::string& named, const char* what) {
+  const Graph& g = model.graph();
+  if (g.outputs.size() > 1 && named.empty())
+    std::fprintf(stderr, "vitrine: of %zu outputs '%s' is %s (--output-name takes another)\n", g.outputs.size(),
+                 g.values[g.output].name, what);
+}
+
 namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }

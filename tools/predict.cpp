@@ -102,10 +102,7 @@ int run(const Options& o) {
   const Engine engine = o.engine.open();
   Subject subject(model, engine);
   subject.give(std::move(in.given));
-  const Graph& graph = model.graph();
-  if (graph.outputs.size() > 1 && o.output_name.empty())
-    std::fprintf(stderr, "vitrine: of %zu outputs '%s' is predicted (--output-name takes another)\n",
-                 graph.outputs.size(), graph.values[graph.output].name);
+  say_main_output(model, o.output_name, "predicted");
   const std::vector<real> y = Predictor(subject).predict(in.images);
   const std::int32_t images = in.images.shape.n();
   if (!o.output.empty()) {

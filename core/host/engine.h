@@ -13,7 +13,7 @@ namespace vitrine {
 class Engine {
  public:
   /// `threads` 0: one a core that this process may use. `device`: cpu, cuda or cuda:N (core/host/device.h).
-  /// `memory`: bytes of the host that one run may take; 0: as many as there are when it is made.
+  /// `memory`: bytes of the host that one run may take; 0: what available_memory() says when the run is made.
   explicit Engine(int threads = 0, const std::string& device = "cpu", std::size_t memory = 0);
   Context context() const noexcept {
     Context ctx;

@@ -30,41 +30,6 @@ std::string sentence(const Failure& f) {
   return s;
 }
 
-namespace {
-
-// How many bytes of a character in UTF-8 begin there; 0 if none does.
-std::size_t character(const std::string& s, std::size_t at) {
-  const auto byte = [&](std::size_t k) { return at + k < s.size() ? static_cast<unsigned char>(s[at + k]) : 0u; };
-  const unsigned lead = byte(0);
-  const std::size_t bytes = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-  for (std::size_t k = 1; k < bytes; ++k)
-    if ((byte(k) & 0xc0) != 0x80) return 0;
-  return bytes;
-}
-
-}  // namespace
-
-std::string printable(const std::string& text) {
-  std::string out;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t bytes = character(text, at);
-    const auto first = static_cast<unsigned char>(text[at]);
-    // The controls after 0x7f are two bytes, of which the first is 0xc2.
-    const bool control = first < 0x20 || first == 0x7f || (first == 0xc2 && bytes == 2 && (text[at + 1] & 0x60) == 0);
-    if (bytes > 0 && !control) {
-      out.append(text, at, bytes);
-      at += bytes;
-      continue;
-    }
-    for (std::size_t end = at + std::max<std::size_t>(bytes, 1); at < end; ++at) {
-      constexpr const char* digits = "0123456789abcdef";
-      const auto byte = static_cast<unsigned char>(text[at]);
-      out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
-    }
-  }
-  return out;
-}
-
 std::string plain_name(const std::string& name) {
   std::string s = name;
   for (char& c : s) c = c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));

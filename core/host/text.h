@@ -16,10 +16,6 @@ std::string sentence(const Failure&);
 std::string text(const Shape&);
 std::string text(std::span<const std::int64_t> dimensions);
 
-/// The text with control characters and bytes that are no UTF-8 as "\x1b": what comes from files must not command a
-/// terminal.
-std::string printable(const std::string&);
-
 /// How a name is looked up: in lower case, with '-' for '_'.
 std::string plain_name(const std::string&);
 /// The known name with the fewest changes to the given one; empty if more than a third of it would change.

@@ -35,9 +35,9 @@ Features Features::parse(const Shape& image, const std::string& text) {
     f.each_ = read_segments_of_images(text, image);
     return f;
   }
-  const std::string cells = std::to_string(std::max(1, image.h() / 8));
+  const std::int32_t eighth = std::max(1, image.h() / 8);
   if (text.empty())
-    f.each_.push_back(grid(image, text, cells + "," + std::to_string(std::min(image.w(), std::max(1, image.h() / 8)))));
+    f.each_.push_back(grid_segments(image, eighth, std::min(image.w(), eighth)));
   else if (text == "pixels")
     f.each_.push_back(grid(image, text, "1,1"));
   else if (text.starts_with("grid:"))

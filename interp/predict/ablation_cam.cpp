@@ -13,7 +13,7 @@ namespace {
 class AblationCam final : public ActivationMap {
  public:
   AblationCam(const AttributionCall& c, const Settings& s)
-      : ActivationMap(c, s, Needs::maps, true), edit_({node()}), value_(c.objective.value(model())) {
+      : ActivationMap(c, s, Needs::maps, Sign::cut), edit_({node()}), value_(c.objective.value(model())) {
     PlanRequest request;
     request.graph = &model().graph();
     request.keep_values = {&value_, 1};
@@ -46,7 +46,7 @@ class AblationCam final : public ActivationMap {
     std::vector<double> weights;
     for (std::int32_t k = 0; k < m.channels; ++k)
       weights.push_back(scores[0] != 0 ? (scores[0] - scores[static_cast<std::size_t>(k) + 1]) / scores[0] : 0);
-    return weighted(m, weights);
+    return weighted_sum(m, weights);
   }
 
   Edit edit_;
@@ -69,6 +69,7 @@ constinit const MethodEntry ablation_cam = {
              .of = Of::representation,
              .promises = {.class_sensitivity = true},
              .forward_calls = "2 + channels of the node",
+             .backward_calls = "0",
              .faithfulness_metric = "pointing-game",
              .settings = ActivationMap::usual_settings},
     .attribution = make};

@@ -11,22 +11,17 @@
 namespace vitrine::methods {
 namespace {
 
-class Cam final : public ActivationMap {
+double weight(std::span<const real>, std::span<const real> gradient) {
+  return std::accumulate(gradient.begin(), gradient.end(), 0.0);
+}
+
+class Cam final : public WeightedMaps {
  public:
-  Cam(const AttributionCall& c, const Settings& s) : ActivationMap(c, s, Needs::gradients, false) {
+  Cam(const AttributionCall& c, const Settings& s) : WeightedMaps(c, s, weight, Sign::kept) {
     require_average(c.objective);
   }
 
  private:
-  std::vector<double> combine(const Query&, const Target&, const NodeMaps& m, const Job&) override {
-    std::vector<double> weights;
-    for (std::int32_t k = 0; k < m.channels; ++k) {
-      const std::span<const real> g = m.gradient(k);
-      weights.push_back(std::accumulate(g.begin(), g.end(), 0.0));
-    }
-    return weighted(m, weights);
-  }
-
   // Whether the score is a linear function of the maps' means alone.
   void require_average(const Objective& objective) const {
     const Graph& g = model().graph();

@@ -32,10 +32,11 @@ struct Explanation {
   std::vector<double> baseline_score;  ///< likewise at the baseline, where the method has one; else empty
   bool complete = false;               ///< whether the method promises sum of relevance = score - baseline_score
   std::vector<LedgerRow> ledger;
-  std::vector<std::vector<double>> features;         ///< per image: the features' values, where the method has such
-  std::vector<std::vector<double>> standard_errors;  ///< likewise, of sampled values
-  std::vector<std::string> warnings;                 ///< sentences on what the reader of the maps must know
-  std::string note;                                  ///< what the method chose itself, for people: "maps of conv5"
+  std::vector<std::vector<double>> features;  ///< per image: the features' values, where the method has such
+  std::vector<std::vector<double>>
+      standard_errors;                ///< of sampled values: one per feature, or the largest of all elements
+  std::vector<std::string> warnings;  ///< sentences on what the reader of the maps must know
+  std::string note;                   ///< what the method chose itself, for people: "maps of conv5"
 
   /// The sum of an image's relevance.
   double sum(std::size_t image) const;

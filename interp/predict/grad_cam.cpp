@@ -17,15 +17,18 @@ constexpr Setting guided_settings[] = {
     {Setting::choice, "other", "refuse", "guided backprop at activations that are no rectifiers", "refuse|gradient"},
 };
 
-class GradCam final : public ActivationMap {
+double weight(std::span<const real>, std::span<const real> gradient) {
+  return std::accumulate(gradient.begin(), gradient.end(), 0.0) / static_cast<double>(gradient.size());
+}
+
+class GuidedGradCam final : public WeightedMaps {
  public:
-  GradCam(const AttributionCall& c, const Settings& s, std::unique_ptr<Attribution> guided)
-      : ActivationMap(c, s, Needs::gradients, true), guided_(std::move(guided)) {}
+  GuidedGradCam(const AttributionCall& c, const Settings& s, std::unique_ptr<Attribution> guided)
+      : WeightedMaps(c, s, weight), guided_(std::move(guided)) {}
 
   Answer attribute(const Query& q, const Job& job) override {
-    if (!guided_) return ActivationMap::attribute(q, job);
     const std::vector<real> guided = guided_->attribute(q, job.part(0, 0.5)).relevance;
-    Answer answer = ActivationMap::attribute(q, job.part(0.5, 1));
+    Answer answer = WeightedMaps::attribute(q, job.part(0.5, 1));
     for (std::size_t i = 0; i < guided.size(); ++i)
       answer.relevance[i] =
           static_cast<real>(static_cast<double>(guided[i]) * static_cast<double>(answer.relevance[i]));
@@ -33,26 +36,13 @@ class GradCam final : public ActivationMap {
   }
 
  private:
-  std::vector<double> combine(const Query&, const Target&, const NodeMaps& m, const Job&) override {
-    std::vector<double> weights;
-    for (std::int32_t k = 0; k < m.channels; ++k) {
-      const std::span<const real> g = m.gradient(k);
-      weights.push_back(std::accumulate(g.begin(), g.end(), 0.0) / static_cast<double>(m.pixels));
-    }
-    return weighted(m, weights);
-  }
-
   std::unique_ptr<Attribution> guided_;
 };
-
-std::unique_ptr<Attribution> make(const AttributionCall& c, const Settings& s) {
-  return std::make_unique<GradCam>(c, s, nullptr);
-}
 
 std::unique_ptr<Attribution> make_guided(const AttributionCall& c, const Settings& s) {
   AttributionCall guided = c;
   guided.settings = {{"other", s.text("other")}};
-  return std::make_unique<GradCam>(c, s, make_attribution("guided-backprop", guided));
+  return std::make_unique<GuidedGradCam>(c, s, make_attribution("guided-backprop", guided));
 }
 
 }  // namespace
@@ -66,7 +56,7 @@ constinit const MethodEntry grad_cam = {.card = {.name = "grad-cam",
                                                  .faithfulness_metric = "pointing-game",
                                                  .takes_rules = true,
                                                  .settings = ActivationMap::usual_settings},
-                                        .attribution = make};
+                                        .attribution = make_weighted_maps<weight>};
 
 extern const MethodEntry guided_grad_cam;
 constinit const MethodEntry guided_grad_cam = {.card = {.name = "guided-grad-cam",

@@ -10,29 +10,12 @@
 namespace vitrine::methods {
 namespace {
 
-class GradCamPlusPlus final : public ActivationMap {
- public:
-  GradCamPlusPlus(const AttributionCall& c, const Settings& s) : ActivationMap(c, s, Needs::gradients, true) {}
-
- private:
-  std::vector<double> combine(const Query&, const Target&, const NodeMaps& m, const Job&) override {
-    std::vector<double> weights;
-    for (std::int32_t k = 0; k < m.channels; ++k) {
-      const std::span<const real> a = m.map(k), g = m.gradient(k);
-      const double total = std::accumulate(a.begin(), a.end(), 0.0);
-      double weight = 0;
-      for (const real value : g) {
-        const auto d = static_cast<double>(value);
-        if (d > 0) weight += d * d * d / (2 * d * d + total * d * d * d + 1e-6);
-      }
-      weights.push_back(weight);
-    }
-    return weighted(m, weights);
-  }
-};
-
-std::unique_ptr<Attribution> make(const AttributionCall& c, const Settings& s) {
-  return std::make_unique<GradCamPlusPlus>(c, s);
+double weight(std::span<const real> map, std::span<const real> gradient) {
+  const double total = std::accumulate(map.begin(), map.end(), 0.0);
+  double sum = 0;
+  for (const real value : gradient)
+    if (const auto g = static_cast<double>(value); g > 0) sum += g * g * g / (2 * g * g + total * g * g * g + 1e-6);
+  return sum;
 }
 
 }  // namespace
@@ -47,6 +30,6 @@ constinit const MethodEntry grad_cam_plus_plus = {
              .faithfulness_metric = "pointing-game",
              .takes_rules = true,
              .settings = ActivationMap::usual_settings},
-    .attribution = make};
+    .attribution = make_weighted_maps<weight>};
 
 }  // namespace vitrine::methods

@@ -6,24 +6,7 @@
 namespace vitrine::methods {
 namespace {
 
-class HiResCam final : public ActivationMap {
- public:
-  HiResCam(const AttributionCall& c, const Settings& s) : ActivationMap(c, s, Needs::gradients, true) {}
-
- private:
-  std::vector<double> combine(const Query&, const Target&, const NodeMaps& m, const Job&) override {
-    std::vector<double> sum(static_cast<std::size_t>(m.pixels), 0.0);
-    for (std::int32_t k = 0; k < m.channels; ++k) {
-      const std::span<const real> a = m.map(k), g = m.gradient(k);
-      for (std::size_t p = 0; p < sum.size(); ++p) sum[p] += static_cast<double>(g[p]) * static_cast<double>(a[p]);
-    }
-    return sum;
-  }
-};
-
-std::unique_ptr<Attribution> make(const AttributionCall& c, const Settings& s) {
-  return std::make_unique<HiResCam>(c, s);
-}
+double factor(double gradient) { return gradient; }
 
 }  // namespace
 
@@ -36,6 +19,6 @@ constinit const MethodEntry hires_cam = {.card = {.name = "hires-cam",
                                                   .faithfulness_metric = "pointing-game",
                                                   .takes_rules = true,
                                                   .settings = ActivationMap::usual_settings},
-                                         .attribution = make};
+                                         .attribution = make_maps_times_gradients<factor>};
 
 }  // namespace vitrine::methods

@@ -8,25 +8,7 @@
 namespace vitrine::methods {
 namespace {
 
-class LayerCam final : public ActivationMap {
- public:
-  LayerCam(const AttributionCall& c, const Settings& s) : ActivationMap(c, s, Needs::gradients, true) {}
-
- private:
-  std::vector<double> combine(const Query&, const Target&, const NodeMaps& m, const Job&) override {
-    std::vector<double> sum(static_cast<std::size_t>(m.pixels), 0.0);
-    for (std::int32_t k = 0; k < m.channels; ++k) {
-      const std::span<const real> a = m.map(k), g = m.gradient(k);
-      for (std::size_t p = 0; p < sum.size(); ++p)
-        sum[p] += std::max(0.0, static_cast<double>(g[p])) * static_cast<double>(a[p]);
-    }
-    return sum;
-  }
-};
-
-std::unique_ptr<Attribution> make(const AttributionCall& c, const Settings& s) {
-  return std::make_unique<LayerCam>(c, s);
-}
+double factor(double gradient) { return std::max(0.0, gradient); }
 
 }  // namespace
 
@@ -40,6 +22,6 @@ constinit const MethodEntry layer_cam = {
              .faithfulness_metric = "pointing-game",
              .takes_rules = true,
              .settings = ActivationMap::usual_settings},
-    .attribution = make};
+    .attribution = make_maps_times_gradients<factor>};
 
 }  // namespace vitrine::methods

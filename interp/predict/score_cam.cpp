@@ -14,7 +14,7 @@ namespace {
 class ScoreCam final : public ActivationMap {
  public:
   ScoreCam(const AttributionCall& c, const Settings& s)
-      : ActivationMap(c, s, Needs::maps, true), scorer_(c.subject, c.objective, {}) {}
+      : ActivationMap(c, s, Needs::maps, Sign::cut), scorer_(c.subject, c.objective, {}) {}
 
  private:
   std::vector<double> combine(const Query& q, const Target& target, const NodeMaps& m, const Job& job) override {
@@ -37,7 +37,7 @@ class ScoreCam final : public ActivationMap {
     double total = 0;
     for (double& w : weights) total += w = std::exp(w - top);
     for (double& w : weights) w /= total;
-    return weighted(m, weights);
+    return weighted_sum(m, weights);
   }
 
   std::vector<double> mask_of(std::span<const real> map) const {
@@ -65,6 +65,7 @@ constinit const MethodEntry score_cam = {
              .of = Of::representation,
              .promises = {.class_sensitivity = true},
              .forward_calls = "1 + channels of the node",
+             .backward_calls = "0",
              .faithfulness_metric = "pointing-game",
              .settings = ActivationMap::usual_settings},
     .attribution = make};

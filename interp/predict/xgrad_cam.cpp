@@ -9,27 +9,9 @@
 namespace vitrine::methods {
 namespace {
 
-class XGradCam final : public ActivationMap {
- public:
-  XGradCam(const AttributionCall& c, const Settings& s) : ActivationMap(c, s, Needs::gradients, true) {}
-
- private:
-  std::vector<double> combine(const Query&, const Target&, const NodeMaps& m, const Job&) override {
-    std::vector<double> weights;
-    for (std::int32_t k = 0; k < m.channels; ++k) {
-      const std::span<const real> a = m.map(k), g = m.gradient(k);
-      const double total = std::accumulate(a.begin(), a.end(), 0.0) + 1e-7;
-      double weight = 0;
-      for (std::size_t p = 0; p < a.size(); ++p)
-        weight += static_cast<double>(g[p]) * static_cast<double>(a[p]) / total;
-      weights.push_back(weight);
-    }
-    return weighted(m, weights);
-  }
-};
-
-std::unique_ptr<Attribution> make(const AttributionCall& c, const Settings& s) {
-  return std::make_unique<XGradCam>(c, s);
+double weight(std::span<const real> map, std::span<const real> gradient) {
+  const double total = std::accumulate(map.begin(), map.end(), 0.0) + 1e-7;
+  return std::inner_product(map.begin(), map.end(), gradient.begin(), 0.0) / total;
 }
 
 }  // namespace
@@ -44,6 +26,6 @@ constinit const MethodEntry xgrad_cam = {
              .faithfulness_metric = "pointing-game",
              .takes_rules = true,
              .settings = ActivationMap::usual_settings},
-    .attribution = make};
+    .attribution = make_weighted_maps<weight>};
 
 }  // namespace vitrine::methods

@@ -8,7 +8,7 @@
 
 #include "core/host/error.h"
 #include "interp/render/font.h"
-#include "interp/render/utf8.h"
+#include "core/host/utf8.h"
 
 namespace vitrine {
 namespace {

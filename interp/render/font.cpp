@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "interp/render/utf8.h"
+#include "core/host/utf8.h"
 
 // The font file as read-only data, by the assembler: no generated source, and no program needed to build.
 asm(R"(

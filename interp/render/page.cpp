@@ -6,7 +6,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "interp/render/utf8.h"
+#include "core/host/utf8.h"
 
 namespace vitrine {
 namespace {

@@ -22,10 +22,11 @@ struct Answer {
   std::vector<real> relevance;  ///< of the shape of the query's images; raw, never normalised or clipped
   Scored scored;                ///< filled by methods that resolve targets on their way
   std::vector<LedgerRow> ledger;
-  std::vector<std::vector<double>> features;         ///< per image: the features' values, where the method has such
-  std::vector<std::vector<double>> standard_errors;  ///< likewise, of sampled values
-  std::vector<std::string> warnings;                 ///< sentences on what the reader of the map must know
-  std::string note;                                  ///< what the method chose itself, for people: "maps of conv5"
+  std::vector<std::vector<double>> features;  ///< per image: the features' values, where the method has such
+  std::vector<std::vector<double>>
+      standard_errors;                ///< of sampled values: one per feature, or the largest of all elements
+  std::vector<std::string> warnings;  ///< sentences on what the reader of the map must know
+  std::string note;                   ///< what the method chose itself, for people: "maps of conv5"
 };
 
 /// A method that gives single inputs a map, bound to a network and its settings.

@@ -9,7 +9,7 @@
 #include "core/host/io/file.h"
 #include "core/host/io/npy.h"
 #include "interp/render/chart.h"
-#include "interp/render/utf8.h"
+#include "core/host/utf8.h"
 
 namespace vitrine {
 namespace {

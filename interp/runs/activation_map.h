@@ -39,10 +39,11 @@ class ActivationMap : public Attribution {
   Answer attribute(const Query&, const Job&) override;
 
  protected:
-  /// What a method needs of the network.
+  /// What a method needs of the network: a forward run, or a walk back to the node, too.
   enum class Needs : std::uint8_t { maps, gradients };
-  /// `cut`: negative values of the map become 0.
-  ActivationMap(const AttributionCall&, const Settings&, Needs, bool cut);
+  /// Whether negative values of the map become 0.
+  enum class Sign : std::uint8_t { kept, cut };
+  ActivationMap(const AttributionCall&, const Settings&, Needs, Sign);
 
   /// The map of one image, of the node's extent. `image`: the image, its objective, and its target.
   virtual std::vector<double> combine(const Query& image, const Target&, const NodeMaps&, const Job&) = 0;
@@ -52,18 +53,57 @@ class ActivationMap : public Attribution {
   Id node() const noexcept { return node_; }
   /// A plane of the node's extent at the image's.
   std::vector<double> enlarged(const std::vector<double>& plane) const;
-  /// The sum of all maps, each times its weight.
-  static std::vector<double> weighted(const NodeMaps&, std::span<const double> weights);
 
  private:
   std::string why_empty(const std::vector<double>& map) const;
 
   Subject& subject_;
   Id node_, value_;
-  bool gradients_, cut_, bilinear_;
+  Needs needs_;
+  Sign sign_;
+  bool bilinear_;
   std::string owner_;
   Assignment assignment_;
   std::unique_ptr<Walk> walk_;
 };
+
+/// The sum of all maps, each times its weight.
+std::vector<double> weighted_sum(const NodeMaps&, std::span<const double> weights);
+
+/// The weight of a map, from its values and its gradients.
+using MapWeight = double (*)(std::span<const real> map, std::span<const real> gradient);
+
+/// max(0, sum_k w(A_k, g_k) A_k), or without the cut.
+class WeightedMaps : public ActivationMap {
+ public:
+  WeightedMaps(const AttributionCall& c, const Settings& s, MapWeight weight, Sign sign = Sign::cut)
+      : ActivationMap(c, s, Needs::gradients, sign), weight_(weight) {}
+
+ private:
+  std::vector<double> combine(const Query&, const Target&, const NodeMaps&, const Job&) override;
+  MapWeight weight_;
+};
+
+/// max(0, sum_k f(g_k) A_k), place by place.
+class MapsTimesGradients final : public ActivationMap {
+ public:
+  using Factor = double (*)(double gradient);
+  MapsTimesGradients(const AttributionCall& c, const Settings& s, Factor factor)
+      : ActivationMap(c, s, Needs::gradients, Sign::cut), factor_(factor) {}
+
+ private:
+  std::vector<double> combine(const Query&, const Target&, const NodeMaps&, const Job&) override;
+  Factor factor_;
+};
+
+/// Makers of methods that are one formula.
+template <MapWeight weight>
+std::unique_ptr<Attribution> make_weighted_maps(const AttributionCall& c, const Settings& s) {
+  return std::make_unique<WeightedMaps>(c, s, weight);
+}
+template <MapsTimesGradients::Factor factor>
+std::unique_ptr<Attribution> make_maps_times_gradients(const AttributionCall& c, const Settings& s) {
+  return std::make_unique<MapsTimesGradients>(c, s, factor);
+}
 
 }  // namespace vitrine

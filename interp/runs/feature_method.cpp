@@ -5,16 +5,23 @@
 #include "interp/perturb/background.h"
 
 namespace vitrine {
+namespace {
+
+// None if features are filled instead.
+std::optional<Images> chosen_background(const AttributionCall& c, const std::string& owner) {
+  if (c.baseline.is_default()) return {};
+  return background_set(c.baseline, c.subject.model().image_shape(), owner);
+}
+
+}  // namespace
 
 FeatureMethod::FeatureMethod(const AttributionCall& c, const Settings& s, Features features)
     : features_(std::move(features)),
       fill_(s),
-      background_(c.baseline.images),
+      background_(chosen_background(c, s.owner())),
       seed_(s.declares("seed") ? static_cast<std::uint64_t>(s.integer("seed")) : 0),
       scorer_(c.subject, c.objective, {}) {
-  background_set(c.baseline, c.subject.model().image_shape(), s.owner());  // whether it fits
-  if (!background_) return;
-  if (s.given("fill")) s.refuse("fill", "no fill beside a background");
+  if (background_ && s.given("fill")) s.refuse("fill", "no fill beside a background");
 }
 
 std::vector<double> FeatureMethod::values(const Query& one, const Target& target, const std::vector<Images>& background,

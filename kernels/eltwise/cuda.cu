@@ -1,4 +1,6 @@
 // Elementwise kernels on a CUDA device. NaN passes: relu(NaN) is NaN.
+#include <limits>
+
 #include "kernels/cuda/elementwise.h"
 #include "kernels/philox.h"
 
@@ -262,7 +264,12 @@ void substitute(Substitute s, const float* x, float* y, std::int64_t n, bool add
 
 void copy(const CopyArgs<float>& args) noexcept {
   CopyArgs<float> c = args;
-  const auto density = [&](int d) { return c.dst_stride[d] < 0 ? -c.dst_stride[d] : c.dst_stride[d]; };
+  // The densest dimension of the target last, so that neighbouring threads write neighbours; behind it those whose
+  // elements are summed. Dimensions of one element have no stride and stand first.
+  const auto density = [&](int d) {
+    if (c.size[d] == 1) return std::numeric_limits<std::int64_t>::max();
+    return c.dst_stride[d] < 0 ? -c.dst_stride[d] : c.dst_stride[d];
+  };
   for (int d = 0; d < 4; ++d)
     for (int e = 3; e > d; --e)
       if (density(e - 1) < density(e)) {

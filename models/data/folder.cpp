@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/host/text.h"
+#include "core/host/utf8.h"
 #include "models/data/pictures.h"
 
 namespace vitrine::data {
@@ -60,7 +60,7 @@ std::unique_ptr<Dataset> open_folder(const std::string& spec, Part part, bool& h
   ByteImages d;
   d.classes = static_cast<int>(classes.size());
   for (std::size_t k = 0; k < classes.size(); ++k) {
-    d.names.push_back(printable(classes[k]));
+    d.names.push_back(utf8::escaped(classes[k]));
     const fs::path of_class = base / classes[k];
     if (!fs::is_directory(of_class, ignored)) continue;
     for (const fs::path& file : sorted_entries(of_class, false))

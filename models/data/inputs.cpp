@@ -5,6 +5,7 @@
 
 #include "core/host/io/image.h"
 #include "core/host/io/npy.h"
+#include "core/host/utf8.h"
 #include "models/prepare.h"
 
 namespace vitrine::data {
@@ -27,7 +28,7 @@ void append_picture(const Model& model, const fs::path& path, Inputs& in) {
   const std::size_t first = in.images.data.size();
   in.images.data.resize(first + static_cast<std::size_t>(s.per_image()));
   prepare(model.preparation, image, in.images.data.data() + first);
-  in.names.push_back(printable(path.filename().string()));
+  in.names.push_back(utf8::escaped(path.filename().string()));
 }
 
 // Whether an array of these dimensions holds images of shape s; of a vector or a length the last ones may be left out.

@@ -6,6 +6,7 @@
 
 #include "core/host/io/npy.h"
 #include "core/host/io/sha256.h"
+#include "core/host/utf8.h"
 #include "models/prepare.h"
 
 namespace vitrine::data {
@@ -91,7 +92,7 @@ class PictureSource final : public ImageSource {
  public:
   PictureSource(const Model& model, std::vector<std::string> files) : model_(model), files_(std::move(files)) {}
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
-  std::string name(std::int64_t i) const override { return printable(fs::path(file(i)).filename().string()); }
+  std::string name(std::int64_t i) const override { return utf8::escaped(fs::path(file(i)).filename().string()); }
   Images read(std::int64_t first, std::int64_t count) override {
     Images images{model_.image_shape().with_batch(static_cast<std::int32_t>(count)), {}};
     for (std::int64_t i = first; i < first + count; ++i) {

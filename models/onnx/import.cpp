@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/host/io/file.h"
+#include "core/host/utf8.h"
 #include "layers/view.h"
 
 namespace vitrine::onnx {
@@ -18,24 +19,7 @@ bool is_huge(const Shape& s) {
 }
 
 // What can be a name in messages and JSON: UTF-8 without control characters.
-bool is_text(const std::string& s) {
-  for (std::size_t i = 0; i < s.size();) {
-    const auto at = [&](std::size_t k) { return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u; };
-    const unsigned lead = at(0);
-    const std::size_t more = lead < 0x80 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
-    std::uint32_t code = more == 0 ? lead : lead & (0x3fu >> more);
-    for (std::size_t k = 1; k <= more; ++k) {
-      if ((at(k) & 0xc0) != 0x80) return false;
-      code = code << 6 | (at(k) & 0x3f);
-    }
-    constexpr std::uint32_t smallest[] = {0x20, 0x80, 0x800, 0x10000};
-    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || code < smallest[more] || code > 0x10ffff || code == 0x7f ||
-        (code >= 0xd800 && code < 0xe000))
-      return false;
-    i += more + 1;
-  }
-  return true;
-}
+bool is_text(const std::string& s) { return utf8::escaped(s) == s; }
 
 std::string list_of(const std::set<std::string>& names) {
   std::string s;

@@ -9,7 +9,7 @@
 #include "interp/render/font.h"
 #include "interp/render/page.h"
 #include "interp/render/picture.h"
-#include "interp/render/utf8.h"
+#include "core/host/utf8.h"
 #include "tests/support/files.h"
 #include "tests/support/markup.h"
 

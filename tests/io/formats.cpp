@@ -14,7 +14,7 @@
 #include "core/host/io/npy.h"
 #include "core/host/io/picture_check.h"
 #include "core/host/io/safetensors.h"
-#include "core/host/text.h"
+#include "core/host/utf8.h"
 #include "models/data/loader.h"
 #include "models/model.h"
 #include "models/prepare.h"
@@ -251,11 +251,11 @@ TEST_CASE("pictures: round trip, damage, resizing") {
 }
 
 TEST_CASE("what comes from files does not command a terminal") {
-  CHECK(printable("plain, \u00e4\u4e2d\U0001f600") == "plain, \u00e4\u4e2d\U0001f600");
-  CHECK(printable("\x1b[31mred\n\x7f") == "\\x1b[31mred\\x0a\\x7f");
-  CHECK(printable("\xc2\x9b") == "\\xc2\\x9b");    // a control character of two bytes
-  CHECK(printable("\xc2\xa0") == "\xc2\xa0");      // the first that is none
-  CHECK(printable("a\xff\xc3") == "a\\xff\\xc3");  // no UTF-8
+  CHECK(utf8::escaped("plain, \u00e4\u4e2d\U0001f600") == "plain, \u00e4\u4e2d\U0001f600");
+  CHECK(utf8::escaped("\x1b[31mred\n\x7f") == "\\x1b[31mred\\x0a\\x7f");
+  CHECK(utf8::escaped("\xc2\x9b") == "\\xc2\\x9b");    // a control character of two bytes
+  CHECK(utf8::escaped("\xc2\xa0") == "\xc2\xa0");      // the first that is none
+  CHECK(utf8::escaped("a\xff\xc3") == "a\\xff\\xc3");  // no UTF-8
 }
 
 TEST_CASE("Huffman tables of more codes than there are, scans without end, wrong checksums") {

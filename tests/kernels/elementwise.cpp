@@ -225,22 +225,38 @@ void check_copy(const Levels& levels) {
         total[side] *= size[d] + cases.in(0, 1);
       }
     }
+    // Some dimensions backwards, and some whose elements are all added to one.
+    const bool sums = add && cases.coin();
+    std::int64_t begin[2] = {0, 0};
+    for (int side = 0; side < 2; ++side)
+      for (int j = 0; j < 4; ++j) {
+        if (sums && side == 1 && cases.in(0, 2) == 0) strides[side][j] = 0;
+        if (cases.in(0, 4) > 0) continue;
+        begin[side] += (size[j] - 1) * strides[side][j];
+        strides[side][j] *= -1;
+      }
     CAPTURE(i);
     CAPTURE(add);
-    const Floats src = random_floats(cases, total[0], true), old = random_floats(cases, total[1]);
-    const Doubles d_src = widened(src);
-    Doubles want = widened(old), before = want;
+    CAPTURE(sums);
+    const Floats src = random_floats(cases, total[0], !sums), old = random_floats(cases, total[1]);
+    const Doubles d_src = widened(src), m_src = magnitudes({}, src);
+    Doubles want = widened(old), room = magnitudes({}, old);
     CopyArgs<double> d;
     for (int j = 0; j < 4; ++j)
       d.size[j] = c.size[j], d.src_stride[j] = c.src_stride[j], d.dst_stride[j] = c.dst_stride[j];
-    d.src = d_src.data(), d.dst = want.data(), d.add = add;
+    d.src = d_src.data() + begin[0], d.dst = want.data() + begin[1], d.add = add;
     truth().copy(d);
+    d.src = m_src.data() + begin[0], d.dst = room.data() + begin[1];
+    truth().copy(d);
+    const double terms = sums ? static_cast<double>(size[0] * size[1] * size[2] * size[3]) : 1;
     for (const Level& level : levels) {
       CAPTURE(level.name);
       Floats dst(old);
-      c.src = src.data(), c.dst = dst.data(), c.add = add;
+      c.src = src.data() + begin[0], c.dst = dst.data() + begin[1], c.add = add;
       level.table->copy(c);
-      check_all(dst, want, [&](std::size_t j) { return add ? roundoff * size_of(want[j]) : 0.0; });
+      check_all(dst, want, [&](std::size_t j) {
+        return sums ? terms * roundoff * room[j] : add ? roundoff * size_of(want[j]) : 0.0;
+      });
     }
   }
 }

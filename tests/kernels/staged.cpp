@@ -177,10 +177,16 @@ void substitute(Substitute s, const float* x, float* y, std::int64_t n, bool add
 }
 void copy(const CopyArgs<float>& c) noexcept {
   Operands o;
-  std::int64_t from = 1, to = 1;
-  for (int d = 0; d < 4; ++d) from += (c.size[d] - 1) * c.src_stride[d], to += (c.size[d] - 1) * c.dst_stride[d];
+  // Strides below 0 reach back from the first element.
+  std::int64_t from = 1, to = 1, from_before = 0, to_before = 0;
+  for (int d = 0; d < 4; ++d) {
+    const std::int64_t steps = c.size[d] - 1, in = steps * c.src_stride[d], out = steps * c.dst_stride[d];
+    (in < 0 ? from_before : from) += in < 0 ? -in : in;
+    (out < 0 ? to_before : to) += out < 0 ? -out : out;
+  }
   CopyArgs<float> a = c;
-  a.src = o.in(c.src, from), a.dst = o.out(c.dst, to);
+  a.src = o.in(c.src - from_before, from_before + from) + from_before;
+  a.dst = o.out(c.dst - to_before, to_before + to) + to_before;
   device->kernels->copy(a);
 }
 void dropout(float p, std::uint64_t key, std::uint64_t first, const float* x, float* y, std::int64_t n,

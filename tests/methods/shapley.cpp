@@ -3,6 +3,7 @@
 #include "layers/activation.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
+#include "layers/product.h"
 #include "layers/view.h"
 #include "tests/support/files.h"
 #include "tests/support/methods.h"
@@ -109,6 +110,21 @@ TEST_CASE("KernelSHAP with all subsets is exact, sampling comes within its stand
   // The same seed gives the same values, another one others.
   CHECK(by(m, x, "kernel-shap", with({{"samples", "60"}})).relevance == some.relevance);
   CHECK(by(m, x, "kernel-shap", with({{"samples", "60"}, {"seed", "1"}})).relevance != some.relevance);
+}
+
+TEST_CASE("a permutation walked in both directions is exact where features act in pairs") {
+  // The product of two linear functions has no interaction of three features.
+  Model m("pairs", {1, 1, 4, 4}, [](GraphBuilder& g, Id x) {
+    const Id flat = flatten(g, x, "flatten"), a = linear(g, flat, 2, "a"), b = linear(g, flat, 2, "b");
+    return multiply(g, a, b, -1, "product");
+  });
+  for (std::size_t i = 0; i < m.parameters.size(); ++i)
+    m.parameters[i] = static_cast<real>(0.4 * std::sin(1.7 * static_cast<double>(i)) + 0.1);
+  const Images x = some_images({1, 1, 4, 4}, 0.9);
+  const Explanation exact = by(m, x, "shapley", eight),
+                    one = by(m, x, "sampling-shapley", with({{"samples", "1"}, {"seed", "3"}}));
+  for (std::size_t k = 0; k < 8; ++k)
+    CHECK(one.features[0][k] == doctest::Approx(exact.features[0][k]).epsilon(1e-4).scale(1e-2));
 }
 
 TEST_CASE("a background set: values are the mean over its rows; features that never change get nothing") {

@@ -22,4 +22,8 @@ std::string valid(std::string_view text);
 /// The text as XML and terminals can take it: also control characters other than tab and newline are replaced.
 std::string printable(std::string_view text);
 
+/// The text for one line of a terminal: control characters and malformed bytes as "\x1b". A text that this does not
+/// change can be a name in files and messages.
+std::string escaped(std::string_view text);
+
 }  // namespace vitrine::utf8

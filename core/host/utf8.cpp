@@ -1,4 +1,4 @@
-#include "interp/render/utf8.h"
+#include "core/host/utf8.h"
 
 namespace vitrine::utf8 {
 
@@ -51,6 +51,33 @@ std::string printable(std::string_view text) {
     const char32_t c = next(text, at);
     const bool control = (c < 0x20 && c != '\t' && c != '\n') || (c >= 0x7f && c < 0xa0);
     append(out, control || c == 0xfffe || c == 0xffff ? replacement : c);
+  }
+  return out;
+}
+
+namespace {
+
+void append_escaped(std::string& out, std::string_view bytes) {
+  constexpr const char* digits = "0123456789abcdef";
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+  }
+}
+
+}  // namespace
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t begin = at;
+    const char32_t c = next(text, at);
+    const bool control = c < 0x20 || (c >= 0x7f && c < 0xa0), malformed = c == replacement && at == begin + 1;
+    const std::string_view bytes = text.substr(begin, at - begin);
+    if (control || malformed)
+      append_escaped(out, bytes);
+    else
+      out += bytes;
   }
   return out;
 }
