@@ -1,5 +1,8 @@
 // Shapley values and LIME on games whose answer is known: linear scores, the exact values, planted features.
+#include <functional>
+
 #include "interp/math/least_squares.h"
+#include "interp/perturb/baseline.h"
 #include "layers/activation.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
@@ -198,8 +201,28 @@ TEST_CASE("scores of probabilities, fills, and settings that are refused") {
                     odds = by(linear_net(), x, "shapley", eight, {}, Score::log_odds);
   for (std::size_t k = 0; k < 8; ++k)
     CHECK(linked.features[0][k] == doctest::Approx(odds.features[0][k]).epsilon(1e-3).scale(1e-2));
-  for (const char* fill : {"mean", "blur", "segment-mean", "0.5"})
-    CHECK(by(m, x, "shapley", with({{"fill", fill}})).features[0] != e.features[0]);
+  // A linear score: a feature's value is what its pixels lose against what stands in for them.
+  const Model line = linear_net();
+  const Images blur = blurred(x.view(), 1);  // sigma: a side of 4 / 8, at least 1
+  double mean = 0;
+  for (const real v : x.data) mean += static_cast<double>(v) / 16;
+  const std::pair<const char*, std::function<double(std::size_t)>> fills[] = {
+      {"mean", [&](std::size_t) { return mean; }},
+      {"blur", [&](std::size_t p) { return static_cast<double>(blur.data[p]); }},
+      {"segment-mean",
+       [&](std::size_t p) {
+         return (static_cast<double>(x.data[p - p % 2]) + static_cast<double>(x.data[p - p % 2 + 1])) / 2;
+       }},
+      {"0.5", [](std::size_t) { return 0.5; }},
+  };
+  for (const auto& fill : fills) {
+    std::vector<double> lost(8, 0.0);
+    for (std::size_t i = 0; i < 16; ++i)
+      lost[i / 2] += static_cast<double>(line.parameters[16 + i]) * (static_cast<double>(x.data[i]) - fill.second(i));
+    const Explanation filled = by(line, x, "shapley", with({{"fill", fill.first}}));
+    for (std::size_t k = 0; k < 8; ++k)
+      CHECK(filled.features[0][k] == doctest::Approx(lost[k]).epsilon(1e-4).scale(1e-2));
+  }
 
   refused([&] { by(m, x, "shapley", {{"features", "pixels"}, {"fill", "grey"}}); }, "segment-mean");
   refused([&] { by(m, x, "kernel-shap", {{"features", "grid:9,1"}}); }, "at most the image's 4,4");
