@@ -7,8 +7,8 @@
 #include <span>
 
 #include "core/host/error.h"
-#include "interp/render/font.h"
 #include "core/host/utf8.h"
+#include "interp/render/font.h"
 
 namespace vitrine {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "core/host/error.h"
 #include "core/host/io/image.h"
+#include "core/host/utf8.h"
 #include "interp/render/chart.h"
 #include "interp/render/font.h"
-#include "core/host/utf8.h"
 
 namespace vitrine {
 

@@ -8,8 +8,8 @@
 #include "core/host/error.h"
 #include "core/host/io/file.h"
 #include "core/host/io/npy.h"
-#include "interp/render/chart.h"
 #include "core/host/utf8.h"
+#include "interp/render/chart.h"
 
 namespace vitrine {
 namespace {

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <limits>
 
+#include "core/host/utf8.h"
 #include "interp/render/chart.h"
 #include "interp/render/font.h"
 #include "interp/render/page.h"
 #include "interp/render/picture.h"
-#include "core/host/utf8.h"
 #include "tests/support/files.h"
 #include "tests/support/markup.h"
 
