@@ -98,6 +98,16 @@ void print_outputs(const Model& model) {
               g.values[g.output].name);
 }
 
+void name_classes(Model& model, const std::string& path) {
+  model.class_names = read_class_names(path);
+  for (std::string& name : model.class_names) name = utf8::escaped(name);
+  if (model.class_names.empty()) throw Error(path + ": names no classes");
+  if (!model.can_name(model.class_names.size()))
+    throw Error(path + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " +
+                (model.class_count() > 0 ? std::to_string(model.class_count())
+                                         : "an output of kind " + std::string(name(model.output_kind()))));
+}
+
 int run(const Options& o) {
   if (!o.out.ends_with(".safetensors") && !io::is_stream(o.out))
     throw Error("--out " + o.out + ": expected a name that ends in .safetensors", Error::usage);
@@ -141,15 +151,7 @@ int run(const Options& o) {
   if (!o.output_kind.empty()) model.choose_output_kind(*output_kind_of(o.output_kind));
   if (!o.order.empty()) p.bgr = o.order == "bgr";
   if (o.resize >= 0) p.resize = o.resize;
-  if (!o.classes.empty()) {
-    model.class_names = read_class_names(o.classes);
-    for (std::string& name : model.class_names) name = utf8::escaped(name);
-    if (model.class_names.empty()) throw Error(o.classes + ": names no classes");
-    if (!model.can_name(model.class_names.size()))
-      throw Error(o.classes + ": names " + std::to_string(model.class_names.size()) + " classes, but the network has " +
-                  (model.class_count() > 0 ? std::to_string(model.class_count())
-                                           : "an output of kind " + std::string(name(model.output_kind()))));
-  }
+  if (!o.classes.empty()) name_classes(model, o.classes);
   model.save(o.out);
   for (const auto& [key, value] : model.notes)
     if (key == "left out" || key == "run in float") std::printf("%s: %s\n", key.c_str(), value.c_str());
